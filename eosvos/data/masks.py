@@ -1,0 +1,158 @@
+"""Id masks: to and from files, their boxes, run-length codes, and the one place where objects are merged.
+
+Id mask: uint8 (H, W), 0 background, 255 void, any other value an object id as the file has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from eosvos.data.palette import DAVIS_PALETTE
+from eosvos.errors import UserError
+from eosvos.files import atomic
+
+VOID = 255
+
+_HOW = "save it as a palette or grey PNG whose pixel values are the object ids (0 background, 255 void)"
+
+
+def read_mask(path: str | Path, binary: bool = False, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Read an id mask, uint8 (H, W).
+
+    Read are palette images (the index is the id, whatever the palette), grey ones of 8 or 16 bits, 1-bit ones, and grey
+    or RGBA ones with an alpha channel, which is ignored (one DAVIS-2016 mask is stored so), if red, green and blue are
+    equal. `binary`: every value above 0, 255 too, becomes id 1; otherwise 255 stays void, but a 1-bit mask holds id 1.
+    `size`: (H, W) that the mask must have.
+
+    Raises UserError, naming the file, if it is missing, truncated or no image, a JPEG (lossy: its ids are not exact),
+    holds colours instead of ids, ids above 255, or has another size.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            check_mask_header(path, image)
+            bits = image.mode == "1"
+            ids = np.array(image)
+    except UserError:
+        raise
+    except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... on broken files
+        raise unreadable(path, error, "mask") from error
+    if ids.ndim == 3:
+        if ids.shape[2] == 4 and (ids[..., :3] != ids[..., :1]).any():
+            raise UserError(f"{path}: a mask holds object ids, but this one holds RGB colours; {_HOW}")
+        ids = ids[..., 0]
+    if size is not None and ids.shape != tuple(size):
+        raise wrong_size(path, ids.shape, size)
+    if binary or bits:
+        return (ids != 0).astype(np.uint8)
+    if ids.dtype != np.uint8:
+        if ids.min() < 0 or ids.max() > VOID:
+            raise UserError(f"{path}: ids from {ids.min()} to {ids.max()}; a mask has ids 0 to 255; {_HOW}")
+        ids = ids.astype(np.uint8)
+    return ids
+
+
+def ids_of(mask: np.ndarray) -> list[int]:
+    """The object ids in an id mask, rising, without 0 and 255."""
+    counts = np.bincount(mask.ravel(), minlength=VOID + 1)  # np.unique sorts the pixels: twenty times slower
+    return [int(i) for i in counts[:VOID].nonzero()[0] if i]
+
+
+def check_mask_header(path: Path, image: Image.Image) -> None:
+    """Raise UserError if an opened, not yet decoded image cannot be an id mask by its kind."""
+    if image.format in ("JPEG", "MPO"):
+        raise UserError(f"{path}: a mask stored as JPEG, which blurs ids; {_HOW}")
+    if image.mode not in ("P", "PA", "L", "LA", "1", "RGBA", "I", "I;16", "I;16B"):
+        raise UserError(f"{path}: a mask holds object ids, but this one holds {image.mode} colours; {_HOW}")
+
+
+def unreadable(path: Path, error: Exception, what: str) -> UserError:
+    """The UserError for a file that could not be read as an image."""
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"{path}: this {what} is missing; put it there, or leave its sequence out: sequences=[..]")
+    return UserError(f"{path}: this {what} cannot be read ({error}); the file is damaged or no image: fetch it again")
+
+
+def wrong_size(path: Path, found: Sequence[int], expected: Sequence[int]) -> UserError:
+    """The UserError for an image or mask of another size, both (H, W), than its sequence."""
+    return UserError(
+        f"{path}: is {found[1]}x{found[0]} pixels, but its sequence is {expected[1]}x{expected[0]}; all frames and"
+        " masks of a sequence must have one size (are they of the same resolution folder?)"
+    )
+
+
+def write_mask(path: str | Path, ids: np.ndarray) -> None:
+    """Write an id mask, (H, W) of integers 0 to 255, as a palette PNG in the DAVIS colours, atomically."""
+    ids = np.asarray(ids)
+    if ids.ndim != 2 or (ids.dtype != np.uint8 and (ids.dtype.kind not in "biu" or ids.min() < 0 or ids.max() > 255)):
+        raise ValueError(f"an id mask is (H, W) with integers 0 to 255, not {ids.dtype} {ids.shape}")
+    image = Image.fromarray(np.ascontiguousarray(ids, np.uint8))
+    image.putpalette(DAVIS_PALETTE.tobytes())  # turns "L" into "P", values unchanged
+    with atomic(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def box_of(mask: np.ndarray | Tensor) -> Tensor | None:
+    """The tight box of a bool mask (H, W): float32 (4,), xyxy in pixels, exclusive maximum; None if it is empty."""
+    mask = torch.as_tensor(mask)
+    columns, rows = mask.any(0).nonzero(), mask.any(1).nonzero()
+    if not len(rows):
+        return None
+    # + 1: torchvision's masks_to_boxes takes the last pixel itself, so that one pixel has a box without area
+    return torch.stack([columns[0, 0], rows[0, 0], columns[-1, 0] + 1, rows[-1, 0] + 1]).float()
+
+
+def boxes_of(masks: Tensor) -> Tensor:
+    """The tight boxes of bool masks (N, H, W): float32 (N, 4), xyxy, exclusive maximum. N = 0 is legal.
+
+    Raises ValueError for an empty mask, which has no box: leave such masks out first.
+    """
+    if not len(masks):
+        return torch.zeros(0, 4, device=masks.device)
+    columns, rows = masks.any(1).byte(), masks.any(2).byte()  # (N, W), (N, H)
+    empty = (rows.amax(1) == 0).nonzero()[:, 0].tolist()
+    if empty:
+        raise ValueError(f"masks {empty} of {len(masks)} are empty and have no box")
+    height, width = masks.shape[1:]
+    low = [columns.argmax(1), rows.argmax(1)]
+    high = [width - columns.flip(1).argmax(1), height - rows.flip(1).argmax(1)]
+    return torch.stack(low + high, 1).float()
+
+
+def merge(probabilities: Tensor | np.ndarray, ids: Sequence[int]) -> np.ndarray:
+    """One id mask, uint8 (H, W), of the probabilities (K, H, W) of K objects: 0 where all are below 0.5, else argmax.
+
+    `ids` are the K objects' ids; of equal probabilities the earlier object has the pixel.
+    """
+    values = torch.as_tensor(probabilities)
+    if values.ndim != 3 or len(values) != len(ids):
+        raise ValueError(f"{len(ids)} ids need probabilities ({len(ids)}, H, W), not {tuple(values.shape)}")
+    if not len(ids):
+        return np.zeros(values.shape[1:], np.uint8)
+    best, which = values.max(0)  # ties: max returns the first on the CPU; on a GPU either, which nothing depends on
+    names = torch.tensor(list(ids), dtype=torch.uint8, device=values.device)
+    return torch.where(best >= 0.5, names[which], 0).to(torch.uint8).cpu().numpy()
+
+
+def rle_encode(mask: np.ndarray | Tensor) -> dict[str, Any]:
+    """COCO's run-length code of a bool mask (H, W): {"size": [H, W], "counts": str}, ready for JSON."""
+    code = coco_mask.encode(np.asfortranarray(np.asarray(mask), np.uint8))
+    return {"size": list(code["size"]), "counts": code["counts"].decode("ascii")}
+
+
+def rle_decode(code: Mapping[str, Any]) -> np.ndarray:
+    """The bool mask (H, W) of a run-length code; "counts" may be str, bytes or COCO's uncompressed list."""
+    code = dict(code)
+    if isinstance(code["counts"], list):
+        code = coco_mask.frPyObjects(code, *code["size"])
+    elif isinstance(code["counts"], str):
+        code["counts"] = code["counts"].encode("ascii")
+    return coco_mask.decode(code).astype(bool)

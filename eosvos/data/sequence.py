@@ -1,0 +1,52 @@
+"""A video with its masks: what every reader returns and every method takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A lazily read video and its annotation.
+
+    `read_frame(i)` gives uint8 (H, W, 3) RGB; `read_mask(i)` gives the id mask uint8 (H, W) (0 background, 255 void,
+    any other value an object id as the file has it) or None where frame i has no annotation. Nothing is decoded before
+    it is asked for and nothing is kept.
+    """
+
+    name: str
+    frame_names: tuple[str, ...]  # stems, in order: ("00000", "00001", ...)
+    size: tuple[int, int]  # (H, W) in pixels
+    objects: dict[int, int]  # object id -> index of the frame it first appears in
+    read_frame: Callable[[int], np.ndarray] = field(repr=False)
+    read_mask: Callable[[int], np.ndarray | None] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.frame_names)
+
+    def frame(self, index: int) -> Tensor:
+        """Frame `index` as float32 (3, H, W), RGB in [0, 1]."""
+        return to_tensor(self.read_frame(index))
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Id mask of frame `index`, uint8 (H, W), or None."""
+        return self.read_mask(index)
+
+    def new_objects(self, index: int) -> dict[int, np.ndarray]:
+        """The objects that first appear in frame `index`: id -> bool mask (H, W)."""
+        ids = [i for i, first in self.objects.items() if first == index]
+        if not ids:
+            return {}
+        mask = self.mask(index)
+        assert mask is not None, f"{self.name}: frame {index} introduces objects {ids} but has no mask"
+        return {i: mask == i for i in ids}
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """uint8 (H, W, 3) -> float32 (3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(255)

@@ -1,0 +1,237 @@
+"""Tasks to learn from: one object of one sequence, a train sample and a meta sample (paper, 3.2.1 and 4.2).
+
+`Taskset.task(seed, iteration, index)` is for meta-learning, `Taskset.picture(seed, iteration, index)` for ordinary
+training. Both depend on these three numbers only, never on what was drawn before or on the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from eosvos.data.synthetic import make_sequence
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from eosvos.data.masks import VOID, ids_of
+from eosvos.data.sequence import Sequence
+from eosvos.data.transforms import augment
+from eosvos.errors import UserError
+from eosvos.seeds import derive, generator, numpy_generator
+
+# what a draw is for: the first part of its path, so that no two kinds share their numbers
+_SCENE, _TASK, _PICTURE = 11, 12, 13
+_SMALLEST = 16  # pixels at network size; less of an object is neither an instance nor background: it is ignored
+
+Found = tuple[np.ndarray, np.ndarray]  # image uint8 (H, W, 3) and id mask uint8 (H, W) of a frame
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture to train on, at the network's size."""
+
+    image: Tensor  # float32 (3, h, w), RGB in [0, 1]
+    masks: Tensor  # bool (N, h, w), one per instance; N = 0 is legal
+    ignore: Tensor | None = None  # bool (h, w): pixels nothing is known about (void), or None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One object to adapt to: fine-tune on `train`, judge on `meta`. All masks are (1, h, w)."""
+
+    name: str  # of the sequence
+    object_id: int
+    train: tuple[Sample, ...]
+    meta: Sample
+
+
+class Taskset:
+    """Gives tasks and pictures by (seed, iteration, index): equal numbers, equal tensors.
+
+    `pairs(seed, *path)` iterates over the (sequence, object id) pairs to try, in an order drawn from its arguments; the
+    first is taken unless the object cannot be found in `search` random frames. Usually made by `SyntheticTaskset` or
+    `VideoTaskset`, which pass these settings on:
+
+    `size`: (short, long) side of the network. `first_to_later`: the object's first frame trains and a later one judges.
+    `train_copies`: differently transformed copies of the train frame. `min_area`: share of its image that an object
+    must cover to be drawn from it. `transform`: settings of `augment`, such as {"rotation": 10.0}.
+    """
+
+    def __init__(
+        self,
+        pairs: Callable[..., Iterator[tuple[Sequence, int]]],
+        *,
+        size: tuple[int, int] = (128, 224),
+        first_to_later: bool = False,
+        train_copies: int = 1,
+        min_area: float = 0.002,
+        transform: dict[str, Any] | None = None,
+        search: int = 24,
+    ):
+        if train_copies < 1:
+            raise UserError(f"train_copies={train_copies}: a task needs at least 1 train sample")
+        self.pairs, self.size, self.first_to_later, self.train_copies = pairs, size, first_to_later, train_copies
+        self.min_area, self.transform, self.search = min_area, transform or {}, search
+
+    def task(self, seed: int, iteration: int, index: int) -> Task:
+        """The task of meta-iteration `iteration` and place `index` in its meta-batch (paper, 3.2.1).
+
+        A random frame with the object trains, another one (the same if there is no other) judges. Each sample has its
+        own spatial and colour transform. Raises UserError if no object can be found.
+        """
+        path = (_TASK, iteration, index)
+        for sequence, object_id in self.pairs(seed, *path):
+            frames = self._two_frames(sequence, object_id, numpy_generator(seed, *path, 0))
+            if frames is not None:
+                copies = range(1, self.train_copies + 1)
+                train = tuple(self._sample(frames[0], object_id, generator(seed, *path, c)) for c in copies)
+                meta = self._sample(frames[1], object_id, generator(seed, *path, self.train_copies + 1))
+                return Task(sequence.name, object_id, train, meta)
+        raise self._nothing()
+
+    def picture(self, seed: int, iteration: int, index: int) -> Sample:
+        """A random frame with all its objects as instances, transformed; at least one of them is in sight."""
+        path = (_PICTURE, iteration, index)
+        for sequence, object_id in self.pairs(seed, *path):
+            found = next(self._frames(sequence, object_id, numpy_generator(seed, *path, 0)), None)
+            if found is not None:
+                return self._sample(found, None, generator(seed, *path, 1))
+        raise self._nothing()
+
+    def _two_frames(self, sequence: Sequence, object_id: int, draws: np.random.Generator) -> tuple[Found, Found] | None:
+        """What to train on and what to judge by; None if the object is not to be seen."""
+        start = sequence.objects[object_id]
+        if not self.first_to_later:
+            frames = self._frames(sequence, object_id, draws)
+            first = next(frames, None)
+            return None if first is None else (first, next(frames, first))
+        mask = sequence.mask(start)
+        if mask is None or not self._visible(mask, object_id):
+            return None
+        first = (sequence.read_frame(start), mask)
+        return first, next(self._frames(sequence, object_id, draws, start + 1), first)
+
+    def _frames(
+        self, sequence: Sequence, object_id: int, draws: np.random.Generator, start: int = 0
+    ) -> Iterator[Found]:
+        """Different random frames from `start` on that show the object; at most `search` masks are read."""
+        read = 0
+        for index in map(int, draws.permutation(len(sequence))):
+            if index < max(start, sequence.objects[object_id]):
+                continue
+            mask = sequence.mask(index)
+            if mask is None:
+                continue
+            if self._visible(mask, object_id):
+                yield sequence.read_frame(index), mask
+            read += 1
+            if read == self.search:
+                return
+
+    def _visible(self, mask: np.ndarray, object_id: int) -> bool:
+        return np.count_nonzero(mask == object_id) >= max(1, self.min_area * mask.size)
+
+    def _sample(self, found: Found, object_id: int | None, draws: torch.Generator) -> Sample:
+        """The transformed sample of one object, or of all as instances if `object_id` is None."""
+        image, mask = found
+        ids = ids_of(mask) if object_id is None else [object_id]
+        layers = [mask == i for i in ids]
+        void = mask == VOID
+        if void.any():
+            layers.append(void)
+        target = None if object_id is None else 0
+        pixels, moved = augment(image, np.stack(layers), draws, size=self.size, target=target, **self.transform)
+        masks = moved[: len(ids)]
+        ignore = moved[len(ids)] if len(layers) > len(ids) else None
+        if object_id is None:
+            seen = masks.flatten(1).sum(1) >= _SMALLEST
+            slivers = masks[~seen].any(0)
+            if slivers.any():
+                ignore = slivers if ignore is None else ignore | slivers
+            masks = masks[seen]
+        return Sample(pixels, masks, ignore)
+
+    def _nothing(self) -> UserError:
+        return UserError(
+            f"no object that covers at least {self.min_area:.2%} of its image was found in the drawn sequences; lower"
+            " min_area, or look at the masks"
+        )
+
+
+class SyntheticTaskset(Taskset):
+    """Endless tasks from `make_sequence`, a new scene for each.
+
+    `render`: (H, W) of the scenes before the transform; `length`: their frames, of which about two are drawn. The other
+    settings are those of `Taskset`.
+    """
+
+    def __init__(self, *, length: int = 24, render: tuple[int, int] = (240, 432), search: int = 4, **settings: Any):
+        super().__init__(self._scenes, search=search, **settings)
+        self.length, self.render = length, render
+
+    def _scenes(self, seed: int, *path: int) -> Iterator[tuple[Sequence, int]]:
+        """The objects of a scene in random order, then of another scene."""
+        draws = numpy_generator(seed, *path, _SCENE)
+        for attempt in range(20):
+            scene = make_sequence(derive(seed, *path, _SCENE), attempt, size=self.render, length=self.length)
+            for object_id in draws.permutation(sorted(scene.objects)):
+                yield scene, int(object_id)
+
+
+class VideoTaskset(Taskset):
+    """Tasks from annotated sequences, uniform over all (sequence, object) pairs; settings are those of `Taskset`."""
+
+    def __init__(self, sequences: Collection[Sequence], **settings: Any):
+        super().__init__(self._videos, **settings)
+        self.objects = [(sequence, object_id) for sequence in sequences for object_id in sequence.objects]
+        if not self.objects:
+            raise UserError(f"{len(sequences)} sequences without a single object: there is nothing to draw tasks from")
+
+    def _videos(self, seed: int, *path: int) -> Iterator[tuple[Sequence, int]]:
+        """A random pair, and then, should its object not be found, those that follow it."""
+        start = int(numpy_generator(seed, *path, _SCENE).integers(len(self.objects)))
+        for step in range(min(len(self.objects), 100)):
+            yield self.objects[(start + step) % len(self.objects)]
+
+
+class TaskStream(Dataset):
+    """The tasks (kind "task") or pictures (kind "picture") of iterations start <= i < stop, in order, for a DataLoader.
+
+    Item k of one process is place k % batch of iteration start + k // batch, so that any number of workers, with
+    `batch_size=None`, gives the same items in the same order. With `world` processes the places of a batch are dealt
+    out: process `rank` gets rank, rank + world, ..., and `per_rank` counts them.
+    """
+
+    def __init__(
+        self,
+        taskset: Taskset,
+        kind: str = "task",
+        *,
+        seed: int,
+        batch: int,
+        start: int = 0,
+        stop: int,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        if kind not in ("task", "picture"):
+            raise ValueError(f'kind={kind!r}; "task" or "picture" is expected')
+        if batch < world:
+            raise UserError(f"a batch of {batch} cannot be dealt out to {world} processes; use at least {world}")
+        self.taskset, self.kind, self.seed, self.batch = taskset, kind, seed, batch
+        self.start, self.stop, self.rank, self.world = start, stop, rank, world
+        self.per_rank = len(range(rank, batch, world))
+
+    def __len__(self) -> int:
+        return max(0, self.stop - self.start) * self.per_rank
+
+    def __getitem__(self, item: int) -> Task | Sample:
+        if not 0 <= item < len(self):
+            raise IndexError(f"item {item} of {len(self)}")
+        iteration, place = divmod(item, self.per_rank)
+        draw = self.taskset.task if self.kind == "task" else self.taskset.picture
+        return draw(self.seed, self.start + iteration, self.rank + self.world * place)

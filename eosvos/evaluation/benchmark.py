@@ -1,0 +1,192 @@
+"""A method over a data set: masks, figures, time and memory; over several processes, and resumable.
+
+A run's folder: run.json (what it was made with), masks/<sequence>/<frame>.png (the layout that the official toolkit
+takes), per_sequence/<sequence>.json (written last: it marks a sequence as finished), and at the end global.csv,
+per_sequence.csv and per_frame.json; overlay/ with pictures where asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import torch
+
+from eosvos.data.sequence import Sequence
+from eosvos.errors import UserError
+from eosvos.evaluation import pictures
+from eosvos.evaluation.progress import Progress
+from eosvos.evaluation.results import Results, SequenceResult, read_run, read_sequence, sequence_file
+from eosvos.evaluation.streaming import evaluate_sequence
+from eosvos.evaluation.workers import over_processes
+from eosvos.files import write_text
+
+if TYPE_CHECKING:
+    from eosvos.methods.protocol import Method
+
+
+def run(
+    make_method: Callable[[int], Method],
+    sequences: Iterable[Sequence],
+    out: str | Path,
+    *,
+    seed: int = 0,
+    fingerprint: dict[str, Any],
+    processes: int = 1,
+    resume: bool = True,
+    overlay: bool = False,
+    progress: bool = True,
+) -> Results:
+    """Segment every sequence, measure the masks that were written, and write the tables.
+
+    `make_method(seed)` gives a fresh method for each sequence, seeded by `seed` and the sequence's name, so that
+    neither order nor processes change a mask; with `processes` > 1 it and the sequences must be picklable.
+    `fingerprint`: all that decides the masks (settings, learner, code), as JSON. Each process computes on one thread,
+    this one too.
+
+    Finished sequences of the same run in `out` are kept if `resume`. Void pixels of the truth count as background, as
+    in the official semi-supervised figures; a sequence annotated on its first frame only is segmented, not measured.
+    Raises UserError for an unusable `out` (see `claim`), sequences without objects or of one name, and unreadable
+    files. KeyboardInterrupt goes through; what is finished stays.
+    """
+    sequences, out = list(sequences), Path(out)
+    _check(sequences, processes)
+    claim(out, fingerprint, seed=seed, resume=resume, sequences=[sequence.name for sequence in sequences])
+    done = {sequence.name: kept for sequence in sequences if (kept := _finished(out, sequence)) is not None}
+    todo = [sequence for sequence in sequences if sequence.name not in done]
+    bar = Progress(sum(map(len, todo)), len(sequences), list(done.values()), visible=progress)
+    if done:
+        bar.say(f"{out}: {len(done)} of {len(sequences)} sequences are finished and kept")
+    try:
+        if processes == 1 or len(todo) < 2:
+            with one_thread():
+                for sequence in todo:
+                    done[sequence.name] = evaluate_sequence(make_method, sequence, out, seed, bar.tick)
+                    bar.finished(done[sequence.name])
+        else:
+            # The longest first: then the processes end at about the same time.
+            for result in over_processes(make_method, sorted(todo, key=len, reverse=True), out, seed, processes):
+                done[result.name] = result
+                bar.tick(result.frames)
+                bar.finished(result)
+        if overlay:
+            for sequence in sequences:
+                pictures.overlay(sequence, out / "masks" / sequence.name, out / "overlay")
+    except KeyboardInterrupt:
+        bar.say(
+            f"{out}: interrupted; {len(done)} of {len(sequences)} sequences are finished; the same command continues"
+        )
+        raise
+    finally:
+        bar.close()
+    results = Results(out, fingerprint, seed, tuple(done[sequence.name] for sequence in sequences))
+    results.write()
+    return results
+
+
+def claim(
+    out: str | Path,
+    fingerprint: dict[str, Any],
+    *,
+    seed: int = 0,
+    resume: bool = True,
+    sequences: Iterable[str] = (),
+) -> None:
+    """Make `out` the folder of this run, or see that it is; a command may call it before anything slow.
+
+    Raises UserError if `out` holds a run with another fingerprint or seed (naming what differs), results and `resume`
+    is false, or other files (hidden ones aside), or cannot be written.
+    """
+    out = Path(out)
+    run = _as_json({"fingerprint": fingerprint, "seed": seed, "sequences": list(sequences)})
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file, expected a folder; choose another one with out={free_name(out)}")
+    there = read_run(out)
+    if there is not None:
+        differing = differences(
+            {**there["fingerprint"], "seed": there["seed"]}, {**run["fingerprint"], "seed": run["seed"]}
+        )
+        if differing:
+            listed = "; ".join(f"{key}: {old} there, {new} now" for key, (old, new) in differing.items())
+            raise UserError(
+                f"{out}: holds a run with other settings ({listed}); choose another folder with out={free_name(out)}"
+            )
+        if not resume and any(any((out / part).glob("*")) for part in ("masks", "per_sequence")):
+            raise UserError(
+                f"{out}: holds this run already and resume=false; continue it with resume=true, or choose another "
+                f"folder with out={free_name(out)}"
+            )
+    elif out.exists() and (others := sorted(p.name for p in out.iterdir() if not p.name.startswith("."))):
+        shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        raise UserError(
+            f"{out}: holds other files ({shown}), expected an empty or new folder; choose another one with "
+            f"out={free_name(out)}"
+        )
+    if there != run:
+        write_text(out / "run.json", json.dumps(run, indent=1))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, as each of several processes does: the number of threads can change the last bit."""
+    threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(cv2_threads)
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Where two nested settings differ: dotted name -> (old, new); "nothing" where one lacks it."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in [*old, *(key for key in new if key not in old)]:
+        a, b = old.get(key, "nothing"), new.get(key, "nothing")
+        if isinstance(a, dict) and isinstance(b, dict):
+            found |= differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found[f"{prefix}{key}"] = (a, b)
+    return found
+
+
+def free_name(out: Path) -> Path:
+    """`out`-2, `out`-3, ...: the first that does not exist."""
+    number = 2
+    while (path := out.with_name(f"{out.name}-{number}")).exists():
+        number += 1
+    return path
+
+
+def _check(sequences: list[Sequence], processes: int) -> None:
+    if not isinstance(processes, int) or processes < 1:
+        raise UserError(f"processes={processes}: expected a whole number from 1 on")
+    if not sequences:
+        raise UserError("no sequences to evaluate; check dataset=, split= and sequences=[...]")
+    names = [sequence.name for sequence in sequences]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"the sequences {twice} are asked for twice; each name may stand once in sequences=[...]")
+    for sequence in sequences:
+        if not sequence.objects or not len(sequence):
+            raise UserError(f"{sequence.name}: no frame has a mask with an object; leave it out with sequences=[...]")
+
+
+def _finished(out: Path, sequence: Sequence) -> SequenceResult | None:
+    """The kept figures of a sequence whose masks are all there."""
+    result = read_sequence(sequence_file(out, sequence.name))
+    if result is None or result.frames != len(sequence):
+        return None
+    folder = out / "masks" / sequence.name
+    there = set(os.listdir(folder)) if folder.is_dir() else set()
+    return result if all(f"{name}.png" in there for name in sequence.frame_names) else None
+
+
+def _as_json(content: Any) -> Any:
+    return json.loads(json.dumps(content, default=str))

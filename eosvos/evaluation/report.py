@@ -1,0 +1,145 @@
+"""What a person reads of one run, and of several side by side."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from eosvos.errors import UserError
+from eosvos.evaluation.benchmark import differences
+from eosvos.evaluation.pictures import plain_ticks, pyplot
+from eosvos.evaluation.results import Results, load, to_csv
+from eosvos.files import atomic, write_text
+
+
+def show(results: Results, *, file: IO[str] | None = None) -> None:
+    """Print a run: a line per sequence (means over its objects) and one for all (means over all objects)."""
+    rows = []
+    for result in results.sequences:
+        one = Results(results.out, results.fingerprint, results.seed, (result,)).summary
+        rows.append([result.name, *_figures(one), result.frames, *_speed(one)])
+    everything = results.summary
+    frames = sum(result.frames for result in results.sequences)
+    total = [f"all ({everything['sequences']}, {everything['objects']} objects)", *_figures(everything), frames]
+    rows.append([*total, *_speed(everything)])
+    header = ["sequence", "J&F", "J", "J recall", "J decay", "F", "F recall", "F decay", "frames", "fps", "s", "MiB"]
+    print(table(header, rows, total=True), file=file or sys.stdout)
+    unmeasured = [result.name for result in results.sequences if not result.objects]
+    if unmeasured:
+        print(f"not measured, for want of annotated frames: {', '.join(unmeasured)}", file=file or sys.stdout)
+
+
+def compare(
+    runs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    labels: Sequence[str] | None = None,
+    file: IO[str] | None = None,
+) -> list[dict[str, Any]]:
+    """One table over runs: printed, `out`/comparison.csv, and quality against time as `out`/comparison.png.
+
+    `runs`: folders of finished runs. `labels`: one each; by default the settings in which the runs differ. Returns the
+    rows of the table. Raises UserError where a folder holds no run.
+    """
+    out = Path(out)
+    if not runs:
+        raise UserError("no runs to compare; give the folders that evaluations wrote")
+    found = [load(run) for run in runs]
+    names = list(labels) if labels is not None else label(found)
+    rows = [{"run": name, **results.summary} for name, results in zip(names, found, strict=True)]
+    header = ["run", "J&F", "J", "J recall", "J decay", "F", "F recall", "F decay", "fps", "s", "MiB"]
+    cells = [[row["run"], *_figures(row), *_speed(row)] for row in rows]
+    print(table(header, cells), file=file or sys.stdout)
+    measured = [{(result.name, i) for result in results.sequences for i in result.objects} for results in found]
+    if any(objects != measured[0] for objects in measured):
+        print("beware: these runs are not over the same objects; their means do not compare", file=file or sys.stdout)
+    write_text(out / "comparison.csv", to_csv(rows))
+    _plot(rows, out / "comparison.png")
+    return rows
+
+
+def label(runs: Sequence[Results]) -> list[str]:
+    """A name for each run from the settings in which they differ, hashes only where nothing else tells them apart."""
+    settings: list[dict[str, Any]] = [{**results.fingerprint, "seed": results.seed} for results in runs]
+    keys = dict.fromkeys(key for one in settings[1:] for key in differences(settings[0], one))
+    keys = {key: None for key in keys if not _nested(key, settings)}
+    plain = [key for key in keys if "hash" not in key]
+    for shown in (plain, list(keys)):
+        names = [", ".join(f"{key}={_short(_look_up(one, key))}" for key in shown) for one in settings]
+        if all(names) and len(set(names)) == len(names):
+            return names
+    folders = [results.out.name for results in runs]
+    return folders if len(set(folders)) == len(folders) else [str(results.out) for results in runs]
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, total: bool = False) -> str:
+    """Aligned plain text; the last row under a line of its own if `total`."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(row[k]) for row in [list(header), *cells]) for k in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        return "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+
+    rule = "  ".join("-" * width for width in widths)
+    lines = [line(list(header)), rule, *(line(row) for row in cells)]
+    if total:
+        lines.insert(-1, rule)
+    return "\n".join(lines)
+
+
+def _figures(row: dict[str, Any]) -> list[str]:
+    keys = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
+    return ["-" if math.isnan(row[key]) else f"{row[key]:.3f}" for key in keys]
+
+
+def _speed(row: dict[str, Any]) -> list[str]:
+    return [f"{row['fps']:.2f}", f"{row['seconds']:.1f}", f"{row['peak_cuda_MiB'] or row['peak_MiB']:.0f}"]
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _short(value: Any) -> str:
+    text = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else str(value)
+    assert text is not None
+    return text if len(text) <= 24 else f"...{text[-21:]}"
+
+
+def _look_up(settings: dict[str, Any], key: str) -> Any:
+    value: Any = settings
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return "nothing"
+        value = value[part]
+    return value
+
+
+def _nested(key: str, settings: list[dict[str, Any]]) -> bool:
+    return any(isinstance(_look_up(one, key), dict) for one in settings)
+
+
+def _plot(rows: list[dict[str, Any]], out: Path) -> None:
+    """J against frames per second; runs that nobody beats in both are joined."""
+    points = sorted(
+        (row["fps"], row["J-Mean"], row["run"]) for row in rows if math.isfinite(row["J-Mean"] + row["fps"])
+    )
+    plt = pyplot()
+    figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    front = [p for p in points if not any(q[0] >= p[0] and q[1] >= p[1] and q[:2] != p[:2] for q in points)]
+    if len(front) > 1:
+        axis.plot([p[0] for p in front], [p[1] for p in front], color="0.8", linewidth=1, zorder=1)
+    axis.scatter([p[0] for p in points], [p[1] for p in points], zorder=2)
+    for k, (x, y, name) in enumerate(points):
+        above = 7 if k % 2 == 0 else -13  # neighbours on either side, so that their names do not cover each other
+        axis.annotate(name, (x, y), textcoords="offset points", xytext=(0, above), ha="center", fontsize=8)
+    axis.set(xscale="log", xlabel="frames per second, fine-tuning included", ylabel="J (mean over objects)")
+    plain_ticks(axis.xaxis)
+    axis.margins(x=0.18, y=0.16)
+    axis.grid(alpha=0.25, which="both")
+    with atomic(out) as path:
+        figure.savefig(path, dpi=120, format="png")
+    plt.close(figure)

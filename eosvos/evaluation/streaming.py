@@ -1,0 +1,208 @@
+"""One sequence: a method walks its frames, decoded ahead of it; its masks are written behind it, then measured."""
+
+from __future__ import annotations
+
+import json
+import queue
+import resource
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eosvos.data.masks import read_mask, write_mask
+from eosvos.data.sequence import Sequence
+from eosvos.errors import UserError
+from eosvos.evaluation.metrics import score_sequence
+from eosvos.evaluation.results import SequenceResult, sequence_file
+from eosvos.files import write_text
+from eosvos.seeds import derive
+
+if TYPE_CHECKING:
+    from eosvos.methods.protocol import Method
+
+AHEAD = 4  # frames decoded and not yet used, and masks not yet written: what bounds the memory
+
+
+def evaluate_sequence(
+    make_method: Callable[[int], Method],
+    sequence: Sequence,
+    out: Path,
+    seed: int,
+    tick: Callable[[int], object] | None = None,
+) -> SequenceResult:
+    """Segment one sequence into `out`/masks, measure it, and mark it as finished."""
+    folder = out / "masks" / sequence.name
+    for path in [*folder.glob("*.png"), *folder.glob(".*.tmp*")]:  # of an attempt that was cut off
+        path.unlink()
+    method = make_method(derive(seed, zlib.crc32(sequence.name.encode())))
+    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    _reset_peak()
+    seconds, adapt_seconds = segment(method, sequence, folder, tick)
+    peak, peak_cuda = _peak(), torch.cuda.max_memory_allocated() / 2**20 if cuda else None
+    del method
+
+    def read_prediction(index: int):
+        return read_mask(folder / f"{sequence.frame_names[index]}.png")
+
+    try:
+        scores = score_sequence(read_prediction, sequence.mask, sequence.objects, range(len(sequence)))
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise ValueError(f"{sequence.name}, {error}") from error
+    scored = [sequence.frame_names[index] for index in scores.frames]
+    result = SequenceResult(
+        sequence.name, len(sequence), seconds, adapt_seconds, peak, peak_cuda, scored, scores.region, scores.contour
+    )
+    write_text(sequence_file(out, sequence.name), json.dumps(result.to_json()))
+    return result
+
+
+def walk(method: Method, sequence: Sequence) -> Iterator[np.ndarray]:
+    """The id mask uint8 (H, W) of every frame in order: the one way a method meets a video.
+
+    Frames before the first object have an empty mask; objects that appear later are added on their first frame. The
+    next frames are decoded by a thread while the method works. Raises UserError where a frame or mask is not of the
+    sequence's size.
+    """
+    started = False
+    with closing(_decoded(sequence)) as decoded:
+        for index, (frame, new) in enumerate(decoded):
+            _check_size(sequence, index, tuple(frame.shape[-2:]), "frame")
+            for mask in new.values():
+                _check_size(sequence, index, mask.shape, "mask")
+            if started:
+                mask = method.step(frame)
+                if new:
+                    mask = method.add(frame, new)
+            elif new:
+                mask, started = method.start(frame, new), True
+            else:
+                mask = np.zeros(sequence.size, np.uint8)
+            if mask.shape != sequence.size or mask.dtype != np.uint8:
+                raise ValueError(
+                    f"{type(method).__name__} gave a mask {mask.dtype} {mask.shape}, frames {sequence.size}"
+                )
+            yield mask
+
+
+def segment(
+    method: Method, sequence: Sequence, folder: Path, tick: Callable[[int], object] | None = None
+) -> tuple[float, float | None]:
+    """Write every frame's mask to `folder`/<frame>.png, by a thread of its own.
+
+    Returns the seconds of decoding, fine-tuning and inference (what the writer makes it wait does not count), and the
+    fine-tuning's share of them if the method has the attribute `adapt_seconds`. `tick(1)` is called after each frame.
+    Raises UserError where a frame cannot be read or a mask not be written; no partial file is left.
+    """
+    begin = end = time.perf_counter()
+    waited = wait = 0.0
+    with _Writer(folder) as writer, closing(walk(method, sequence)) as masks:
+        for name, mask in zip(sequence.frame_names, masks, strict=True):
+            end = time.perf_counter()
+            waited += wait  # of the frames before: the last one's lies behind `end`
+            writer.put(name, mask.copy())  # the method may go on in the same memory
+            wait = time.perf_counter() - end
+            if tick is not None:
+                tick(1)
+    return max(end - begin - waited, 1e-9), getattr(method, "adapt_seconds", None)
+
+
+def _check_size(sequence: Sequence, index: int, found: tuple[int, ...], what: str) -> None:
+    if tuple(found) != tuple(sequence.size):
+        raise UserError(
+            f"{sequence.name}: the {what} of frame {sequence.frame_names[index]} is {found[0]}x{found[1]} (height x "
+            f"width), expected {sequence.size[0]}x{sequence.size[1]} as the others; mend or remove this file"
+        )
+
+
+def _decoded(sequence: Sequence) -> Iterator[tuple[Tensor, dict[int, np.ndarray]]]:
+    """Each frame and the objects that first appear in it, decoded by a thread at most `AHEAD` frames ahead."""
+    items: queue.Queue = queue.Queue(AHEAD - 1)  # one more is in the thread's hand
+    stop = threading.Event()
+
+    def put(item: object) -> None:
+        while not stop.is_set():
+            with suppress(queue.Full):
+                return items.put(item, timeout=0.1)
+
+    def decode() -> None:
+        try:
+            for index in range(len(sequence)):
+                if stop.is_set():
+                    return
+                put((sequence.frame(index), sequence.new_objects(index)))
+            put(None)
+        except BaseException as error:  # raised where the frame is asked for
+            put(error)
+
+    thread = threading.Thread(target=decode, name="decode", daemon=True)
+    thread.start()
+    try:
+        while (item := items.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+class _Writer:
+    """Writes masks in a thread of its own; the first failure is raised by the next `put` or at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.items: queue.Queue = queue.Queue(AHEAD)
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._write, name="write", daemon=True)
+
+    def put(self, name: str, mask: np.ndarray) -> None:
+        if self.error is not None:
+            raise self.error
+        self.items.put((name, mask))
+
+    def _write(self) -> None:
+        while (item := self.items.get()) is not None:
+            if self.error is None:  # after a failure the queue is only emptied, so that nobody waits for it
+                try:
+                    write_mask(self.folder / f"{item[0]}.png", item[1])
+                except BaseException as error:
+                    self.error = error
+
+    def __enter__(self) -> _Writer:
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.items.put(None)
+        self.thread.join()
+        if kind is None and self.error is not None:
+            raise self.error
+
+
+def _reset_peak() -> None:
+    with suppress(OSError):  # Linux: the high-water mark starts anew, so that each sequence has its own
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> float:
+    """Highest resident memory of this process in MiB, since `_reset_peak` where the system can tell."""
+    with suppress(OSError):
+        # Not getrusage, where there is a choice: it counts the memory of the process that started this one.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024

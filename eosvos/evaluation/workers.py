@@ -1,0 +1,117 @@
+"""Sequences over several processes, which end with the one that started them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import torch
+
+from eosvos.data.sequence import Sequence
+from eosvos.errors import UserError
+from eosvos.evaluation.results import SequenceResult
+from eosvos.evaluation.streaming import evaluate_sequence
+
+if TYPE_CHECKING:
+    from eosvos.methods.protocol import Method
+
+_make_method: Callable[[int], Method]
+_working = _stopped = False
+
+
+def over_processes(
+    make_method: Callable[[int], Method], sequences: list[Sequence], out: Path, seed: int, processes: int
+) -> Iterator[SequenceResult]:
+    """Evaluate the sequences, each in one of `processes` processes; results come as they are finished.
+
+    The first error, KeyboardInterrupt too, ends the other processes and is raised. Raises UserError where a process was
+    killed from outside.
+    """
+    _check_picklable(make_method, sequences)
+    pool = ProcessPoolExecutor(
+        min(processes, len(sequences)),
+        mp_context=multiprocessing.get_context("spawn"),  # a fork would copy the threads' locks, and CUDA cannot
+        initializer=_begin,
+        initargs=(make_method,),
+    )
+    try:
+        for future in as_completed([pool.submit(_evaluate, sequence, out, seed) for sequence in sequences]):
+            yield future.result()
+    except BrokenProcessPool as error:
+        _end(pool)
+        raise UserError(
+            f"{out}: a process was killed from outside, perhaps for want of memory; what is finished stays: the same "
+            "command continues, with processes=1 it needs less"
+        ) from error
+    except BaseException:
+        _end(pool)
+        raise
+    pool.shutdown()
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End the workers at once; they remove what they had half-written."""
+    workers = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join()
+
+
+def _begin(make_method: Callable[[int], Method]) -> None:
+    global _make_method
+    _make_method = make_method
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process decides and ends the others
+    signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def _evaluate(sequence: Sequence, out: Path, seed: int) -> SequenceResult:
+    global _working
+    _working = True
+    try:
+        return evaluate_sequence(_make_method, sequence, out, seed)
+    finally:
+        _working = False
+        if _stopped:
+            os._exit(1)
+
+
+def _stop(*_: object) -> None:
+    global _stopped
+    if not _working:
+        os._exit(1)
+    if not _stopped:
+        _stopped = True
+        raise KeyboardInterrupt  # unwinds the sequence, so that temporary files are removed
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _check_picklable(make_method: Callable[[int], Method], sequences: Iterable[Sequence]) -> None:
+    """Raise TypeError, saying what to do, where something cannot be sent to another process."""
+    for what, thing in (("make_method", make_method), *((sequence.name, sequence) for sequence in sequences)):
+        try:
+            pickle.dumps(thing)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise TypeError(
+                f"{what} cannot be sent to another process ({error}); use functools.partial of functions at the top of "
+                "a module, or processes=1"
+            ) from error

@@ -1,0 +1,102 @@
+"""SGD with a learning rate tensor per parameter as a differentiable optimizer of `higher`: unrolled, first or second order.
+
+The closed form of `adapt.py` is what meta-training uses; this is its oracle in the tests, and the way to second order
+(meta.order=2). Memory grows with the number of steps.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eosvos.meta.adapt import Loss, MetaGradient, Params, sum_to
+
+with warnings.catch_warnings():
+    # Its docstrings hold invalid escapes: SyntaxWarnings (https://github.com/facebookresearch/higher/pull/134).
+    warnings.simplefilter("ignore")
+    import higher
+    from higher.optim import DifferentiableOptimizer
+
+
+class NeuronSGD(torch.optim.Optimizer):
+    """Plain SGD, p <- p - rate * g, with one rate tensor (any shape that broadcasts) per parameter."""
+
+    def __init__(self, params: Iterable[Tensor], rates: Sequence[Tensor]) -> None:
+        groups = [{"params": [p], "lr": r.detach()} for p, r in zip(params, rates, strict=True)]
+        super().__init__(groups, {})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p -= group["lr"] * p.grad
+
+
+class DifferentiableNeuronSGD(DifferentiableOptimizer):
+    """NeuronSGD that keeps the graph; learned rates are passed by override={"lr": [...]}, one entry a parameter."""
+
+    def _update(self, grouped_grads: list[list[Tensor | None]], **kwargs: Any) -> None:
+        for group, grads in zip(self.param_groups, grouped_grads, strict=True):
+            for index, (p, g) in enumerate(zip(group["params"], grads, strict=True)):
+                if g is not None:
+                    group["params"][index] = p - group["lr"] * g
+
+
+higher.register_optim(NeuronSGD, DifferentiableNeuronSGD)
+
+
+class _Holder(nn.Module):
+    """Parameters whose forward pass is any closure of them: what `higher` patches."""
+
+    def __init__(self, theta: Params) -> None:
+        super().__init__()
+        self.names = list(theta)
+        for index, p in enumerate(theta.values()):
+            self.register_parameter(f"p{index}", nn.Parameter(p.detach().clone()))
+
+    def forward(self, loss: Loss) -> Tensor:
+        return loss({name: getattr(self, f"p{index}") for index, name in enumerate(self.names)})
+
+
+def unrolled_meta_gradient(
+    theta: Params, rates: Params, losses: Iterable[Loss], meta_loss: Loss, *, order: int = 1, clip: float = math.inf
+) -> MetaGradient:
+    """The meta-gradient by unrolling the inner loop with `higher`; same arguments and result as `adapt.meta_gradient`.
+
+    order 2 differentiates the inner gradients too; every operation of the losses must then have a second derivative.
+    """
+    if order not in (1, 2):
+        raise ValueError(f"order {order} found, 1 or 2 expected")
+
+    def shape_gradients(gradients: list[Tensor | None]) -> list[Tensor | None]:
+        present = [g for g in gradients if g is not None]
+        norm = torch.stack([g.norm() for g in present]).norm() if math.isfinite(clip) else None
+        scale = clip / norm if norm is not None and float(norm.detach()) > clip else 1.0
+        shaped = [None if g is None else g * scale for g in gradients]
+        return [None if g is None else g.detach() for g in shaped] if order == 1 else shaped
+
+    holder = _Holder(theta)
+    leaves = {name: r.detach().clone().requires_grad_() for name, r in rates.items()}
+    optimizer = NeuronSGD(holder.parameters(), list(leaves.values()))
+    inner: list[float] = []
+    with higher.innerloop_ctx(
+        holder, optimizer, copy_initial_weights=False, override={"lr": list(leaves.values())}
+    ) as (functional, differentiable):
+        for loss in losses:
+            value = functional(loss)
+            inner.append(float(value.detach()))
+            differentiable.step(value, grad_callback=shape_gradients)
+        value = functional(meta_loss)
+        inputs = [*functional.parameters(time=0), *leaves.values()]
+        gradients = torch.autograd.grad(value, inputs, allow_unused=True)
+    filled = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, gradients, strict=True)]
+    outer = dict(zip(theta, filled[: len(theta)], strict=True))
+    by_rate = {name: sum_to(g, rates[name].shape) for name, g in zip(rates, filled[len(theta) :], strict=True)}
+    finite = math.isfinite(float(value.detach())) and all(bool(g.isfinite().all()) for g in filled)
+    return MetaGradient(outer, by_rate, float(value.detach()), inner, finite)

@@ -1,0 +1,139 @@
+"""What is meta-learned: an initialization theta_0 and a learning rate lambda per neuron (e-OSVOS, section 3.2)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from eosvos.errors import UserError
+from eosvos.files import atomic
+
+Params = dict[str, Tensor]
+LEVELS = ("single", "tensor", "neuron", "parameter")
+FORMAT = "eosvos-learner-1"
+
+
+@dataclass
+class Learner:
+    """theta: initial value of every parameter, by name. rates: learning rates >= 0 under the same names, each of a shape
+    that broadcasts to its parameter (at level "single" all entries are views of one number). spec: plain values that
+    rebuild the network and tell how the learner came about.
+    """
+
+    theta: Params
+    rates: Params
+    level: str
+    spec: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, module: nn.Module, rate: float, level: str = "neuron", spec: dict[str, Any] | None = None) -> Learner:
+        """The module's present parameters with all learning rates at `rate`."""
+        theta = {name: p.detach().clone() for name, p in module.named_parameters()}
+        shapes = rate_shapes(module, level)
+        if level == "single":
+            single = next(iter(theta.values())).new_tensor(rate)
+            rates = {name: single for name in theta}
+        else:
+            rates = {name: p.new_full(shapes[name], rate) for name, p in theta.items()}
+        return cls(theta, rates, level, dict(spec or {}))
+
+    def distinct_rates(self) -> list[Tensor]:
+        """The learned rate tensors, each once: at level "single" there is one."""
+        return list({id(r): r for r in self.rates.values()}.values())
+
+    def to(self, device: torch.device | str) -> Learner:
+        """A copy on `device`."""
+        moved = {id(r): r.to(device) for r in self.distinct_rates()}
+        theta = {name: p.to(device) for name, p in self.theta.items()}
+        return Learner(theta, {name: moved[id(r)] for name, r in self.rates.items()}, self.level, dict(self.spec))
+
+    def save(self, path: str | Path) -> None:
+        """One safetensors file, written atomically: tensors "theta/NAME", "rates/NAME", the spec as JSON in its header."""
+        tensors = {f"theta/{name}": p.detach().cpu().contiguous() for name, p in self.theta.items()}
+        # safetensors refuses tensors that share memory, as the entries of level "single" do.
+        tensors |= {f"rates/{name}": r.detach().cpu().contiguous().clone() for name, r in self.rates.items()}
+        header = {"format": FORMAT, "level": self.level, "spec": json.dumps(self.spec)}
+        with atomic(path) as temporary:
+            save_file(tensors, temporary, metadata=header)
+
+    @classmethod
+    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> Learner:
+        """Read a learner; executes no code. Raises UserError for a missing, damaged or foreign file."""
+        path = Path(path)
+        if not path.is_file():
+            raise UserError(f"learner {path}: no such file; train one with `make meta-train` or give its path with learner=")
+        try:
+            with safe_open(path, "pt", device=str(device)) as file:
+                header = file.metadata() or {}
+                if header.get("format") != FORMAT:
+                    found = header.get("format", "none")
+                    raise UserError(f"learner {path}: format {found!r} found in its header, {FORMAT!r} expected")
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"learner {path}: not a readable safetensors file ({error}); is it truncated?") from error
+        theta = {k.removeprefix("theta/"): v for k, v in tensors.items() if k.startswith("theta/")}
+        rates = {k.removeprefix("rates/"): v for k, v in tensors.items() if k.startswith("rates/")}
+        if theta.keys() != rates.keys():
+            odd = sorted(theta.keys() ^ rates.keys())[0]
+            raise UserError(f"learner {path}: {odd!r} has no initialization or no learning rate; the file is incomplete")
+        if header["level"] == "single" and rates:
+            single = next(iter(rates.values()))
+            rates = {name: single for name in rates}
+        return cls(theta, rates, header["level"], json.loads(header["spec"]))
+
+    def check_fits(self, module: nn.Module, source: str | Path) -> None:
+        """Raise UserError where theta does not fit `module` by name and shape; `source` names the learner."""
+        expected = {name: tuple(p.shape) for name, p in module.named_parameters()}
+        found = {name: tuple(p.shape) for name, p in self.theta.items()}
+        if expected == found:
+            return
+        name = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))[0]
+        raise UserError(
+            f"learner {source} is of another network: {name!r} has shape {found.get(name, 'none')} in the learner and "
+            f"{expected.get(name, 'none')} in the network; choose the model it was trained with, or another learner"
+        )
+
+
+def rate_shapes(module: nn.Module, level: str) -> dict[str, tuple[int, ...]]:
+    """Shape of the learning rates of every parameter of `module` (section 3.2.2).
+
+    "neuron": one rate for all weights of an output neuron and one for its bias; norm affine parameters per channel. A
+    transposed convolution keeps its output channels in dimension 1. Raises ValueError for an unknown level.
+    """
+    if level not in LEVELS:
+        raise ValueError(f"level {level!r} is unknown; expected one of {', '.join(LEVELS)}")
+    transposed = {
+        f"{prefix}.weight" if prefix else "weight": layer
+        for prefix, layer in module.named_modules()
+        if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
+    }
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, p in module.named_parameters():
+        if level == "parameter":
+            shapes[name] = tuple(p.shape)
+        elif level in ("single", "tensor"):
+            shapes[name] = ()
+        elif name in transposed:
+            if transposed[name].groups != 1:
+                raise ValueError(f"{name}: neuron rates of a transposed convolution with groups > 1 are not defined")
+            shapes[name] = (1, p.shape[1]) + (1,) * (p.dim() - 2)
+        else:
+            shapes[name] = tuple(p.shape[:1]) + (1,) * (p.dim() - 1)
+    return shapes
+
+
+def rate_statistics(learner: Learner) -> dict[str, float]:
+    """Mean learning rate and share of zeros, over all and per part of the network (first two words of the name)."""
+    parts: dict[str, list[Tensor]] = {}
+    for name, rate in learner.rates.items():
+        parts.setdefault(".".join(name.split(".")[:2]), []).append(rate.detach().flatten())
+    every = torch.cat([r for group in parts.values() for r in group])
+    result = {"rate_mean": float(every.mean()), "rate_max": float(every.max()), "rate_zero": float((every == 0).float().mean())}
+    return result | {f"rate/{part}": float(torch.cat(group).mean()) for part, group in parts.items()}

@@ -1,0 +1,273 @@
+"""e-OSVOS: fine-tune on the given mask, propagate boxes, adapt online (sections 3.2, 3.3 and 4.2 of the paper).
+
+Every object has its own fine-tuned parameters; the network itself is shared.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from eosvos import seeds
+from eosvos.data.masks import box_of, merge
+from eosvos.data.tasks import Sample
+from eosvos.data.transforms import augment, fit
+from eosvos.meta.adapt import Params, adapt
+from eosvos.meta.learner import Learner
+from eosvos.methods.finetune import inner_losses, loss_of
+from eosvos.models.mask_rcnn import MaskRCNN, build
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """batch: transformed copies of the given frame in each step. spatial: whether they are transformed (flip, rotation,
+    scale) or plain. colour: whether their colours are jittered too. clip: see `meta.adapt.adapt`.
+    """
+
+    batch: int = 1
+    spatial: bool = True
+    colour: bool = False
+    clip: float = 10.0
+
+
+@dataclass(frozen=True)
+class Propagation:
+    """boxes: randomly transformed copies of the object's last box that join the proposals (0: off). jitter: each side
+    moves by up to this share of the box's size. outward: sides move outward only. continuity: weight of the overlap
+    with the last box when the detection is chosen (0: best score alone, as in the paper).
+    """
+
+    boxes: int = 50
+    jitter: float = 0.2
+    outward: bool = False
+    continuity: float = 0.0
+
+
+@dataclass(frozen=True)
+class Online:
+    """every: frames between adaptations (I_OnA). steps: of each (T_OnA). past: how many past frames join the given one,
+    the latest first, `stride` frames apart. low, high: probabilities between them are left out of the mask loss.
+    min_area: share of the image that a past mask must cover. reset: start from the first-frame state each time.
+    """
+
+    every: int = 5
+    steps: int = 10
+    past: int = 2
+    stride: int = 2
+    low: float = 0.3
+    high: float = 0.7
+    min_area: float = 0.001
+    reset: bool = True
+
+
+@dataclass
+class _Object:
+    """One object on its way through the video. Samples are at network size."""
+
+    index: int  # of the draw, for seeds
+    given: list[Sample]
+    sources: list[Sample]  # the same frames at twice the network's size, so that transformed copies stay sharp
+    first: Params  # after fine-tuning on the given frames
+    phi: Params  # in use
+    box: Tensor | None  # last seen, xyxy in frame pixels
+    past: deque[Sample] = field(default_factory=deque)
+    adaptations: int = 0
+
+
+class EOSVOS:
+    """The method of the paper; see `protocol.Method`.
+
+    learner: theta, rates and the spec of the network. iters: T, fine-tuning steps on a given frame. ona: online
+    adaptation on. seed: of every draw. Memory does not grow with the length of the video.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        *,
+        iters: int = 10,
+        ona: bool = False,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        fine_tuning: FineTuning | None = None,
+        propagation: Propagation | None = None,
+        online: Online | None = None,
+        score: float | None = None,
+    ) -> None:
+        settings = dict(learner.spec["model"])
+        if score is not None:
+            settings["score"] = score
+        # With `continuity` the choice among detections is ours.
+        self.propagation = propagation or Propagation()
+        if self.propagation.continuity:
+            settings["detections"] = max(settings["detections"], 10)
+        self.model: MaskRCNN = build(**settings).to(device)
+        self.learner = learner.to(device)
+        self.iters, self.ona, self.seed, self.device = iters, ona, seed, torch.device(device)
+        self.fine_tuning, self.online = fine_tuning or FineTuning(), online or Online()
+        self.size = (int(settings["short"]), int(settings["long"]))
+        self._objects: dict[int, _Object] = {}
+        self._frames = 0
+        self.probabilities = torch.zeros(0, 0, 0)
+        self.adapt_seconds = 0.0
+
+    @property
+    def object_ids(self) -> list[int]:
+        return list(self._objects)
+
+    def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        self._objects, self._frames = {}, 0
+        self.probabilities = frame.new_zeros((0, *frame.shape[-2:]))
+        return self.add(frame, masks)
+
+    def step(self, frame: Tensor) -> np.ndarray:
+        self._frames += 1
+        if self.ona and self._frames > 1 and (self._frames - 1) % self.online.every == 0:
+            for thing in self._objects.values():
+                self._adapt_online(thing)
+        image, _ = fit(frame, torch.zeros(0, *frame.shape[-2:], dtype=torch.bool), size=self.size)
+        planes = [self._segment(thing, image, frame.shape[-2:]) for thing in self._objects.values()]
+        self.probabilities = torch.stack(planes) if planes else frame.new_zeros((0, *frame.shape[-2:]))
+        ids = merge(self.probabilities, self.object_ids)
+        for object_id, thing in self._objects.items():
+            box = box_of(ids == object_id)
+            thing.box = thing.box if box is None else box
+        if self.ona:
+            for thing, plane in zip(self._objects.values(), planes, strict=True):
+                self._remember(thing, image, plane)
+        return ids
+
+    def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        known = sorted(set(masks) & set(self._objects))
+        if known:
+            raise ValueError(f"object {known[0]} is known already; use correct() to change its mask")
+        for object_id, mask in masks.items():
+            if not mask.any():
+                raise ValueError(f"the first mask of object {object_id} is empty; it must show the object")
+            thing = _Object(len(self._objects), [], [], {}, {}, None, deque(maxlen=self._memory()))
+            self._give(thing, frame, mask)
+            self._objects[object_id] = thing
+        return self._show_given(frame, masks)
+
+    def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        unknown = sorted(set(masks) - set(self._objects))
+        if unknown:
+            raise ValueError(f"object {unknown[0]} is unknown; known are {self.object_ids}; use add() for new ones")
+        for object_id, mask in masks.items():
+            self._give(self._objects[object_id], frame, mask)
+        return self._show_given(frame, masks)
+
+    def _give(self, thing: _Object, frame: Tensor, mask: np.ndarray) -> None:
+        """Take in an annotated frame and fine-tune on all of them."""
+        plane = torch.from_numpy(mask)[None]
+        thing.given.append(Sample(*fit(frame, plane, size=self.size)))
+        short, long = self.size
+        scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
+        thing.sources.append(Sample(*fit(frame, plane, size=(round(short * scale), round(long * scale)))))
+        self._fine_tune(thing)
+
+    def _show_given(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        """Given masks win over all predictions on their own frame."""
+        planes = dict(zip(self.object_ids, self.probabilities, strict=False))
+        zero = frame.new_zeros(frame.shape[-2:])
+        given = {i: torch.from_numpy(m) for i, m in masks.items()}
+        taken = torch.stack(list(given.values())).any(0)
+        self.probabilities = torch.stack([
+            given[i].to(frame.dtype) if i in given else planes.get(i, zero).masked_fill(taken, 0) for i in self._objects
+        ])  # fmt: skip
+        for i, mask in given.items():
+            box = box_of(mask)
+            self._objects[i].box = self._objects[i].box if box is None else box
+        return merge(self.probabilities, self.object_ids)
+
+    def _fine_tune(self, thing: _Object) -> None:
+        """T steps from theta_0 on transformed copies of the given frames."""
+        began = time.perf_counter()
+        settings, path = self.fine_tuning, (self.seed, thing.index, len(thing.given))
+        samples = []
+        for k in range(self.iters * settings.batch):
+            place = k % len(thing.given)
+            if not settings.spatial:
+                samples.append(thing.given[place])
+                continue
+            source, generator = thing.sources[place], seeds.generator(*path, 1, k)
+            samples.append(Sample(*augment(source.image, source.masks, generator, size=self.size, colour=settings.colour)))
+        losses = inner_losses(self.model, samples, self.iters, settings.batch, (*path, 2)) if self.iters else []
+        result = adapt(self.learner.theta, self.learner.rates, losses, clip=settings.clip)
+        thing.first = thing.phi = {name: p.detach() for name, p in result.phi.items()}
+        self.adapt_seconds += time.perf_counter() - began
+
+    @torch.no_grad()
+    def _segment(self, thing: _Object, image: Tensor, size: Sequence[int]) -> Tensor:
+        """The object's probability in every pixel of a frame of `size`, float32 (H, W)."""
+        self.model.eval()
+        height, width = int(size[0]), int(size[1])
+        boxes = None if thing.box is None else self._propagate(thing, height, width, image)
+        found = functional_call(
+            self.model, thing.phi, ([image.to(self.device)],),
+            {"proposals": None if boxes is None else [boxes.to(self.device)], "output_sizes": [(height, width)]},
+        )[0]  # fmt: skip
+        if len(found["scores"]) == 0:
+            return torch.zeros(height, width)
+        best = 0
+        if self.propagation.continuity and thing.box is not None:
+            overlap = _overlap(found["boxes"].cpu(), thing.box)
+            best = int((found["scores"].cpu() + self.propagation.continuity * overlap).argmax())
+        return found["masks"][best, 0].cpu()
+
+    def _propagate(self, thing: _Object, height: int, width: int, image: Tensor) -> Tensor | None:
+        """Randomly moved copies of the last box, the box itself among them, in pixels of the resized image (N, 4)."""
+        settings = self.propagation
+        if settings.boxes == 0 or thing.box is None:
+            return None
+        generator = seeds.generator(self.seed, thing.index, 3, self._frames)
+        share = torch.rand(settings.boxes, 4, generator=generator)
+        share = -share * share.new_tensor([1, 1, -1, -1]) if settings.outward else 2 * share - 1
+        share[0] = 0
+        sides = (thing.box[2:] - thing.box[:2]).repeat(2)
+        boxes = thing.box + share * settings.jitter * sides
+        scale = boxes.new_tensor([image.shape[-1] / width, image.shape[-2] / height]).repeat(2)
+        limit = boxes.new_tensor([image.shape[-1], image.shape[-2]]).repeat(2)
+        boxes = (boxes * scale).clamp(min=0).minimum(limit)
+        return boxes[(boxes[:, 2:] - boxes[:, :2] >= 1).all(1)]
+
+    def _memory(self) -> int:
+        return max(1, self.online.past * self.online.stride)
+
+    def _remember(self, thing: _Object, image: Tensor, plane: Tensor) -> None:
+        """Keep the prediction as a training sample, with the doubtful band left out."""
+        small = torch.nn.functional.interpolate(plane[None, None], image.shape[-2:], mode="area")[0]
+        doubtful = ((small > self.online.low) & (small < self.online.high))[0]
+        thing.past.append(Sample(image, small >= 0.5, doubtful))
+
+    def _adapt_online(self, thing: _Object) -> None:
+        """T_OnA steps on the given frames and past predictions, from the first-frame state (section 4.2)."""
+        began = time.perf_counter()
+        settings = self.online
+        thing.adaptations += 1
+        latest = list(thing.past)[::-1][:: settings.stride][: settings.past]
+        past = [s for s in latest if float(s.masks.float().mean()) >= settings.min_area]
+        path = (self.seed, thing.index, 4, thing.adaptations)
+        losses = [
+            loss_of(self.model, [thing.given[t % len(thing.given)], *past], (*path, t)) for t in range(settings.steps)
+        ]
+        base = thing.first if settings.reset else thing.phi
+        result = adapt(base, self.learner.rates, losses, clip=self.fine_tuning.clip)
+        thing.phi = {name: p.detach() for name, p in result.phi.items()}
+        self.adapt_seconds += time.perf_counter() - began
+
+
+def _overlap(boxes: Tensor, box: Tensor) -> Tensor:
+    """Intersection over union of boxes (N, 4) with one box (4,)."""
+    low, high = torch.maximum(boxes[:, :2], box[:2]), torch.minimum(boxes[:, 2:], box[2:])
+    inter = (high - low).clamp(min=0).prod(1)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1) + float(math.prod((box[2:] - box[:2]).tolist())) - inter
+    return inter / area.clamp(min=1e-6)

@@ -1,0 +1,56 @@
+"""From samples to the closures phi -> loss that `meta.adapt` takes: the same for training and test time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from eosvos import seeds
+from eosvos.data.masks import boxes_of
+from eosvos.data.tasks import Sample
+from eosvos.meta.adapt import Loss, Params
+from eosvos.models.mask_rcnn import MaskRCNN
+
+
+def target_of(sample: Sample, device: torch.device | str) -> dict[str, Tensor]:
+    """Detection target: tight boxes (N, 4) computed from the masks, masks uint8 (N, h, w), empty masks left out."""
+    masks = sample.masks[sample.masks.flatten(1).any(1)] if len(sample.masks) else sample.masks
+    target = {"boxes": boxes_of(masks).to(device), "masks": masks.to(device, torch.uint8)}
+    if sample.ignore is not None:
+        target["ignore"] = sample.ignore.to(device, torch.uint8).expand(len(masks), -1, -1)
+    return target
+
+
+def loss_of(
+    model: MaskRCNN,
+    samples: Sequence[Sample],
+    seed: tuple[int, ...],
+    note: Callable[[dict[str, Tensor]], None] | None = None,
+) -> Loss:
+    """The closure phi -> L_seg, the sum of the five losses, over a batch of samples.
+
+    seed: path of the draw of proposals in the loss (`seeds.fixed`). note: gets the five losses apart.
+    """
+    device = next(model.parameters()).device
+    images = [s.image.to(device) for s in samples]
+    targets = [target_of(s, device) for s in samples]
+
+    def loss(phi: Params) -> Tensor:
+        model.train()
+        with seeds.fixed(*seed):
+            parts = functional_call(model, phi, (images, targets), strict=True)
+        if note is not None:
+            note(parts)
+        return torch.stack(list(parts.values())).sum()
+
+    return loss
+
+
+def inner_losses(model: MaskRCNN, train: Sequence[Sample], steps: int, batch: int, seed: tuple[int, ...]) -> list[Loss]:
+    """One closure a step; step t takes the next `batch` of the train samples, going round."""
+    return [
+        loss_of(model, [train[(t * batch + j) % len(train)] for j in range(batch)], (*seed, t)) for t in range(steps)
+    ]

@@ -1,0 +1,35 @@
+"""How every method walks a video: one frame at a time, in order, nothing kept but what it needs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+
+class Method(Protocol):
+    """A stream of frames in, id masks out.
+
+    Frames are float32 (3, H, W) in [0, 1] of one size, masks bool (H, W) by object id, id masks uint8 (H, W).
+    """
+
+    object_ids: list[int]  # in the order given
+    probabilities: Tensor  # float32 (K, H, W) of the last frame, one plane per object id
+    adapt_seconds: float  # time spent on fine-tuning so far
+
+    def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        """Begin a video at `frame` with the masks of its objects; returns the id mask of these."""
+        ...
+
+    def step(self, frame: Tensor) -> np.ndarray:
+        """The id mask of the next frame."""
+        ...
+
+    def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        """New objects on the frame just stepped; returns its id mask, in which they win."""
+        ...
+
+    def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        """Masks of known objects on the frame just stepped (empty: the object is not here); returns its id mask."""
+        ...

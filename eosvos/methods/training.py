@@ -1,0 +1,131 @@
+"""What the two training commands are made of: streams of tasks, gradients of the network's loss, validation.
+
+A stream's item is ((iteration, index), task or picture), so that every draw of the loss is named by the two numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.func import functional_call
+from torch.utils.data import DataLoader
+
+from eosvos.data.tasks import Sample, Task, Taskset, TaskStream
+from eosvos.meta.adapt import MetaGradient, Params, adapt, meta_gradient
+from eosvos.meta.distributed import World
+from eosvos.meta.higher_sgd import unrolled_meta_gradient
+from eosvos.meta.learner import Learner
+from eosvos.methods.finetune import inner_losses, loss_of
+from eosvos.models.mask_rcnn import MaskRCNN
+
+Item = tuple[tuple[int, int], Any]
+_INNER, _META, _ORDINARY, _VALIDATION = 21, 22, 23, 24
+
+
+def stream(
+    taskset: Taskset, kind: str, *, seed: int, tasks: int, iterations: int, world: World, workers: int = 0
+) -> Callable[[int], Iterator[Item]]:
+    """start -> this process's items from iteration `start` on. kind: "task" or "picture". The items do not depend on
+    the number of data workers or processes."""
+
+    def begin(start: int) -> Iterator[Item]:
+        numbers = [(i, j) for i in range(start, iterations) for j in range(world.rank, tasks, world.size)]
+        dataset = TaskStream(
+            taskset, kind=kind, seed=seed, batch=tasks, start=start, stop=iterations, rank=world.rank, world=world.size
+        )
+        loader = DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+        return zip(numbers, loader, strict=True)
+
+    return begin
+
+
+def meta_gradients(
+    model: MaskRCNN, *, seed: int, steps: int, batch: int = 1, clip: float, order: int = 1, unrolled: bool = False
+) -> Callable[[Learner, Item], MetaGradient]:
+    """The meta-gradient of one task: `steps` inner steps on its train samples, the full loss on its meta sample.
+
+    unrolled: by `higher` instead of in closed form (always for order 2).
+    """
+
+    def gradient(learner: Learner, item: Item) -> MetaGradient:
+        (iteration, index), task = item
+        inner = inner_losses(model, task.train, steps, batch, (seed, _INNER, iteration, index))
+        outer = loss_of(model, [task.meta], (seed, _META, iteration, index))
+        if unrolled or order == 2:
+            return unrolled_meta_gradient(learner.theta, learner.rates, inner, outer, order=order, clip=clip)
+        return meta_gradient(learner.theta, learner.rates, inner, outer, clip=clip)
+
+    return gradient
+
+
+def ordinary_gradients(model: MaskRCNN, *, seed: int) -> Callable[[Learner, Item], MetaGradient]:
+    """The gradient of one picture's loss, all its objects as instances: meta-learning without inner steps."""
+
+    def gradient(learner: Learner, item: Item) -> MetaGradient:
+        (iteration, index), sample = item
+        loss = loss_of(model, [sample], (seed, _ORDINARY, iteration, index))
+        return meta_gradient(learner.theta, learner.rates, (), loss)
+
+    return gradient
+
+
+def validate_tasks(
+    model: MaskRCNN, learner: Learner, tasks: Sequence[Task], *, steps: Sequence[int], batch: int, clip: float, world: World
+) -> dict[str, float]:
+    """Mean J on the meta samples after each of the numbers of fine-tuning `steps` (ascending), best detection alone.
+
+    Returns {"J@T": ...} and "score", the J of the last T.
+    """
+    totals = torch.zeros(len(steps), dtype=torch.float64)
+    for number in range(world.rank, len(tasks), world.size):
+        task = tasks[number]
+        losses = inner_losses(model, task.train, max(steps), batch, (0, _VALIDATION, number))
+        phi, done = learner.theta, 0
+        for place, count in enumerate(steps):
+            phi = adapt(phi, learner.rates, losses[done:count], clip=clip).phi
+            done = count
+            totals[place] += picture_similarity(model, phi, task.meta)
+    world.sum_(totals)
+    figures = {f"J@{count}": float(total) / len(tasks) for count, total in zip(steps, totals, strict=True)}
+    return figures | {"score": figures[f"J@{steps[-1]}"]}
+
+
+def validate_pictures(model: MaskRCNN, learner: Learner, pictures: Sequence[Sample], *, world: World) -> dict[str, float]:
+    """Mean loss over held-out pictures; "score" is its negative."""
+    total = torch.zeros(1, dtype=torch.float64)
+    for number in range(world.rank, len(pictures), world.size):
+        with torch.no_grad():
+            total += float(loss_of(model, [pictures[number]], (0, _VALIDATION, number))(learner.theta))
+    mean = float(world.sum_(total)) / len(pictures)
+    return {"validation_loss": mean, "score": -mean}
+
+
+@torch.no_grad()
+def picture_similarity(model: MaskRCNN, phi: Params, sample: Sample) -> float:
+    """J of the best-scoring detection with the sample's only mask (1, h, w)."""
+    model.eval()
+    found = functional_call(model, phi, ([sample.image],))[0]
+    truth = sample.masks[0]
+    predicted = found["masks"][0, 0] >= 0.5 if len(found["scores"]) else torch.zeros_like(truth)
+    union = int((predicted | truth).sum())
+    return int((predicted & truth).sum()) / union if union else 1.0
+
+
+def search_rate(
+    model: MaskRCNN, theta: Params, rates: Sequence[float], tasks: Sequence[Task], *,
+    steps: int, batch: int, clip: float, spec: dict[str, Any], world: World,
+) -> tuple[Learner, dict[float, float]]:  # fmt: skip
+    """The best single fine-tuning rate for an initialization (Table 1, first rows): mean J after `steps` for each rate.
+
+    Returns a learner of level "single" with the best, and the J of every rate.
+    """
+    figures: dict[float, float] = {}
+    for rate in rates:
+        tensor = next(iter(theta.values())).new_tensor(rate)
+        candidate = Learner(theta, {name: tensor for name in theta}, "single", spec)
+        figures[rate] = validate_tasks(model, candidate, tasks, steps=(steps,), batch=batch, clip=clip, world=world)["score"]
+    best = max(figures, key=lambda r: figures[r])
+    tensor = next(iter(theta.values())).new_tensor(best)
+    return Learner(theta, {name: tensor for name in theta}, "single", dict(spec)), figures

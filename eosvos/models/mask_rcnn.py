@@ -1,0 +1,256 @@
+"""GroupNorm Mask R-CNN (e-OSVOS, section 3.3 and 4.2) on torchvision's parts.
+
+Two classes, background and object. It differs from torchvision's model in three ways: group norm in the backbone, the
+Lovász loss on the mask logits, and further proposals as an input of `forward` (box propagation). It has no buffers, so
+its parameters are its whole state.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import detection
+from torchvision.models.detection import roi_heads as tv_roi_heads
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_fpn_backbone
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.resnet import BasicBlock
+from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from eosvos.models.lovasz import lovasz_hinge
+
+LOSSES = ("loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All that is needed to rebuild a network. Sizes in pixels, counts per image, thresholds in [0, 1]."""
+
+    size: str = "tiny"
+    short: int = 128  # images are resized to this short side ...
+    long: int = 224  # ... unless the long side would exceed this
+    widths: tuple[int, ...] = ()  # channels of the four stages (tiny only)
+    fpn: int = 256  # channels of the feature pyramid
+    hidden: int = 1024  # units of the two box layers
+    groups: int = 32  # of every group norm
+    anchors: tuple[int, ...] = (32, 64, 128, 256, 512)  # side of the square anchor, one per pyramid level
+    canonical: int = 224  # side of a region that is pooled from the third pyramid level
+    box_roi: int = 7
+    mask_roi: int = 28  # the mask logits have twice this size (paper, supplement section 1)
+    mask_loss: str = "lovasz"  # or "cross_entropy"
+    rpn_pre: int = 1000  # proposals kept per level before NMS
+    rpn_post: int = 1000  # and per image after it
+    rpn_batch: int = 256  # anchors sampled for the loss
+    rpn_nms: float = 0.7
+    roi_batch: int = 512  # regions sampled for the loss
+    roi_positive: float = 0.25  # at most this share of them positive
+    box_nms: float = 0.5
+    score: float = 0.5  # a detection scores more than this
+    detections: int = 1  # per image
+
+
+SIZES: dict[str, Spec] = {
+    "tiny": Spec(
+        size="tiny", short=128, long=224, widths=(32, 64, 128, 256), fpn=64, hidden=256, groups=8,
+        anchors=(16, 32, 64, 112, 160), canonical=112, mask_roi=14,
+        rpn_pre=200, rpn_post=100, rpn_batch=64, roi_batch=48, score=0.05,
+    ),
+    "resnet18": Spec(size="resnet18", short=480, long=854),
+    "resnet50": Spec(size="resnet50", short=800, long=1333, rpn_pre=2000, rpn_post=1000),
+}  # fmt: skip
+
+
+def build(size: str = "tiny", **settings: Any) -> MaskRCNN:
+    """A network with random weights: `tiny` (about 2 M parameters), `resnet18` or `resnet50` (the paper's, 43,975,515).
+
+    settings: fields of `Spec` that differ from the size's own. Raises ValueError for an unknown size or setting.
+    """
+    if size not in SIZES:
+        raise ValueError(f"model size {size!r} is unknown; expected one of {', '.join(SIZES)}")
+    unknown = sorted(set(settings) - set(Spec.__dataclass_fields__))
+    if unknown:
+        raise ValueError(f"model setting {unknown[0]!r} is unknown; expected one of {', '.join(Spec.__dataclass_fields__)}")
+    # JSON knows no tuples: lists of a stored spec become tuples again.
+    tuples = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in settings.items()}
+    return MaskRCNN(replace(SIZES[size], **tuples))
+
+
+class MaskRCNN(detection.MaskRCNN):
+    """Mask R-CNN of `spec`; two classes.
+
+    In training mode `forward` returns the five losses apart (their sum is the paper's L_seg), in evaluation mode a list
+    of detections. Pass targets without instances (boxes (0, 4)) for images without the object.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        if spec.mask_loss not in ("lovasz", "cross_entropy"):
+            raise ValueError(f"mask_loss {spec.mask_loss!r} is unknown; expected lovasz or cross_entropy")
+        levels = ["0", "1", "2", "3"]
+        pool = partial(MultiScaleRoIAlign, levels, sampling_ratio=2, canonical_scale=spec.canonical)
+        super().__init__(
+            _backbone(spec),
+            min_size=spec.short,
+            max_size=spec.long,
+            rpn_anchor_generator=AnchorGenerator(tuple((a,) for a in spec.anchors), ((0.5, 1.0, 2.0),) * len(spec.anchors)),
+            rpn_pre_nms_top_n_train=spec.rpn_pre,
+            rpn_pre_nms_top_n_test=spec.rpn_pre,
+            rpn_post_nms_top_n_train=spec.rpn_post,
+            rpn_post_nms_top_n_test=spec.rpn_post,
+            rpn_batch_size_per_image=spec.rpn_batch,
+            rpn_nms_thresh=spec.rpn_nms,
+            box_roi_pool=pool(spec.box_roi),
+            box_head=TwoMLPHead(spec.fpn * spec.box_roi**2, spec.hidden),
+            box_predictor=FastRCNNPredictor(spec.hidden, 2),
+            box_score_thresh=spec.score,
+            box_nms_thresh=spec.box_nms,
+            box_detections_per_img=spec.detections,
+            box_batch_size_per_image=spec.roi_batch,
+            box_positive_fraction=spec.roi_positive,
+            mask_roi_pool=pool(spec.mask_roi),
+            mask_head=MaskRCNNHeads(spec.fpn, (spec.fpn,) * 4, 1),
+            mask_predictor=MaskRCNNPredictor(spec.fpn, spec.fpn, 2),
+        )
+        self.network_spec = spec
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Settings as plain values: `build(**model.spec)` makes the same network."""
+        return asdict(self.network_spec)
+
+    def forward(  # type: ignore[override]
+        self,
+        images: list[Tensor],
+        targets: list[dict[str, Tensor]] | None = None,
+        proposals: list[Tensor] | None = None,
+        output_sizes: list[tuple[int, int]] | None = None,
+    ) -> Any:
+        """images: float (3, H, W) in [0, 1], any sizes. proposals: per image, further boxes (N, 4) in its own pixels,
+        judged beside the RPN's.
+
+        Training: targets per image with boxes float (N, 4), masks uint8 (N, H, W) and optionally ignore uint8 (N, H, W),
+        pixels left out of the mask loss. Returns the losses by name (`LOSSES`).
+        Evaluation: a list with boxes (M, 4), scores (M,), masks float (M, 1, H', W') of probabilities, at output_sizes
+        (default: the image's own size).
+        """
+        sizes = [(int(i.shape[-2]), int(i.shape[-1])) for i in images]
+        if targets is not None:
+            targets = [_complete(t) for t in targets]
+            # torchvision's transform resizes only the keys it knows.
+            ignores = [t.pop("ignore", None) for t in targets]
+        batch, targets = self.transform(images, targets)
+        features = self.backbone(batch.tensors)
+        boxes, losses = self.rpn(batch, features, targets)
+        if proposals is not None:
+            boxes = [
+                torch.cat([found, _rescale(extra, size, resized)])
+                for found, extra, size, resized in zip(boxes, proposals, sizes, batch.image_sizes, strict=True)
+            ]
+        if self.training:
+            assert targets is not None, "targets are needed in training mode"
+            losses.update(self._roi_losses(features, boxes, batch.image_sizes, targets, ignores))
+            return losses
+        detections = self._detect(features, boxes, batch.image_sizes)
+        return self.transform.postprocess(detections, batch.image_sizes, output_sizes or sizes)
+
+    def _roi_losses(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        sizes: list[tuple[int, int]],
+        targets: list[dict[str, Tensor]],
+        ignores: list[Tensor | None],
+    ) -> dict[str, Tensor]:
+        heads = self.roi_heads
+        proposals, matched, labels, regression = heads.select_training_samples(proposals, targets)
+        logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
+        classifier, box = tv_roi_heads.fastrcnn_loss(logits, deltas, labels, regression)
+        positive = [torch.where(label > 0)[0] for label in labels]
+        regions = [p[keep] for p, keep in zip(proposals, positive, strict=True)]
+        matched = [m[keep] for m, keep in zip(matched, positive, strict=True)]
+        pooled = heads.mask_roi_pool(features, regions, sizes)
+        mask_logits = heads.mask_predictor(heads.mask_head(pooled))[:, 1]  # (R, M, M)
+        side = mask_logits.shape[-1]
+        truth = torch.cat([_crop(t["masks"], r, m, side) for t, r, m in zip(targets, regions, matched, strict=True)])
+        ignore = None
+        if any(i is not None for i in ignores):
+            ignore = torch.cat([
+                _crop(torch.zeros_like(t["masks"]) if i is None else i, r, m, side)
+                for i, t, r, m in zip(ignores, targets, regions, matched, strict=True)
+            ]).bool()  # fmt: skip
+        loss = lovasz_hinge if self.network_spec.mask_loss == "lovasz" else _cross_entropy
+        return {"loss_classifier": classifier, "loss_box_reg": box, "loss_mask": loss(mask_logits, truth, ignore)}
+
+    def _detect(
+        self, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
+    ) -> list[dict[str, Tensor]]:
+        heads = self.roi_heads
+        logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
+        boxes, scores, _ = heads.postprocess_detections(logits, deltas, proposals, sizes)
+        mask_logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, boxes, sizes)))
+        masks = mask_logits[:, 1:].sigmoid().split([len(b) for b in boxes])
+        return [{"boxes": b, "scores": s, "masks": m} for b, s, m in zip(boxes, scores, masks, strict=True)]
+
+
+def _complete(target: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**target, "labels": torch.ones(len(target["boxes"]), dtype=torch.int64, device=target["boxes"].device)}
+
+
+def _crop(masks: Tensor, regions: Tensor, matched: Tensor, side: int) -> Tensor:
+    """Masks (N, H, W) of the matched instances seen through their regions: {0, 1} float (R, side, side).
+
+    The Lovász extension is defined on sets, so the interpolated crops are made binary again.
+    """
+    if len(masks) == 0:
+        return regions.new_zeros((0, side, side))
+    return (tv_roi_heads.project_masks_on_boxes(masks, regions, matched, side) >= 0.5).to(regions.dtype)
+
+
+def _cross_entropy(logits: Tensor, truth: Tensor, ignore: Tensor | None) -> Tensor:
+    if len(logits) == 0:
+        return logits.sum() * 0
+    if ignore is None:
+        return F.binary_cross_entropy_with_logits(logits, truth)
+    loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    return loss.masked_fill(ignore, 0).sum() / (~ignore).sum().clamp(min=1)
+
+
+def _rescale(boxes: Tensor, size: tuple[int, int], resized: tuple[int, int]) -> Tensor:
+    """Boxes (N, 4) of an image of `size` in the pixels of the same image `resized`."""
+    scale = boxes.new_tensor([resized[1] / size[1], resized[0] / size[0]]).repeat(2)
+    return boxes * scale
+
+
+def _backbone(spec: Spec) -> nn.Module:
+    norm = partial(nn.GroupNorm, spec.groups)
+    if spec.size != "tiny":
+        # norm_layer given to torchvision's own Mask R-CNN builders is silently dropped (it ends in **kwargs), not here.
+        backbone = resnet_fpn_backbone(backbone_name=spec.size, weights=None, norm_layer=norm, trainable_layers=5)
+        # This builder norms the pyramid too, if asked; the paper's pyramid has none, and torchvision asks for none.
+        assert isinstance(backbone, BackboneWithFPN)
+        return backbone
+    width = spec.widths[0]
+    stages: OrderedDict[str, nn.Module] = OrderedDict()
+    stages["stem"] = nn.Sequential(
+        nn.Conv2d(3, width, 7, 2, 3, bias=False), norm(width), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
+    )
+    for index, out in enumerate(spec.widths, start=1):
+        stride = 1 if index == 1 else 2
+        shortcut = None
+        if stride != 1 or width != out:
+            shortcut = nn.Sequential(nn.Conv2d(width, out, 1, stride, bias=False), norm(out))
+        stages[f"layer{index}"] = BasicBlock(width, out, stride, shortcut, norm_layer=norm)
+        width = out
+    body = nn.Sequential(stages)
+    for layer in body.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    names = {f"layer{i}": str(i - 1) for i in range(1, 5)}
+    return BackboneWithFPN(body, names, list(spec.widths), spec.fpn, LastLevelMaxPool())
