@@ -128,7 +128,8 @@ def _images(base: Path, resolution: str) -> Path:
 
 def _missing(images: Path, year: int, split: str | None, missing: list[str], count: int, present: list[str]) -> str:
     whose = f"of the {count} sequences of split={split}" if split else f"of the {count} given in sequences="
-    message = f"{images}: {len(missing)} {whose} are missing: {several(missing)}; there is {several(present) or 'none'}. "
+    message = f"{images}: {len(missing)} {whose} are missing: {several(missing)};"
+    message += f" there is {several(present) or 'none'}. "
     for name in ("train", "val", "trainval", "test-dev", "test-challenge"):
         try:
             names = read_split(year, name)

@@ -5,6 +5,7 @@ Id mask: uint8 (H, W), 0 background, 255 void, any other value an object id as t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -155,4 +156,6 @@ def rle_decode(code: Mapping[str, Any]) -> np.ndarray:
         code = coco_mask.frPyObjects(code, *code["size"])
     elif isinstance(code["counts"], str):
         code["counts"] = code["counts"].encode("ascii")
-    return coco_mask.decode(code).astype(bool)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools 2.0.11 with NumPy 2: __array__ without copy=
+        return coco_mask.decode(code).astype(bool)

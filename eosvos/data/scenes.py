@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from eosvos.data.backdrop import CANVAS, Backdrop, paint_backdrop
 from eosvos.data.shapes import Part
-from eosvos.data.textures import CANVAS, Backdrop, Texture, paint, paint_backdrop
+from eosvos.data.textures import Texture, paint
 from eosvos.seeds import numpy_generator
 
 _SS = 4  # sub-pixels per pixel and axis under every outline
@@ -139,7 +140,9 @@ class Scene:
         px, py, rx, ry, phase = self.pan
         way = np.array([_wave(t, px, rx, phase), _wave(t, py, ry, phase + 1)])
         jitter, roll = self.shake
-        shaken = jitter * np.array([np.sin(1.9 * t + phase) + np.sin(3.1 * t), np.sin(2.3 * t + 2 * phase) + np.sin(2.9 * t)])
+        shaken = jitter * np.array(
+            [np.sin(1.9 * t + phase) + np.sin(3.1 * t), np.sin(2.3 * t + 2 * phase) + np.sin(2.9 * t)]
+        )
         angle = roll * np.sin(0.07 * t + phase) + jitter * 0.3 * np.sin(1.3 * t + phase)
         base, amplitude, rate, lag = self.zoom
         z = np.exp(base + _wave(t, amplitude, rate, lag)) * size[0]
@@ -208,12 +211,14 @@ class Scene:
     def _render(self, t: int, poses: list[Pose]) -> np.ndarray:
         height, width = self.size
         if self._canvas is None:
-            self._canvas = np.clip(paint_backdrop(self.backdrop, height), 0, 255).astype(np.uint8)
+            self._canvas = paint_backdrop(self.backdrop, height)
         view = self.camera(t, self.size)[0]
         matrix = view[:, :2] / height
         shift = matrix @ (0.5 - np.array(CANVAS) * height) + view[:, 2] - 0.5
         matrix = np.column_stack([matrix, shift])
-        frame = cv2.warpAffine(self._canvas, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        frame = cv2.warpAffine(
+            self._canvas, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        )
         frame = frame.astype(np.float32)
         ahead, behind = (self.camera(t + d, self.size)[0] @ (0, 0, 1) for d in (0.5, -0.5))
         frame = _smear(frame, (ahead - behind) * self.shutter)
@@ -230,7 +235,7 @@ class Scene:
         image = np.clip(frame, 0, 255).astype(np.uint8)
         if self.quality:
             coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1]
-            image = np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+            image = np.ascontiguousarray(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
         return image
 
     def _draw(self, frame: np.ndarray, pose: Pose, t: int) -> None:
@@ -265,12 +270,14 @@ class Scene:
             chain = whole[:, :2] @ joint
             offset = whole[:, :2] @ (shifts[i].real, shifts[i].imag) + whole[:, 2] - low - (x0 + 0.5, y0 + 0.5)
             matrix = np.column_stack([chain @ to_part[:, :2], chain @ to_part[:, 2] + offset])
-            paint4 = cv2.warpAffine(skin, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            paint4 = cv2.warpAffine(
+                skin, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
             region = patch[y0:y1, x0:x1]
             region += (paint4.astype(np.float32) - region) * cover[..., None]
         patch = _smear(patch, step)
         if actor.soft * height > 0.25:
-            patch = cv2.GaussianBlur(patch, (0, 0), actor.soft * height)
+            patch[:] = cv2.GaussianBlur(patch, (0, 0), actor.soft * height)
         x = np.arange(shape[1], dtype=np.float32)[None] - shape[1] / 2
         y = np.arange(shape[0], dtype=np.float32)[:, None] - shape[0] / 2
         gain = np.clip(1 + (actor.shade[0] * x + actor.shade[1] * y) / height, 0.3, 1.7)
@@ -290,7 +297,9 @@ class Scene:
             to_part = np.array([[span[0] / shape[1], 0, low[0]], [0, span[1] / shape[0], low[1]]])
             to_part[:, 2] += 0.5 * to_part[:, :2] @ (1, 1)
             away = np.array([[0.37 * i], [0.71 * i]])  # so that two parts of one cloth do not show the same piece of it
-            image = paint(actor.surfaces[part.surface], to_part * actor.scale + np.hstack([np.zeros((2, 2)), away]), shape)
+            image = paint(
+                actor.surfaces[part.surface], to_part * actor.scale + np.hstack([np.zeros((2, 2)), away]), shape
+            )
             for outline, surface in part.decals:
                 spots = np.round(((outline - low) / span * (shape[1], shape[0]) - 0.5) * _FINE).astype(np.int32)
                 cv2.fillPoly(image, [spots], [float(c) for c in actor.colours[surface]], cv2.LINE_8, 4)

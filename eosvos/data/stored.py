@@ -164,6 +164,6 @@ def _empty(mask: np.ndarray) -> str:
             " read the masks as binary ones (year=2016 of DAVIS, binary=true of a folder)"
         )
     return (
-        "the first mask is empty, so there is no object to follow; give a mask in which it can be seen, remove this file"
-        " (objects may first appear in a later mask), or leave the sequence out with sequences=[...]"
+        "the first mask is empty, so there is no object to follow; give a mask in which it can be seen, or leave the"
+        " sequence out with sequences=[...] (in a folder of your own: remove this file, objects may appear later)"
     )

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from eosvos.data.synthetic import make_sequence
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from eosvos.data.masks import VOID, ids_of
 from eosvos.data.sequence import Sequence
+from eosvos.data.synthetic import make_sequence
 from eosvos.data.transforms import augment
 from eosvos.errors import UserError
 from eosvos.seeds import derive, generator, numpy_generator
@@ -133,7 +133,7 @@ class Taskset:
                 return
 
     def _visible(self, mask: np.ndarray, object_id: int) -> bool:
-        return np.count_nonzero(mask == object_id) >= max(1, self.min_area * mask.size)
+        return bool(np.count_nonzero(mask == object_id) >= max(1, self.min_area * mask.size))
 
     def _sample(self, found: Found, object_id: int | None, draws: torch.Generator) -> Sample:
         """The transformed sample of one object, or of all as instances if `object_id` is None."""
@@ -165,11 +165,12 @@ class Taskset:
 class SyntheticTaskset(Taskset):
     """Endless tasks from `make_sequence`, a new scene for each.
 
-    `render`: (H, W) of the scenes before the transform; `length`: their frames, of which about two are drawn. The other
-    settings are those of `Taskset`.
+    `render`: (H, W) of the scenes before the transform, a quarter more than the default network's 128x224 because the
+    transform enlarges by up to a quarter; drawing them is nearly all that a task costs. `length`: their frames, of
+    which about two are drawn. The other settings are those of `Taskset`.
     """
 
-    def __init__(self, *, length: int = 24, render: tuple[int, int] = (240, 432), search: int = 4, **settings: Any):
+    def __init__(self, *, length: int = 24, render: tuple[int, int] = (160, 280), search: int = 4, **settings: Any):
         super().__init__(self._scenes, search=search, **settings)
         self.length, self.render = length, render
 

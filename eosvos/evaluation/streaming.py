@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +69,7 @@ def evaluate_sequence(
     return result
 
 
-def walk(method: Method, sequence: Sequence) -> Iterator[np.ndarray]:
+def walk(method: Method, sequence: Sequence) -> Generator[np.ndarray, None, None]:
     """The id mask uint8 (H, W) of every frame in order: the one way a method meets a video.
 
     Frames before the first object have an empty mask; objects that appear later are added on their first frame. The
@@ -127,7 +127,7 @@ def _check_size(sequence: Sequence, index: int, found: tuple[int, ...], what: st
         )
 
 
-def _decoded(sequence: Sequence) -> Iterator[tuple[Tensor, dict[int, np.ndarray]]]:
+def _decoded(sequence: Sequence) -> Generator[tuple[Tensor, dict[int, np.ndarray]], None, None]:
     """Each frame and the objects that first appear in it, decoded by a thread at most `AHEAD` frames ahead."""
     items: queue.Queue = queue.Queue(AHEAD - 1)  # one more is in the thread's hand
     stop = threading.Event()

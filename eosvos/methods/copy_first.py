@@ -15,6 +15,7 @@ class CopyFirst:
 
     def __init__(self) -> None:
         self.object_ids: list[int] = []
+        self.adapt_seconds = 0.0  # it does not learn
         self.probabilities: Tensor = torch.zeros(0, 0, 0)
         self._mask: np.ndarray | None = None
 

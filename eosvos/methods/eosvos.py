@@ -109,7 +109,8 @@ class EOSVOS:
         self.propagation = propagation or Propagation()
         if self.propagation.continuity:
             settings["detections"] = max(settings["detections"], 10)
-        self.model: MaskRCNN = build(**settings).to(device)
+        with seeds.fixed(0):  # its own weights are never used: leave the caller's random state alone
+            self.model: MaskRCNN = build(**settings).to(device)
         self.learner = learner.to(device)
         self.iters, self.ona, self.seed, self.device = iters, ona, seed, torch.device(device)
         self.fine_tuning, self.online = fine_tuning or FineTuning(), online or Online()

@@ -59,9 +59,9 @@ class Spec:
 
 SIZES: dict[str, Spec] = {
     "tiny": Spec(
-        size="tiny", short=128, long=224, widths=(32, 64, 128, 256), fpn=64, hidden=256, groups=8,
+        size="tiny", short=128, long=224, widths=(32, 64, 128, 256), fpn=64, hidden=128, groups=8,
         anchors=(16, 32, 64, 112, 160), canonical=112, mask_roi=14,
-        rpn_pre=200, rpn_post=100, rpn_batch=64, roi_batch=48, score=0.05,
+        rpn_pre=200, rpn_post=100, rpn_batch=64, roi_batch=32, score=0.05,
     ),
     "resnet18": Spec(size="resnet18", short=480, long=854),
     "resnet50": Spec(size="resnet50", short=800, long=1333, rpn_pre=2000, rpn_post=1000),

@@ -23,7 +23,7 @@ def ids() -> np.ndarray:
 def test_palette_is_the_voc_one():
     expected = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128)]
     assert [tuple(c) for c in DAVIS_PALETTE[:7].tolist()] == expected
-    assert DAVIS_PALETTE[255].tolist() == [224, 224, 192] and DAVIS_PALETTE[21].tolist() == [128, 192, 0]
+    assert DAVIS_PALETTE[255].tolist() == [224, 224, 192] and DAVIS_PALETTE[21].tolist() == [128, 64, 128]
     assert len(np.unique(DAVIS_PALETTE, axis=0)) == 256
 
 

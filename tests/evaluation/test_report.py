@@ -3,9 +3,8 @@
 import csv
 import io
 import json
-import sys
-from pathlib import Path
 
+import made
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,9 +12,6 @@ from PIL import Image
 from eosvos.errors import UserError
 from eosvos.evaluation import benchmark, pictures, report
 from eosvos.evaluation.results import load
-
-sys.path.insert(0, str(Path(__file__).parent))
-import made  # noqa: E402
 
 
 @pytest.fixture(scope="module")

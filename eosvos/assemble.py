@@ -1,0 +1,227 @@
+"""From a checked configuration to the library's objects; nothing below the commands sees the configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence as Collection
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from eosvos import seeds
+from eosvos.config import DatasetSection, EvalConfig, MetaSection, ModelSection, TasksetSection, TrainConfig
+from eosvos.data.davis import open_davis
+from eosvos.data.folder import open_folder
+from eosvos.data.sequence import Sequence
+from eosvos.data.synthetic import held_out
+from eosvos.data.tasks import SyntheticTaskset, Taskset, VideoTaskset
+from eosvos.errors import UserError
+from eosvos.meta import distributed
+from eosvos.meta.distributed import World
+from eosvos.meta.learner import Learner
+from eosvos.methods.copy_first import CopyFirst
+from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation
+from eosvos.methods.protocol import Method
+from eosvos.models.mask_rcnn import SIZES, MaskRCNN, build
+
+RUNS = Path("runs")
+_WEIGHTS = 31  # first part of the path of the draw of initial weights
+
+
+def device_of(word: str, rank: int = 0) -> torch.device:
+    """ "auto" is a GPU where there is one; under torchrun every process has its own."""
+    if word == "auto":
+        word = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device("cuda", rank % torch.cuda.device_count()) if word == "cuda" else torch.device(word)
+
+
+def start(word: str, threads: int) -> tuple[World, torch.device]:
+    """This process's place among those of torchrun, and its device; on a CPU it computes on `threads` threads."""
+    device = device_of(word, int(os.environ.get("LOCAL_RANK", "0")))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    else:
+        torch.set_num_threads(threads)
+    cv2.setNumThreads(0)
+    return distributed.start(device), device
+
+
+def model_settings(section: ModelSection) -> dict[str, Any]:
+    """The settings of the network that are given; the others are the size's own."""
+    return {key: value for key, value in vars(section).items() if value is not None}
+
+
+def open_dataset(
+    section: DatasetSection | TasksetSection, data_root: str | None, split: str | None, names: Collection[str]
+) -> list[Sequence]:
+    """The sequences of a data set. Raises UserError where there is no root, or a split or sequence is not in it."""
+    if section.kind == "synthetic":
+        assert isinstance(section, DatasetSection)
+        found = held_out(split or "test", count=section.count, size=section.size, length=section.length)
+        return _chosen(found, names)
+    if data_root is None:
+        raise UserError(
+            f"{section.name}: where it lies is not known; give its folder with data_root= or the environment variable "
+            "EOSVOS_DATA"
+        )
+    if section.kind == "davis":
+        assert section.year is not None
+        return open_davis(data_root, year=section.year, split=split, resolution=section.resolution, sequences=names)
+    if split is not None:
+        raise UserError(f"split={split}: a folder has no splits; choose videos with sequences=[...]")
+    return open_folder(data_root, sequences=names, binary=section.binary)
+
+
+def _chosen(found: list[Sequence], names: Collection[str]) -> list[Sequence]:
+    known = {sequence.name: sequence for sequence in found}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(f"sequences=[{unknown[0]}]: no such sequence; expected some of {', '.join(known)}")
+    return [known[name] for name in names] if names else found
+
+
+def tasksets(section: TasksetSection, data_root: str | None, model: MaskRCNN) -> tuple[Taskset, Taskset]:
+    """What to train on, and what to validate on: held-out synthetic videos, or held-out videos of the same split."""
+    settings: dict[str, Any] = {
+        "size": (model.network_spec.short, model.network_spec.long),
+        "first_to_later": section.first_to_later,
+        "train_copies": section.train_copies,
+        "min_area": section.min_area,
+        "transform": section.transform,
+    }
+    if section.kind == "synthetic":
+        unseen = VideoTaskset(held_out("val", size=section.render, length=section.length), **settings)
+        return SyntheticTaskset(length=section.length, render=section.render, **settings), unseen
+    videos = open_dataset(section, data_root, section.split, section.sequences)
+    held = set(section.validation_sequences) or {video.name for video in videos[4::5]}
+    unknown = sorted(held - {video.name for video in videos})
+    if unknown:
+        raise UserError(f"taskset.validation_sequences=[{unknown[0]}]: not among the {len(videos)} training sequences")
+    train = [video for video in videos if video.name not in held]
+    if not train or not held:
+        raise UserError(
+            f"taskset={section.name}: {len(videos)} videos, {len(held)} of them for validation; at least one for each is "
+            "expected: name those for validation with taskset.validation_sequences=[...]"
+        )
+    return VideoTaskset(train, **settings), VideoTaskset([v for v in videos if v.name in held], **settings)
+
+
+def network(config: TrainConfig, device: torch.device) -> tuple[MaskRCNN, Learner | None]:
+    """The network to train, with the weights of the learner in `init` or random ones drawn from the seed."""
+    given = model_settings(config.model)
+    if config.init is None:
+        with seeds.fixed(config.seed, _WEIGHTS):
+            return _build(given).to(device), None
+    learner = Learner.load(config.init)
+    check_size(learner, given.pop("size"), config.init)
+    with seeds.fixed(config.seed, _WEIGHTS):
+        model = _build({**learner.spec["model"], **given})
+    learner.check_fits(model, config.init)
+    model.load_state_dict(learner.theta)
+    return model.to(device), learner
+
+
+def _build(settings: dict[str, Any]) -> MaskRCNN:
+    try:
+        return build(**settings)
+    except ValueError as error:  # such as channels that the groups do not divide
+        raise UserError(f"model settings {settings} make no network: {error}") from error
+
+
+def check_size(learner: Learner, size: str | None, source: str | Path) -> None:
+    """Raise UserError where the learner is of another network than the model asked for."""
+    found = learner.spec.get("model", {}).get("size")
+    if found not in SIZES:
+        raise UserError(f"learner {source}: the network it is for, {found!r}, is unknown; expected one of {', '.join(SIZES)}")
+    if size is not None and found != size:
+        raise UserError(f"learner {source} is of model={found}, and model={size} is asked for; leave out one of the two")
+
+
+def first_learner(model: MaskRCNN, init: Learner | None, meta: MetaSection, spec: dict[str, Any]) -> Learner:
+    """The learner that meta-training starts from; meta.rate=null: with the rates of the init learner."""
+    if meta.rate is not None:
+        return Learner.create(model, meta.rate, meta.level, spec)
+    assert init is not None
+    device = next(model.parameters()).device
+    if init.level == meta.level:
+        return replace(init.to(device), spec=spec)
+    if init.level != "single":
+        raise UserError(
+            f"meta.rate=null: the init learner has rates of level {init.level}, and meta.level={meta.level} is asked for; "
+            f"use meta.level={init.level}, or give meta.rate="
+        )
+    return Learner.create(model, float(init.distinct_rates()[0]), meta.level, spec)
+
+
+def training_fingerprint(config: TrainConfig, model: MaskRCNN, **more: Any) -> dict[str, Any]:
+    """All that decides the outcome of a training, besides the settings of the outer loop."""
+    taskset = asdict(config.taskset)
+    init = None if config.init is None else digest(config.init)
+    return {"seed": config.seed, "model": model.spec, "taskset": taskset, "data_root": config.data_root, "init": init, **more}
+
+
+def same_search(found: Learner, made: dict[str, Any]) -> bool:
+    """Whether a parent's learner came from this training and this search already."""
+    return all(found.spec.get(key) == json.loads(json.dumps(value)) for key, value in made.items())
+
+
+def newest_learner() -> Path:
+    """The learner written last by a meta-training under runs/. Raises UserError where there is none."""
+    paths = sorted(RUNS.glob("**/learner.safetensors"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for path in paths:
+        if Learner.load(path).spec.get("made_by") == "meta_train":
+            return path
+    raise UserError(
+        f"learner=null: no learner of a meta-training is under {RUNS.absolute()}; train one with `make meta-train`, or give "
+        "the path of a learner.safetensors with learner="
+    )
+
+
+class MakeMethod:
+    """seed -> a fresh method; can be sent to another process."""
+
+    def __init__(self, config: EvalConfig, learner: Learner | None, device: torch.device) -> None:
+        self.learner = learner
+        self.settings: dict[str, Any] = {
+            "iters": config.iters,
+            "ona": config.ona,
+            "device": device,
+            "fine_tuning": FineTuning(**vars(config.fine_tuning)),
+            "propagation": Propagation(**vars(config.propagation)),
+            "online": Online(**vars(config.online)),
+            "score": config.score,
+        }
+
+    def __call__(self, seed: int) -> Method:
+        return CopyFirst() if self.learner is None else EOSVOS(self.learner, seed=seed, **self.settings)
+
+
+def evaluation_fingerprint(config: EvalConfig, learner: Path | None, device: torch.device) -> dict[str, Any]:
+    """All that decides the masks of an evaluation, besides its seed and sequences."""
+    settings: dict[str, Any] = {"method": config.method}
+    if learner is not None:
+        settings |= {"iters": config.iters, "ona": config.ona, "device": device.type, "score": config.score}
+        settings |= {"fine_tuning": vars(config.fine_tuning), "propagation": vars(config.propagation)}
+        settings |= {"online": vars(config.online)} if config.ona else {}
+        settings |= {"learner_hash": digest(learner)}
+    data = {"dataset": asdict(config.dataset), "split": config.split, "data_root": config.data_root}
+    return {**settings, **data, "sequences": list(config.sequences), "code_hash": code_digest()}
+
+
+def digest(path: str | Path) -> str:
+    """First 16 hex digits of a file's SHA-256."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def code_digest() -> str:
+    """The same over all Python files of the package, by name."""
+    package = Path(__file__).resolve().parent
+    total = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        total.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()[:16]

@@ -1,0 +1,171 @@
+"""What the commands share: Hydra without its own output folders, one message for a user's mistake, exit statuses.
+
+0: done; 1: an error of the program, with its traceback; 2: a mistake of the user; 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from eosvos.errors import UserError
+
+MISTAKE, INTERRUPTED = 2, 130
+
+
+def config_dir() -> Path:
+    """The folder of the configuration: within the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    return next(p for p in (package / "conf", package.parent / "conf") if p.is_dir())
+
+
+def run(
+    name: str, job: Callable[[Any], object], arguments: list[str] | None = None, *, end: Callable[[], object] | None = None
+) -> int:
+    """Compose conf/<name>.yaml with the overrides of the command line, and give it to `job` as its schema's dataclass.
+
+    arguments: instead of sys.argv[1:]. end: called once after the job, or after all jobs of a sweep. Returns the exit
+    status.
+    """
+
+    def task(config: DictConfig) -> object:
+        try:
+            return job(OmegaConf.to_object(config))
+        except UserError as error:  # Hydra would print a line of its own
+            raise _Mistake(error) from error
+
+    main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(task)
+    try:
+        with _environment(name, sys.argv[1:] if arguments is None else arguments), _terminated_as_interrupted():
+            main()
+            if end is not None:
+                end()
+    except _Mistake as mistake:
+        return _complain(str(mistake.error))
+    except UserError as error:
+        return _complain(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        return _complain(_explain(error, name))
+    except KeyboardInterrupt as interrupt:
+        _say(str(interrupt) or "interrupted")
+        return INTERRUPTED
+    except SystemExit as leaving:  # of Hydra's own argument parser
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    return 0
+
+
+def job_name() -> str | None:
+    """What sets this job of a sweep apart, say "iters=10,ona=true", fit for a folder's name; None outside of a sweep."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode.name != "MULTIRUN":
+        return None
+    return HydraConfig.get().job.override_dirname.replace("/", "_")
+
+
+def interrupted(stop: Exception) -> KeyboardInterrupt:
+    """What to raise for a training that has saved its state and stopped."""
+    return KeyboardInterrupt(f"{stop}; the same command with resume=true continues")
+
+
+class _Mistake(BaseException):
+    """Carries a UserError through Hydra, which lets only such pass unseen."""
+
+    def __init__(self, error: UserError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def _environment(name: str, arguments: list[str]) -> Iterator[None]:
+    """The command line in sys.argv, where Hydra reads it, and Hydra's errors left to us."""
+    argv, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [f"eosvos.{name}", *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        if full is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM unwinds as Ctrl-C does, so that no temporary file and no process is left."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _complain(message: str) -> int:
+    _say(message)
+    return MISTAKE
+
+
+def _say(message: str) -> None:
+    if os.environ.get("RANK", "0") == "0":  # under torchrun all processes meet the same
+        print(message, file=sys.stderr, flush=True)
+
+
+def _explain(error: Exception, name: str) -> str:
+    """Hydra's message without its advice to add unknown keys, and the nearest known word."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+    lines = [line.strip() for e in (error, cause) if e is not None for line in str(e).splitlines()]
+    unwanted = ("To append to your", "object_type=", "Set the environment", "reference_type=")
+    lines = [line for line in dict.fromkeys(lines) if line and not line.startswith(unwanted)]
+    text = "\n".join(lines)
+    unknown = re.search(r"Could not (?:override|find) '([\w./@-]+)'|Key '(\w+)' (?:not in|is not in)", text)
+    if unknown is None:
+        return text
+    word = unknown[1] or unknown[2]
+    if full := re.search(r"full_key: ([\w.]+)", text):
+        word = full[1]
+    known = _known_words(name)
+    near = difflib.get_close_matches(word, known, 1)
+    group = [w for w in known if w.startswith(word.rpartition(".")[0] + ".")] if "." in word else []
+    if near:
+        return f"{word}: no such setting; did you mean {near[0]}?"
+    shown = group or [w for w in known if "." not in w]
+    return f"{word}: no such setting; expected one of {', '.join(shown)} (all with their values: --cfg job)"
+
+
+def _known_words(name: str) -> list[str]:
+    """All settings of a command in dotted form, sections included."""
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        config = hydra.compose(config_name=name)
+    words: list[str] = ["experiment"]
+
+    def collect(node: Any, prefix: str) -> None:
+        for key in node:
+            words.append(prefix + str(key))
+            if OmegaConf.is_dict(node) and not OmegaConf.is_missing(node, key):
+                value = OmegaConf.select(node, str(key), throw_on_missing=False)
+                if OmegaConf.is_dict(value):
+                    collect(value, f"{prefix}{key}.")
+
+    collect(config, "")
+    return words

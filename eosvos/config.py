@@ -1,0 +1,295 @@
+"""The typed schema of conf/, and the check of all values before anything runs.
+
+Values stand in conf/*.yaml, or, for the parts of a method and of the network, as defaults of the library's dataclasses.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import torch
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from eosvos.errors import UserError
+from eosvos.meta.learner import LEVELS
+from eosvos.meta.outer import OuterSettings
+from eosvos.methods.eosvos import FineTuning, Online, Propagation
+from eosvos.models.mask_rcnn import SIZES, Spec
+
+METHODS = ("eosvos", "copy_first")
+
+
+def _section(source: type, *, optional: bool = False) -> Any:
+    """A library dataclass as part of the schema: OmegaConf takes frozen ones as read-only. optional: all None."""
+    hints = get_type_hints(source)
+    rows: list[Any] = []
+    for f in fields(source):
+        hint = hints[f.name]
+        rows.append((f.name, hint | None, None) if optional else (f.name, hint, f.default))
+    return make_dataclass(f"{source.__name__}Section", rows)
+
+
+if TYPE_CHECKING:
+    FineTuningSection, PropagationSection, OnlineSection, ModelSection = FineTuning, Propagation, Online, Spec
+else:
+    FineTuningSection, PropagationSection, OnlineSection = map(_section, (FineTuning, Propagation, Online))
+    ModelSection = _section(Spec, optional=True)  # None: the size's own
+
+
+@dataclass
+class DatasetSection:
+    """Where test sequences come from; conf/dataset/."""
+
+    name: str = MISSING
+    kind: str = MISSING  # synthetic, davis or folder
+    year: int | None = None  # of DAVIS
+    resolution: str = "480p"  # of DAVIS: 480p or full
+    binary: bool | None = None  # of a folder: masks show one object, all that is not 0; null: look
+    count: int = 20  # of synthetic videos
+    length: int = 24  # their frames
+    size: tuple[int, int] = (240, 432)  # their height and width
+
+
+@dataclass
+class EvalConfig:
+    dataset: DatasetSection = field(default_factory=DatasetSection)
+    data_root: str | None = None
+    split: str | None = None
+    sequences: list[str] = field(default_factory=list)
+    method: str = MISSING
+    learner: str | None = None
+    model: ModelSection = field(default_factory=ModelSection)
+    iters: int = MISSING
+    ona: bool = MISSING
+    score: float | None = None
+    fine_tuning: FineTuningSection = field(default_factory=FineTuningSection)
+    propagation: PropagationSection = field(default_factory=PropagationSection)
+    online: OnlineSection = field(default_factory=OnlineSection)
+    seed: int = MISSING
+    overlay: bool = MISSING
+    out: str | None = None
+    resume: bool = MISSING
+    device: str = MISSING
+    processes: int | None = None
+
+
+@dataclass
+class TasksetSection:
+    """Where training tasks come from; conf/taskset/."""
+
+    name: str = MISSING
+    kind: str = MISSING  # synthetic, davis or folder
+    length: int = 24  # synthetic: frames of a scene
+    render: tuple[int, int] = (240, 432)  # synthetic: height and width of a scene before it is transformed
+    year: int | None = None
+    resolution: str = "480p"
+    split: str | None = None
+    binary: bool | None = None
+    sequences: list[str] = field(default_factory=list)  # all of the split where empty
+    validation_sequences: list[str] = field(default_factory=list)  # held out of them; every fifth where empty
+    first_to_later: bool = False
+    train_copies: int = 1
+    min_area: float = 0.002
+    transform: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class OuterSection:
+    """See `meta.outer.OuterSettings`."""
+
+    iterations: int = MISSING
+    tasks: int = MISSING
+    theta_lr: float = MISSING
+    rates_lr: float = MISSING
+    warmup: int = MISSING
+    final: float = MISSING
+    weight_decay: float = MISSING
+    clip: float = MISSING
+    max_rate: float = MISSING
+    validate_every: int = MISSING
+    save_every: int = MISSING
+
+    def settings(self) -> OuterSettings:
+        return OuterSettings(**{f.name: getattr(self, f.name) for f in fields(OuterSettings)})
+
+
+@dataclass
+class MetaSection(OuterSection):
+    steps: int = MISSING  # inner steps of a task
+    batch: int = MISSING  # train samples of an inner step
+    inner_clip: float = MISSING  # norm to which an inner gradient is scaled down
+    order: int = MISSING  # 1 or 2
+    unrolled: bool = MISSING  # by `higher` instead of in closed form
+    level: str = MISSING  # of the learning rates
+    rate: float | None = None  # all learning rates at first; null: those of the init learner
+    validation_tasks: int = MISSING
+    validation_steps: list[int] = MISSING  # ascending; the last decides which learner is best
+
+
+@dataclass
+class ParentSection(OuterSection):
+    validation_pictures: int = MISSING
+
+
+@dataclass
+class SearchSection:
+    """The search of the best single fine-tuning rate."""
+
+    rates: list[float] = MISSING
+    steps: int = MISSING
+    batch: int = MISSING
+    inner_clip: float = MISSING
+    tasks: int = MISSING
+
+
+@dataclass
+class TrainConfig:
+    model: ModelSection = field(default_factory=ModelSection)
+    taskset: TasksetSection = field(default_factory=TasksetSection)
+    data_root: str | None = None
+    init: str | None = None
+    seed: int = MISSING
+    out: str | None = None
+    resume: bool = MISSING
+    device: str = MISSING
+    threads: int = MISSING
+    workers: int = MISSING
+
+
+@dataclass
+class MetaTrainConfig(TrainConfig):
+    meta: MetaSection = field(default_factory=MetaSection)
+
+
+@dataclass
+class ParentTrainConfig(TrainConfig):
+    parent: ParentSection = field(default_factory=ParentSection)
+    search: SearchSection = field(default_factory=SearchSection)
+
+
+def register() -> None:
+    """Make the schemas known to Hydra under the names that conf/*.yaml begin with."""
+    store = ConfigStore.instance()
+    store.store("eval_schema", EvalConfig)
+    store.store("meta_train_schema", MetaTrainConfig)
+    store.store("parent_train_schema", ParentTrainConfig)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`; `open_low`: above `low`."""
+
+    low: float = 0
+    high: float = math.inf
+    open_low: bool = False
+
+    def holds(self, value: float) -> bool:
+        return (value > self.low if self.open_low else value >= self.low) and value <= self.high
+
+    def __str__(self) -> str:
+        low = f"above {self.low:g}" if self.open_low else f"{self.low:g} or more"
+        return low if self.high == math.inf else f"{low}, at most {self.high:g}"
+
+
+_COUNT, _SOME, _SHARE, _POSITIVE = Range(0), Range(1), Range(0, 1), Range(0, open_low=True)
+_OUTER = {
+    "iterations": _SOME, "tasks": _SOME, "theta_lr": _COUNT, "rates_lr": _COUNT, "warmup": _COUNT, "final": _SHARE,
+    "weight_decay": _COUNT, "clip": _POSITIVE, "max_rate": _POSITIVE, "validate_every": _SOME, "save_every": _SOME,
+}  # fmt: skip
+RANGES: dict[str, Range] = {
+    "iters": _COUNT, "seed": _COUNT, "processes": _SOME, "score": _SHARE, "threads": _SOME, "workers": _COUNT,
+    "fine_tuning.batch": _SOME, "fine_tuning.clip": _POSITIVE,
+    "propagation.boxes": _COUNT, "propagation.jitter": _COUNT, "propagation.continuity": _COUNT,
+    "online.every": _SOME, "online.steps": _COUNT, "online.past": _COUNT, "online.stride": _SOME, "online.low": _SHARE,
+    "online.high": _SHARE, "online.min_area": _SHARE,
+    "dataset.count": Range(1, 20), "dataset.length": Range(2), "dataset.size": Range(16),
+    "taskset.length": Range(2), "taskset.render": Range(16), "taskset.train_copies": _SOME, "taskset.min_area": _SHARE,
+    **{f"{section}.{key}": value for section in ("meta", "parent") for key, value in _OUTER.items()},
+    "meta.steps": _COUNT, "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.rate": _COUNT,
+    "meta.validation_tasks": _SOME, "meta.validation_steps": _COUNT, "parent.validation_pictures": _SOME,
+    "search.rates": _POSITIVE, "search.steps": _SOME, "search.batch": _SOME, "search.inner_clip": _POSITIVE,
+    "search.tasks": _SOME,
+    "model.short": Range(32), "model.long": Range(32), "model.widths": _SOME, "model.fpn": _SOME, "model.hidden": _SOME,
+    "model.groups": _SOME, "model.anchors": _SOME, "model.canonical": _SOME, "model.box_roi": _SOME,
+    "model.mask_roi": _SOME, "model.rpn_pre": _SOME, "model.rpn_post": _SOME, "model.rpn_batch": _SOME,
+    "model.rpn_nms": _SHARE, "model.roi_batch": _SOME, "model.roi_positive": _SHARE, "model.box_nms": _SHARE,
+    "model.score": _SHARE, "model.detections": _SOME,
+}  # fmt: skip
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "method": METHODS, "meta.level": LEVELS, "model.size": tuple(SIZES), "model.mask_loss": ("lovasz", "cross_entropy"),
+    "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
+    "dataset.kind": ("synthetic", "davis", "folder"), "taskset.kind": ("synthetic", "davis", "folder"),
+}  # fmt: skip
+
+
+def check(config: Any) -> None:
+    """Raise UserError that names every value out of its range, with what is expected there."""
+    wrong = [message for key, value in _leaves(config, "") if (message := _judge(key, value))]
+    wrong += _together(config)
+    if wrong:
+        raise UserError("\n".join(wrong))
+
+
+def _leaves(node: Any, prefix: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for f in fields(node):
+        value = getattr(node, f.name)
+        if is_dataclass(value):
+            found += _leaves(value, f"{prefix}{f.name}.")
+        else:
+            found.append((prefix + f.name, value))
+    return found
+
+
+def _judge(key: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if key in CHOICES and value not in CHOICES[key]:
+        return f"{key}={value}: expected one of {', '.join(map(str, CHOICES[key]))}"
+    if key in RANGES:
+        values = value if isinstance(value, list | tuple) else [value]
+        if not all(RANGES[key].holds(v) for v in values):
+            return f"{key}={value}: expected {RANGES[key]}"
+    elif isinstance(value, float) and not math.isfinite(value):
+        return f"{key}={value}: expected a finite number"
+    if key == "device":
+        return _judge_device(value)
+    if key in ("learner", "init") and not Path(value).is_file():
+        return f"{key}={value}: no such file; train one with `make meta-train`, or give the path of a learner.safetensors"
+    return None
+
+
+def _judge_device(value: str) -> str | None:
+    kind, _, number = value.partition(":")
+    if value == "auto" or value == "cpu":
+        return None
+    if kind != "cuda" or (number and not number.isdigit()):
+        return f"device={value}: expected auto, cpu, cuda or cuda:<number>"
+    if not torch.cuda.is_available():
+        return f"device={value}: no usable GPU is on this machine; use device=cpu or device=auto"
+    if int(number or 0) >= torch.cuda.device_count():
+        return f"device={value}: this machine has {torch.cuda.device_count()} GPUs, numbered from 0; use one of them"
+    return None
+
+
+def _together(config: Any) -> list[str]:
+    """Values that fit each by itself, but not one another."""
+    wrong = []
+    online, meta, model = getattr(config, "online", None), getattr(config, "meta", None), config.model
+    if online is not None and online.low > online.high:
+        wrong.append(f"online.low={online.low}: expected at most online.high={online.high}")
+    if meta is not None:
+        steps = meta.validation_steps
+        if not steps or any(a >= b for a, b in zip(steps, steps[1:], strict=False)):
+            wrong.append(f"meta.validation_steps={steps}: expected one or more numbers in ascending order, say [1,5,10]")
+        if meta.rate is None and config.init is None:
+            wrong.append("meta.rate=null: takes the rates of the learner in init=, and init is null; give one of the two")
+    if getattr(config, "search", None) is not None and not config.search.rates:
+        wrong.append("search.rates=[]: expected one or more learning rates")
+    if model.short is not None and model.long is not None and model.short > model.long:
+        wrong.append(f"model.short={model.short}: expected at most model.long={model.long}")
+    return wrong

@@ -1,0 +1,80 @@
+"""python -m eosvos.parent_train: ordinary training, then the best single rate to fine-tune with (the papers' baseline)."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from eosvos import assemble, command, config
+from eosvos.meta import outer
+from eosvos.meta.learner import Learner
+from eosvos.methods import training
+from eosvos.progress import TrainingProgress
+
+
+def parent_train(settings: config.ParentTrainConfig) -> float:
+    """Returns the J of the best rate."""
+    config.check(settings)
+    world, device = assemble.start(settings.device, settings.threads)
+    parent, search = settings.parent, asdict(settings.search)
+    model, _ = assemble.network(settings, device)
+    tasks, unseen = assemble.tasksets(settings.taskset, settings.data_root, model)
+    validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
+    spec = {"model": model.spec, "made_by": "parent_train"}
+    learner = Learner.create(model, 0.0, "single", spec)
+    assert settings.out is not None
+    # The trained initialization and the learner with the rate found stand apart, so that either can be resumed.
+    result, folder = Path(settings.out) / outer.BEST, Path(settings.out) / "training"
+    progress = TrainingProgress(parent.iterations, visible=world.first)
+    try:
+        trained = outer.train(
+            learner,
+            training.stream(
+                tasks, "picture", seed=settings.seed, tasks=parent.tasks, iterations=parent.iterations, world=world,
+                workers=settings.workers,
+            ),
+            training.ordinary_gradients(model, seed=settings.seed),
+            lambda learner: training.validate_pictures(model, learner, validation, world=world),
+            folder,
+            parent.settings(),
+            fingerprint=assemble.training_fingerprint(settings, model, validation=parent.validation_pictures),
+            world=world,
+            resume=settings.resume,
+            report=progress,
+        )  # fmt: skip
+        progress.close()
+        made = {"training": trained.spec["training"], "search": search}
+        if settings.resume and result.exists() and assemble.same_search(Learner.load(result), made):
+            best = Learner.load(result)
+        else:
+            progress.say(f"searching the best single rate at T={search['steps']} among {search['rates']}")
+            rates = search.pop("rates")
+            judges = [unseen.task(0, 0, index) for index in range(search.pop("tasks"))]
+            best, figures = training.search_rate(
+                model, trained.to(device).theta, rates, judges, steps=search["steps"], batch=search["batch"],
+                clip=search["inner_clip"], spec=spec, world=world,
+            )  # fmt: skip
+            best.spec = spec | made | {"figures": {f"{rate:g}": j for rate, j in figures.items()}}
+            if world.first:
+                best.save(result)
+    except outer.Interrupted as stop:
+        raise command.interrupted(stop) from stop
+    finally:
+        progress.close()
+        world.finish()
+    figures = best.spec["figures"]
+    if world.first:
+        for rate, j in figures.items():
+            print(f"rate {rate:>6}: J@{settings.search.steps} {j:.3f}")
+        progress.report(folder / outer.LOG, result)
+    return max(figures.values())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    config.register()
+    return command.run("parent_train", parent_train, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

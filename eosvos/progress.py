@@ -1,0 +1,87 @@
+"""What a training says while it runs: a bar on a terminal, else one plain line now and then."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from eosvos.evaluation.pictures import curves
+
+LINES_EVERY = 20  # iterations
+
+
+class TrainingProgress:
+    """Called with each log record of `meta.outer.train`; `total` iterations. Silent unless `visible`."""
+
+    def __init__(self, total: int, *, visible: bool = True) -> None:
+        self.total, self.visible = total, visible
+        self.losses: deque[float] = deque(maxlen=LINES_EVERY)
+        self.begin: tuple[float, float] | None = None  # iteration and seconds of this process's first record
+        self.last = ""  # words of the last validation
+        terminal = visible and sys.stderr.isatty()
+        self.bar = tqdm(total=total, unit="it", dynamic_ncols=True, file=sys.stderr) if terminal else None
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        if not self.visible:
+            return
+        iteration, seconds = int(record["iteration"]), float(record.get("seconds", 0.0))
+        if self.begin is None:
+            self.begin = (iteration, seconds) if iteration == 0 else (iteration - 1, seconds)
+        if math.isfinite(loss := record.get("loss", math.nan)):
+            self.losses.append(loss)
+        validated = "score" in record
+        if validated:
+            self.last = _validation(record)
+        if self.bar is not None:
+            self.bar.n = iteration
+            self.bar.set_postfix_str(", ".join(part for part in (self._state(record), self.last) if part))
+            if validated:
+                self.bar.write(f"iteration {iteration}: {self.last}", file=sys.stderr)
+            return
+        if validated or iteration % LINES_EVERY == 0:
+            parts = [f"[{iteration}/{self.total}]", self._state(record), self.last if validated else ""]
+            print("  ".join(part for part in [*parts, self._time(iteration, seconds)] if part), file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if self.visible:
+            print(text, file=sys.stderr, flush=True)
+
+    def report(self, log: Path, learner: Path) -> None:
+        """At the end: curves are drawn beside the log, and it is said where everything is."""
+        if self.begin is None:
+            self.say(f"{log.parent}: this training is complete already; nothing was left to do")
+        drawn = curves(log, log.parent / "curves.png")
+        print(f"learner: {learner}\nlog:     {log}\ncurves:  {drawn}")
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def _state(self, record: dict[str, Any]) -> str:
+        loss = f"loss {sum(self.losses) / len(self.losses):.3f}" if self.losses else ""
+        skipped = f"skipped {record['skipped']}" if record.get("skipped") else ""
+        return "  ".join(part for part in (loss, skipped) if part)
+
+    def _time(self, iteration: int, seconds: float) -> str:
+        assert self.begin is not None
+        done, spent = iteration - self.begin[0], seconds - self.begin[1]
+        if done <= 0 or spent <= 0:
+            return ""
+        return f"{done / spent:.2f} it/s  {_clock((self.total - iteration) * spent / done)} left"
+
+
+def _validation(record: dict[str, Any]) -> str:
+    figures = [f"{key} {value:.3f}" for key, value in record.items() if key.startswith("J@") or key == "validation_loss"]
+    return "  ".join([*figures, f"rates {record['rate_mean']:.2e}", f"zero {record['rate_zero']:.1%}"])
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,202 @@
+"""The outer loop on a toy problem: it learns, resumes bit for bit, skips what is not finite, keeps the best."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+from torch import nn
+
+from eosvos.errors import UserError
+from eosvos.meta import outer
+from eosvos.meta.adapt import MetaGradient, meta_gradient
+from eosvos.meta.distributed import World
+from eosvos.meta.learner import Learner
+from eosvos.meta.outer import Interrupted, OuterSettings, train
+
+SETTINGS = OuterSettings(iterations=30, tasks=3, theta_lr=0.05, rates_lr=0.05, warmup=3, validate_every=10, save_every=5)
+
+
+def fresh(level="neuron"):
+    torch.manual_seed(0)
+    return Learner.create(nn.Linear(4, 3), 0.05, level)
+
+
+def target(number):
+    return torch.randn(3, 4, generator=torch.Generator().manual_seed(number)) * 0.1 + 1.0
+
+
+def loss_of(number, noise):
+    x = torch.randn(16, 4, generator=torch.Generator().manual_seed(1000 * number + noise))
+    y = x @ target(number).T
+    return lambda phi: ((x @ phi["weight"].T + phi["bias"] - y) ** 2).mean()
+
+
+def gradient(learner, number):
+    return meta_gradient(learner.theta, learner.rates, [loss_of(number, t) for t in range(3)], loss_of(number, 9))
+
+
+def stream(start, world=None, tasks=SETTINGS.tasks):
+    world = world or World()
+    return (i * tasks + j for i in range(start, 1000) for j in range(world.rank, tasks, world.size))
+
+
+def validate(learner):
+    total = sum(gradient(learner, 10_000 + n).loss for n in range(4))
+    return {"validation_loss": total / 4, "score": -total / 4}
+
+
+def run(folder, learner=None, settings=SETTINGS, gradient=gradient, **more):
+    more = {"fingerprint": {"toy": 1}, **more}
+    return train(learner or fresh(), stream, gradient, validate, folder, settings, **more)
+
+
+def same(a, b):
+    tensors = [*zip(a.theta.values(), b.theta.values(), strict=True), *zip(a.rates.values(), b.rates.values(), strict=True)]
+    return all(torch.equal(x, y) for x, y in tensors)
+
+
+def records(folder):
+    lines = [json.loads(line) for line in (folder / outer.LOG).read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+@pytest.mark.parametrize("level", ["single", "neuron"])
+def test_it_learns_to_adapt(tmp_path, level):
+    learner = fresh(level)
+    before = validate(learner)["validation_loss"]
+    best = run(tmp_path, learner)
+    assert validate(best)["validation_loss"] < 0.3 * before
+    assert float(torch.cat([r.flatten() for r in best.rates.values()]).mean()) > 0.06
+    assert best.spec["training"]["iteration"] > 0
+
+
+def test_a_stopped_run_resumes_bit_for_bit(tmp_path):
+    whole = run(tmp_path / "whole")
+    calls = []
+
+    def stopping(learner, number):
+        calls.append(number)
+        if len(calls) == 3 * 13 + 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return gradient(learner, number)
+
+    with pytest.raises(Interrupted, match="iteration 14 of 30"):
+        run(tmp_path / "cut", gradient=stopping)
+    again = run(tmp_path / "cut", resume=True)
+    assert same(whole, again)
+    last = [Learner.load(tmp_path / name / outer.LAST) for name in ("whole", "cut")]
+    assert same(*last)
+    assert records(tmp_path / "whole") == records(tmp_path / "cut")
+
+
+def test_a_killed_run_resumes_bit_for_bit_from_its_last_checkpoint(tmp_path):
+    whole = run(tmp_path / "whole")
+
+    def dying(learner, number):
+        if number == 3 * 17:
+            raise KeyboardInterrupt("as if killed, between checkpoints")
+        return gradient(learner, number)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", gradient=dying)
+    assert records(tmp_path / "cut")[-1]["iteration"] == 17
+    assert same(whole, run(tmp_path / "cut", resume=True))
+    assert records(tmp_path / "whole") == records(tmp_path / "cut")
+
+
+def test_resuming_a_complete_run_changes_nothing(tmp_path):
+    first = run(tmp_path)
+    log = (tmp_path / outer.LOG).read_text()
+    assert same(first, run(tmp_path, resume=True)) and (tmp_path / outer.LOG).read_text() == log
+
+
+def test_non_finite_tasks_are_skipped_counted_and_harmless(tmp_path):
+    def sometimes(learner, number):
+        bad = MetaGradient({}, {}, float("nan"), [], finite=False)
+        return bad if number % 3 == 1 or number // 3 == 4 else gradient(learner, number)
+
+    best = run(tmp_path, gradient=sometimes)
+    assert all(bool(p.isfinite().all()) for p in best.theta.values())
+    assert records(tmp_path)[-1]["skipped"] == 30 + 2
+
+
+def test_one_exploding_task_cannot_ruin_the_learner(tmp_path):
+    def exploding(learner, number):
+        result = gradient(learner, number)
+        if number == 40:
+            result.theta = {k: g * 1e12 for k, g in result.theta.items()}
+            result.rates = {k: g * 1e12 for k, g in result.rates.items()}
+        return result
+
+    calm, hit = run(tmp_path / "calm"), run(tmp_path / "hit", gradient=exploding)
+    assert validate(hit)["validation_loss"] < 2 * validate(calm)["validation_loss"]
+
+
+def test_rates_stay_within_bounds(tmp_path):
+    settings = OuterSettings(iterations=20, tasks=2, theta_lr=0.0, rates_lr=0.3, warmup=1, max_rate=0.125, validate_every=20)
+    run(tmp_path, settings=settings)
+    rates = torch.cat([r.flatten() for r in Learner.load(tmp_path / outer.LAST).rates.values()])
+    assert float(rates.min()) >= 0 and float(rates.max()) <= 0.125
+    assert int((rates == 0).sum()) + int((rates == 0.125).sum()) > 0
+
+
+def test_the_best_by_validation_is_kept(tmp_path):
+    scores = iter([0.1, 0.9, 0.3, 0.2])
+    settings = OuterSettings(iterations=30, tasks=1, validate_every=10)
+    kept = train(
+        fresh(), stream, gradient, lambda learner: {"score": next(scores)}, tmp_path, settings, fingerprint={}
+    )  # fmt: skip
+    assert kept.spec["training"] == {"iteration": 10, "score": 0.9}
+    assert not same(kept, Learner.load(tmp_path / outer.LAST))
+
+
+def test_a_folder_with_another_run_is_refused(tmp_path):
+    run(tmp_path, settings=OuterSettings(iterations=2, tasks=1))
+    with pytest.raises(UserError, match="resume=true"):
+        run(tmp_path, settings=OuterSettings(iterations=2, tasks=1))
+    with pytest.raises(UserError, match="other settings: toy was 1 and is now 2"):
+        run(tmp_path, settings=OuterSettings(iterations=2, tasks=1), resume=True, fingerprint={"toy": 2})
+    (tmp_path / outer.CHECKPOINT).write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(UserError, match="checkpoint.pt: cannot be read"):
+        run(tmp_path, settings=OuterSettings(iterations=2, tasks=1), resume=True)
+
+
+def test_a_checkpoint_with_code_in_it_is_not_executed(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "owned"),))
+
+    torch.save({"x": Evil()}, tmp_path / outer.CHECKPOINT)
+    with pytest.raises(UserError, match="cannot be read"):
+        run(tmp_path, resume=True)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_summed_over_processes_equals_one_process():
+    """What two processes would reduce is what one computes, whichever tasks each has."""
+    learner = fresh()
+    results = [gradient(learner, n) for n in range(5)]
+
+    class Other(World):
+        def sum_(self, tensor):
+            return tensor.add_(theirs)
+
+    def flat(totals):
+        return torch.cat([t.flatten() for t in (*totals["theta"], *totals["rates"])])
+
+    one, _ = outer._reduce(results, learner, 10.0, World(), stop=False)
+    caught = []
+
+    class Catch(World):
+        def sum_(self, tensor):
+            caught.append(tensor.clone())
+            return tensor
+
+    outer._reduce(results[1::2], learner, 10.0, Catch(), stop=True)
+    theirs = caught[0]
+    two, stopping = outer._reduce(results[0::2], learner, 10.0, Other(), stop=False)
+    assert stopping and one["count"] == two["count"] == 5
+    assert float((flat(one) - flat(two)).abs().max()) <= 1e-12
+    assert one["loss"] == pytest.approx(two["loss"], abs=1e-12)

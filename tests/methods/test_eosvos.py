@@ -1,0 +1,162 @@
+"""The method on a moving square: protocol, determinism, streaming, guards. The network is untrained but small."""
+
+import numpy as np
+import pytest
+import torch
+
+from eosvos.meta.learner import Learner
+from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation
+from eosvos.models import mask_rcnn
+
+HEIGHT, WIDTH = 60, 100
+
+
+@pytest.fixture(scope="module")
+def learner():
+    torch.manual_seed(0)
+    model = mask_rcnn.build("tiny", short=64, long=112, score=0.05)
+    return Learner.create(model, 0.02, "neuron", {"model": model.spec})
+
+
+def clip(length=6, seed=0):
+    """A bright square (id 3) and a dark one (id 7) on noise, moving right and down."""
+    draws = torch.Generator().manual_seed(seed)
+    back = torch.rand(3, HEIGHT, WIDTH, generator=draws) * 0.3 + 0.3
+    frames, masks = [], []
+    for t in range(length):
+        frame, ids = back.clone(), np.zeros((HEIGHT, WIDTH), np.uint8)
+        frame[:, 10:30, 10 + 3 * t : 35 + 3 * t] = torch.tensor([1.0, 0.9, 0.1])[:, None, None]
+        ids[10:30, 10 + 3 * t : 35 + 3 * t] = 3
+        frame[:, 32 + 2 * t : 48 + 2 * t, 60:85] = 0.0
+        ids[32 + 2 * t : 48 + 2 * t, 60:85] = 7
+        frames.append(frame)
+        masks.append(ids)
+    return frames, masks
+
+
+def run(learner, frames, first, **settings):
+    method = EOSVOS(learner, **{"iters": 2, "seed": 5, **settings})
+    return [method.start(frames[0], first)] + [method.step(f) for f in frames[1:]], method
+
+
+def given(ids, *wanted):
+    return {i: ids == i for i in wanted}
+
+
+def test_the_given_mask_wins_on_its_frame_and_ids_come_back(learner):
+    frames, masks = clip(3)
+    out, method = run(learner, frames, given(masks[0], 3, 7))
+    assert np.array_equal(out[0], masks[0])
+    assert method.object_ids == [3, 7]
+    assert all(o.dtype == np.uint8 and o.shape == (HEIGHT, WIDTH) and set(np.unique(o)) <= {0, 3, 7} for o in out)
+    assert method.probabilities.shape == (2, HEIGHT, WIDTH)
+    assert method.adapt_seconds > 0
+
+
+def test_fine_tuning_on_one_frame_segments_the_next(learner):
+    """Even from random weights, enough steps on one frame find the object in the next."""
+    frames, masks = clip(3)
+    settings = {"iters": 60, "fine_tuning": FineTuning(spatial=False)}
+    out, _ = run(learner, frames, given(masks[0], 3), **settings)
+    untuned, _ = run(learner, frames, given(masks[0], 3), iters=0)
+
+    def similarity(prediction):
+        return (prediction & (masks[1] == 3)).sum() / (prediction | (masks[1] == 3)).sum()
+
+    assert similarity(out[1] == 3) > 0.5
+    assert similarity(untuned[1] == 3) < similarity(out[1] == 3)
+
+
+@pytest.mark.parametrize("ona", [False, True])
+def test_same_seed_same_masks_other_seed_other_probabilities(learner, ona):
+    frames, masks = clip(6)
+    settings = {"ona": ona, "online": Online(every=2, steps=2)}
+    a, one = run(learner, frames, given(masks[0], 3), **settings)
+    b, two = run(learner, frames, given(masks[0], 3), **settings)
+    assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+    assert torch.equal(one.probabilities, two.probabilities)
+    _, other = run(learner, frames, given(masks[0], 3), seed=6, **settings)
+    assert not torch.equal(one.probabilities, other.probabilities)
+
+
+def test_the_global_random_state_is_neither_used_nor_moved(learner):
+    frames, masks = clip(3)
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    _, one = run(learner, frames, given(masks[0], 3), ona=True, online=Online(every=1, steps=1))
+    assert torch.equal(before, torch.random.get_rng_state())
+    torch.manual_seed(2)
+    _, two = run(learner, frames, given(masks[0], 3), ona=True, online=Online(every=1, steps=1))
+    assert torch.equal(one.probabilities, two.probabilities)
+
+
+def test_online_adaptation_changes_phi_and_starts_from_the_first_frame_state(learner):
+    frames, masks = clip(6)
+    method = EOSVOS(learner, iters=1, ona=True, online=Online(every=2, steps=1, min_area=0.0))
+    method.start(frames[0], given(masks[0], 3))
+    first = {k: p.clone() for k, p in method._objects[3].first.items()}
+    for frame in frames[1:]:
+        method.step(frame)
+    thing = method._objects[3]
+    assert thing.adaptations == 2
+    assert all(torch.equal(first[k], thing.first[k]) for k in first)
+    assert any(not torch.equal(first[k], thing.phi[k]) for k in first)
+
+
+def test_memory_of_past_frames_is_bounded(learner):
+    frames, masks = clip(3)
+    method = EOSVOS(learner, iters=0, ona=True, online=Online(every=1000, past=2, stride=2))
+    method.start(frames[0], given(masks[0], 3))
+    for _ in range(20):
+        method.step(frames[1])
+    assert len(method._objects[3].past) == 4
+
+
+def test_late_objects_are_added_and_known_ones_corrected(learner):
+    frames, masks = clip(4)
+    method = EOSVOS(learner, iters=1)
+    method.start(frames[0], given(masks[0], 3))
+    method.step(frames[1])
+    shown = method.add(frames[1], given(masks[1], 7))
+    assert method.object_ids == [3, 7] and np.array_equal(shown == 7, masks[1] == 7)
+    method.step(frames[2])
+    shown = method.correct(frames[2], given(masks[2], 3))
+    assert np.array_equal(shown == 3, masks[2] == 3)
+    assert len(method._objects[3].given) == 2
+    absent = method.correct(frames[2], {3: np.zeros((HEIGHT, WIDTH), bool)})
+    assert not (absent == 3).any()
+    with pytest.raises(ValueError, match="object 3 is known already"):
+        method.add(frames[2], given(masks[2], 3))
+    with pytest.raises(ValueError, match="object 9 is unknown"):
+        method.correct(frames[2], {9: masks[2] == 3})
+    with pytest.raises(ValueError, match="first mask of object 9 is empty"):
+        method.add(frames[2], {9: np.zeros((HEIGHT, WIDTH), bool)})
+
+
+def test_an_object_does_not_depend_on_the_others_but_for_the_merge(learner):
+    frames, masks = clip(3)
+    _, both = run(learner, frames, given(masks[0], 3, 7))
+    _, alone = run(learner, frames, given(masks[0], 3))
+    assert torch.equal(both.probabilities[0], alone.probabilities[0])
+
+
+def test_propagated_boxes_surround_the_last_box_and_stay_in_the_picture(learner):
+    frames, masks = clip(2)
+    for settings in (Propagation(boxes=30, jitter=0.3), Propagation(boxes=30, jitter=0.1, outward=True)):
+        method = EOSVOS(learner, iters=0, propagation=settings)
+        method.start(frames[0], given(masks[0], 3))
+        thing = method._objects[3]
+        boxes = method._propagate(thing, HEIGHT, WIDTH, torch.zeros(3, HEIGHT, WIDTH))
+        assert len(boxes) == 30 and torch.equal(boxes[0], torch.tensor([10.0, 10.0, 35.0, 30.0]))
+        moved = (boxes - boxes[0]).abs() / torch.tensor([25.0, 20.0, 25.0, 20.0])
+        assert float(moved.max()) <= settings.jitter + 1e-6
+        if settings.outward:
+            assert bool((boxes[:, :2] <= boxes[0, :2]).all()) and bool((boxes[:, 2:] >= boxes[0, 2:]).all())
+    assert EOSVOS(learner, iters=0, propagation=Propagation(boxes=0))._propagate(thing, 60, 100, frames[0]) is None
+
+
+def test_an_object_that_is_not_found_gives_an_empty_mask(learner):
+    frames, masks = clip(2)
+    out, method = run(learner, frames, given(masks[0], 3), score=1.0)
+    assert not out[1].any()
+    assert torch.equal(method._objects[3].box, torch.tensor([10.0, 10.0, 35.0, 30.0]))
