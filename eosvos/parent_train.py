@@ -49,13 +49,12 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
             best = Learner.load(result)
         else:
             progress.say(f"searching the best single rate at T={search['steps']} among {search['rates']}")
-            rates = search.pop("rates")
-            judges = [unseen.task(0, 0, index) for index in range(search.pop("tasks"))]
+            judges = [unseen.task(0, 0, index) for index in range(settings.search.tasks)]
             best, figures = training.search_rate(
-                model, trained.to(device).theta, rates, judges, steps=search["steps"], batch=search["batch"],
-                clip=search["inner_clip"], spec=spec, world=world,
+                model, trained.to(device).theta, settings.search.rates, judges, steps=settings.search.steps,
+                batch=settings.search.batch, clip=settings.search.inner_clip, spec=spec, world=world,
             )  # fmt: skip
-            best.spec = spec | made | {"figures": {f"{rate:g}": j for rate, j in figures.items()}}
+            best.spec = spec | made | {"J": {f"{rate:g}": j for rate, j in figures.items()}}
             if world.first:
                 best.save(result)
     except outer.Interrupted as stop:
@@ -63,12 +62,11 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
     finally:
         progress.close()
         world.finish()
-    figures = best.spec["figures"]
     if world.first:
-        for rate, j in figures.items():
+        for rate, j in best.spec["J"].items():
             print(f"rate {rate:>6}: J@{settings.search.steps} {j:.3f}")
         progress.report(folder / outer.LOG, result)
-    return max(figures.values())
+    return max(best.spec["J"].values())
 
 
 def main(arguments: list[str] | None = None) -> int:
