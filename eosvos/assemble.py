@@ -142,6 +142,18 @@ def check_size(learner: Learner, size: str | None, source: str | Path) -> None:
         raise UserError(f"learner {source} is of model={found}, and model={size} is asked for; leave out one of the two")
 
 
+def check_learner(learner: Learner, section: ModelSection, source: Path) -> None:
+    """Raise UserError where a learner's network is not the one asked for, or its parameters do not fit it."""
+    given = model_settings(section)
+    check_size(learner, given.get("size"), source)
+    stored = learner.spec["model"]
+    for key, value in given.items():
+        if stored.get(key) != json.loads(json.dumps(value)):
+            raise UserError(f"learner {source} is of model.{key}={stored.get(key)}, and {value} is asked for; leave it out")
+    with torch.device("meta"):  # shapes are enough
+        learner.check_fits(_build(stored), source)
+
+
 def first_learner(model: MaskRCNN, init: Learner | None, meta: MetaSection, spec: dict[str, Any]) -> Learner:
     """The learner that meta-training starts from; meta.rate=null: with the rates of the init learner."""
     if meta.rate is not None:
@@ -211,6 +223,36 @@ def evaluation_fingerprint(config: EvalConfig, learner: Path | None, device: tor
         settings |= {"learner_hash": digest(learner)}
     data = {"dataset": asdict(config.dataset), "split": config.split, "data_root": config.data_root}
     return {**settings, **data, "sequences": list(config.sequences), "code_hash": code_digest()}
+
+
+def evaluation_folder(config: EvalConfig, fingerprint: dict[str, Any], job: str | None) -> Path:
+    """Where a run's results go: `out`, with a folder for each job of a sweep, or a name that tells the settings."""
+    if config.out is not None:
+        return Path(config.out) / job if job else Path(config.out)
+    data, split = config.dataset.name, config.split or ("some" if config.sequences else "val")
+    if config.dataset.kind == "folder":
+        data, split = "folder", Path(config.data_root or "").expanduser().resolve().name
+    words = [config.method]
+    if config.method == "eosvos":
+        words += [f"T{config.iters}"] + ["ona"] * config.ona
+    text = json.dumps(fingerprint, sort_keys=True, default=str)
+    short = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return RUNS / "eval" / f"{data}-{split}" / "-".join([*words, f"s{config.seed}", short])
+
+
+def common_folder(runs: Collection[Path]) -> Path:
+    return Path(os.path.commonpath([run.absolute() for run in runs]))
+
+
+def short_labels(jobs: Collection[str]) -> list[str]:
+    """Names of a sweep's jobs without the settings that all share: "iters=1,seed=0" -> "iters=1"."""
+    parts = [job.split(",") for job in jobs]
+    return [",".join(p.removeprefix("experiment=") for p in one if not all(p in other for other in parts)) for one in parts]
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def digest(path: str | Path) -> str:

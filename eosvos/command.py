@@ -138,19 +138,21 @@ def _explain(error: Exception, name: str) -> str:
     unwanted = ("To append to your", "object_type=", "Set the environment", "reference_type=")
     lines = [line for line in dict.fromkeys(lines) if line and not line.startswith(unwanted)]
     text = "\n".join(lines)
-    unknown = re.search(r"Could not (?:override|find) '([\w./@-]+)'|Key '(\w+)' (?:not in|is not in)", text)
+    if missing := re.search(r"Could not find '([\w-]+)/([\w./-]+)'", text):
+        options = sorted(p.stem for p in (config_dir() / missing[1]).glob("*.yaml"))
+        near = difflib.get_close_matches(missing[2], options, 1)
+        return f"{missing[1]}={missing[2]}: expected one of {', '.join(options)}" + (f"; {near[0]}?" if near else "")
+    unknown = re.search(r"Could not override '([\w./@-]+)'|Key '(\w+)' (?:not|is not) in", text)
     if unknown is None:
         return text
-    word = unknown[1] or unknown[2]
-    if full := re.search(r"full_key: ([\w.]+)", text):
-        word = full[1]
-    known = _known_words(name)
-    near = difflib.get_close_matches(word, known, 1)
-    group = [w for w in known if w.startswith(word.rpartition(".")[0] + ".")] if "." in word else []
+    full = re.search(r"full_key: ([\w.]+)", text)
+    word = full[1] if full else unknown[1] or unknown[2]
+    section, dot, last = word.rpartition(".")
+    known = [w for w in _known_words(name) if w.rpartition(".")[0] == section]
+    near = [w for w in known if w.rpartition(".")[2].startswith(last)] or difflib.get_close_matches(word, known, 1)
     if near:
-        return f"{word}: no such setting; did you mean {near[0]}?"
-    shown = group or [w for w in known if "." not in w]
-    return f"{word}: no such setting; expected one of {', '.join(shown)} (all with their values: --cfg job)"
+        return f"{word}: no such setting; did you mean {' or '.join(near)}?"
+    return f"{word}: no such setting; expected one of {', '.join(known)} (all with their values: --cfg job)"
 
 
 def _known_words(name: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -163,24 +164,37 @@ class Taskset:
 
 
 class SyntheticTaskset(Taskset):
-    """Endless tasks from `make_sequence`, a new scene for each.
+    """Endless tasks from `make_sequence`.
 
     `render`: (H, W) of the scenes before the transform, a quarter more than the default network's 128x224 because the
     transform enlarges by up to a quarter; drawing them is nearly all that a task costs. `length`: their frames, of
-    which about two are drawn. The other settings are those of `Taskset`.
+    which about two are drawn. `reuse`: this many iterations in a row draw, each anew, from the scene that their index
+    has then; planning and painting a scene costs as much as ten more frames of it. The other settings are those of
+    `Taskset`.
     """
 
-    def __init__(self, *, length: int = 24, render: tuple[int, int] = (160, 280), search: int = 4, **settings: Any):
+    def __init__(
+        self, *, length: int = 24, render: tuple[int, int] = (160, 280), reuse: int = 4, search: int = 4, **settings: Any
+    ):
+        if reuse < 1:
+            raise UserError(f"reuse={reuse}: a scene is used in at least 1 iteration")
         super().__init__(self._scenes, search=search, **settings)
-        self.length, self.render = length, render
+        self.length, self.render, self.reuse = length, render, reuse
 
-    def _scenes(self, seed: int, *path: int) -> Iterator[tuple[Sequence, int]]:
+    def _scenes(self, seed: int, kind: int, iteration: int, index: int) -> Iterator[tuple[Sequence, int]]:
         """The objects of a scene in random order, then of another scene."""
-        draws = numpy_generator(seed, *path, _SCENE)
+        draws = numpy_generator(seed, kind, iteration, index, _SCENE)
+        scene_seed = derive(seed, kind, iteration // self.reuse, index, _SCENE)
         for attempt in range(20):
-            scene = make_sequence(derive(seed, *path, _SCENE), attempt, size=self.render, length=self.length)
+            scene = _scene(scene_seed, attempt, self.render, self.length)
             for object_id in draws.permutation(sorted(scene.objects)):
                 yield scene, int(object_id)
+
+
+@lru_cache(maxsize=16)
+def _scene(seed: int, attempt: int, size: tuple[int, int], length: int) -> Sequence:
+    """Scenes of this process's latest draws, with what they have painted."""
+    return make_sequence(seed, attempt, size=size, length=length)
 
 
 class VideoTaskset(Taskset):

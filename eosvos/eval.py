@@ -1,0 +1,69 @@
+"""python -m eosvos.eval: segment the videos of a data set from their first masks, and measure the masks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from eosvos import assemble, command, config
+from eosvos.evaluation import benchmark, report
+from eosvos.files import write_text
+from eosvos.meta.learner import Learner
+
+_runs: dict[Path, str] = {}  # folder -> label of every job of a sweep
+
+
+def evaluate(settings: config.EvalConfig) -> float:
+    """Returns the mean J."""
+    config.check(settings)
+    device = assemble.device_of(settings.device)
+    path, learner = None, None
+    if settings.method == "eosvos":
+        path = assemble.newest_learner() if settings.learner is None else Path(settings.learner)
+        learner = Learner.load(path)
+        assemble.check_learner(learner, settings.model, path)
+    sequences = assemble.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
+    fingerprint = assemble.evaluation_fingerprint(settings, path, device)
+    out = assemble.evaluation_folder(settings, fingerprint, command.job_name())
+    print(f"{out}: {settings.method}" + ("" if path is None else f" with {path}"), file=sys.stderr, flush=True)
+    # The configuration may only lie in a folder that is this run's.
+    names = [sequence.name for sequence in sequences]
+    benchmark.claim(out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=names)
+    write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
+    results = benchmark.run(
+        assemble.MakeMethod(settings, learner, device),
+        sequences,
+        out,
+        seed=settings.seed,
+        fingerprint=fingerprint,
+        processes=settings.processes or (assemble.cores() if device.type == "cpu" else 1),
+        resume=settings.resume,
+        overlay=settings.overlay,
+    )
+    report.show(results)
+    print(f"masks and figures: {out}")
+    _runs[out] = command.job_name() or out.name
+    j = results.summary["J-Mean"]
+    return float("nan") if j is None else j
+
+
+def compare() -> None:
+    """At the end of a sweep: its runs in one table."""
+    if len(_runs) > 1:
+        above = assemble.common_folder(list(_runs))
+        print()
+        report.compare(list(_runs), above, labels=assemble.short_labels(list(_runs.values())))
+        print(f"comparison: {above / 'comparison.csv'}, {above / 'comparison.png'}")
+    _runs.clear()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    config.register()
+    _runs.clear()
+    return command.run("eval", evaluate, arguments, end=compare)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
