@@ -172,9 +172,9 @@ def first_learner(model: MaskRCNN, init: Learner | None, meta: MetaSection, spec
 
 def training_fingerprint(config: TrainConfig, model: MaskRCNN, **more: Any) -> dict[str, Any]:
     """All that decides the outcome of a training, besides the settings of the outer loop."""
-    taskset = asdict(config.taskset)
+    data = {"taskset": asdict(config.taskset), "data_root": _place(config.taskset, config.data_root)}
     init = None if config.init is None else digest(config.init)
-    return {"seed": config.seed, "model": model.spec, "taskset": taskset, "data_root": config.data_root, "init": init, **more}
+    return {"seed": config.seed, "model": model.spec, **data, "init": init, **more}
 
 
 def same_search(found: Learner, made: dict[str, Any]) -> bool:
@@ -221,7 +221,7 @@ def evaluation_fingerprint(config: EvalConfig, learner: Path | None, device: tor
         settings |= {"fine_tuning": vars(config.fine_tuning), "propagation": vars(config.propagation)}
         settings |= {"online": vars(config.online)} if config.ona else {}
         settings |= {"learner_hash": digest(learner)}
-    data = {"dataset": asdict(config.dataset), "split": config.split, "data_root": config.data_root}
+    data = {"dataset": asdict(config.dataset), "split": config.split, "data_root": _place(config.dataset, config.data_root)}
     return {**settings, **data, "sequences": list(config.sequences), "code_hash": code_digest()}
 
 
@@ -253,6 +253,11 @@ def short_labels(jobs: Collection[str]) -> list[str]:
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _place(section: DatasetSection | TasksetSection, data_root: str | None) -> str | None:
+    """The data's folder, whichever way it was given; EOSVOS_DATA means nothing to synthetic videos."""
+    return None if section.kind == "synthetic" or data_root is None else str(Path(data_root).expanduser().resolve())
 
 
 def digest(path: str | Path) -> str:

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,17 +92,18 @@ class _Mistake(BaseException):
 @contextmanager
 def _environment(name: str, arguments: list[str]) -> Iterator[None]:
     """The command line in sys.argv, where Hydra reads it, and Hydra's errors left to us."""
-    argv, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    argv, before = sys.argv, dict(os.environ)
     sys.argv = [f"eosvos.{name}", *arguments]
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        yield
-    finally:
-        sys.argv = argv
-        if full is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = full
+    with tempfile.TemporaryDirectory(prefix="eosvos-") as folder:  # Hydra leaves a file for every sweep
+        os.environ.update(HYDRA_FULL_ERROR="1", EOSVOS_SWEEP=folder)
+        try:
+            yield
+        finally:
+            sys.argv = argv
+            for key in ("HYDRA_FULL_ERROR", "EOSVOS_SWEEP"):
+                os.environ.pop(key)
+                if key in before:
+                    os.environ[key] = before[key]
 
 
 @contextmanager

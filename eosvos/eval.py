@@ -18,7 +18,7 @@ _runs: dict[Path, str] = {}  # folder -> label of every job of a sweep
 def evaluate(settings: config.EvalConfig) -> float:
     """Returns the mean J."""
     config.check(settings)
-    device = assemble.device_of(settings.device)
+    job, device = command.job_name(), assemble.device_of(settings.device)
     path, learner = None, None
     if settings.method == "eosvos":
         path = assemble.newest_learner() if settings.learner is None else Path(settings.learner)
@@ -26,7 +26,7 @@ def evaluate(settings: config.EvalConfig) -> float:
         assemble.check_learner(learner, settings.model, path)
     sequences = assemble.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
     fingerprint = assemble.evaluation_fingerprint(settings, path, device)
-    out = assemble.evaluation_folder(settings, fingerprint, command.job_name())
+    out = assemble.evaluation_folder(settings, fingerprint, job)
     print(f"{out}: {settings.method}" + ("" if path is None else f" with {path}"), file=sys.stderr, flush=True)
     # The configuration may only lie in a folder that is this run's.
     names = [sequence.name for sequence in sequences]
@@ -42,9 +42,11 @@ def evaluate(settings: config.EvalConfig) -> float:
         resume=settings.resume,
         overlay=settings.overlay,
     )
-    report.show(results)
-    print(f"masks and figures: {out}")
-    _runs[out] = command.job_name() or out.name
+    if job is None:
+        report.show(results)
+        print(f"masks and figures: {out}")
+    else:
+        _runs[out] = job
     j = results.summary["J-Mean"]
     return float("nan") if j is None else j
 

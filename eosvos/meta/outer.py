@@ -33,7 +33,8 @@ Validate = Callable[[Learner], dict[str, float]]
 class OuterSettings:
     """iterations: updates. tasks: gradients averaged for one update. theta_lr, rates_lr: RAdam's rates for the
     initialization and for the learning rates, after `warmup` iterations of linear rise and along a cosine down to
-    `final` times their value. weight_decay: decoupled, on theta. clip: norm to which the gradient of a single task is
+    `final` times their value. beta2: of RAdam; its rectification holds the steps back for about 2 / (1 - beta2) iterations.
+    weight_decay: decoupled, on theta. clip: norm to which the gradient of a single task is
     scaled down, for theta and the rates apart. max_rate: upper bound of the learning rates (0 is the lower).
     validate_every, save_every: iterations.
     """
@@ -44,6 +45,7 @@ class OuterSettings:
     rates_lr: float = 1e-3
     warmup: int = 20
     final: float = 0.05
+    beta2: float = 0.99
     weight_decay: float = 0.0
     clip: float = 10.0
     max_rate: float = 1.0
@@ -129,7 +131,7 @@ def _prepare(learner: Learner, folder: Path, settings: OuterSettings, fingerprin
     rates = [r.requires_grad_() for r in learner.distinct_rates()]
     optimizer = torch.optim.RAdam(
         [{"params": theta, "weight_decay": settings.weight_decay}, {"params": rates}],
-        lr=settings.theta_lr, decoupled_weight_decay=True,
+        lr=settings.theta_lr, betas=(0.9, settings.beta2), decoupled_weight_decay=True,
     )  # fmt: skip
     state = _State(learner, optimizer)
     path = folder / CHECKPOINT

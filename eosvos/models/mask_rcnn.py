@@ -8,6 +8,7 @@ its parameters are its whole state.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -41,6 +42,7 @@ class Spec:
     fpn: int = 256  # channels of the feature pyramid
     hidden: int = 1024  # units of the two box layers
     groups: int = 32  # of every group norm
+    head_norm: bool = False  # group norm in the feature pyramid and the mask head too
     anchors: tuple[int, ...] = (32, 64, 128, 256, 512)  # side of the square anchor, one per pyramid level
     canonical: int = 224  # side of a region that is pooled from the third pyramid level
     box_roi: int = 7
@@ -115,7 +117,7 @@ class MaskRCNN(detection.MaskRCNN):
             box_batch_size_per_image=spec.roi_batch,
             box_positive_fraction=spec.roi_positive,
             mask_roi_pool=pool(spec.mask_roi),
-            mask_head=MaskRCNNHeads(spec.fpn, (spec.fpn,) * 4, 1),
+            mask_head=MaskRCNNHeads(spec.fpn, (spec.fpn,) * 4, 1, norm_layer=_norm(spec) if spec.head_norm else None),
             mask_predictor=MaskRCNNPredictor(spec.fpn, spec.fpn, 2),
         )
         self.network_spec = spec
@@ -228,8 +230,12 @@ def _rescale(boxes: Tensor, size: tuple[int, int], resized: tuple[int, int]) -> 
     return boxes * scale
 
 
+def _norm(spec: Spec) -> Callable[[int], nn.Module]:
+    return partial(nn.GroupNorm, spec.groups)
+
+
 def _backbone(spec: Spec) -> nn.Module:
-    norm = partial(nn.GroupNorm, spec.groups)
+    norm = _norm(spec)
     if spec.size != "tiny":
         # norm_layer given to torchvision's own Mask R-CNN builders is silently dropped (it ends in **kwargs), not here.
         backbone = resnet_fpn_backbone(backbone_name=spec.size, weights=None, norm_layer=norm, trainable_layers=5)
@@ -253,4 +259,4 @@ def _backbone(spec: Spec) -> nn.Module:
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     names = {f"layer{i}": str(i - 1) for i in range(1, 5)}
-    return BackboneWithFPN(body, names, list(spec.widths), spec.fpn, LastLevelMaxPool())
+    return BackboneWithFPN(body, names, list(spec.widths), spec.fpn, LastLevelMaxPool(), norm if spec.head_norm else None)
