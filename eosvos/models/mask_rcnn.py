@@ -45,9 +45,12 @@ class Spec:
     head_norm: bool = False  # group norm in the feature pyramid and the mask head too
     anchors: tuple[int, ...] = (32, 64, 128, 256, 512)  # side of the square anchor, one per pyramid level
     canonical: int = 224  # side of a region that is pooled from the third pyramid level
+    sampling: int = 2  # points per bin and axis of a pooled region
     box_roi: int = 7
     mask_roi: int = 28  # the mask logits have twice this size (paper, supplement section 1)
+    mask_layers: int = 4  # convolutions of the mask head before the upsampling
     mask_loss: str = "lovasz"  # or "cross_entropy"
+    rpn_first: int = 0  # finest pyramid level that proposes: 0 is the stride of 4; `anchors` has the levels from there on
     rpn_pre: int = 1000  # proposals kept per level before NMS
     rpn_post: int = 1000  # and per image after it
     rpn_batch: int = 256  # anchors sampled for the loss
@@ -61,9 +64,9 @@ class Spec:
 
 SIZES: dict[str, Spec] = {
     "tiny": Spec(
-        size="tiny", short=128, long=224, widths=(32, 64, 128, 256), fpn=64, hidden=128, groups=8,
-        anchors=(16, 32, 64, 112, 160), canonical=112, mask_roi=14,
-        rpn_pre=200, rpn_post=100, rpn_batch=64, roi_batch=32, score=0.05,
+        size="tiny", short=128, long=224, widths=(32, 64, 128, 256), fpn=64, hidden=128, groups=8, head_norm=True,
+        anchors=(24, 48, 96, 160), canonical=112, sampling=1, mask_roi=14, mask_layers=2, mask_loss="cross_entropy",
+        rpn_first=1, rpn_pre=100, rpn_post=50, rpn_batch=64, roi_batch=32, score=0.05,
     ),
     "resnet18": Spec(size="resnet18", short=480, long=854),
     "resnet50": Spec(size="resnet50", short=800, long=1333, rpn_pre=2000, rpn_post=1000),
@@ -96,7 +99,7 @@ class MaskRCNN(detection.MaskRCNN):
         if spec.mask_loss not in ("lovasz", "cross_entropy"):
             raise ValueError(f"mask_loss {spec.mask_loss!r} is unknown; expected lovasz or cross_entropy")
         levels = ["0", "1", "2", "3"]
-        pool = partial(MultiScaleRoIAlign, levels, sampling_ratio=2, canonical_scale=spec.canonical)
+        pool = partial(MultiScaleRoIAlign, levels, sampling_ratio=spec.sampling, canonical_scale=spec.canonical)
         super().__init__(
             _backbone(spec),
             min_size=spec.short,
@@ -117,7 +120,7 @@ class MaskRCNN(detection.MaskRCNN):
             box_batch_size_per_image=spec.roi_batch,
             box_positive_fraction=spec.roi_positive,
             mask_roi_pool=pool(spec.mask_roi),
-            mask_head=MaskRCNNHeads(spec.fpn, (spec.fpn,) * 4, 1, norm_layer=_norm(spec) if spec.head_norm else None),
+            mask_head=MaskRCNNHeads(spec.fpn, (spec.fpn,) * spec.mask_layers, 1, norm_layer=_norm(spec) if spec.head_norm else None),
             mask_predictor=MaskRCNNPredictor(spec.fpn, spec.fpn, 2),
         )
         self.network_spec = spec
@@ -149,7 +152,8 @@ class MaskRCNN(detection.MaskRCNN):
             ignores = [t.pop("ignore", None) for t in targets]
         batch, targets = self.transform(images, targets)
         features = self.backbone(batch.tensors)
-        boxes, losses = self.rpn(batch, features, targets)
+        levels = list(features.items())[self.network_spec.rpn_first :]
+        boxes, losses = self.rpn(batch, OrderedDict(levels), targets)
         if proposals is not None:
             boxes = [
                 torch.cat([found, _rescale(extra, size, resized)])
@@ -244,9 +248,8 @@ def _backbone(spec: Spec) -> nn.Module:
         return backbone
     width = spec.widths[0]
     stages: OrderedDict[str, nn.Module] = OrderedDict()
-    stages["stem"] = nn.Sequential(
-        nn.Conv2d(3, width, 7, 2, 3, bias=False), norm(width), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
-    )
+    # The stride of 4 at once: half the work of a stride of 2 and pooling, and nothing finer is used later.
+    stages["stem"] = nn.Sequential(nn.Conv2d(3, width, 7, 4, 3, bias=False), norm(width), nn.ReLU(inplace=True))
     for index, out in enumerate(spec.widths, start=1):
         stride = 1 if index == 1 else 2
         shortcut = None
