@@ -18,6 +18,7 @@ from eosvos.config import DatasetSection, EvalConfig, MetaSection, ModelSection,
 from eosvos.data.davis import open_davis
 from eosvos.data.folder import open_folder
 from eosvos.data.sequence import Sequence
+from eosvos.data.stored import several
 from eosvos.data.synthetic import held_out
 from eosvos.data.tasks import SyntheticTaskset, Taskset, VideoTaskset
 from eosvos.errors import UserError
@@ -62,7 +63,8 @@ def open_dataset(
     """The sequences of a data set. Raises UserError where there is no root, or a split or sequence is not in it."""
     if section.kind == "synthetic":
         assert isinstance(section, DatasetSection)
-        found = held_out(split or "test", count=section.count, size=section.size, length=section.length)
+        height, width = section.size
+        found = held_out(split or "test", count=section.count, size=(height, width), length=section.length)
         return _chosen(found, names)
     if data_root is None:
         raise UserError(
@@ -81,7 +83,7 @@ def _chosen(found: list[Sequence], names: Collection[str]) -> list[Sequence]:
     known = {sequence.name: sequence for sequence in found}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise UserError(f"sequences=[{unknown[0]}]: no such sequence; expected some of {', '.join(known)}")
+        raise UserError(f"sequences=[{unknown[0]}]: no such sequence; expected some of {several(list(known))}")
     return [known[name] for name in names] if names else found
 
 
@@ -95,8 +97,10 @@ def tasksets(section: TasksetSection, data_root: str | None, model: MaskRCNN) ->
         "transform": section.transform,
     }
     if section.kind == "synthetic":
-        unseen = VideoTaskset(held_out("val", size=section.render, length=section.length), **settings)
-        return SyntheticTaskset(length=section.length, render=section.render, **settings), unseen
+        height, width = section.render
+        unseen = VideoTaskset(held_out("val", size=(height, width), length=section.length), **settings)
+        scenes = SyntheticTaskset(length=section.length, render=(height, width), reuse=section.reuse, **settings)
+        return scenes, unseen
     videos = open_dataset(section, data_root, section.split, section.sequences)
     held = set(section.validation_sequences) or {video.name for video in videos[4::5]}
     unknown = sorted(held - {video.name for video in videos})
@@ -105,8 +109,8 @@ def tasksets(section: TasksetSection, data_root: str | None, model: MaskRCNN) ->
     train = [video for video in videos if video.name not in held]
     if not train or not held:
         raise UserError(
-            f"taskset={section.name}: {len(videos)} videos, {len(held)} of them for validation; at least one for each is "
-            "expected: name those for validation with taskset.validation_sequences=[...]"
+            f"taskset={section.name}: {len(videos)} videos, {len(held)} of them for validation; at least one for each "
+            "is expected: name those for validation with taskset.validation_sequences=[...]"
         )
     return VideoTaskset(train, **settings), VideoTaskset([v for v in videos if v.name in held], **settings)
 
@@ -137,9 +141,13 @@ def check_size(learner: Learner, size: str | None, source: str | Path) -> None:
     """Raise UserError where the learner is of another network than the model asked for."""
     found = learner.spec.get("model", {}).get("size")
     if found not in SIZES:
-        raise UserError(f"learner {source}: the network it is for, {found!r}, is unknown; expected one of {', '.join(SIZES)}")
+        raise UserError(
+            f"learner {source}: the network it is for, {found!r}, is unknown; expected one of {', '.join(SIZES)}"
+        )
     if size is not None and found != size:
-        raise UserError(f"learner {source} is of model={found}, and model={size} is asked for; leave out one of the two")
+        raise UserError(
+            f"learner {source} is of model={found}, and model={size} is asked for; leave out one of the two"
+        )
 
 
 def check_learner(learner: Learner, section: ModelSection, source: Path) -> None:
@@ -149,7 +157,9 @@ def check_learner(learner: Learner, section: ModelSection, source: Path) -> None
     stored = learner.spec["model"]
     for key, value in given.items():
         if stored.get(key) != json.loads(json.dumps(value)):
-            raise UserError(f"learner {source} is of model.{key}={stored.get(key)}, and {value} is asked for; leave it out")
+            raise UserError(
+                f"learner {source} is of model.{key}={stored.get(key)}, and {value} is asked for; leave it out"
+            )
     with torch.device("meta"):  # shapes are enough
         learner.check_fits(_build(stored), source)
 
@@ -164,8 +174,8 @@ def first_learner(model: MaskRCNN, init: Learner | None, meta: MetaSection, spec
         return replace(init.to(device), spec=spec)
     if init.level != "single":
         raise UserError(
-            f"meta.rate=null: the init learner has rates of level {init.level}, and meta.level={meta.level} is asked for; "
-            f"use meta.level={init.level}, or give meta.rate="
+            f"meta.rate=null: the init learner has rates of level {init.level}, and meta.level={meta.level} is asked "
+            f"for; use meta.level={init.level}, or give meta.rate="
         )
     return Learner.create(model, float(init.distinct_rates()[0]), meta.level, spec)
 
@@ -189,8 +199,8 @@ def newest_learner() -> Path:
         if Learner.load(path).spec.get("made_by") == "meta_train":
             return path
     raise UserError(
-        f"learner=null: no learner of a meta-training is under {RUNS.absolute()}; train one with `make meta-train`, or give "
-        "the path of a learner.safetensors with learner="
+        f"learner=null: no learner of a meta-training is under {RUNS.absolute()}; train one with `make meta-train`, or "
+        "give the path of a learner.safetensors with learner="
     )
 
 
@@ -221,7 +231,11 @@ def evaluation_fingerprint(config: EvalConfig, learner: Path | None, device: tor
         settings |= {"fine_tuning": vars(config.fine_tuning), "propagation": vars(config.propagation)}
         settings |= {"online": vars(config.online)} if config.ona else {}
         settings |= {"learner_hash": digest(learner)}
-    data = {"dataset": asdict(config.dataset), "split": config.split, "data_root": _place(config.dataset, config.data_root)}
+    data = {
+        "dataset": asdict(config.dataset),
+        "split": config.split,
+        "data_root": _place(config.dataset, config.data_root),
+    }
     return {**settings, **data, "sequences": list(config.sequences), "code_hash": code_digest()}
 
 
@@ -247,7 +261,9 @@ def common_folder(runs: Collection[Path]) -> Path:
 def short_labels(jobs: Collection[str]) -> list[str]:
     """Names of a sweep's jobs without the settings that all share: "iters=1,seed=0" -> "iters=1"."""
     parts = [job.split(",") for job in jobs]
-    return [",".join(p.removeprefix("experiment=") for p in one if not all(p in other for other in parts)) for one in parts]
+    return [
+        ",".join(p.removeprefix("experiment=") for p in one if not all(p in other for other in parts)) for one in parts
+    ]
 
 
 def cores() -> int:

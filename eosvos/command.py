@@ -12,14 +12,16 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -35,7 +37,11 @@ def config_dir() -> Path:
 
 
 def run(
-    name: str, job: Callable[[Any], object], arguments: list[str] | None = None, *, end: Callable[[], object] | None = None
+    name: str,
+    job: Callable[[Any], object],
+    arguments: list[str] | None = None,
+    *,
+    end: Callable[[], object] | None = None,
 ) -> int:
     """Compose conf/<name>.yaml with the overrides of the command line, and give it to `job` as its schema's dataclass.
 
@@ -70,8 +76,8 @@ def run(
 
 
 def job_name() -> str | None:
-    """What sets this job of a sweep apart, say "iters=10,ona=true", fit for a folder's name; None outside of a sweep."""
-    if not HydraConfig.initialized() or HydraConfig.get().mode.name != "MULTIRUN":
+    """What sets this job of a sweep apart, say "iters=10,ona=true", fit for a folder's name; None outside of one."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
     return HydraConfig.get().job.override_dirname.replace("/", "_")
 
@@ -129,8 +135,12 @@ def _complain(message: str) -> int:
 
 
 def _say(message: str) -> None:
-    if os.environ.get("RANK", "0") == "0":  # under torchrun all processes meet the same
+    """Under torchrun all processes meet the same, and the first one speaks: the others end once it has."""
+    if os.environ.get("RANK", "0") == "0":
         print(message, file=sys.stderr, flush=True)
+    else:
+        with suppress(KeyboardInterrupt):
+            time.sleep(10)  # torchrun ends this process as soon as the first one has left
 
 
 def _explain(error: Exception, name: str) -> str:

@@ -34,9 +34,14 @@ def _section(source: type, *, optional: bool = False) -> Any:
 
 
 if TYPE_CHECKING:
-    FineTuningSection, PropagationSection, OnlineSection, ModelSection = FineTuning, Propagation, Online, Spec
+    from eosvos.meta.outer import OuterSettings as OuterSection
+    from eosvos.methods.eosvos import FineTuning as FineTuningSection
+    from eosvos.methods.eosvos import Online as OnlineSection
+    from eosvos.methods.eosvos import Propagation as PropagationSection
+    from eosvos.models.mask_rcnn import Spec as ModelSection
 else:
-    FineTuningSection, PropagationSection, OnlineSection = map(_section, (FineTuning, Propagation, Online))
+    OuterSection, FineTuningSection = _section(OuterSettings), _section(FineTuning)
+    PropagationSection, OnlineSection = _section(Propagation), _section(Online)
     ModelSection = _section(Spec, optional=True)  # None: the size's own
 
 
@@ -84,7 +89,8 @@ class TasksetSection:
     name: str = MISSING
     kind: str = MISSING  # synthetic, davis or folder
     length: int = 24  # synthetic: frames of a scene
-    render: tuple[int, int] = (240, 432)  # synthetic: height and width of a scene before it is transformed
+    render: tuple[int, int] = (160, 280)  # synthetic: height and width of a scene before it is transformed
+    reuse: int = 4  # synthetic: iterations in a row that draw from a scene
     year: int | None = None
     resolution: str = "480p"
     split: str | None = None
@@ -98,27 +104,7 @@ class TasksetSection:
 
 
 @dataclass
-class OuterSection:
-    """See `meta.outer.OuterSettings`."""
-
-    iterations: int = MISSING
-    tasks: int = MISSING
-    theta_lr: float = MISSING
-    rates_lr: float = MISSING
-    warmup: int = MISSING
-    final: float = MISSING
-    weight_decay: float = MISSING
-    clip: float = MISSING
-    max_rate: float = MISSING
-    validate_every: int = MISSING
-    save_every: int = MISSING
-
-    def settings(self) -> OuterSettings:
-        return OuterSettings(**{f.name: getattr(self, f.name) for f in fields(OuterSettings)})
-
-
-@dataclass
-class MetaSection(OuterSection):
+class MetaSection(OuterSection):  # type: ignore[misc]  # frozen for mypy only
     steps: int = MISSING  # inner steps of a task
     batch: int = MISSING  # train samples of an inner step
     inner_clip: float = MISSING  # norm to which an inner gradient is scaled down
@@ -131,7 +117,7 @@ class MetaSection(OuterSection):
 
 
 @dataclass
-class ParentSection(OuterSection):
+class ParentSection(OuterSection):  # type: ignore[misc]
     validation_pictures: int = MISSING
 
 
@@ -171,6 +157,11 @@ class ParentTrainConfig(TrainConfig):
     search: SearchSection = field(default_factory=SearchSection)
 
 
+def outer_settings(section: OuterSection) -> OuterSettings:
+    """The part of a training's settings that the outer loop takes."""
+    return OuterSettings(**{f.name: getattr(section, f.name) for f in fields(OuterSettings)})
+
+
 def register() -> None:
     """Make the schemas known to Hydra under the names that conf/*.yaml begin with."""
     store = ConfigStore.instance()
@@ -181,43 +172,45 @@ def register() -> None:
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`; `open_low`: above `low`."""
+    """Finite numbers from `low` to `high`; `open_low`: above `low`."""
 
     low: float = 0
     high: float = math.inf
     open_low: bool = False
 
     def holds(self, value: float) -> bool:
-        return (value > self.low if self.open_low else value >= self.low) and value <= self.high
+        above = value > self.low if self.open_low else value >= self.low
+        return above and value <= self.high and value != math.inf
 
     def __str__(self) -> str:
         low = f"above {self.low:g}" if self.open_low else f"{self.low:g} or more"
         return low if self.high == math.inf else f"{low}, at most {self.high:g}"
 
 
-_COUNT, _SOME, _SHARE, _POSITIVE = Range(0), Range(1), Range(0, 1), Range(0, open_low=True)
+_NUMBER, _SOME, _SHARE, _POSITIVE = Range(0), Range(1), Range(0, 1), Range(0, open_low=True)
 _OUTER = {
-    "iterations": _SOME, "tasks": _SOME, "theta_lr": _COUNT, "rates_lr": _COUNT, "warmup": _COUNT, "final": _SHARE,
-    "weight_decay": _COUNT, "clip": _POSITIVE, "max_rate": _POSITIVE, "validate_every": _SOME, "save_every": _SOME,
+    "iterations": _SOME, "tasks": _SOME, "final": _SHARE, "beta2": Range(0, 0.9999), "clip": _POSITIVE,
+    "max_rate": _POSITIVE, "validate_every": _SOME, "save_every": _SOME,
 }  # fmt: skip
-RANGES: dict[str, Range] = {
-    "iters": _COUNT, "seed": _COUNT, "processes": _SOME, "score": _SHARE, "threads": _SOME, "workers": _COUNT,
-    "fine_tuning.batch": _SOME, "fine_tuning.clip": _POSITIVE,
-    "propagation.boxes": _COUNT, "propagation.jitter": _COUNT, "propagation.continuity": _COUNT,
-    "online.every": _SOME, "online.steps": _COUNT, "online.past": _COUNT, "online.stride": _SOME, "online.low": _SHARE,
-    "online.high": _SHARE, "online.min_area": _SHARE,
-    "dataset.count": Range(1, 20), "dataset.length": Range(2), "dataset.size": Range(16),
-    "taskset.length": Range(2), "taskset.render": Range(16), "taskset.train_copies": _SOME, "taskset.min_area": _SHARE,
+RANGES: dict[str, Range] = {  # of all others: 0 or more
+    "processes": _SOME, "score": _SHARE, "threads": _SOME, "fine_tuning.batch": _SOME, "fine_tuning.clip": _POSITIVE,
+    "online.every": _SOME, "online.stride": _SOME, "online.low": _SHARE, "online.high": _SHARE,
+    "online.min_area": _SHARE, "dataset.count": Range(1, 20), "dataset.length": Range(2), "dataset.size": Range(16),
+    "taskset.length": Range(2), "taskset.render": Range(16), "taskset.reuse": _SOME, "taskset.train_copies": _SOME,
+    "taskset.min_area": _SHARE,
     **{f"{section}.{key}": value for section in ("meta", "parent") for key, value in _OUTER.items()},
-    "meta.steps": _COUNT, "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.rate": _COUNT,
-    "meta.validation_tasks": _SOME, "meta.validation_steps": _COUNT, "parent.validation_pictures": _SOME,
-    "search.rates": _POSITIVE, "search.steps": _SOME, "search.batch": _SOME, "search.inner_clip": _POSITIVE,
-    "search.tasks": _SOME,
-    "model.short": Range(32), "model.long": Range(32), "model.widths": _SOME, "model.fpn": _SOME, "model.hidden": _SOME,
-    "model.groups": _SOME, "model.anchors": _SOME, "model.canonical": _SOME, "model.box_roi": _SOME,
-    "model.mask_roi": _SOME, "model.rpn_pre": _SOME, "model.rpn_post": _SOME, "model.rpn_batch": _SOME,
-    "model.rpn_nms": _SHARE, "model.roi_batch": _SOME, "model.roi_positive": _SHARE, "model.box_nms": _SHARE,
-    "model.score": _SHARE, "model.detections": _SOME,
+    "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.validation_tasks": _SOME,
+    "parent.validation_pictures": _SOME, "search.rates": _POSITIVE, "search.steps": _SOME, "search.batch": _SOME,
+    "search.inner_clip": _POSITIVE, "search.tasks": _SOME,
+    "model.short": Range(32), "model.long": Range(32), "model.rpn_first": Range(0, 3),
+    **{f"model.{key}": _SHARE for key in ("rpn_nms", "roi_positive", "box_nms", "score")},
+    **{
+        f"model.{key}": _SOME
+        for key in (
+            "widths", "fpn", "hidden", "groups", "anchors", "canonical", "box_roi", "mask_roi", "rpn_pre", "rpn_post",
+            "rpn_batch", "roi_batch", "detections",
+        )
+    },
 }  # fmt: skip
 CHOICES: dict[str, tuple[Any, ...]] = {
     "method": METHODS, "meta.level": LEVELS, "model.size": tuple(SIZES), "model.mask_loss": ("lovasz", "cross_entropy"),
@@ -250,16 +243,17 @@ def _judge(key: str, value: Any) -> str | None:
         return None
     if key in CHOICES and value not in CHOICES[key]:
         return f"{key}={value}: expected one of {', '.join(map(str, CHOICES[key]))}"
-    if key in RANGES:
-        values = value if isinstance(value, list | tuple) else [value]
-        if not all(RANGES[key].holds(v) for v in values):
-            return f"{key}={value}: expected {RANGES[key]}"
-    elif isinstance(value, float) and not math.isfinite(value):
-        return f"{key}={value}: expected a finite number"
+    values = value if isinstance(value, list | tuple) else [value]
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    allowed = RANGES.get(key, _NUMBER)
+    if not all(allowed.holds(v) for v in numbers):
+        return f"{key}={value}: expected {allowed}"
     if key == "device":
         return _judge_device(value)
     if key in ("learner", "init") and not Path(value).is_file():
-        return f"{key}={value}: no such file; train one with `make meta-train`, or give the path of a learner.safetensors"
+        return (
+            f"{key}={value}: no such file; train one with `make meta-train`, or give the path of a learner.safetensors"
+        )
     return None
 
 
@@ -285,9 +279,13 @@ def _together(config: Any) -> list[str]:
     if meta is not None:
         steps = meta.validation_steps
         if not steps or any(a >= b for a, b in zip(steps, steps[1:], strict=False)):
-            wrong.append(f"meta.validation_steps={steps}: expected one or more numbers in ascending order, say [1,5,10]")
+            wrong.append(
+                f"meta.validation_steps={steps}: expected one or more numbers in ascending order, say [1,5,10]"
+            )
         if meta.rate is None and config.init is None:
-            wrong.append("meta.rate=null: takes the rates of the learner in init=, and init is null; give one of the two")
+            wrong.append(
+                "meta.rate=null: takes the rates of the learner in init=, and init is null; give one of the two"
+            )
     if getattr(config, "search", None) is not None and not config.search.rates:
         wrong.append("search.rates=[]: expected one or more learning rates")
     if model.short is not None and model.long is not None and model.short > model.long:

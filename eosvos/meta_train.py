@@ -16,7 +16,7 @@ def meta_train(settings: config.MetaTrainConfig) -> float:
     """Returns the best validation score."""
     config.check(settings)
     world, device = assemble.start(settings.device, settings.threads)
-    meta, outer_settings = settings.meta, settings.meta.settings()
+    meta, outer_settings = settings.meta, config.outer_settings(settings.meta)
     model, init = assemble.network(settings, device)
     tasks, unseen = assemble.tasksets(settings.taskset, settings.data_root, model)
     validation = [unseen.task(0, 0, index) for index in range(meta.validation_tasks)]

@@ -1,4 +1,4 @@
-"""python -m eosvos.parent_train: ordinary training, then the best single rate to fine-tune with (the papers' baseline)."""
+"""python -m eosvos.parent_train: ordinary training, then the best single rate to fine-tune: the papers' baseline."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
             training.ordinary_gradients(model, seed=settings.seed),
             lambda learner: training.validate_pictures(model, learner, validation, world=world),
             folder,
-            parent.settings(),
+            config.outer_settings(parent),
             fingerprint=assemble.training_fingerprint(settings, model, validation=parent.validation_pictures),
             world=world,
             resume=settings.resume,

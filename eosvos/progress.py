@@ -32,6 +32,8 @@ class TrainingProgress:
         iteration, seconds = int(record["iteration"]), float(record.get("seconds", 0.0))
         if self.begin is None:
             self.begin = (iteration, seconds) if iteration == 0 else (iteration - 1, seconds)
+            if self.bar is not None:
+                self.bar.initial = self.begin[0]  # what was done before this process does not count for its speed
         if math.isfinite(loss := record.get("loss", math.nan)):
             self.losses.append(loss)
         validated = "score" in record
@@ -45,7 +47,11 @@ class TrainingProgress:
             return
         if validated or iteration % LINES_EVERY == 0:
             parts = [f"[{iteration}/{self.total}]", self._state(record), self.last if validated else ""]
-            print("  ".join(part for part in [*parts, self._time(iteration, seconds)] if part), file=sys.stderr, flush=True)
+            print(
+                "  ".join(part for part in [*parts, self._time(iteration, seconds)] if part),
+                file=sys.stderr,
+                flush=True,
+            )
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -77,7 +83,9 @@ class TrainingProgress:
 
 
 def _validation(record: dict[str, Any]) -> str:
-    figures = [f"{key} {value:.3f}" for key, value in record.items() if key.startswith("J@") or key == "validation_loss"]
+    figures = [
+        f"{key} {value:.3f}" for key, value in record.items() if key.startswith("J@") or key == "validation_loss"
+    ]
     return "  ".join([*figures, f"rates {record['rate_mean']:.2e}", f"zero {record['rate_zero']:.1%}"])
 
 

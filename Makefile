@@ -1,0 +1,52 @@
+# Targets and their use: make help
+PYTHON ?= python3
+PY := .venv/bin/python
+ARGS ?=
+
+# One process per GPU; without one, as many as divide a meta-batch of four among the cores.
+GPUS := $(shell nvidia-smi -L 2>/dev/null | grep -c ^GPU)
+CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
+PROCS ?= $(shell if [ $(GPUS) -gt 0 ]; then n=$(GPUS); else n=$(CORES); fi; \
+	if [ $$n -ge 4 ]; then echo 4; elif [ $$n -ge 2 ]; then echo 2; else echo 1; fi)
+TRAIN := OMP_NUM_THREADS=1 $(if $(filter 1,$(PROCS)),$(PY),.venv/bin/torchrun --standalone --nproc-per-node=$(PROCS))
+
+.DEFAULT_GOAL := help
+.PHONY: help install meta-train parent-train eval test lint bench clean
+
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  ARGS='...' is passed on, say: make eval ARGS='dataset=davis16 iters=50'"
+
+install: .venv/installed ## make .venv and install the project with all it needs
+
+.venv/installed: setup.cfg pyproject.toml
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install -e '.[dev]'
+	@touch $@
+
+# Interrupted, the same command continues.
+meta-train: install ## train a learner from nothing and test it on unseen videos (2 cores: under 20 minutes)
+	$(TRAIN) -m eosvos.parent_train resume=true
+	$(TRAIN) -m eosvos.meta_train init=runs/parent/tiny/learner.safetensors resume=true $(ARGS)
+	$(PY) -m eosvos.eval -m experiment=copy_first,t0,t1,t10,t50,t10_ona learner=runs/meta/tiny/learner.safetensors
+
+parent-train: install ## ordinary training of an initialization and the search of its best rate
+	$(TRAIN) -m eosvos.parent_train $(ARGS)
+
+eval: install ## segment and measure, by default the synthetic test videos with the newest learner
+	$(PY) -m eosvos.eval $(ARGS)
+
+test: install ## all tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(ARGS)
+
+lint: install ## style and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy eosvos
+
+bench: install ## timings beside one another
+	@set -e; for file in benchmarks/*.py; do if [ -f "$$file" ]; then echo "== $$file"; $(PY) "$$file"; fi; done
+
+clean: ## remove what building and testing left; .venv/ and runs/ stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

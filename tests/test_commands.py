@@ -1,0 +1,297 @@
+"""The commands from end to end in miniature, and what they say to a user's mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from eosvos import assemble, command, eval, meta_train, parent_train, progress
+from eosvos.data.masks import read_mask
+from eosvos.evaluation.benchmark import read_run
+from eosvos.meta.learner import Learner
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ["model.short=64", "model.long=112", "taskset.render=[64,112]", "taskset.length=6", "device=cpu"]
+PARENT = [*SMALL, "parent.iterations=2", "parent.tasks=2", "parent.validation_pictures=2", "search.rates=[1e-3,1e-2]",
+          "search.steps=1", "search.tasks=2"]  # fmt: skip
+META = [*SMALL, "meta.iterations=4", "meta.tasks=2", "meta.steps=1", "meta.validation_tasks=1", "meta.save_every=100",
+        "meta.validation_steps=[1]", "meta.validate_every=3"]  # fmt: skip
+VIDEO = ["dataset.count=1", "dataset.length=4", "dataset.size=[64,112]", "processes=1", "device=cpu"]
+MAINS = {"eval": eval.main, "meta_train": meta_train.main, "parent_train": parent_train.main}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder in which both trainings have run, as `make meta-train` runs them."""
+    folder = tmp_path_factory.mktemp("trained")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert parent_train.main(PARENT) == 0
+        assert meta_train.main([*META, "init=runs/parent/tiny/learner.safetensors"]) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def there(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    return trained
+
+
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EOSVOS_DATA", raising=False)
+    return tmp_path
+
+
+def complaint(capsys, status: int) -> str:
+    """The message of a user's mistake: on stderr, with status 2 and no traceback."""
+    captured = capsys.readouterr()
+    assert status == command.MISTAKE, captured
+    assert "Traceback" not in captured.out + captured.err
+    return captured.err
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    learner = Learner.load(path)
+    rates = {f"rate of {name}": rate for name, rate in learner.rates.items()}
+    return {**learner.theta, **rates}
+
+
+def assert_same(a: Path, b: Path, tolerance: float = 0.0) -> None:
+    first, second = tensors(a), tensors(b)
+    assert first.keys() == second.keys()
+    assert max(float((first[k] - second[k]).abs().max()) for k in first) <= tolerance
+
+
+# --- from end to end
+
+
+def test_the_parent_is_a_learner_with_the_best_rate(there):
+    parent = Learner.load("runs/parent/tiny/learner.safetensors")
+    assert parent.level == "single" and parent.spec["made_by"] == "parent_train"
+    figures = parent.spec["J"]
+    assert set(figures) == {"0.001", "0.01"}
+    assert float(parent.distinct_rates()[0]) == pytest.approx(float(max(figures, key=figures.get)))
+    assert_theta = Learner.load("runs/parent/tiny/training/learner.safetensors").theta
+    assert all(torch.equal(parent.theta[name], p) for name, p in assert_theta.items())
+
+
+def test_the_learner_began_from_the_parent_and_learned(there):
+    parent, meta = Learner.load("runs/parent/tiny/learner.safetensors"), Learner.load("runs/meta/tiny/last.safetensors")
+    change = max(float((meta.theta[name] - p).abs().max()) for name, p in parent.theta.items())
+    assert 0 < change < 0.1
+    assert meta.level == "neuron" and meta.spec["model"]["short"] == 64
+    for name in ("learner.safetensors", "checkpoint.pt", "log.jsonl", "curves.png"):
+        assert (there / "runs/meta/tiny" / name).stat().st_size > 0
+    assert not (there / "outputs").exists() and not list(there.glob("*.log")) and not list(there.rglob(".hydra"))
+
+
+def test_eval_needs_nothing_but_a_learner(there, capsys):
+    assert eval.main([*VIDEO, "iters=1"]) == 0
+    captured = capsys.readouterr()
+    assert "runs/meta/tiny/learner.safetensors" in captured.err and "J&F" in captured.out
+    (out,) = (there / "runs/eval/synthetic-test").glob("eosvos-T1-s0-*")
+    run = read_run(out)
+    assert run is not None and run["fingerprint"]["iters"] == 1 and run["fingerprint"]["learner_hash"]
+    assert (out / "config.yaml").read_text().startswith("dataset:")
+    masks = sorted((out / "masks").rglob("*.png"))
+    assert len(masks) == 4 and read_mask(masks[0]).shape == (64, 112)
+    # Again: nothing is left to do, and the masks are the same files.
+    before = [path.stat().st_mtime_ns for path in masks]
+    assert eval.main([*VIDEO, "iters=1"]) == 0
+    assert [path.stat().st_mtime_ns for path in masks] == before
+
+
+def test_a_sweep_ends_with_one_comparison(there, capsys):
+    assert eval.main(["-m", "experiment=copy_first,t1", *VIDEO, "out=sweep"]) == 0
+    out = capsys.readouterr().out
+    rows = [line.split()[0] for line in out.splitlines() if line.startswith(("copy_first", "t1"))]
+    assert rows == ["copy_first", "t1"]
+    assert {path.name for path in (there / "sweep").glob("comparison.*")} == {"comparison.csv", "comparison.png"}
+    assert len(list((there / "sweep").glob("*experiment=*/global.csv"))) == 2
+    assert not list(there.rglob("multirun.yaml"))
+
+
+def test_a_training_that_is_complete_says_so(there, capsys):
+    log = (there / "runs/meta/tiny/log.jsonl").read_text()
+    assert meta_train.main([*META, "init=runs/parent/tiny/learner.safetensors", "resume=true"]) == 0
+    assert "complete already" in capsys.readouterr().err
+    assert (there / "runs/meta/tiny/log.jsonl").read_text() == log
+    assert parent_train.main([*PARENT, "resume=true"]) == 0
+    captured = capsys.readouterr()
+    assert "complete already" in captured.err and "searching" not in captured.err
+
+
+def test_a_stopped_training_continues_bit_by_bit(there, monkeypatch, capsys):
+    start = [*META, "init=runs/parent/tiny/learner.safetensors", "out=stopped"]
+    plain = progress.TrainingProgress.__call__
+
+    def stop(self, record):
+        plain(self, record)
+        if record["iteration"] == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.TrainingProgress, "__call__", stop)
+        assert meta_train.main(start) == command.INTERRUPTED
+    assert "resume=true continues" in capsys.readouterr().err
+    checkpoint = torch.load("stopped/checkpoint.pt", weights_only=True)
+    assert 0 < checkpoint["iteration"] < 4
+    assert meta_train.main([*start, "resume=true"]) == 0
+    assert_same(Path("stopped/last.safetensors"), Path("runs/meta/tiny/last.safetensors"))
+    assert_same(Path("stopped/learner.safetensors"), Path("runs/meta/tiny/learner.safetensors"))
+
+    def figures(path: str) -> list[dict]:
+        lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+        return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+    assert figures("stopped/log.jsonl") == figures("runs/meta/tiny/log.jsonl")
+
+
+def test_data_workers_change_nothing(there):
+    assert meta_train.main([*META, "init=runs/parent/tiny/learner.safetensors", "out=workers", "workers=2"]) == 0
+    assert_same(Path("workers/last.safetensors"), Path("runs/meta/tiny/last.safetensors"))
+
+
+def test_two_processes_agree_with_one(there):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    arguments = [*META, "init=runs/parent/tiny/learner.safetensors", "out=two"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([*torchrun, "-m", "eosvos.meta_train", *arguments], env=environment, check=True, capture_output=True)
+    assert_same(Path("two/last.safetensors"), Path("runs/meta/tiny/last.safetensors"), 1e-6)
+
+
+def test_the_methods_can_be_sent_to_other_processes(there):
+    learner = Learner.load("runs/meta/tiny/learner.safetensors")
+    settings = SimpleNamespace(iters=0, ona=False, score=None, fine_tuning=SimpleNamespace(),
+                               propagation=SimpleNamespace(), online=SimpleNamespace())  # fmt: skip
+    make = pickle.loads(pickle.dumps(assemble.MakeMethod(settings, learner, torch.device("cpu"))))
+    assert make(3).seed == 3
+
+
+# --- a user's mistakes
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("eval", ["iter=5"], ["iter: no such setting", "iters"]),
+        ("eval", ["online.evry=5"], ["online.evry: no such setting", "online.every"]),
+        ("eval", ["nonsense=5"], ["nonsense: no such setting; expected one of", "dataset"]),
+        ("eval", ["iters=abc"], ["iters", "'abc'", "Integer"]),
+        ("eval", ["iters=-1"], ["iters=-1: expected 0 or more"]),
+        ("eval", ["online.every=0"], ["online.every=0"]),
+        ("eval", ["dataset=davis18"], ["dataset=davis18: expected one of davis16, davis17"]),
+        ("eval", ["method=osvos"], ["method=osvos: expected one of copy_first, eosvos"]),
+        ("eval", ["seed=[1"], ["[1"]),
+        ("eval", ["split=tset", "method=copy_first"], ["tset", "test"]),
+        ("eval", ["sequences=[bear]", "method=copy_first"], ["[bear]: no such sequence", "synthetic"]),
+        ("eval", [], ["learner=null", "make meta-train", "learner="]),
+        ("eval", ["learner=no.safetensors"], ["no.safetensors: no such file"]),
+        ("eval", ["dataset=davis16", "method=copy_first"], ["data_root=", "EOSVOS_DATA"]),
+        ("eval", ["dataset=davis16", "method=copy_first", "data_root=no"], ["no: does not exist"]),
+        ("eval", ["dataset=folder", "method=copy_first", "data_root=.", "split=val"], ["split=val", "sequences="]),
+        ("meta_train", ["meta.iteration=5"], ["meta.iteration: no such setting", "meta.iterations"]),
+        ("meta_train", ["meta.rate=null"], ["meta.rate=null"]),
+        ("meta_train", ["init=no.safetensors"], ["no.safetensors: no such file"]),
+        ("meta_train", ["taskset=davis17", "data_root=no"], ["no: does not exist"]),
+        ("meta_train", ["model.groups=7"], ["groups"]),
+        ("parent_train", ["parent.iterations=0"], ["parent.iterations=0"]),
+    ],
+)
+def test_mistakes_end_before_the_work(nowhere, capsys, name, arguments, said):
+    message = complaint(capsys, MAINS[name](arguments))
+    assert all(part in message for part in said), message
+    assert not list(nowhere.iterdir())
+
+
+def test_hydras_own_options_work(nowhere, capsys):
+    assert eval.main(["--cfg", "job"]) == 0
+    assert "iters: 10" in capsys.readouterr().out
+    assert eval.main(["--nonsense"]) == 2
+
+
+def test_a_learner_of_another_network(there, capsys):
+    learner = "runs/meta/tiny/learner.safetensors"
+    assert "is of model=tiny" in complaint(capsys, eval.main([*VIDEO, f"learner={learner}", "model=resnet18"]))
+    assert "model.fpn=64" in complaint(capsys, eval.main([*VIDEO, f"learner={learner}", "model=tiny", "model.fpn=32"]))
+    assert "model=resnet50" in complaint(capsys, meta_train.main([f"init={learner}", "model=resnet50", "out=x"]))
+    broken = there / "broken.safetensors"
+    broken.write_bytes(Path(learner).read_bytes()[:5000])
+    assert "truncated" in complaint(capsys, eval.main([*VIDEO, f"learner={broken}"]))
+    assert not Path("x").exists()
+
+
+def test_folders_that_hold_something_else(there, capsys):
+    assert eval.main([*VIDEO, "method=copy_first", "out=taken"]) == 0
+    capsys.readouterr()
+    assert "seed: 0 there, 1 now" in complaint(capsys, eval.main([*VIDEO, "method=copy_first", "out=taken", "seed=1"]))
+    message = complaint(capsys, eval.main([*VIDEO, "method=copy_first", "out=taken", "resume=false"]))
+    assert "resume=true" in message
+    assert "holds other files" in complaint(capsys, eval.main([*VIDEO, "method=copy_first", "out=runs/meta"]))
+    start = [*META, "init=runs/parent/tiny/learner.safetensors"]
+    assert "resume=true" in complaint(capsys, meta_train.main(start))
+    assert "seed was 0" in complaint(capsys, meta_train.main([*start, "seed=1", "resume=true"]))
+    assert "resume=true" in complaint(capsys, parent_train.main(PARENT))
+
+
+def test_masks_that_do_not_fit_their_frames(nowhere, capsys):
+    (nowhere / "frames").mkdir()
+    (nowhere / "masks").mkdir()
+    for index in range(3):
+        cv2.imwrite(f"frames/{index}.png", np.full((40, 60, 3), 90, np.uint8))
+    cv2.imwrite("masks/0.png", np.ones((40, 50), np.uint8))
+    arguments = ["dataset=folder", "data_root=.", "method=copy_first", "processes=1"]
+    message = complaint(capsys, eval.main(arguments))
+    assert "40x50" in message or "50x40" in message
+    assert not (nowhere / "runs").exists()
+
+
+def test_an_error_of_ours_keeps_its_traceback(nowhere, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(assemble, "device_of", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        eval.main(["method=copy_first"])
+    assert "HYDRA_FULL_ERROR" not in os.environ
+
+
+def test_the_newest_learner_is_that_of_a_meta_training(there):
+    newest = assemble.newest_learner()
+    assert newest.name == "learner.safetensors"
+    assert Learner.load(newest).spec["made_by"] == "meta_train"
+
+
+# --- what a training says
+
+
+def test_plain_lines_tell_the_state(capsys):
+    says = progress.TrainingProgress(100)
+    says({"iteration": 0, "J@10": 0.25, "score": 0.25, "rate_mean": 0.01, "rate_zero": 0.5})
+    for iteration in range(1, 41):
+        says({"iteration": iteration, "loss": 2.0, "seconds": iteration * 0.5, "skipped": 1})
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert "J@10 0.250" in lines[0] and "rates 1.00e-02" in lines[0] and "zero 50.0%" in lines[0]
+    assert lines[2] == "[40/100]  loss 2.000  skipped 1  2.00 it/s  0:30 left"
+
+
+def test_other_processes_are_silent(capsys):
+    progress.TrainingProgress(100, visible=False)({"iteration": 20, "loss": 2.0, "seconds": 1.0})
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,158 @@
+"""The configuration: everything composes, everything is typed, and every value out of range is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from typing import Any
+
+import hydra
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from eosvos import command, config
+from eosvos.data.tasks import SyntheticTaskset, Taskset
+from eosvos.errors import UserError
+from eosvos.meta.outer import OuterSettings
+from eosvos.methods.eosvos import FineTuning, Online, Propagation
+
+CONF = command.config_dir()
+GROUPS = {"eval": ("dataset", "method", "model", "experiment"), "meta_train": ("model", "taskset")}
+GROUPS["parent_train"] = GROUPS["meta_train"]
+CHOICES = [
+    (name, f"{group}={path.stem}")
+    for name, groups in GROUPS.items()
+    for group in groups
+    for path in sorted((CONF / group).glob("*.yaml"))
+]
+
+
+def compose(name: str, *overrides: str) -> Any:
+    config.register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return OmegaConf.to_object(hydra.compose(name, overrides=list(overrides)))
+
+
+@pytest.mark.parametrize(("name", "choice"), [*((name, "seed=0") for name in GROUPS), *CHOICES])
+def test_every_choice_composes_and_passes_the_check(name, choice):
+    config.check(compose(name, choice, "device=cpu"))
+
+
+def test_every_group_is_covered():
+    assert {path.parent.name for path in CONF.glob("*/*.yaml")} == {
+        group for groups in GROUPS.values() for group in groups
+    }
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_file_begins_with_what_it_is_for(path):
+    lines = path.read_text().splitlines()
+    comment = [line for line in lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]]
+    text = "\n".join(line for line in comment if "@package" not in line)
+    assert text.startswith("# "), f"{path} begins without a comment"
+    if path.stem != "common":
+        assert "python -m eosvos." in text and "Reaches" in text
+    if path.parent.name == "experiment":
+        assert f"experiment={path.stem} " in text
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_no_number_may_be_negative_or_infinite(name):
+    def is_number(value: Any) -> bool:
+        first = value[0] if isinstance(value, list | tuple) and value else value
+        return isinstance(first, int | float) and not isinstance(first, bool)
+
+    numbers = [key for key, value in config._leaves(compose(name), "") if is_number(value)]
+    assert len(numbers) > 10
+    for value in (-1, math.inf, math.nan):
+        assert all(config._judge(key, value) for key in numbers)
+
+
+def test_ranges_are_of_settings_that_exist():
+    known = {key for name in GROUPS for key, _ in config._leaves(compose(name), "")}
+    assert not (config.RANGES.keys() | config.CHOICES.keys()) - known
+
+
+def test_tasksets_have_the_library_defaults():
+    taskset = compose("meta_train").taskset
+    of_scenes = inspect.signature(SyntheticTaskset.__init__).parameters
+    of_all = inspect.signature(Taskset.__init__).parameters
+    for key in ("length", "render", "reuse"):
+        assert getattr(taskset, key) in (of_scenes[key].default, [*np.ravel(of_scenes[key].default)])
+    for key in ("first_to_later", "train_copies", "min_area"):
+        assert getattr(taskset, key) == of_all[key].default
+
+
+def test_parts_have_the_library_defaults():
+    composed = compose("eval")
+    for section, part in (
+        (composed.fine_tuning, FineTuning),
+        (composed.propagation, Propagation),
+        (composed.online, Online),
+    ):
+        assert part(**vars(section)) == part()
+
+
+def test_outer_settings_come_from_the_file():
+    assert config.outer_settings(
+        compose("meta_train", "meta.iterations=7", "meta.tasks=3").meta
+    ) == dataclasses.replace(config.outer_settings(compose("meta_train").meta), iterations=7, tasks=3)
+    assert isinstance(config.outer_settings(compose("parent_train").parent), OuterSettings)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "named"),
+    [
+        ("eval", ["iters=-1"], ["iters=-1: expected 0 or more"]),
+        ("eval", ["online.every=0", "iters=-3"], ["online.every=0", "iters=-3"]),  # all at once
+        ("eval", ["online.low=0.8", "online.high=0.2"], ["online.low=0.8: expected at most online.high=0.2"]),
+        ("eval", ["score=1.5"], ["score=1.5: expected 0 or more, at most 1"]),
+        ("eval", ["score=nan"], ["score=nan"]),
+        ("eval", ["fine_tuning.clip=0"], ["fine_tuning.clip=0.0: expected above 0"]),
+        ("eval", ["seed=-1"], ["seed=-1"]),
+        ("eval", ["processes=0"], ["processes=0"]),
+        ("eval", ["learner=nowhere.safetensors"], ["nowhere.safetensors: no such file", "make meta-train"]),
+        ("eval", ["device=gpu"], ["device=gpu: expected auto, cpu, cuda"]),
+        ("meta_train", ["meta.level=layer"], ["meta.level=layer: expected one of single, tensor, neuron, parameter"]),
+        ("meta_train", ["meta.order=3"], ["meta.order=3"]),
+        ("meta_train", ["meta.validation_steps=[5,1]"], ["ascending order"]),
+        ("meta_train", ["meta.rate=null"], ["init is null"]),
+        (
+            "meta_train",
+            ["meta.iterations=0", "threads=0", "workers=-1"],
+            ["meta.iterations=0", "threads=0", "workers=-1"],
+        ),
+        ("meta_train", ["model.short=300"], []),  # the size's own long side is not known here; the network judges
+        ("meta_train", ["model.short=300", "model.long=200"], ["model.short=300: expected at most model.long=200"]),
+        ("meta_train", ["model.mask_loss=dice"], ["lovasz, cross_entropy"]),
+        ("parent_train", ["search.rates=[]"], ["search.rates=[]"]),
+        ("parent_train", ["search.rates=[0.1,-1]"], ["search.rates=[0.1, -1.0]: expected above 0"]),
+    ],
+)
+def test_values_out_of_range_are_named(name, overrides, named):
+    composed = compose(name, *overrides)
+    if not named:
+        return config.check(composed)
+    with pytest.raises(UserError) as caught:
+        config.check(composed)
+    assert all(part in str(caught.value) for part in named)
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="device=cuda: no usable GPU"):
+        config.check(compose("eval", "device=cuda"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    config.check(compose("eval", "device=cuda:0"))
+    with pytest.raises(UserError, match="has 1 GPUs"):
+        config.check(compose("eval", "device=cuda:1"))
+
+
+def test_the_data_root_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("EOSVOS_DATA", "/data")
+    assert compose("eval").data_root == "/data"
+    monkeypatch.delenv("EOSVOS_DATA")
+    assert compose("eval").data_root is None
