@@ -18,7 +18,7 @@ from eosvos.errors import UserError
 from eosvos.meta.learner import LEVELS
 from eosvos.meta.outer import OuterSettings
 from eosvos.methods.eosvos import FineTuning, Online, Propagation
-from eosvos.models.mask_rcnn import SIZES, Spec
+from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES, Spec
 
 METHODS = ("eosvos", "copy_first")
 
@@ -105,6 +105,7 @@ class TasksetSection:
 
 @dataclass
 class MetaSection(OuterSection):  # type: ignore[misc]  # frozen for mypy only
+    mask_warm_up: int = MISSING  # iterations at first with cross-entropy as the mask loss
     steps: int = MISSING  # inner steps of a task
     batch: int = MISSING  # train samples of an inner step
     inner_clip: float = MISSING  # norm to which an inner gradient is scaled down
@@ -118,6 +119,7 @@ class MetaSection(OuterSection):  # type: ignore[misc]  # frozen for mypy only
 
 @dataclass
 class ParentSection(OuterSection):  # type: ignore[misc]
+    mask_warm_up: int = MISSING
     validation_pictures: int = MISSING
 
 
@@ -126,6 +128,7 @@ class SearchSection:
     """The search of the best single fine-tuning rate."""
 
     rates: list[float] = MISSING
+    mask_losses: list[str] = MISSING
     steps: int = MISSING
     batch: int = MISSING
     inner_clip: float = MISSING
@@ -213,7 +216,7 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     },
 }  # fmt: skip
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "method": METHODS, "meta.level": LEVELS, "model.size": tuple(SIZES), "model.mask_loss": ("lovasz", "cross_entropy"),
+    "method": METHODS, "meta.level": LEVELS, "model.size": tuple(SIZES), "model.mask_loss": MASK_LOSSES, "search.mask_losses": MASK_LOSSES,
     "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
     "dataset.kind": ("synthetic", "davis", "folder"), "taskset.kind": ("synthetic", "davis", "folder"),
 }  # fmt: skip

@@ -31,7 +31,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary = None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{path}: no space left on this disk; free some or choose another folder with out=") from error
+            raise UserError(
+                f"{path}: no space left on this disk; free some or choose another folder with out="
+            ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
             raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder with out=") from error
         raise

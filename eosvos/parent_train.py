@@ -34,7 +34,7 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
                 tasks, "picture", seed=settings.seed, tasks=parent.tasks, iterations=parent.iterations, world=world,
                 workers=settings.workers,
             ),
-            training.ordinary_gradients(model, seed=settings.seed),
+            training.ordinary_gradients(model, seed=settings.seed, mask_warm_up=parent.mask_warm_up),
             lambda learner: training.validate_pictures(model, learner, validation, world=world),
             folder,
             config.outer_settings(parent),
@@ -51,10 +51,11 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
             progress.say(f"searching the best single rate at T={search['steps']} among {search['rates']}")
             judges = [unseen.task(0, 0, index) for index in range(settings.search.tasks)]
             best, figures = training.search_rate(
-                model, trained.to(device).theta, settings.search.rates, judges, steps=settings.search.steps,
+                model, trained.to(device).theta, settings.search.rates, settings.search.mask_losses, judges,
+                steps=settings.search.steps,
                 batch=settings.search.batch, clip=settings.search.inner_clip, spec=spec, world=world,
             )  # fmt: skip
-            best.spec = spec | made | {"J": {f"{rate:g}": j for rate, j in figures.items()}}
+            best.spec = best.spec | made | {"J": figures}
             if world.first:
                 best.save(result)
     except outer.Interrupted as stop:
@@ -64,7 +65,7 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
         world.finish()
     if world.first:
         for rate, j in best.spec["J"].items():
-            print(f"rate {rate:>6}: J@{settings.search.steps} {j:.3f}")
+            print(f"{rate:>22}: J@{settings.search.steps} {j:.3f}")
         progress.report(folder / outer.LOG, result)
     return max(best.spec["J"].values())
 

@@ -27,13 +27,20 @@ def numpy_generator(seed: int, *path: int) -> np.random.Generator:
 
 @contextmanager
 def fixed(seed: int, *path: int) -> Iterator[None]:
-    """Run a block with torch's global CPU generator seeded, then put it back.
+    """Run a block with torch's global generators seeded, then put them back: the CPU's, and those of the GPUs in use.
 
-    torchvision's proposal samplers draw from the global generator and take no other.
+    torchvision's proposal samplers draw from the global generator of the proposals' device and take no other.
     """
+    number = derive(seed, *path)
     state = torch.random.get_rng_state()
-    torch.manual_seed(derive(seed, *path))
+    # Where CUDA does not run yet, torch.manual_seed would leave the seed behind for when it starts.
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    torch.default_generator.manual_seed(number)
+    if cuda is not None:
+        torch.cuda.manual_seed_all(number)
     try:
         yield
     finally:
         torch.random.set_rng_state(state)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)

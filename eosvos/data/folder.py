@@ -27,9 +27,7 @@ _LAYOUTS = (("JPEGImages", "Annotations"), ("frames", "masks"))
 _RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 
 
-def open_folder(
-    root: str | Path, *, sequences: Collection[str] = (), binary: bool | None = None
-) -> list[Sequence]:
+def open_folder(root: str | Path, *, sequences: Collection[str] = (), binary: bool | None = None) -> list[Sequence]:
     """Open the videos of a folder, all or those named in `sequences`.
 
     `binary`: masks hold one object, all that is not 0; None takes them so where a video's masks hold nothing but 0 and

@@ -174,7 +174,13 @@ class SyntheticTaskset(Taskset):
     """
 
     def __init__(
-        self, *, length: int = 24, render: tuple[int, int] = (160, 280), reuse: int = 4, search: int = 4, **settings: Any
+        self,
+        *,
+        length: int = 24,
+        render: tuple[int, int] = (160, 280),
+        reuse: int = 4,
+        search: int = 4,
+        **settings: Any,
     ):
         if reuse < 1:
             raise UserError(f"reuse={reuse}: a scene is used in at least 1 iteration")

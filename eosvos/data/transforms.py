@@ -74,7 +74,8 @@ def augment(
 
     `target` is the mask that must stay in sight (None: any of them): draws that lose it, or nearly all of it, are
     repeated up to 10 times; then the plain `fit` is taken, with colours still changed. Masks that come in empty do
-    not ask for that. `colour` scales the strength of the jitter: 1 is the paper's, 0 none. Costs about 1 ms for 240x432 -> 128x224.
+    not ask for that. `colour` scales the strength of the jitter: 1 is the paper's, 0 none. Costs about 1 ms for
+    240x432 -> 128x224.
     """
     source, layers = _pixels(image), _layers(masks)
     shape = source.shape[:2]
@@ -105,7 +106,9 @@ def augment(
         pixels = _unit(_resize(source, *out))
         moved = _warp_masks(layers, _matrix(shape, out, False, 0.0, 1.0, 0.0, 0.0), out)
     if colour:
-        pixels = jitter(pixels, generator, brightness=0.2 * colour, contrast=0.2 * colour, saturation=0.2 * colour, hue=0.1 * colour)
+        pixels = jitter(
+            pixels, generator, brightness=0.2 * colour, contrast=0.2 * colour, saturation=0.2 * colour, hue=0.1 * colour
+        )
     return _tensor(pixels), moved
 
 

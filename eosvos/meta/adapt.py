@@ -1,7 +1,7 @@
 """The inner loop of training, testing and online adaptation, and the meta-gradient through it in closed form.
 
-With plain SGD and gradients g_t taken as constants (first order), phi_T = theta - lambda * (g_0 + ... + g_{T-1}). So for
-a meta loss L with G = dL/dphi_T
+With plain SGD and gradients g_t taken as constants (first order), phi_T = theta - lambda * (g_0 + ... + g_{T-1}). So
+for a meta loss L with G = dL/dphi_T
 
     dL/dtheta = G        dL/dlambda = -reduce(G * sum_t g_t)
 

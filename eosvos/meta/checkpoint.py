@@ -24,4 +24,6 @@ def load(path: str | Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"checkpoint {path}: cannot be read ({reason}); remove it to start anew, or restore a copy") from error
+        raise UserError(
+            f"checkpoint {path}: cannot be read ({reason}); remove it to start anew, or restore a copy"
+        ) from error

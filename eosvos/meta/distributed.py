@@ -26,9 +26,14 @@ class World:
         return self.rank == 0
 
     def sum_(self, tensor: Tensor) -> Tensor:
-        """Sum `tensor` over all processes, in place."""
-        if self.size > 1:
-            dist.all_reduce(tensor)
+        """Sum `tensor`, on any device, over all processes, in place."""
+        if self.size == 1:
+            return tensor
+        if tensor.device.type == "cpu" and dist.get_backend() == "nccl":  # which sums on GPUs only
+            moved = tensor.cuda()
+            dist.all_reduce(moved)
+            return tensor.copy_(moved)
+        dist.all_reduce(tensor)
         return tensor
 
     def barrier(self) -> None:
@@ -48,5 +53,8 @@ def start(device: torch.device | str = "cpu") -> World:
     if size == 1:
         return World()
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
+        place = torch.device(device)
+        # NCCL would guess the GPU for a barrier that comes before any sum.
+        bound = place if place.type == "cuda" and place.index is not None else None
+        dist.init_process_group("nccl" if place.type == "cuda" else "gloo", device_id=bound)
     return World(dist.get_rank(), size)

@@ -1,4 +1,4 @@
-"""SGD with a learning rate tensor per parameter as a differentiable optimizer of `higher`: unrolled, first or second order.
+"""SGD with a rate tensor per parameter as a differentiable optimizer of `higher`: unrolled, first or second order.
 
 The closed form of `adapt.py` is what meta-training uses; this is its oracle in the tests, and the way to second order
 (meta.order=2). Memory grows with the number of steps.
@@ -31,7 +31,7 @@ class NeuronSGD(torch.optim.Optimizer):
         super().__init__(groups, {})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:

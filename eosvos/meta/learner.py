@@ -22,9 +22,9 @@ FORMAT = "eosvos-learner-1"
 
 @dataclass
 class Learner:
-    """theta: initial value of every parameter, by name. rates: learning rates >= 0 under the same names, each of a shape
-    that broadcasts to its parameter (at level "single" all entries are views of one number). spec: plain values that
-    rebuild the network and tell how the learner came about.
+    """theta: initial value of every parameter, by name. rates: learning rates >= 0 under the same names, each of a
+    shape that broadcasts to its parameter (at level "single" all entries are views of one number). spec: plain values
+    that rebuild the network and tell how the learner came about.
     """
 
     theta: Params
@@ -33,7 +33,9 @@ class Learner:
     spec: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def create(cls, module: nn.Module, rate: float, level: str = "neuron", spec: dict[str, Any] | None = None) -> Learner:
+    def create(
+        cls, module: nn.Module, rate: float, level: str = "neuron", spec: dict[str, Any] | None = None
+    ) -> Learner:
         """The module's present parameters with all learning rates at `rate`."""
         theta = {name: p.detach().clone() for name, p in module.named_parameters()}
         shapes = rate_shapes(module, level)
@@ -55,7 +57,7 @@ class Learner:
         return Learner(theta, {name: moved[id(r)] for name, r in self.rates.items()}, self.level, dict(self.spec))
 
     def save(self, path: str | Path) -> None:
-        """One safetensors file, written atomically: tensors "theta/NAME", "rates/NAME", the spec as JSON in its header."""
+        """One safetensors file, written atomically: tensors "theta/NAME" and "rates/NAME", the spec in its header."""
         tensors = {f"theta/{name}": p.detach().cpu().contiguous() for name, p in self.theta.items()}
         # safetensors refuses tensors that share memory, as the entries of level "single" do.
         tensors |= {f"rates/{name}": r.detach().cpu().contiguous().clone() for name, r in self.rates.items()}
@@ -68,7 +70,9 @@ class Learner:
         """Read a learner; executes no code. Raises UserError for a missing, damaged or foreign file."""
         path = Path(path)
         if not path.is_file():
-            raise UserError(f"learner {path}: no such file; train one with `make meta-train` or give its path with learner=")
+            raise UserError(
+                f"learner {path}: no such file; train one with `make meta-train` or give its path with learner="
+            )
         try:
             with safe_open(path, "pt", device=str(device)) as file:
                 header = file.metadata() or {}
@@ -82,7 +86,9 @@ class Learner:
         rates = {k.removeprefix("rates/"): v for k, v in tensors.items() if k.startswith("rates/")}
         if theta.keys() != rates.keys():
             odd = sorted(theta.keys() ^ rates.keys())[0]
-            raise UserError(f"learner {path}: {odd!r} has no initialization or no learning rate; the file is incomplete")
+            raise UserError(
+                f"learner {path}: {odd!r} has no initialization or no learning rate; the file is incomplete"
+            )
         if header["level"] == "single" and rates:
             single = next(iter(rates.values()))
             rates = {name: single for name in rates}
@@ -135,5 +141,9 @@ def rate_statistics(learner: Learner) -> dict[str, float]:
     for name, rate in learner.rates.items():
         parts.setdefault(".".join(name.split(".")[:2]), []).append(rate.detach().flatten())
     every = torch.cat([r for group in parts.values() for r in group])
-    result = {"rate_mean": float(every.mean()), "rate_max": float(every.max()), "rate_zero": float((every == 0).float().mean())}
+    result = {
+        "rate_mean": float(every.mean()),
+        "rate_max": float(every.max()),
+        "rate_zero": float((every == 0).float().mean()),
+    }
     return result | {f"rate/{part}": float(torch.cat(group).mean()) for part, group in parts.items()}

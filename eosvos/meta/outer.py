@@ -1,4 +1,4 @@
-"""Meta-training (e-OSVOS, supplement, algorithm 1): tasks -> meta-gradients -> RAdam -> clamp, with validation and resume.
+"""Meta-training (e-OSVOS, supplement, algorithm 1): tasks -> meta-gradients -> RAdam -> clamp; validation and resume.
 
 Ordinary training is the same loop over a gradient that has no inner steps.
 """
@@ -27,16 +27,17 @@ from eosvos.meta.learner import Learner, rate_statistics
 
 CHECKPOINT, BEST, LAST, LOG = "checkpoint.pt", "learner.safetensors", "last.safetensors", "log.jsonl"
 Validate = Callable[[Learner], dict[str, float]]
+_SECOND = 1.0  # seconds between two Ctrl-C of a person, at least
 
 
 @dataclass(frozen=True)
 class OuterSettings:
     """iterations: updates. tasks: gradients averaged for one update. theta_lr, rates_lr: RAdam's rates for the
     initialization and for the learning rates, after `warmup` iterations of linear rise and along a cosine down to
-    `final` times their value. beta2: of RAdam; its rectification holds the steps back for about 2 / (1 - beta2) iterations.
-    weight_decay: decoupled, on theta. clip: norm to which the gradient of a single task is
-    scaled down, for theta and the rates apart. max_rate: upper bound of the learning rates (0 is the lower).
-    validate_every, save_every: iterations.
+    `final` times their value. beta2: of RAdam; its rectification holds the steps back for about 2 / (1 - beta2)
+    iterations. weight_decay: decoupled, on theta. clip: norm to which the gradient of a single task is scaled down, for
+    theta and the rates apart. max_rate: upper bound of the learning rates (0 is the lower). validate_every, save_every:
+    iterations.
     """
 
     iterations: int = 600
@@ -125,13 +126,15 @@ def train(
     return Learner.load(folder / BEST)
 
 
-def _prepare(learner: Learner, folder: Path, settings: OuterSettings, fingerprint: dict[str, Any], resume: bool) -> _State:
+def _prepare(
+    learner: Learner, folder: Path, settings: OuterSettings, fingerprint: dict[str, Any], resume: bool
+) -> _State:
     """A fresh state, or the stored one."""
     theta = [p.requires_grad_() for p in learner.theta.values()]
     rates = [r.requires_grad_() for r in learner.distinct_rates()]
+    groups: list[dict[str, Any]] = [{"params": theta, "weight_decay": settings.weight_decay}, {"params": rates}]
     optimizer = torch.optim.RAdam(
-        [{"params": theta, "weight_decay": settings.weight_decay}, {"params": rates}],
-        lr=settings.theta_lr, betas=(0.9, settings.beta2), decoupled_weight_decay=True,
+        groups, lr=settings.theta_lr, betas=(0.9, settings.beta2), decoupled_weight_decay=True
     )  # fmt: skip
     state = _State(learner, optimizer)
     path = folder / CHECKPOINT
@@ -140,7 +143,9 @@ def _prepare(learner: Learner, folder: Path, settings: OuterSettings, fingerprin
             raise UserError(f"out folder {folder} holds a learner but no {CHECKPOINT}; choose another folder with out=")
         return state
     if not resume:
-        raise UserError(f"out folder {folder} holds a training run; continue it with resume=true or choose another with out=")
+        raise UserError(
+            f"out folder {folder} holds a training run; continue it with resume=true or choose another with out="
+        )
     stored = checkpoint.load(path)
     differing = sorted(
         key for key in stored["fingerprint"].keys() | fingerprint.keys()
@@ -149,8 +154,8 @@ def _prepare(learner: Learner, folder: Path, settings: OuterSettings, fingerprin
     if differing:
         key = differing[0]
         raise UserError(
-            f"out folder {folder} holds a run with other settings: {key} was {stored['fingerprint'].get(key)} and is now "
-            f"{fingerprint.get(key)}; resume with the old settings or choose another folder with out="
+            f"out folder {folder} holds a run with other settings: {key} was {stored['fingerprint'].get(key)} and is "
+            f"now {fingerprint.get(key)}; resume with the old settings or choose another folder with out="
         )
     with torch.no_grad():
         for name, p in learner.theta.items():
@@ -166,7 +171,7 @@ def _prepare(learner: Learner, folder: Path, settings: OuterSettings, fingerprin
 def _reduce(
     results: list[MetaGradient], learner: Learner, clip: float, world: World, stop: bool
 ) -> tuple[dict[str, Any], bool]:
-    """Sums over the tasks of all processes. In float64, so that the order of summation leaves no trace in float32."""
+    """Sums over the tasks of all processes; on a CPU in float64, so that their order leaves no trace in float32."""
     names = list(learner.theta)
     rates = learner.distinct_rates()
     slots = {id(r): index for index, r in enumerate(rates)}  # at level "single" all names share one
@@ -281,11 +286,15 @@ def _log(folder: Path, record: dict[str, float]) -> None:
 
 @contextmanager
 def _stop_requests() -> Iterator[list[int]]:
-    """A list that gets the number of the first SIGINT or SIGTERM; a second Ctrl-C interrupts at once."""
+    """A list that gets the numbers of SIGINT and SIGTERM; a second Ctrl-C, `_SECOND` s later or more, interrupts."""
     seen: list[int] = []
+    first = math.inf
 
     def note(number: int, frame: Any) -> None:
-        if seen and number == signal.SIGINT:
+        nonlocal first
+        first = min(first, time.monotonic())
+        # Sooner it is no second Ctrl-C: torchrun forwards the one that its processes had from the terminal already.
+        if number == signal.SIGINT and time.monotonic() - first >= _SECOND:
             raise KeyboardInterrupt
         seen.append(number)
 

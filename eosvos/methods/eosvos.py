@@ -35,7 +35,7 @@ class FineTuning:
     batch: int = 1
     spatial: bool = True
     colour: bool = False
-    clip: float = 10.0
+    clip: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,9 @@ class EOSVOS:
                 samples.append(thing.given[place])
                 continue
             source, generator = thing.sources[place], seeds.generator(*path, 1, k)
-            samples.append(Sample(*augment(source.image, source.masks, generator, size=self.size, colour=settings.colour)))
+            samples.append(
+                Sample(*augment(source.image, source.masks, generator, size=self.size, colour=settings.colour))
+            )
         losses = inner_losses(self.model, samples, self.iters, settings.batch, (*path, 2)) if self.iters else []
         result = adapt(self.learner.theta, self.learner.rates, losses, clip=settings.clip)
         thing.first = thing.phi = {name: p.detach() for name, p in result.phi.items()}

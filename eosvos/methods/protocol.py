@@ -14,9 +14,13 @@ class Method(Protocol):
     Frames are float32 (3, H, W) in [0, 1] of one size, masks bool (H, W) by object id, id masks uint8 (H, W).
     """
 
-    object_ids: list[int]  # in the order given
     probabilities: Tensor  # float32 (K, H, W) of the last frame, one plane per object id
     adapt_seconds: float  # time spent on fine-tuning so far
+
+    @property
+    def object_ids(self) -> list[int]:
+        """The ids of the objects, in the order given."""
+        ...
 
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         """Begin a video at `frame` with the masks of its objects; returns the id mask of these."""

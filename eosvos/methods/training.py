@@ -6,6 +6,7 @@ A stream's item is ((iteration, index), task or picture), so that every draw of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -42,15 +43,26 @@ def stream(
 
 
 def meta_gradients(
-    model: MaskRCNN, *, seed: int, steps: int, batch: int = 1, clip: float, order: int = 1, unrolled: bool = False
+    model: MaskRCNN,
+    *,
+    seed: int,
+    steps: int,
+    batch: int = 1,
+    clip: float,
+    order: int = 1,
+    unrolled: bool = False,
+    mask_warm_up: int = 0,
 ) -> Callable[[Learner, Item], MetaGradient]:
     """The meta-gradient of one task: `steps` inner steps on its train samples, the full loss on its meta sample.
 
-    unrolled: by `higher` instead of in closed form (always for order 2).
+    unrolled: by `higher` instead of in closed form (always for order 2). mask_warm_up: iterations at first in which the
+    mask loss is cross-entropy, whatever the network's own: from random weights the Lovász hinge stays on the plateau
+    of 1 that empty masks have.
     """
 
     def gradient(learner: Learner, item: Item) -> MetaGradient:
         (iteration, index), task = item
+        model.mask_loss = "cross_entropy" if iteration < mask_warm_up else model.network_spec.mask_loss
         inner = inner_losses(model, task.train, steps, batch, (seed, _INNER, iteration, index))
         outer = loss_of(model, [task.meta], (seed, _META, iteration, index))
         if unrolled or order == 2:
@@ -60,11 +72,14 @@ def meta_gradients(
     return gradient
 
 
-def ordinary_gradients(model: MaskRCNN, *, seed: int) -> Callable[[Learner, Item], MetaGradient]:
+def ordinary_gradients(
+    model: MaskRCNN, *, seed: int, mask_warm_up: int = 0
+) -> Callable[[Learner, Item], MetaGradient]:
     """The gradient of one picture's loss, all its objects as instances: meta-learning without inner steps."""
 
     def gradient(learner: Learner, item: Item) -> MetaGradient:
         (iteration, index), sample = item
+        model.mask_loss = "cross_entropy" if iteration < mask_warm_up else model.network_spec.mask_loss
         loss = loss_of(model, [sample], (seed, _ORDINARY, iteration, index))
         return meta_gradient(learner.theta, learner.rates, (), loss)
 
@@ -72,13 +87,21 @@ def ordinary_gradients(model: MaskRCNN, *, seed: int) -> Callable[[Learner, Item
 
 
 def validate_tasks(
-    model: MaskRCNN, learner: Learner, tasks: Sequence[Task], *, steps: Sequence[int], batch: int, clip: float, world: World
+    model: MaskRCNN,
+    learner: Learner,
+    tasks: Sequence[Task],
+    *,
+    steps: Sequence[int],
+    batch: int,
+    clip: float,
+    world: World,
 ) -> dict[str, float]:
     """Mean J on the meta samples after each of the numbers of fine-tuning `steps` (ascending), best detection alone.
 
     Returns {"J@T": ...} and "score", the J of the last T.
     """
     totals = torch.zeros(len(steps), dtype=torch.float64)
+    model.mask_loss = model.network_spec.mask_loss
     for number in range(world.rank, len(tasks), world.size):
         task = tasks[number]
         losses = inner_losses(model, task.train, max(steps), batch, (0, _VALIDATION, number))
@@ -92,7 +115,9 @@ def validate_tasks(
     return figures | {"score": figures[f"J@{steps[-1]}"]}
 
 
-def validate_pictures(model: MaskRCNN, learner: Learner, pictures: Sequence[Sample], *, world: World) -> dict[str, float]:
+def validate_pictures(
+    model: MaskRCNN, learner: Learner, pictures: Sequence[Sample], *, world: World
+) -> dict[str, float]:
     """Mean loss over held-out pictures; "score" is its negative."""
     total = torch.zeros(1, dtype=torch.float64)
     for number in range(world.rank, len(pictures), world.size):
@@ -106,26 +131,41 @@ def validate_pictures(model: MaskRCNN, learner: Learner, pictures: Sequence[Samp
 def picture_similarity(model: MaskRCNN, phi: Params, sample: Sample) -> float:
     """J of the best-scoring detection with the sample's only mask (1, h, w)."""
     model.eval()
-    found = functional_call(model, phi, ([sample.image],))[0]
-    truth = sample.masks[0]
-    predicted = found["masks"][0, 0] >= 0.5 if len(found["scores"]) else torch.zeros_like(truth)
+    image = sample.image.to(next(model.parameters()).device)
+    found = functional_call(model, phi, ([image],))[0]
+    truth = sample.masks[0].cpu()
+    predicted = found["masks"][0, 0].cpu() >= 0.5 if len(found["scores"]) else torch.zeros_like(truth)
     union = int((predicted | truth).sum())
     return int((predicted & truth).sum()) / union if union else 1.0
 
 
 def search_rate(
-    model: MaskRCNN, theta: Params, rates: Sequence[float], tasks: Sequence[Task], *,
-    steps: int, batch: int, clip: float, spec: dict[str, Any], world: World,
-) -> tuple[Learner, dict[float, float]]:  # fmt: skip
-    """The best single fine-tuning rate for an initialization (Table 1, first rows): mean J after `steps` for each rate.
+    model: MaskRCNN,
+    theta: Params,
+    rates: Sequence[float],
+    mask_losses: Sequence[str],
+    tasks: Sequence[Task],
+    *,
+    steps: int,
+    batch: int,
+    clip: float,
+    spec: dict[str, Any],
+    world: World,
+) -> tuple[Learner, dict[str, float]]:
+    """The best single fine-tuning rate for an initialization (Table 1, first rows), and the mask loss to use it with.
 
-    Returns a learner of level "single" with the best, and the J of every rate.
+    Returns a learner of level "single" with the best, and the mean J after `steps` by "LOSS RATE".
     """
-    figures: dict[float, float] = {}
-    for rate in rates:
-        tensor = next(iter(theta.values())).new_tensor(rate)
-        candidate = Learner(theta, {name: tensor for name in theta}, "single", spec)
-        figures[rate] = validate_tasks(model, candidate, tasks, steps=(steps,), batch=batch, clip=clip, world=world)["score"]
-    best = max(figures, key=lambda r: figures[r])
-    tensor = next(iter(theta.values())).new_tensor(best)
-    return Learner(theta, {name: tensor for name in theta}, "single", dict(spec)), figures
+    figures: dict[str, float] = {}
+    best: Learner | None = None
+    for loss in mask_losses:
+        model.network_spec = replace(model.network_spec, mask_loss=loss)
+        for rate in rates:
+            tensor = next(iter(theta.values())).new_tensor(rate)
+            candidate = Learner(theta, {name: tensor for name in theta}, "single", spec | {"model": model.spec})
+            j = validate_tasks(model, candidate, tasks, steps=(steps,), batch=batch, clip=clip, world=world)["score"]
+            if best is None or j > max(figures.values()):
+                best = candidate
+            figures[f"{loss} {rate:g}"] = j
+    assert best is not None, "no rate to search among"
+    return best, figures

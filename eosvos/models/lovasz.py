@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def lovasz_hinge(logits: Tensor, targets: Tensor, ignore: Tensor | None = None) -> Tensor:
-    """Mean over regions of the Lovász extension of the Jaccard loss with hinge errors (Berman et al., CVPR 2018, alg. 1).
+    """Mean over regions of the Lovász extension of the Jaccard loss, hinge errors (Berman et al., CVPR 2018, alg. 1).
 
     logits: float (N, ...), one region a row. targets: same shape, 0 or 1. ignore: bool, same shape, pixels that count
     neither as error nor as union. Returns a scalar; 0 where N = 0 (and still connected to `logits`).

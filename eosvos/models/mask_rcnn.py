@@ -28,6 +28,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from eosvos.models.lovasz import lovasz_hinge
 
+MASK_LOSSES = ("lovasz", "cross_entropy")
 LOSSES = ("loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg")
 
 
@@ -50,7 +51,9 @@ class Spec:
     mask_roi: int = 28  # the mask logits have twice this size (paper, supplement section 1)
     mask_layers: int = 4  # convolutions of the mask head before the upsampling
     mask_loss: str = "lovasz"  # or "cross_entropy"
-    rpn_first: int = 0  # finest pyramid level that proposes: 0 is the stride of 4; `anchors` has the levels from there on
+    rpn_first: int = (
+        0  # finest pyramid level that proposes: 0 is the stride of 4; `anchors` has the levels from there on
+    )
     rpn_pre: int = 1000  # proposals kept per level before NMS
     rpn_post: int = 1000  # and per image after it
     rpn_batch: int = 256  # anchors sampled for the loss
@@ -65,7 +68,7 @@ class Spec:
 SIZES: dict[str, Spec] = {
     "tiny": Spec(
         size="tiny", short=128, long=224, widths=(32, 64, 128, 256), fpn=64, hidden=128, groups=8, head_norm=True,
-        anchors=(24, 48, 96, 160), canonical=112, sampling=1, mask_roi=14, mask_layers=2, mask_loss="cross_entropy",
+        anchors=(24, 48, 96, 160), canonical=112, sampling=1, mask_roi=14, mask_layers=2,
         rpn_first=1, rpn_pre=100, rpn_post=50, rpn_batch=64, roi_batch=32, score=0.05,
     ),
     "resnet18": Spec(size="resnet18", short=480, long=854),
@@ -82,9 +85,11 @@ def build(size: str = "tiny", **settings: Any) -> MaskRCNN:
         raise ValueError(f"model size {size!r} is unknown; expected one of {', '.join(SIZES)}")
     unknown = sorted(set(settings) - set(Spec.__dataclass_fields__))
     if unknown:
-        raise ValueError(f"model setting {unknown[0]!r} is unknown; expected one of {', '.join(Spec.__dataclass_fields__)}")
+        raise ValueError(
+            f"model setting {unknown[0]!r} is unknown; expected one of {', '.join(Spec.__dataclass_fields__)}"
+        )
     # JSON knows no tuples: lists of a stored spec become tuples again.
-    tuples = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in settings.items()}
+    tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in settings.items()}
     return MaskRCNN(replace(SIZES[size], **tuples))
 
 
@@ -104,7 +109,9 @@ class MaskRCNN(detection.MaskRCNN):
             _backbone(spec),
             min_size=spec.short,
             max_size=spec.long,
-            rpn_anchor_generator=AnchorGenerator(tuple((a,) for a in spec.anchors), ((0.5, 1.0, 2.0),) * len(spec.anchors)),
+            rpn_anchor_generator=AnchorGenerator(
+                tuple((a,) for a in spec.anchors), ((0.5, 1.0, 2.0),) * len(spec.anchors)
+            ),
             rpn_pre_nms_top_n_train=spec.rpn_pre,
             rpn_pre_nms_top_n_test=spec.rpn_pre,
             rpn_post_nms_top_n_train=spec.rpn_post,
@@ -120,10 +127,13 @@ class MaskRCNN(detection.MaskRCNN):
             box_batch_size_per_image=spec.roi_batch,
             box_positive_fraction=spec.roi_positive,
             mask_roi_pool=pool(spec.mask_roi),
-            mask_head=MaskRCNNHeads(spec.fpn, (spec.fpn,) * spec.mask_layers, 1, norm_layer=_norm(spec) if spec.head_norm else None),
+            mask_head=MaskRCNNHeads(
+                spec.fpn, (spec.fpn,) * spec.mask_layers, 1, norm_layer=_norm(spec) if spec.head_norm else None
+            ),
             mask_predictor=MaskRCNNPredictor(spec.fpn, spec.fpn, 2),
         )
         self.network_spec = spec
+        self.mask_loss = spec.mask_loss
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -140,8 +150,8 @@ class MaskRCNN(detection.MaskRCNN):
         """images: float (3, H, W) in [0, 1], any sizes. proposals: per image, further boxes (N, 4) in its own pixels,
         judged beside the RPN's.
 
-        Training: targets per image with boxes float (N, 4), masks uint8 (N, H, W) and optionally ignore uint8 (N, H, W),
-        pixels left out of the mask loss. Returns the losses by name (`LOSSES`).
+        Training: targets per image with boxes float (N, 4), masks uint8 (N, H, W) and optionally ignore uint8
+        (N, H, W), pixels left out of the mask loss. Returns the losses by name (`LOSSES`).
         Evaluation: a list with boxes (M, 4), scores (M,), masks float (M, 1, H', W') of probabilities, at output_sizes
         (default: the image's own size).
         """
@@ -191,7 +201,7 @@ class MaskRCNN(detection.MaskRCNN):
                 _crop(torch.zeros_like(t["masks"]) if i is None else i, r, m, side)
                 for i, t, r, m in zip(ignores, targets, regions, matched, strict=True)
             ]).bool()  # fmt: skip
-        loss = lovasz_hinge if self.network_spec.mask_loss == "lovasz" else _cross_entropy
+        loss = lovasz_hinge if self.mask_loss == "lovasz" else _cross_entropy
         return {"loss_classifier": classifier, "loss_box_reg": box, "loss_mask": loss(mask_logits, truth, ignore)}
 
     def _detect(
@@ -262,4 +272,6 @@ def _backbone(spec: Spec) -> nn.Module:
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     names = {f"layer{i}": str(i - 1) for i in range(1, 5)}
-    return BackboneWithFPN(body, names, list(spec.widths), spec.fpn, LastLevelMaxPool(), norm if spec.head_norm else None)
+    return BackboneWithFPN(
+        body, names, list(spec.widths), spec.fpn, LastLevelMaxPool(), norm if spec.head_norm else None
+    )

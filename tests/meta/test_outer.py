@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -15,7 +16,9 @@ from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
 from eosvos.meta.outer import Interrupted, OuterSettings, train
 
-SETTINGS = OuterSettings(iterations=30, tasks=3, theta_lr=0.05, rates_lr=0.05, warmup=3, validate_every=10, save_every=5)
+SETTINGS = OuterSettings(
+    iterations=30, tasks=3, theta_lr=0.05, rates_lr=0.05, warmup=3, validate_every=10, save_every=5
+)
 
 
 def fresh(level="neuron"):
@@ -53,7 +56,10 @@ def run(folder, learner=None, settings=SETTINGS, gradient=gradient, **more):
 
 
 def same(a, b):
-    tensors = [*zip(a.theta.values(), b.theta.values(), strict=True), *zip(a.rates.values(), b.rates.values(), strict=True)]
+    tensors = [
+        *zip(a.theta.values(), b.theta.values(), strict=True),
+        *zip(a.rates.values(), b.rates.values(), strict=True),
+    ]
     return all(torch.equal(x, y) for x, y in tensors)
 
 
@@ -89,6 +95,21 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path):
     last = [Learner.load(tmp_path / name / outer.LAST) for name in ("whole", "cut")]
     assert same(*last)
     assert records(tmp_path / "whole") == records(tmp_path / "cut")
+
+
+def test_a_second_ctrl_c_counts_only_some_time_after_the_first(monkeypatch):
+    """torchrun forwards the one that its processes had from the terminal: two come at once."""
+    monkeypatch.setattr(outer, "_SECOND", 0.2)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), outer._stop_requests() as stop:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert stop == [signal.SIGINT] * 2
+        time.sleep(0.25)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop[2:] == [signal.SIGTERM]
+        signal.raise_signal(signal.SIGINT)
+    assert len(stop) == 3 and signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_killed_run_resumes_bit_for_bit_from_its_last_checkpoint(tmp_path):
@@ -135,7 +156,9 @@ def test_one_exploding_task_cannot_ruin_the_learner(tmp_path):
 
 
 def test_rates_stay_within_bounds(tmp_path):
-    settings = OuterSettings(iterations=20, tasks=2, theta_lr=0.0, rates_lr=0.3, warmup=1, max_rate=0.125, validate_every=20)
+    settings = OuterSettings(
+        iterations=20, tasks=2, theta_lr=0.0, rates_lr=0.3, warmup=1, max_rate=0.125, validate_every=20
+    )
     run(tmp_path, settings=settings)
     rates = torch.cat([r.flatten() for r in Learner.load(tmp_path / outer.LAST).rates.values()])
     assert float(rates.min()) >= 0 and float(rates.max()) <= 0.125
