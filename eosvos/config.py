@@ -216,7 +216,8 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     },
 }  # fmt: skip
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "method": METHODS, "meta.level": LEVELS, "model.size": tuple(SIZES), "model.mask_loss": MASK_LOSSES, "search.mask_losses": MASK_LOSSES,
+    "method": METHODS, "meta.level": LEVELS, "model.size": tuple(SIZES), "model.mask_loss": MASK_LOSSES,
+    "search.mask_losses": MASK_LOSSES,
     "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
     "dataset.kind": ("synthetic", "davis", "folder"), "taskset.kind": ("synthetic", "davis", "folder"),
 }  # fmt: skip

@@ -72,9 +72,7 @@ def meta_gradients(
     return gradient
 
 
-def ordinary_gradients(
-    model: MaskRCNN, *, seed: int, mask_warm_up: int = 0
-) -> Callable[[Learner, Item], MetaGradient]:
+def ordinary_gradients(model: MaskRCNN, *, seed: int, mask_warm_up: int = 0) -> Callable[[Learner, Item], MetaGradient]:
     """The gradient of one picture's loss, all its objects as instances: meta-learning without inner steps."""
 
     def gradient(learner: Learner, item: Item) -> MetaGradient:
