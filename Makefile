@@ -26,8 +26,7 @@ install: .venv/installed ## make .venv and install the project with all it needs
 
 # Interrupted, the same command continues.
 meta-train: install ## train a learner from nothing and test it on unseen videos (2 cores: under 20 minutes)
-	$(TRAIN) -m eosvos.parent_train resume=true
-	$(TRAIN) -m eosvos.meta_train init=runs/parent/tiny/learner.safetensors resume=true $(ARGS)
+	$(TRAIN) -m eosvos.meta_train resume=true $(ARGS)
 	$(PY) -m eosvos.eval -m experiment=copy_first,t0,t1,t10,t50,t10_ona learner=runs/meta/tiny/learner.safetensors
 
 parent-train: install ## ordinary training of an initialization and the search of its best rate

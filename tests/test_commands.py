@@ -85,8 +85,10 @@ def test_the_parent_is_a_learner_with_the_best_rate(there):
     parent = Learner.load("runs/parent/tiny/learner.safetensors")
     assert parent.level == "single" and parent.spec["made_by"] == "parent_train"
     figures = parent.spec["J"]
-    assert set(figures) == {"0.001", "0.01"}
-    assert float(parent.distinct_rates()[0]) == pytest.approx(float(max(figures, key=figures.get)))
+    assert set(figures) == {f"{loss} {rate}" for loss in ("cross_entropy", "lovasz") for rate in ("0.001", "0.01")}
+    loss, rate = max(figures, key=figures.get).split()
+    assert float(parent.distinct_rates()[0]) == pytest.approx(float(rate))
+    assert parent.spec["model"]["mask_loss"] == loss
     assert_theta = Learner.load("runs/parent/tiny/training/learner.safetensors").theta
     assert all(torch.equal(parent.theta[name], p) for name, p in assert_theta.items())
 
