@@ -5,11 +5,11 @@ Every object has its own fine-tuned parameters; the network itself is shared.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class FineTuning:
 class Propagation:
     """boxes: randomly transformed copies of the object's last box that join the proposals (0: off). jitter: each side
     moves by up to this share of the box's size. outward: sides move outward only. continuity: weight of the overlap
-    with the last box when the detection is chosen (0: best score alone, as in the paper).
+    with the last box when the detection is chosen (0: the best score alone, as in the paper).
     """
 
     boxes: int = 50
@@ -105,10 +105,7 @@ class EOSVOS:
         settings = dict(learner.spec["model"])
         if score is not None:
             settings["score"] = score
-        # With `continuity` the choice among detections is ours.
         self.propagation = propagation or Propagation()
-        if self.propagation.continuity:
-            settings["detections"] = max(settings["detections"], 10)
         with seeds.fixed(0):  # its own weights are never used: leave the caller's random state alone
             self.model: MaskRCNN = build(**settings).to(device)
         self.learner = learner.to(device)
@@ -213,34 +210,18 @@ class EOSVOS:
         """The object's probability in every pixel of a frame of `size`, float32 (H, W)."""
         self.model.eval()
         height, width = int(size[0]), int(size[1])
-        boxes = None if thing.box is None else self._propagate(thing, height, width, image)
-        found = functional_call(
-            self.model, thing.phi, ([image.to(self.device)],),
-            {"proposals": None if boxes is None else [boxes.to(self.device)], "output_sizes": [(height, width)]},
-        )[0]  # fmt: skip
-        if len(found["scores"]) == 0:
-            return torch.zeros(height, width)
-        best = 0
-        if self.propagation.continuity and thing.box is not None:
-            overlap = _overlap(found["boxes"].cpu(), thing.box)
-            best = int((found["scores"].cpu() + self.propagation.continuity * overlap).argmax())
-        return found["masks"][best, 0].cpu()
-
-    def _propagate(self, thing: _Object, height: int, width: int, image: Tensor) -> Tensor | None:
-        """Randomly moved copies of the last box, the box itself among them, in pixels of the resized image (N, 4)."""
-        settings = self.propagation
-        if settings.boxes == 0 or thing.box is None:
-            return None
-        generator = seeds.generator(self.seed, thing.index, 3, self._frames)
-        share = torch.rand(settings.boxes, 4, generator=generator)
-        share = -share * share.new_tensor([1, 1, -1, -1]) if settings.outward else 2 * share - 1
-        share[0] = 0
-        sides = (thing.box[2:] - thing.box[:2]).repeat(2)
-        boxes = thing.box + share * settings.jitter * sides
-        scale = boxes.new_tensor([image.shape[-1] / width, image.shape[-2] / height]).repeat(2)
-        limit = boxes.new_tensor([image.shape[-1], image.shape[-2]]).repeat(2)
-        boxes = (boxes * scale).clamp(min=0).minimum(limit)
-        return boxes[(boxes[:, 2:] - boxes[:, :2] >= 1).all(1)]
+        settings, last = self.propagation, None
+        more: dict[str, Any] = {}
+        if thing.box is not None:
+            scale = thing.box.new_tensor([image.shape[-1] / width, image.shape[-2] / height]).repeat(2)
+            last = (thing.box * scale).to(self.device)
+            more = {"previous": [last], "continuity": settings.continuity}
+        if last is not None and settings.boxes:
+            generator = seeds.generator(self.seed, thing.index, 3, self._frames)
+            more["proposals"] = [moved_boxes(last.cpu(), image.shape[-2:], settings, generator).to(self.device)]
+        arguments = {"output_sizes": [(height, width)], **more}
+        found = functional_call(self.model, thing.phi, ([image.to(self.device)],), arguments)[0]
+        return found["masks"][0, 0].cpu() if len(found["scores"]) else torch.zeros(height, width)
 
     def _memory(self) -> int:
         return max(1, self.online.past * self.online.stride)
@@ -268,9 +249,14 @@ class EOSVOS:
         self.adapt_seconds += time.perf_counter() - began
 
 
-def _overlap(boxes: Tensor, box: Tensor) -> Tensor:
-    """Intersection over union of boxes (N, 4) with one box (4,)."""
-    low, high = torch.maximum(boxes[:, :2], box[:2]), torch.minimum(boxes[:, 2:], box[2:])
-    inter = (high - low).clamp(min=0).prod(1)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(1) + float(math.prod((box[2:] - box[:2]).tolist())) - inter
-    return inter / area.clamp(min=1e-6)
+def moved_boxes(box: Tensor, size: Sequence[int], settings: Propagation, generator: torch.Generator) -> Tensor:
+    """Randomly moved copies of a box (4,), the box itself first: float32 (N, 4), within an image of `size` (H, W).
+
+    Copies that leave the image are left out.
+    """
+    share = torch.rand(settings.boxes, 4, generator=generator)
+    share = -share * share.new_tensor([1, 1, -1, -1]) if settings.outward else 2 * share - 1
+    share[0] = 0
+    limit = box.new_tensor([size[1], size[0]]).repeat(2)
+    boxes = (box + share * settings.jitter * (box[2:] - box[:2]).repeat(2)).clamp(min=0).minimum(limit)
+    return boxes[(boxes[:, 2:] - boxes[:, :2] >= 1).all(1)]

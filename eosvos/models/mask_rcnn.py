@@ -23,7 +23,7 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.resnet import BasicBlock
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import MultiScaleRoIAlign, box_iou
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from eosvos.models.lovasz import lovasz_hinge
@@ -123,7 +123,7 @@ class MaskRCNN(detection.MaskRCNN):
             box_predictor=FastRCNNPredictor(spec.hidden, 2),
             box_score_thresh=spec.score,
             box_nms_thresh=spec.box_nms,
-            box_detections_per_img=spec.detections,
+            box_detections_per_img=max(spec.detections, 100),  # cut down to spec.detections in _detect
             box_batch_size_per_image=spec.roi_batch,
             box_positive_fraction=spec.roi_positive,
             mask_roi_pool=pool(spec.mask_roi),
@@ -146,6 +146,8 @@ class MaskRCNN(detection.MaskRCNN):
         targets: list[dict[str, Tensor]] | None = None,
         proposals: list[Tensor] | None = None,
         output_sizes: list[tuple[int, int]] | None = None,
+        previous: list[Tensor | None] | None = None,
+        continuity: float = 0.0,
     ) -> Any:
         """images: float (3, H, W) in [0, 1], any sizes. proposals: per image, further boxes (N, 4) in its own pixels,
         judged beside the RPN's.
@@ -153,7 +155,8 @@ class MaskRCNN(detection.MaskRCNN):
         Training: targets per image with boxes float (N, 4), masks uint8 (N, H, W) and optionally ignore uint8
         (N, H, W), pixels left out of the mask loss. Returns the losses by name (`LOSSES`).
         Evaluation: a list with boxes (M, 4), scores (M,), masks float (M, 1, H', W') of probabilities, at output_sizes
-        (default: the image's own size).
+        (default: the image's own size). previous: per image, the object's last box (4,) in the image's pixels, or None;
+        detections are then ranked by their score plus `continuity` times their overlap (IoU) with it.
         """
         sizes = [(int(i.shape[-2]), int(i.shape[-1])) for i in images]
         if targets is not None:
@@ -173,7 +176,11 @@ class MaskRCNN(detection.MaskRCNN):
             assert targets is not None, "targets are needed in training mode"
             losses.update(self._roi_losses(features, boxes, batch.image_sizes, targets, ignores))
             return losses
-        detections = self._detect(features, boxes, batch.image_sizes)
+        last = [
+            None if box is None else _rescale(box[None], size, resized)
+            for box, size, resized in zip(previous or [None] * len(sizes), sizes, batch.image_sizes, strict=True)
+        ]
+        detections = self._detect(features, boxes, batch.image_sizes, last, continuity)
         return self.transform.postprocess(detections, batch.image_sizes, output_sizes or sizes)
 
     def _roi_losses(
@@ -205,11 +212,20 @@ class MaskRCNN(detection.MaskRCNN):
         return {"loss_classifier": classifier, "loss_box_reg": box, "loss_mask": loss(mask_logits, truth, ignore)}
 
     def _detect(
-        self, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        sizes: list[tuple[int, int]],
+        last: list[Tensor | None],
+        continuity: float,
     ) -> list[dict[str, Tensor]]:
         heads = self.roi_heads
         logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
         boxes, scores, _ = heads.postprocess_detections(logits, deltas, proposals, sizes)
+        for place, box in enumerate(last):
+            rank = scores[place] if box is None else scores[place] + continuity * box_iou(boxes[place], box)[:, 0]
+            keep = rank.argsort(descending=True, stable=True)[: self.network_spec.detections]
+            boxes[place], scores[place] = boxes[place][keep], scores[place][keep]
         mask_logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, boxes, sizes)))
         masks = mask_logits[:, 1:].sigmoid().split([len(b) for b in boxes])
         return [{"boxes": b, "scores": s, "masks": m} for b, s, m in zip(boxes, scores, masks, strict=True)]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from eosvos.meta.learner import Learner
-from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation
+from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation, moved_boxes
 from eosvos.models import mask_rcnn
 
 HEIGHT, WIDTH = 60, 100
@@ -140,19 +140,33 @@ def test_an_object_does_not_depend_on_the_others_but_for_the_merge(learner):
     assert torch.equal(both.probabilities[0], alone.probabilities[0])
 
 
-def test_propagated_boxes_surround_the_last_box_and_stay_in_the_picture(learner):
-    frames, masks = clip(2)
+def test_propagated_boxes_surround_the_last_box_and_stay_in_the_picture():
+    box, size = torch.tensor([10.0, 10.0, 35.0, 30.0]), (HEIGHT, WIDTH)
     for settings in (Propagation(boxes=30, jitter=0.3), Propagation(boxes=30, jitter=0.1, outward=True)):
-        method = EOSVOS(learner, iters=0, propagation=settings)
-        method.start(frames[0], given(masks[0], 3))
-        thing = method._objects[3]
-        boxes = method._propagate(thing, HEIGHT, WIDTH, torch.zeros(3, HEIGHT, WIDTH))
-        assert len(boxes) == 30 and torch.equal(boxes[0], torch.tensor([10.0, 10.0, 35.0, 30.0]))
-        moved = (boxes - boxes[0]).abs() / torch.tensor([25.0, 20.0, 25.0, 20.0])
-        assert float(moved.max()) <= settings.jitter + 1e-6
+        boxes = moved_boxes(box, size, settings, torch.Generator().manual_seed(0))
+        assert len(boxes) == 30 and torch.equal(boxes[0], box)
+        moved = (boxes - box).abs() / torch.tensor([25.0, 20.0, 25.0, 20.0])
+        assert 0.5 * settings.jitter < float(moved.max()) <= settings.jitter + 1e-6
         if settings.outward:
-            assert bool((boxes[:, :2] <= boxes[0, :2]).all()) and bool((boxes[:, 2:] >= boxes[0, 2:]).all())
-    assert EOSVOS(learner, iters=0, propagation=Propagation(boxes=0))._propagate(thing, 60, 100, frames[0]) is None
+            assert bool((boxes[:, :2] <= box[:2]).all()) and bool((boxes[:, 2:] >= box[2:]).all())
+    corner = moved_boxes(torch.tensor([90.0, 50.0, 100.0, 60.0]), size, Propagation(jitter=0.9), torch.Generator())
+    assert float(corner[:, 2].max()) <= WIDTH and float(corner[:, 3].max()) <= HEIGHT
+
+
+def test_continuity_keeps_the_object_that_was_followed(learner):
+    """Two equal squares: without a preference for the last box either may win, with a strong one the given one does."""
+    frames, masks = [], []
+    back = torch.full((3, HEIGHT, WIDTH), 0.4)
+    for t in range(5):
+        frame, ids = back.clone(), np.zeros((HEIGHT, WIDTH), np.uint8)
+        frame[0, 10:30, 8 + t : 28 + t] = frame[0, 30:50, 70 - t : 90 - t] = 1.0
+        ids[10:30, 8 + t : 28 + t] = 1
+        frames.append(frame)
+        masks.append(ids)
+    settings = {"iters": 30, "fine_tuning": FineTuning(spatial=False), "propagation": Propagation(continuity=10.0)}
+    out, method = run(learner, frames, given(masks[0], 1), **settings)
+    assert [bool((o[:, :50] == 1).any()) for o in out] == [True] * 5
+    assert not any((o[:, 60:] == 1).any() for o in out)
 
 
 def test_an_object_that_is_not_found_gives_an_empty_mask(learner):
