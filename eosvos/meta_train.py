@@ -9,6 +9,7 @@ from pathlib import Path
 from eosvos import assemble, command, config
 from eosvos.meta import outer
 from eosvos.methods import training
+from eosvos.models.mask_rcnn import LOSSES
 from eosvos.progress import TrainingProgress
 
 
@@ -46,6 +47,7 @@ def meta_train(settings: config.MetaTrainConfig) -> float:
             world=world,
             resume=settings.resume,
             report=progress,
+            terms=LOSSES,
         )  # fmt: skip
     except outer.Interrupted as stop:
         raise command.interrupted(stop) from stop

@@ -10,6 +10,7 @@ from eosvos import assemble, command, config
 from eosvos.meta import outer
 from eosvos.meta.learner import Learner
 from eosvos.methods import training
+from eosvos.models.mask_rcnn import LOSSES
 from eosvos.progress import TrainingProgress
 
 
@@ -23,9 +24,8 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
     validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
     spec = {"model": model.spec, "made_by": "parent_train"}
     learner = Learner.create(model, 0.0, "single", spec)
-    assert settings.out is not None
     # The trained initialization and the learner with the rate found stand apart, so that either can be resumed.
-    result, folder = Path(settings.out) / outer.BEST, Path(settings.out) / "training"
+    result, folder = Path(str(settings.out)) / outer.BEST, Path(str(settings.out)) / "training"
     progress = TrainingProgress(parent.iterations, visible=world.first)
     try:
         trained = outer.train(
@@ -42,6 +42,7 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
             world=world,
             resume=settings.resume,
             report=progress,
+            terms=LOSSES,
         )  # fmt: skip
         progress.close()
         made = {"training": trained.spec["training"], "search": search}

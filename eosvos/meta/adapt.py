@@ -44,6 +44,7 @@ class MetaGradient:
     loss: float
     losses: list[float]
     finite: bool = True
+    terms: dict[str, float] = field(default_factory=dict)  # parts of the meta loss, for the log
 
 
 def adapt(theta: Params, rates: Params, losses: Iterable[Loss], *, clip: float = math.inf) -> Adapted:

@@ -9,7 +9,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,12 +80,13 @@ def train(
     world: World | None = None,
     resume: bool = False,
     report: Callable[[dict[str, float]], None] = lambda record: None,
+    terms: Sequence[str] = (),
 ) -> Learner:
     """Train `learner`; returns the best one by validation, which also stands in folder/learner.safetensors.
 
     stream(i): this process's tasks from iteration i on, in order; process r of n has the task indices r, r+n, ... of
     each iteration. gradient(learner, task): its (meta-)gradient. validate(learner): figures, of which "score" decides
-    what is best. report: gets each log record.
+    what is best. report: gets each log record. terms: names of the parts of the loss (`MetaGradient.terms`) to log.
 
     Raises UserError where `folder` holds a run and `resume` is false, or a run of other settings; Interrupted after
     SIGINT or SIGTERM, when the state has been saved.
@@ -106,8 +107,8 @@ def train(
     with _stop_requests() as stop:
         while state.iteration < settings.iterations:
             results = [gradient(learner, next(tasks)) for _ in range(mine)]
-            totals, stopping = _reduce(results, learner, settings.clip, world, bool(stop))
-            record = _update(state, totals, settings)
+            totals, stopping = _reduce(results, learner, settings.clip, world, bool(stop), terms)
+            record = _update(state, totals, settings) | totals["terms"]
             state.iteration += 1
             state.seconds = time.monotonic() - started
             record |= {"iteration": state.iteration, "seconds": round(state.seconds, 2), "skipped": state.skipped}
@@ -169,7 +170,7 @@ def _prepare(
 
 
 def _reduce(
-    results: list[MetaGradient], learner: Learner, clip: float, world: World, stop: bool
+    results: list[MetaGradient], learner: Learner, clip: float, world: World, stop: bool, terms: Sequence[str] = ()
 ) -> tuple[dict[str, Any], bool]:
     """Sums over the tasks of all processes; on a CPU in float64, so that their order leaves no trace in float32."""
     names = list(learner.theta)
@@ -177,14 +178,17 @@ def _reduce(
     slots = {id(r): index for index, r in enumerate(rates)}  # at level "single" all names share one
     device = learner.theta[names[0]].device
     sizes = [learner.theta[n].numel() for n in names] + [r.numel() for r in rates]
-    flat = torch.zeros(sum(sizes) + 4, dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
-    pieces = flat[:-4].split(sizes)
+    parts, counts = len(names) + len(rates), 4
+    sizes += [len(terms), counts]
+    flat = torch.zeros(sum(sizes), dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
+    pieces = flat.split(sizes)
     for result in results:
         if not result.finite:
             flat[-3] += 1
             continue
         flat[-4] += 1
         flat[-2] += result.loss
+        pieces[parts].add_(flat.new_tensor([result.terms.get(term, math.nan) for term in terms]))
         theta_scale = _scale(result.theta.values(), clip)
         rate_scale = _scale(result.rates.values(), clip)
         for piece, name in zip(pieces, names, strict=False):
@@ -196,7 +200,8 @@ def _reduce(
     count = float(flat[-4])
     totals = {
         "theta": [p / max(count, 1) for p in pieces[: len(names)]],
-        "rates": [p / max(count, 1) for p in pieces[len(names) :]],
+        "rates": [p / max(count, 1) for p in pieces[len(names) : parts]],
+        "terms": {term: float(value) / max(count, 1) for term, value in zip(terms, pieces[parts], strict=True)},
         "count": count,
         "skipped": int(flat[-3]),
         "loss": float(flat[-2]) / count if count else math.nan,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.func import functional_call
 from torch.utils.data import DataLoader
 
@@ -64,10 +65,14 @@ def meta_gradients(
         (iteration, index), task = item
         model.mask_loss = "cross_entropy" if iteration < mask_warm_up else model.network_spec.mask_loss
         inner = inner_losses(model, task.train, steps, batch, (seed, _INNER, iteration, index))
-        outer = loss_of(model, [task.meta], (seed, _META, iteration, index))
+        terms: dict[str, float] = {}
+        outer = loss_of(model, [task.meta], (seed, _META, iteration, index), _into(terms))
         if unrolled or order == 2:
-            return unrolled_meta_gradient(learner.theta, learner.rates, inner, outer, order=order, clip=clip)
-        return meta_gradient(learner.theta, learner.rates, inner, outer, clip=clip)
+            result = unrolled_meta_gradient(learner.theta, learner.rates, inner, outer, order=order, clip=clip)
+        else:
+            result = meta_gradient(learner.theta, learner.rates, inner, outer, clip=clip)
+        result.terms = terms
+        return result
 
     return gradient
 
@@ -78,10 +83,17 @@ def ordinary_gradients(model: MaskRCNN, *, seed: int, mask_warm_up: int = 0) -> 
     def gradient(learner: Learner, item: Item) -> MetaGradient:
         (iteration, index), sample = item
         model.mask_loss = "cross_entropy" if iteration < mask_warm_up else model.network_spec.mask_loss
-        loss = loss_of(model, [sample], (seed, _ORDINARY, iteration, index))
-        return meta_gradient(learner.theta, learner.rates, (), loss)
+        terms: dict[str, float] = {}
+        loss = loss_of(model, [sample], (seed, _ORDINARY, iteration, index), _into(terms))
+        result = meta_gradient(learner.theta, learner.rates, (), loss)
+        result.terms = terms
+        return result
 
     return gradient
+
+
+def _into(terms: dict[str, float]) -> Callable[[dict[str, Tensor]], None]:
+    return lambda parts: terms.update((name, float(value.detach())) for name, value in parts.items())
 
 
 def validate_tasks(
