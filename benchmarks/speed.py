@@ -1,6 +1,6 @@
 """Frames per second of e-OSVOS against ordinary torchvision inference of the same network over the same frames.
 
-    python benchmarks/speed.py --learner runs/meta/tiny/learner.safetensors [--root DAVIS] [--iters 10]
+    python benchmarks/speed.py [--learner LEARNER] [--root DAVIS] [--iters 10]
 
 Both sides decode the same files, run the network on the same threads and end with a mask at full size; they take turns,
 sequence by sequence. The ordinary side has nothing else to do; ours fine-tunes, propagates boxes and merges.
@@ -46,7 +46,7 @@ def ours(learner: Learner, sequence: Sequence, iters: int) -> tuple[float, float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--learner", required=True)
+    parser.add_argument("--learner", default="runs/meta/tiny/learner.safetensors")
     parser.add_argument("--root", help="DAVIS 2016; without it the synthetic test videos")
     parser.add_argument("--split", default="train")
     parser.add_argument("--iters", type=int, default=10)
