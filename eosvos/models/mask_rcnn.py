@@ -22,8 +22,9 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.rpn import RPNHead
 from torchvision.models.resnet import BasicBlock
-from torchvision.ops import MultiScaleRoIAlign, box_iou
+from torchvision.ops import MultiScaleRoIAlign, box_iou, clip_boxes_to_image, nms
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from eosvos.models.lovasz import lovasz_hinge
@@ -109,9 +110,7 @@ class MaskRCNN(detection.MaskRCNN):
             _backbone(spec),
             min_size=spec.short,
             max_size=spec.long,
-            rpn_anchor_generator=AnchorGenerator(
-                tuple((a,) for a in spec.anchors), ((0.5, 1.0, 2.0),) * len(spec.anchors)
-            ),
+            rpn_anchor_generator=_Anchors(spec),
             rpn_pre_nms_top_n_train=spec.rpn_pre,
             rpn_pre_nms_top_n_test=spec.rpn_pre,
             rpn_post_nms_top_n_train=spec.rpn_post,
@@ -123,7 +122,7 @@ class MaskRCNN(detection.MaskRCNN):
             box_predictor=FastRCNNPredictor(spec.hidden, 2),
             box_score_thresh=spec.score,
             box_nms_thresh=spec.box_nms,
-            box_detections_per_img=max(spec.detections, 100),  # cut down to spec.detections in _detect
+            box_detections_per_img=spec.detections,
             box_batch_size_per_image=spec.roi_batch,
             box_positive_fraction=spec.roi_positive,
             mask_roi_pool=pool(spec.mask_roi),
@@ -131,6 +130,7 @@ class MaskRCNN(detection.MaskRCNN):
                 spec.fpn, (spec.fpn,) * spec.mask_layers, 1, norm_layer=_norm(spec) if spec.head_norm else None
             ),
             mask_predictor=MaskRCNNPredictor(spec.fpn, spec.fpn, 2),
+            rpn_head=_RPNHead(spec),
         )
         self.network_spec = spec
         self.mask_loss = spec.mask_loss
@@ -148,6 +148,7 @@ class MaskRCNN(detection.MaskRCNN):
         output_sizes: list[tuple[int, int]] | None = None,
         previous: list[Tensor | None] | None = None,
         continuity: float = 0.0,
+        voting: float = 0.0,
     ) -> Any:
         """images: float (3, H, W) in [0, 1], any sizes. proposals: per image, further boxes (N, 4) in its own pixels,
         judged beside the RPN's.
@@ -156,7 +157,9 @@ class MaskRCNN(detection.MaskRCNN):
         (N, H, W), pixels left out of the mask loss. Returns the losses by name (`LOSSES`).
         Evaluation: a list with boxes (M, 4), scores (M,), masks float (M, 1, H', W') of probabilities, at output_sizes
         (default: the image's own size). previous: per image, the object's last box (4,) in the image's pixels, or None;
-        detections are then ranked by their score plus `continuity` times their overlap (IoU) with it.
+        detections are then ranked by their score plus `continuity` times their overlap (IoU) with it. voting: if
+        above 0, a detection's box is the mean, weighted by score, of all boxes that overlap it (IoU) by so much (box
+        voting: Gidaris & Komodakis, ICCV 2015, section 5).
         """
         sizes = [(int(i.shape[-2]), int(i.shape[-1])) for i in images]
         if targets is not None:
@@ -165,8 +168,7 @@ class MaskRCNN(detection.MaskRCNN):
             ignores = [t.pop("ignore", None) for t in targets]
         batch, targets = self.transform(images, targets)
         features = self.backbone(batch.tensors)
-        levels = list(features.items())[self.network_spec.rpn_first :]
-        boxes, losses = self.rpn(batch, OrderedDict(levels), targets)
+        boxes, losses = self.rpn(batch, features, targets)
         if proposals is not None:
             boxes = [
                 torch.cat([found, _rescale(extra, size, resized)])
@@ -180,7 +182,7 @@ class MaskRCNN(detection.MaskRCNN):
             None if box is None else _rescale(box[None], size, resized)
             for box, size, resized in zip(previous or [None] * len(sizes), sizes, batch.image_sizes, strict=True)
         ]
-        detections = self._detect(features, boxes, batch.image_sizes, last, continuity)
+        detections = self._detect(features, boxes, batch.image_sizes, last, continuity, voting)
         return self.transform.postprocess(detections, batch.image_sizes, output_sizes or sizes)
 
     def _roi_losses(
@@ -218,17 +220,51 @@ class MaskRCNN(detection.MaskRCNN):
         sizes: list[tuple[int, int]],
         last: list[Tensor | None],
         continuity: float,
+        voting: float,
     ) -> list[dict[str, Tensor]]:
-        heads = self.roi_heads
+        heads, spec = self.roi_heads, self.network_spec
         logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
-        boxes, scores, _ = heads.postprocess_detections(logits, deltas, proposals, sizes)
-        for place, box in enumerate(last):
-            rank = scores[place] if box is None else scores[place] + continuity * box_iou(boxes[place], box)[:, 0]
-            keep = rank.argsort(descending=True, stable=True)[: self.network_spec.detections]
-            boxes[place], scores[place] = boxes[place][keep], scores[place][keep]
+        counts = [len(p) for p in proposals]
+        moved = heads.box_coder.decode(deltas, proposals).view(-1, 2, 4)[:, 1].split(counts)  # of class 1, the object
+        certain = logits.softmax(-1)[:, 1].split(counts)
+        boxes, scores = [], []
+        for found, score, size, box in zip(moved, certain, sizes, last, strict=True):
+            found = clip_boxes_to_image(found, size)
+            kept = torch.where((score > heads.score_thresh) & ((found[:, 2:] - found[:, :2]) >= 0.01).all(1))[0]
+            found, score = found[kept], score[kept]
+            rank = score if box is None else score + continuity * box_iou(found, box)[:, 0]
+            chosen = nms(found, rank, spec.box_nms)[: spec.detections]
+            scores.append(score[chosen])
+            if voting:
+                votes = score * (box_iou(found[chosen], found) >= voting)  # (M, N)
+                boxes.append(votes @ found / votes.sum(1, keepdim=True).clamp(min=1e-12))
+            else:
+                boxes.append(found[chosen])
         mask_logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, boxes, sizes)))
         masks = mask_logits[:, 1:].sigmoid().split([len(b) for b in boxes])
         return [{"boxes": b, "scores": s, "masks": m} for b, s, m in zip(boxes, scores, masks, strict=True)]
+
+
+class _Anchors(AnchorGenerator):
+    """Anchors on the pyramid's levels from `rpn_first` on."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(tuple((side,) for side in spec.anchors), ((0.5, 1.0, 2.0),) * len(spec.anchors))
+        self.first = spec.rpn_first
+
+    def forward(self, image_list: Any, feature_maps: list[Tensor]) -> list[Tensor]:
+        return super().forward(image_list, feature_maps[self.first :])
+
+
+class _RPNHead(RPNHead):
+    """Proposals from the same levels."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec.fpn, num_anchors=3)
+        self.first = spec.rpn_first
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        return super().forward(x[self.first :])
 
 
 def _complete(target: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -109,6 +109,40 @@ def test_further_proposals_are_judged_in_the_pixels_of_the_image_given():
     assert torch.allclose(one["boxes"], two["boxes"], atol=2.0)
 
 
+def test_detections_are_torchvisions_where_nothing_is_asked_for():
+    """Without propagation, continuity or voting: the same boxes, scores and masks as torchvision's own forward pass."""
+    model = small(score=0.0, detections=7).eval()
+    image, _ = picture()
+    with torch.no_grad():
+        ours = model([image])[0]
+        theirs = super(mask_rcnn.MaskRCNN, model).forward([image])[0]
+    assert len(ours["scores"]) == 7
+    for key in ("boxes", "scores", "masks"):
+        assert torch.allclose(ours[key], theirs[key], atol=1e-5)
+
+
+def test_voting_averages_the_boxes_around_the_best():
+    model = small(score=-1.0, rpn_post=0).eval()
+    image, _ = picture()
+    draws = torch.Generator().manual_seed(1)
+    proposals = torch.tensor([[20.0, 10.0, 70.0, 40.0]]) + 4 * torch.rand(20, 4, generator=draws)
+    with torch.no_grad():
+        all_boxes = small(score=-1.0, rpn_post=0, detections=20, box_nms=1.0).eval()
+        every = all_boxes([image], proposals=[proposals])[0]
+        best = model([image], proposals=[proposals])[0]["boxes"][0]
+        voted = model([image], proposals=[proposals], voting=0.5)[0]["boxes"][0]
+    assert torch.allclose(best, every["boxes"][0])
+    near = [(b, float(s)) for b, s in zip(every["boxes"], every["scores"], strict=True) if overlap(b, best) >= 0.5]
+    mean = sum(b * s for b, s in near) / sum(s for _, s in near)
+    assert torch.allclose(voted, mean, atol=1e-3) and not torch.allclose(voted, best, atol=1e-2)
+
+
+def overlap(a, b):
+    width, height = (min(a[k], b[k]) - max(a[k - 2], b[k - 2]) for k in (2, 3))
+    inter = max(float(width), 0.0) * max(float(height), 0.0)
+    return inter / (float((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])) - inter)
+
+
 def test_unknown_words_are_refused():
     with pytest.raises(ValueError, match="'resnet51' is unknown; expected one of tiny"):
         mask_rcnn.build("resnet51")
