@@ -285,6 +285,8 @@ def test_what_cannot_be_sent_to_a_process_is_named(tmp_path):
 
 
 INTERRUPTED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with it ignored
 import sys, time
 sys.path[:0] = [{here!r}, {root!r}]
 import made
