@@ -19,29 +19,31 @@ from eosvos.data.davis import open_davis
 from eosvos.data.sequence import Sequence
 from eosvos.data.synthetic import held_out
 from eosvos.evaluation.streaming import walk
+from eosvos.meta.adapt import Params
 from eosvos.meta.learner import Learner
 from eosvos.methods.eosvos import EOSVOS
 from eosvos.models import mask_rcnn
 
 
 @torch.no_grad()
-def ordinary(learner: Learner, sequence: Sequence) -> float:
-    """Seconds for torchvision's own forward pass (resize, detect, paste) over all frames."""
+def ordinary(learner: Learner, phi: Params, sequence: Sequence) -> float:
+    """Seconds for torchvision's own forward pass (resize, detect, paste) over all frames, with fine-tuned weights: the
+    untuned network finds nothing, and has no mask to compute and paste."""
     model = mask_rcnn.build(**learner.spec["model"]).eval()
-    model.load_state_dict(learner.theta)
+    model.load_state_dict(phi)
     began = time.perf_counter()
     for index in range(len(sequence)):
         super(mask_rcnn.MaskRCNN, model).forward([sequence.frame(index)])
     return time.perf_counter() - began
 
 
-def ours(learner: Learner, sequence: Sequence, iters: int) -> tuple[float, float]:
-    """Seconds for the whole sequence, and those of them spent on fine-tuning."""
+def ours(learner: Learner, sequence: Sequence, iters: int) -> tuple[float, float, Params]:
+    """Seconds for the whole sequence, those of them spent on fine-tuning, and the weights it ended with."""
     method = EOSVOS(learner, iters=iters)
     began = time.perf_counter()
     for _ in walk(method, sequence):
         pass
-    return time.perf_counter() - began, method.adapt_seconds
+    return time.perf_counter() - began, method.adapt_seconds, next(iter(method.parameters_in_use.values()))
 
 
 def main() -> None:
@@ -51,7 +53,7 @@ def main() -> None:
     parser.add_argument("--split", default="train")
     parser.add_argument("--iters", type=int, default=10)
     parser.add_argument("--count", type=int, default=10, help="sequences")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of torch; eval runs one process a core, each on one")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(0)
@@ -61,8 +63,8 @@ def main() -> None:
     totals = [0.0, 0.0, 0.0]
     frames = 0
     for sequence in list(sequences)[: given.count]:
-        base = ordinary(learner, sequence)
-        mine, tuning = ours(learner, sequence, given.iters)
+        mine, tuning, phi = ours(learner, sequence, given.iters)
+        base = ordinary(learner, phi, sequence)
         frames += len(sequence)
         for place, seconds in enumerate((base, mine, tuning)):
             totals[place] += seconds

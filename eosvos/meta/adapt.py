@@ -74,6 +74,7 @@ def adapt(theta: Params, rates: Params, losses: Iterable[Loss], *, clip: float =
                     g = g * (clip / norm)
                 adapted.sums[name] += g
                 phi[name] -= rates[name] * g
+        del value, gradients, g  # or the next step would run with this one's gradients still held
     return adapted
 
 

@@ -124,6 +124,11 @@ class EOSVOS:
     def object_ids(self) -> list[int]:
         return list(self._objects)
 
+    @property
+    def parameters_in_use(self) -> dict[int, Params]:
+        """The fine-tuned parameters of every object, by id."""
+        return {object_id: thing.phi for object_id, thing in self._objects.items()}
+
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         self._objects, self._frames = {}, 0
         self.probabilities = frame.new_zeros((0, *frame.shape[-2:]))
