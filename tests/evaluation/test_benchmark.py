@@ -304,6 +304,9 @@ if __name__ == "__main__":
     try:
         benchmark.run(make, [made.video("a"), made.video("b")], {out!r}, fingerprint={{}}, processes=2)
     except KeyboardInterrupt:
+        end = time.monotonic() + 20  # told to stop, they may need a moment; left alone they would sleep for a minute
+        while multiprocessing.active_children() and time.monotonic() < end:
+            time.sleep(0.05)
         print("children:", len(multiprocessing.active_children()))
 """
 
