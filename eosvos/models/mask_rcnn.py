@@ -52,9 +52,7 @@ class Spec:
     mask_roi: int = 28  # the mask logits have twice this size (paper, supplement section 1)
     mask_layers: int = 4  # convolutions of the mask head before the upsampling
     mask_loss: str = "lovasz"  # or "cross_entropy"
-    rpn_first: int = (
-        0  # finest pyramid level that proposes: 0 is the stride of 4; `anchors` has the levels from there on
-    )
+    rpn_first: int = 0  # finest pyramid level that proposes (0: stride 4); `anchors` has the levels from there on
     rpn_pre: int = 1000  # proposals kept per level before NMS
     rpn_post: int = 1000  # and per image after it
     rpn_batch: int = 256  # anchors sampled for the loss
@@ -305,7 +303,6 @@ def _backbone(spec: Spec) -> nn.Module:
     if spec.size != "tiny":
         # norm_layer given to torchvision's own Mask R-CNN builders is silently dropped (it ends in **kwargs), not here.
         backbone = resnet_fpn_backbone(backbone_name=spec.size, weights=None, norm_layer=norm, trainable_layers=5)
-        # This builder norms the pyramid too, if asked; the paper's pyramid has none, and torchvision asks for none.
         assert isinstance(backbone, BackboneWithFPN)
         return backbone
     width = spec.widths[0]
