@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from eosvos import assemble, command, config
+from eosvos import assemble, command, config, sources
 from eosvos.evaluation import benchmark, report
 from eosvos.files import write_text
 from eosvos.meta.learner import Learner
@@ -24,7 +24,7 @@ def evaluate(settings: config.EvalConfig) -> float:
         path = assemble.newest_learner() if settings.learner is None else Path(settings.learner)
         learner = Learner.load(path)
         assemble.check_learner(learner, settings.model, path)
-    sequences = assemble.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
+    sequences = sources.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
     fingerprint = assemble.evaluation_fingerprint(settings, path, device)
     out = assemble.evaluation_folder(settings, fingerprint, job)
     print(f"{out}: {settings.method}" + ("" if path is None else f" with {path}"), file=sys.stderr, flush=True)

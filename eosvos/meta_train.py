@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from eosvos import assemble, command, config
+from eosvos import assemble, command, config, sources
 from eosvos.meta import outer
 from eosvos.methods import training
 from eosvos.models.mask_rcnn import LOSSES
@@ -19,7 +19,7 @@ def meta_train(settings: config.MetaTrainConfig) -> float:
     world, device = assemble.start(settings.device, settings.threads)
     meta, outer_settings = settings.meta, config.outer_settings(settings.meta)
     model, init = assemble.network(settings, device)
-    tasks, unseen = assemble.tasksets(settings.taskset, settings.data_root, model)
+    tasks, unseen = sources.tasksets(settings.taskset, settings.data_root, model)
     validation = [unseen.task(0, 0, index) for index in range(meta.validation_tasks)]
     learner = assemble.first_learner(model, init, meta, {"model": model.spec, "made_by": "meta_train"})
     inner = {key: value for key, value in asdict(meta).items() if key not in asdict(outer_settings)}

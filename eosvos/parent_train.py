@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from eosvos import assemble, command, config
+from eosvos import assemble, command, config, sources
 from eosvos.meta import outer
 from eosvos.meta.learner import Learner
 from eosvos.methods import training
@@ -20,7 +20,7 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
     world, device = assemble.start(settings.device, settings.threads)
     parent, search = settings.parent, asdict(settings.search)
     model, _ = assemble.network(settings, device)
-    tasks, unseen = assemble.tasksets(settings.taskset, settings.data_root, model)
+    tasks, unseen = sources.tasksets(settings.taskset, settings.data_root, model)
     validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
     spec = {"model": model.spec, "made_by": "parent_train"}
     learner = Learner.create(model, 0.0, "single", spec)

@@ -1,0 +1,74 @@
+"""What to segment, train and validate on: sequences and tasksets from the sections `dataset` and `taskset`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Collection
+from typing import Any
+
+from eosvos.config import DatasetSection, TasksetSection
+from eosvos.data.davis import open_davis
+from eosvos.data.folder import open_folder
+from eosvos.data.sequence import Sequence
+from eosvos.data.stored import several
+from eosvos.data.synthetic import held_out
+from eosvos.data.tasks import SyntheticTaskset, Taskset, VideoTaskset
+from eosvos.errors import UserError
+from eosvos.models.mask_rcnn import MaskRCNN
+
+
+def open_dataset(
+    section: DatasetSection | TasksetSection, data_root: str | None, split: str | None, names: Collection[str]
+) -> list[Sequence]:
+    """The sequences of a data set. Raises UserError where there is no root, or a split or sequence is not in it."""
+    if section.kind == "synthetic":
+        assert isinstance(section, DatasetSection)
+        height, width = section.size
+        found = held_out(split or "test", count=section.count, size=(height, width), length=section.length)
+        return _chosen(found, names)
+    if data_root is None:
+        raise UserError(
+            f"{section.name}: where it lies is not known; give its folder with data_root= or the environment variable "
+            "EOSVOS_DATA"
+        )
+    if section.kind == "davis":
+        assert section.year is not None
+        return open_davis(data_root, year=section.year, split=split, resolution=section.resolution, sequences=names)
+    if split is not None:
+        raise UserError(f"split={split}: a folder has no splits; choose videos with sequences=[...]")
+    return open_folder(data_root, sequences=names, binary=section.binary)
+
+
+def _chosen(found: list[Sequence], names: Collection[str]) -> list[Sequence]:
+    known = {sequence.name: sequence for sequence in found}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(f"sequences=[{unknown[0]}]: no such sequence; expected some of {several(list(known))}")
+    return [known[name] for name in names] if names else found
+
+
+def tasksets(section: TasksetSection, data_root: str | None, model: MaskRCNN) -> tuple[Taskset, Taskset]:
+    """What to train on, and what to validate on: held-out synthetic videos, or held-out videos of the same split."""
+    settings: dict[str, Any] = {
+        "size": (model.network_spec.short, model.network_spec.long),
+        "first_to_later": section.first_to_later,
+        "train_copies": section.train_copies,
+        "min_area": section.min_area,
+        "transform": section.transform,
+    }
+    if section.kind == "synthetic":
+        height, width = section.render
+        unseen = VideoTaskset(held_out("val", size=(height, width), length=section.length), **settings)
+        scenes = SyntheticTaskset(length=section.length, render=(height, width), reuse=section.reuse, **settings)
+        return scenes, unseen
+    videos = open_dataset(section, data_root, section.split, section.sequences)
+    held = set(section.validation_sequences) or {video.name for video in videos[4::5]}
+    unknown = sorted(held - {video.name for video in videos})
+    if unknown:
+        raise UserError(f"taskset.validation_sequences=[{unknown[0]}]: not among the {len(videos)} training sequences")
+    train = [video for video in videos if video.name not in held]
+    if not train or not held:
+        raise UserError(
+            f"taskset={section.name}: {len(videos)} videos, {len(held)} of them for validation; at least one for each "
+            "is expected: name those for validation with taskset.validation_sequences=[...]"
+        )
+    return VideoTaskset(train, **settings), VideoTaskset([v for v in videos if v.name in held], **settings)
