@@ -21,6 +21,7 @@ from eosvos.methods.eosvos import FineTuning, Online, Propagation
 CONF = command.config_dir()
 GROUPS = {"eval": ("dataset", "method", "model", "experiment"), "meta_train": ("model", "taskset")}
 GROUPS["parent_train"] = GROUPS["meta_train"]
+TRAININGS = sorted((CONF / "training").glob("*.yaml"))
 CHOICES = [
     (name, f"{group}={path.stem}")
     for name, groups in GROUPS.items()
@@ -40,9 +41,19 @@ def test_every_choice_composes_and_passes_the_check(name, choice):
     config.check(compose(name, choice, "device=cpu"))
 
 
+@pytest.mark.parametrize("path", TRAININGS, ids=lambda path: path.stem)
+def test_every_training_composes_for_the_command_it_names(path):
+    """The first line of a conf/training/ file is the command that it is for, with all that it needs besides data."""
+    command = next(line for line in path.read_text().splitlines() if line.startswith("# python -m"))
+    name, first, *others = command.split()[3:]
+    assert first == f"training={path.stem}"
+    others = [f"init={__file__}" if word.startswith("init=") else word for word in others if "=" in word]
+    config.check(compose(name.removeprefix("eosvos."), first, *others, "device=cpu"))
+
+
 def test_every_group_is_covered():
     assert {path.parent.name for path in CONF.glob("*/*.yaml")} == {
-        group for groups in GROUPS.values() for group in groups
+        group for groups in [*GROUPS.values(), ("training",)] for group in groups
     }
 
 

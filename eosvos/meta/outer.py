@@ -34,10 +34,10 @@ _SECOND = 1.0  # seconds between two Ctrl-C of a person, at least
 class OuterSettings:
     """iterations: updates. tasks: gradients averaged for one update. theta_lr, rates_lr: RAdam's rates for the
     initialization and for the learning rates, after `warmup` iterations of linear rise and along a cosine down to
-    `final` times their value. beta2: of RAdam; its rectification holds the steps back for about 2 / (1 - beta2)
-    iterations. weight_decay: decoupled, on theta. clip: norm to which the gradient of a single task is scaled down, for
-    theta and the rates apart. max_rate: upper bound of the learning rates (0 is the lower). validate_every, save_every:
-    iterations.
+    `final` times their value; rates_lr = 0 leaves the learning rates as they are. beta2: of RAdam; its rectification
+    holds the steps back for about 2 / (1 - beta2) iterations. weight_decay: decoupled, on theta. clip: norm to which
+    the gradient of a single task is scaled down, for theta and the rates apart. max_rate: upper bound of the learning
+    rates (0 is the lower). validate_every, save_every: iterations.
     """
 
     iterations: int = 600
@@ -222,12 +222,13 @@ def _update(state: _State, totals: dict[str, Any], settings: OuterSettings) -> d
     theta_group["lr"], rates_group["lr"] = settings.theta_lr * factor, settings.rates_lr * factor
     state.skipped += totals["skipped"]
     if totals["count"]:
-        for group, sums in ((theta_group, totals["theta"]), (rates_group, totals["rates"])):
+        groups = [(theta_group, totals["theta"])] + [(rates_group, totals["rates"])] * (settings.rates_lr > 0)
+        for group, sums in groups:
             for p, g in zip(group["params"], sums, strict=True):
                 p.grad = g.to(p.dtype).view_as(p)
-        state.optimizer.step()
+        state.optimizer.step()  # passes over what has no gradient: with rates_lr=0 the rates stay bit by bit
         with torch.no_grad():
-            for rate in rates_group["params"]:
+            for rate in rates_group["params"] if settings.rates_lr else ():
                 rate.clamp_(0, settings.max_rate)
     return {"loss": totals["loss"], "lr_factor": factor}
 

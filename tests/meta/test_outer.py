@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -163,6 +164,19 @@ def test_rates_stay_within_bounds(tmp_path):
     rates = torch.cat([r.flatten() for r in Learner.load(tmp_path / outer.LAST).rates.values()])
     assert float(rates.min()) >= 0 and float(rates.max()) <= 0.125
     assert int((rates == 0).sum()) + int((rates == 0.125).sum()) > 0
+
+
+def test_without_a_rate_of_their_own_the_learning_rates_stay_bit_for_bit(tmp_path):
+    """The paper's second stage (4.2): only the initialization learns; not even the upper bound touches the rates."""
+    learner = fresh()
+    with torch.no_grad():
+        learner.rates["bias"].fill_(2.0)  # above max_rate
+    before = {name: rate.detach().clone() for name, rate in learner.rates.items()}
+    theta = learner.theta["weight"].detach().clone()
+    best = run(tmp_path, learner, replace(SETTINGS, rates_lr=0.0, iterations=10))
+    last = Learner.load(tmp_path / outer.LAST)
+    assert all(torch.equal(one.rates[name], rate) for one in (best, last) for name, rate in before.items())
+    assert not torch.equal(last.theta["weight"], theta)
 
 
 def test_the_best_by_validation_is_kept(tmp_path):
