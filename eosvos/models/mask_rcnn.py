@@ -1,8 +1,8 @@
 """GroupNorm Mask R-CNN (e-OSVOS, section 3.3 and 4.2) on torchvision's parts.
 
-Two classes, background and object. It differs from torchvision's model in three ways: group norm in the backbone, the
-Lovász loss on the mask logits, and further proposals as an input of `forward` (box propagation). It has no buffers, so
-its parameters are its whole state.
+Two classes, background and object. It differs from torchvision's model in four ways: group norm in the backbone, the
+Lovász loss on the mask logits, further proposals as an input of `forward` (box propagation), and derivatives of any
+order of its losses. It has no buffers, so its parameters are its whole state.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.models.resnet import BasicBlock
-from torchvision.ops import MultiScaleRoIAlign, box_iou, clip_boxes_to_image, nms
+from torchvision.ops import box_iou, clip_boxes_to_image, nms
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from eosvos.models.lovasz import lovasz_hinge
+from eosvos.models.roi_align import MultiScaleRoIAlign
 
 MASK_LOSSES = ("lovasz", "cross_entropy")
 LOSSES = ("loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg")

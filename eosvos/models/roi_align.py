@@ -1,0 +1,87 @@
+"""RoIAlign (He et al., ICCV 2017, section 3) that can be differentiated any number of times.
+
+torchvision's refuses a second derivative (https://github.com/pytorch/vision/issues/1982), and with it second-order
+meta-learning. But RoIAlign is linear in the features: its derivative is its transpose, the derivative of the transpose
+is RoIAlign again, and torchvision has kernels of both. Values and first derivatives are torchvision's, bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torchvision.ops
+from torch import Tensor
+from torch.autograd import Function
+from torchvision.ops import poolers
+
+
+def roi_align(
+    features: Tensor, regions: Tensor, size: tuple[int, int], scale: float = 1.0, sampling: int = -1
+) -> Tensor:
+    """Features (N, C, H, W) pooled within regions (K, 5), rows (n, x1, y1, x2, y2): (K, C, *size).
+
+    scale: from the regions' pixels to those of the features. sampling: points per bin and axis; -1: one for each pixel
+    of the features that a bin covers. Regions have no gradient, as in torchvision.
+    """
+    if torch.are_deterministic_algorithms_enabled() and features.device.type != "cpu":
+        # On a GPU the kernel of the transpose adds in any order; torchvision has a slow way around, for first order.
+        return torchvision.ops.roi_align(features, regions, size, scale, sampling)
+    return _RoIAlign.apply(features, regions, scale, *size, sampling)
+
+
+class MultiScaleRoIAlign(torchvision.ops.MultiScaleRoIAlign):
+    """torchvision's pooling of each region from the pyramid level of its size, by the `roi_align` of this module."""
+
+    scales: list[float] | None
+    map_levels: poolers.LevelMapper | None
+
+    def forward(
+        self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]
+    ) -> Tensor:  # fmt: skip
+        """x: levels (N, C, H, W) by name. boxes: per image (K, 4). Returns (sum of all K, C, *output_size)."""
+        levels = [x[name] for name in x if name in self.featmap_names]
+        if self.scales is None or self.map_levels is None:
+            self.scales, self.map_levels = poolers._setup_scales(
+                levels, image_shapes, self.canonical_scale, self.canonical_level
+            )
+        height, width = self.output_size
+        regions = poolers._convert_to_roi_format(boxes)
+        if len(levels) == 1:
+            return roi_align(levels[0], regions, (height, width), self.scales[0], self.sampling_ratio)
+        place = self.map_levels(boxes)
+        pooled = levels[0].new_zeros(len(regions), levels[0].shape[1], height, width)
+        for index, (level, scale) in enumerate(zip(levels, self.scales, strict=True)):
+            here = torch.where(place == index)[0]
+            found = roi_align(level, regions[here], (height, width), scale, self.sampling_ratio)
+            pooled[here] = found.to(pooled.dtype)
+        return pooled
+
+
+class _RoIAlign(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, regions: Tensor, scale: float, height: int, width: int, sampling: int
+    ) -> Tensor:
+        ctx.save_for_backward(regions)
+        ctx.settings = (scale, height, width, *features.shape, sampling)
+        return torch.ops.torchvision.roi_align(features, regions, scale, height, width, sampling, False)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        (regions,) = ctx.saved_tensors
+        return _Transpose.apply(gradients[0], regions, *ctx.settings), None, None, None, None, None
+
+
+class _Transpose(Function):
+    @staticmethod
+    def forward(ctx: Any, pooled: Tensor, regions: Tensor, *settings: Any) -> Tensor:
+        ctx.save_for_backward(regions)
+        scale, height, width, *_, sampling = settings
+        ctx.settings = (scale, height, width, sampling)
+        return torch.ops.torchvision._roi_align_backward(pooled, regions, *settings, False)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        (regions,) = ctx.saved_tensors
+        return _RoIAlign.apply(gradients[0], regions, *ctx.settings), *(None,) * 9
