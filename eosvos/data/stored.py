@@ -24,32 +24,39 @@ _ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 
 
 def stored_sequence(
-    name: str, frames: Collection[Path], masks: Mapping[int, Path], *, binary: bool, later_objects: bool
+    name: str,
+    frames: Collection[Path],
+    masks: Mapping[int, Path],
+    *,
+    binary: bool,
+    later_objects: bool,
+    objects: Mapping[int, int] | None = None,
 ) -> Sequence:
     """The sequence of image files `frames` with `masks` (frame index -> file, at least one).
 
     `binary`: all that is not 0 is object 1. `later_objects`: look for objects in all masks, which reads them; otherwise
-    those of the first mask are all. Raises UserError for files that are missing, truncated or of another size than the
-    first frame, for masks that are no id masks, and for a first mask without an object.
+    those of the first mask are all. `objects`: id -> first frame where that is known already; no mask is read then.
+    Raises UserError for files that are missing, truncated or of another size than the first frame, for masks that are
+    no id masks, and for a first mask without an object.
     """
     size = check_file(frames[0])
     for path in frames[1:]:
         check_file(path, size)
     for path in masks.values():
         check_file(path, size, mask=True)
-    objects: dict[int, int] = {}
-    order = sorted(masks)
+    found: dict[int, int] = dict(objects or {})
+    order = [] if objects else sorted(masks)
     for index in order if later_objects else order[:1]:
         mask = read_mask(masks[index], binary, size)
         for i in ids_of(mask):
-            objects.setdefault(i, index)
-        if not objects:
+            found.setdefault(i, index)
+        if not found:
             raise UserError(f"{masks[index]}: {_empty(mask)}")
     return Sequence(
         name=name,
         frame_names=tuple(path.stem for path in frames),
         size=size,
-        objects=objects,
+        objects=found,
         read_frame=partial(_read_frame, tuple(frames), size),  # partial, not a lambda: data workers may pickle it
         read_mask=partial(_read_mask, dict(masks), binary, size),
     )
