@@ -110,7 +110,11 @@ class MetaSection(OuterSection):  # type: ignore[misc]  # frozen for mypy only
     batch: int = MISSING  # train samples of an inner step
     inner_clip: float = MISSING  # norm to which an inner gradient is scaled down
     order: int = MISSING  # 1 or 2
-    unrolled: bool = MISSING  # by `higher` instead of in closed form
+    order_warm_up: int = MISSING  # iterations at first of order 1, where order is 2
+    step_weights: list[float] | None = None  # of the meta loss after each inner step; null: the last step's alone
+    multi_step_iterations: int = MISSING  # iterations over which the weights go from uniform to the last step's alone
+    window: int | None = None  # last inner steps that are differentiated; null: all
+    unrolled: bool = MISSING  # by `higher`, as a check
     level: str = MISSING  # of the learning rates
     rate: float | None = None  # all learning rates at first; null: those of the init learner
     validation_tasks: int = MISSING
@@ -202,7 +206,8 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     "taskset.length": Range(2), "taskset.render": Range(16), "taskset.reuse": _SOME, "taskset.train_copies": _SOME,
     "taskset.min_area": _SHARE,
     **{f"{section}.{key}": value for section in ("meta", "parent") for key, value in _OUTER.items()},
-    "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.validation_tasks": _SOME,
+    "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.window": _SOME,
+    "meta.validation_tasks": _SOME,
     "parent.validation_pictures": _SOME, "search.rates": _POSITIVE, "search.steps": _SOME, "search.batch": _SOME,
     "search.inner_clip": _POSITIVE, "search.tasks": _SOME,
     "model.short": Range(32), "model.long": Range(32), "model.rpn_first": Range(0, 3),
@@ -281,6 +286,7 @@ def _together(config: Any) -> list[str]:
     if online is not None and online.low > online.high:
         wrong.append(f"online.low={online.low}: expected at most online.high={online.high}")
     if meta is not None:
+        wrong += _meta_together(meta)
         steps = meta.validation_steps
         if not steps or any(a >= b for a, b in zip(steps, steps[1:], strict=False)):
             wrong.append(
@@ -294,4 +300,31 @@ def _together(config: Any) -> list[str]:
         wrong.append("search.rates=[]: expected one or more learning rates")
     if model.short is not None and model.long is not None and model.short > model.long:
         wrong.append(f"model.short={model.short}: expected at most model.long={model.long}")
+    return wrong
+
+
+def _meta_together(meta: MetaSection) -> list[str]:
+    wrong = []
+    weights, steps = meta.step_weights, meta.steps
+    if weights is not None and (len(weights) != steps or not weights or not weights[-1] > 0):
+        wrong.append(
+            f"meta.step_weights={weights}: expected one for each of meta.steps={steps} inner steps, the last above 0 "
+            "(steps after the last that counts would be for nothing)"
+        )
+    if weights is not None and meta.multi_step_iterations:
+        wrong.append(
+            f"meta.multi_step_iterations={meta.multi_step_iterations}: sets the weights of the steps itself; leave out "
+            "it or meta.step_weights"
+        )
+    if meta.multi_step_iterations and not steps:
+        wrong.append(f"meta.multi_step_iterations={meta.multi_step_iterations}: there are no steps, as meta.steps=0")
+    if meta.window is not None and meta.window > steps:
+        wrong.append(f"meta.window={meta.window}: expected at most meta.steps={steps}")
+    if meta.order_warm_up and meta.order == 1:
+        wrong.append(f"meta.order_warm_up={meta.order_warm_up}: expected 0, or meta.order=2 to warm up to")
+    if meta.order == 2 and meta.order_warm_up >= meta.iterations:
+        wrong.append(
+            f"meta.order_warm_up={meta.order_warm_up}: expected below meta.iterations={meta.iterations}, or order 2 "
+            "never comes"
+        )
     return wrong

@@ -35,7 +35,9 @@ def meta_train(settings: config.MetaTrainConfig) -> float:
             ),
             training.meta_gradients(
                 model, seed=settings.seed, steps=meta.steps, batch=meta.batch, clip=meta.inner_clip, order=meta.order,
-                unrolled=meta.unrolled, mask_warm_up=meta.mask_warm_up,
+                order_warm_up=meta.order_warm_up, step_weights=meta.step_weights,
+                multi_step_iterations=meta.multi_step_iterations, window=meta.window, unrolled=meta.unrolled,
+                mask_warm_up=meta.mask_warm_up,
             ),
             lambda learner: training.validate_tasks(
                 model, learner, validation, steps=meta.validation_steps, batch=meta.batch, clip=meta.inner_clip,

@@ -6,13 +6,19 @@ for a meta loss L with G = dL/dphi_T
     dL/dtheta = G        dL/dlambda = -reduce(G * sum_t g_t)
 
 exactly, where reduce sums over the parameters that share a rate: the memory of one step, whatever T (e-OSVOS section
-3.2, eq. 2 to 4, first-order truncation).
+3.2, eq. 2 to 4, first-order truncation). Two settings are common to this and to the second order (second_order.py):
+
+weights: the meta loss is sum_t w_t L(phi_t) over t = 1 ... T, not L(phi_T) alone (the multi-step loss of MAML++,
+Antoniou et al., ICLR 2019, section 4); its gradient is the sum of the above at each t with w_t > 0.
+
+window: only the last K steps are differentiated (truncated backpropagation). phi_t of the steps before them counts as
+theta plus a constant: it passes its gradient on to theta, and tells nothing about the rates.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -35,9 +41,15 @@ class Adapted:
     finite: bool = True
 
 
+After = Callable[[int, Adapted], None]
+
+
 @dataclass
 class MetaGradient:
-    """Gradients of the meta loss with respect to theta and to the rates (same names and shapes as in the learner)."""
+    """Gradients of the meta loss with respect to theta and to the rates (same names and shapes as in the learner).
+
+    loss: the meta loss after the last step. losses: the inner ones, before each step.
+    """
 
     theta: Params
     rates: Params
@@ -47,50 +59,125 @@ class MetaGradient:
     terms: dict[str, float] = field(default_factory=dict)  # parts of the meta loss, for the log
 
 
-def adapt(theta: Params, rates: Params, losses: Iterable[Loss], *, clip: float = math.inf) -> Adapted:
+def adapt(
+    theta: Params, rates: Params, losses: Iterable[Loss], *, clip: float = math.inf, after: After | None = None
+) -> Adapted:
     """One SGD step for each loss: phi <- phi - lambda * g, from phi = theta.
 
     clip: a gradient whose norm over all parameters exceeds it is scaled down to it. This is a guard that the paper does
     not have (math.inf turns it off); the closed form holds with it, as the scaled gradients are constants too.
+    after: called after each step with the number of steps done and the state, which the next step changes in place.
     """
     phi = {name: p.detach().clone().requires_grad_() for name, p in theta.items()}
     adapted = Adapted(phi, {name: torch.zeros_like(p) for name, p in phi.items()})
-    for loss in losses:
-        value = loss(phi)
-        adapted.losses.append(float(value.detach()))
-        if not math.isfinite(adapted.losses[-1]):
-            adapted.finite = False
+    for done, loss in enumerate(losses, start=1):
+        adapted.finite = _step(adapted, rates, loss, clip)
+        if not adapted.finite:
             break
-        if not value.requires_grad:  # a batch on which no parameter has any influence
-            continue
-        gradients = _gradients(value, phi)
-        norm = float(torch.stack([g.norm() for g in gradients.values()]).norm())
-        if not math.isfinite(norm):
-            adapted.finite = False
-            break
-        with torch.no_grad():
-            for name, g in gradients.items():
-                if norm > clip:
-                    g = g * (clip / norm)
-                adapted.sums[name] += g
-                phi[name] -= rates[name] * g
-        del value, gradients, g  # or the next step would run with this one's gradients still held
+        if after is not None:
+            after(done, adapted)
     return adapted
 
 
+def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float) -> bool:
+    """False, and nothing changed, where the loss or its gradient is not finite."""
+    value = loss(adapted.phi)
+    adapted.losses.append(float(value.detach()))
+    if not math.isfinite(adapted.losses[-1]):
+        return False
+    if not value.requires_grad:  # a batch on which no parameter has any influence
+        return True
+    gradients = gradients_of(value, adapted.phi)
+    norm = float(norm_of(gradients))
+    if not math.isfinite(norm):
+        return False
+    with torch.no_grad():
+        for name, g in gradients.items():
+            if norm > clip:
+                g = g * (clip / norm)
+            adapted.sums[name] += g
+            adapted.phi[name] -= rates[name] * g
+    return True
+
+
 def meta_gradient(
-    theta: Params, rates: Params, losses: Iterable[Loss], meta_loss: Loss, *, clip: float = math.inf
+    theta: Params,
+    rates: Params,
+    losses: Iterable[Loss],
+    meta_loss: Loss,
+    *,
+    clip: float = math.inf,
+    weights: Sequence[float] | None = None,
+    window: int | None = None,
 ) -> MetaGradient:
-    """First-order meta-gradient of `meta_loss(phi_T)` in closed form; `finite` is False where any part of it is not."""
-    adapted = adapt(theta, rates, losses, clip=clip)
+    """First-order meta-gradient of `meta_loss` in closed form; `finite` is False where any part of it is not.
+
+    weights: w_1 ... w_T; default: only the last step's loss counts. window: K >= 1; default: T.
+    """
+    losses = list(losses)
+    by_step, start = weights_by_step(len(losses), weights), window_start(len(losses), window)
+    outer: Params = {}
+    by_rate: Params = {}
+    last = math.nan
+
+    def judge(done: int, adapted: Adapted) -> None:
+        nonlocal last
+        if done <= start:
+            for total in adapted.sums.values():
+                total.zero_()
+        if not by_step[done]:
+            return
+        value = meta_loss(adapted.phi)
+        last = float(value.detach())
+        found = gradients_of(value * by_step[done], adapted.phi)
+        accumulate(by_rate, {name: -sum_to(g * adapted.sums[name], rates[name].shape) for name, g in found.items()})
+        accumulate(outer, found)
+
+    adapted = adapt(theta, rates, losses, clip=clip, after=judge)
     if not adapted.finite:
         return MetaGradient({}, {}, math.nan, adapted.losses, finite=False)
-    value = meta_loss(adapted.phi)
-    outer = _gradients(value, adapted.phi)
-    by_rate = {name: -sum_to(outer[name] * adapted.sums[name], rates[name].shape) for name in outer}
-    loss = float(value.detach())
-    finite = math.isfinite(loss) and all(bool(g.isfinite().all()) for g in [*outer.values(), *by_rate.values()])
-    return MetaGradient(outer, by_rate, loss, adapted.losses, finite)
+    if not losses:
+        judge(0, adapted)
+    return MetaGradient(outer, by_rate, last, adapted.losses, all_finite(last, outer, by_rate))
+
+
+def weights_by_step(steps: int, weights: Sequence[float] | None = None) -> list[float]:
+    """Weights of the meta loss after 0, 1 ... `steps` steps; without `weights` (w_1 ... w_T) the last alone counts.
+
+    Raises ValueError where they are not one for each step, negative, or 0 for the last: its step would be for nothing.
+    """
+    if weights is None:
+        return [0.0] * steps + [1.0]
+    if len(weights) != steps or not weights or min(weights) < 0 or not weights[-1] > 0:
+        raise ValueError(f"weights {list(weights)} found, {steps} numbers >= 0 expected, the last above 0")
+    return [0.0, *weights]
+
+
+def annealed_weights(steps: int, share: float) -> list[float]:
+    """Weights of the multi-step loss as training goes on: uniform at share = 0, the last step's alone from 1 on.
+
+    Linear between, and of sum 1 throughout (MAML++, section 4, whose code keeps the early ones at a small minimum).
+    """
+    share = min(share, 1.0)
+    return [(1 - share) / steps] * (steps - 1) + [share + (1 - share) / steps]
+
+
+def window_start(steps: int, window: int | None = None) -> int:
+    """The number of steps that come before the differentiated ones. Raises ValueError for a window below 1."""
+    if window is not None and window < 1:
+        raise ValueError(f"window {window} found, 1 or more expected")
+    return 0 if window is None else max(steps - window, 0)
+
+
+def accumulate(totals: Params, parts: Params) -> None:
+    """Add tensors by name. Not in place: autograd gives views of a single number too."""
+    for name, part in parts.items():
+        totals[name] = totals[name] + part if name in totals else part
+
+
+def all_finite(loss: float, *gradients: Params) -> bool:
+    """Whether the loss and all tensors are finite."""
+    return math.isfinite(loss) and all(bool(g.isfinite().all()) for part in gradients for g in part.values())
 
 
 def sum_to(gradient: Tensor, shape: torch.Size) -> Tensor:
@@ -98,7 +185,13 @@ def sum_to(gradient: Tensor, shape: torch.Size) -> Tensor:
     return gradient.sum() if len(shape) == 0 else gradient.sum_to_size(shape)
 
 
-def _gradients(value: Tensor, phi: Params) -> Params:
+def norm_of(gradients: Params) -> Tensor:
+    """Norm over all tensors, a scalar."""
+    return torch.stack([g.norm() for g in gradients.values()]).norm()
+
+
+def gradients_of(value: Tensor, phi: Params, *, create_graph: bool = False) -> Params:
+    """Gradients of a scalar by name, zero for parameters that it does not depend on."""
     # A detector's loss may skip whole branches (no positive region): their gradient is zero, not an error.
-    gradients = torch.autograd.grad(value, list(phi.values()), allow_unused=True)
-    return {name: torch.zeros_like(p) if g is None else g for (name, p), g in zip(phi.items(), gradients, strict=True)}
+    found = torch.autograd.grad(value, list(phi.values()), create_graph=create_graph, allow_unused=True)
+    return {name: torch.zeros_like(p) if g is None else g for (name, p), g in zip(phi.items(), found, strict=True)}

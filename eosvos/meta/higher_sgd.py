@@ -1,7 +1,7 @@
 """SGD with a rate tensor per parameter as a differentiable optimizer of `higher`: unrolled, first or second order.
 
-The closed form of `adapt.py` is what meta-training uses; this is its oracle in the tests, and the way to second order
-(meta.order=2). Memory grows with the number of steps.
+Meta-training uses the closed form of `adapt.py` and, for meta.order=2, `second_order.py`; this is the oracle of both
+(meta.unrolled=true). Memory grows with the number of steps, by the activations of each.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eosvos.meta.adapt import Loss, MetaGradient, Params, sum_to
+from eosvos.meta.adapt import Loss, MetaGradient, Params, all_finite, sum_to, weights_by_step, window_start
 
 with warnings.catch_warnings():
     # Its docstrings hold invalid escapes: SyntaxWarnings (https://github.com/facebookresearch/higher/pull/134).
@@ -65,7 +65,15 @@ class _Holder(nn.Module):
 
 
 def unrolled_meta_gradient(
-    theta: Params, rates: Params, losses: Iterable[Loss], meta_loss: Loss, *, order: int = 1, clip: float = math.inf
+    theta: Params,
+    rates: Params,
+    losses: Iterable[Loss],
+    meta_loss: Loss,
+    *,
+    order: int = 1,
+    clip: float = math.inf,
+    weights: Sequence[float] | None = None,
+    window: int | None = None,
 ) -> MetaGradient:
     """The meta-gradient by unrolling the inner loop with `higher`; same arguments and result as `adapt.meta_gradient`.
 
@@ -73,6 +81,8 @@ def unrolled_meta_gradient(
     """
     if order not in (1, 2):
         raise ValueError(f"order {order} found, 1 or 2 expected")
+    losses = list(losses)
+    by_step, start = weights_by_step(len(losses), weights), window_start(len(losses), window)
 
     def shape_gradients(gradients: list[Tensor | None]) -> list[Tensor | None]:
         present = [g for g in gradients if g is not None]
@@ -85,18 +95,26 @@ def unrolled_meta_gradient(
     leaves = {name: r.detach().clone().requires_grad_() for name, r in rates.items()}
     optimizer = NeuronSGD(holder.parameters(), list(leaves.values()))
     inner: list[float] = []
+    judged: list[tuple[float, Tensor]] = []  # weight, meta loss
     with higher.innerloop_ctx(
         holder, optimizer, copy_initial_weights=False, override={"lr": list(leaves.values())}
     ) as (functional, differentiable):
-        for loss in losses:
-            value = functional(loss)
-            inner.append(float(value.detach()))
-            differentiable.step(value, grad_callback=shape_gradients)
-        value = functional(meta_loss)
-        inputs = [*functional.parameters(time=0), *leaves.values()]
-        gradients = torch.autograd.grad(value, inputs, allow_unused=True)
+        first = list(functional.parameters(time=0))
+        for done, loss in enumerate([None, *losses]):
+            if loss is not None:
+                value = functional(loss)
+                inner.append(float(value.detach()))
+                differentiable.step(value, grad_callback=shape_gradients)
+            if 0 < done <= start:
+                now = list(functional.fast_params)
+                functional.update_params([p + (q - p).detach() for p, q in zip(first, now, strict=True)])
+            if by_step[done]:
+                judged.append((by_step[done], functional(meta_loss)))
+        inputs = [*first, *leaves.values()]
+        total = torch.stack([weight * value for weight, value in judged]).sum()
+        gradients = torch.autograd.grad(total, inputs, allow_unused=True)
     filled = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, gradients, strict=True)]
     outer = dict(zip(theta, filled[: len(theta)], strict=True))
     by_rate = {name: sum_to(g, rates[name].shape) for name, g in zip(rates, filled[len(theta) :], strict=True)}
-    finite = math.isfinite(float(value.detach())) and all(bool(g.isfinite().all()) for g in filled)
-    return MetaGradient(outer, by_rate, float(value.detach()), inner, finite)
+    last = float(judged[-1][1].detach())
+    return MetaGradient(outer, by_rate, last, inner, all_finite(last, outer, by_rate))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,10 +16,11 @@ from torch.func import functional_call
 from torch.utils.data import DataLoader
 
 from eosvos.data.tasks import Sample, Task, Taskset, TaskStream
-from eosvos.meta.adapt import MetaGradient, Params, adapt, meta_gradient
+from eosvos.meta.adapt import MetaGradient, Params, adapt, annealed_weights, meta_gradient
 from eosvos.meta.distributed import World
 from eosvos.meta.higher_sgd import unrolled_meta_gradient
 from eosvos.meta.learner import Learner
+from eosvos.meta.second_order import second_order_meta_gradient
 from eosvos.methods.finetune import inner_losses, loss_of
 from eosvos.models.mask_rcnn import MaskRCNN
 
@@ -51,14 +53,19 @@ def meta_gradients(
     batch: int = 1,
     clip: float,
     order: int = 1,
+    order_warm_up: int = 0,
+    step_weights: Sequence[float] | None = None,
+    multi_step_iterations: int = 0,
+    window: int | None = None,
     unrolled: bool = False,
     mask_warm_up: int = 0,
 ) -> Callable[[Learner, Item], MetaGradient]:
     """The meta-gradient of one task: `steps` inner steps on its train samples, the full loss on its meta sample.
 
-    unrolled: by `higher` instead of in closed form (always for order 2). mask_warm_up: iterations at first in which the
-    mask loss is cross-entropy, whatever the network's own: from random weights the Lovász hinge stays on the plateau
-    of 1 that empty masks have.
+    order_warm_up: iterations at first of order 1. step_weights, window: as in `meta.adapt`. multi_step_iterations:
+    iterations at first over which the weights go from uniform to the last step's alone. unrolled: by `higher`, as a
+    check. mask_warm_up: iterations at first in which the mask loss is cross-entropy, whatever the network's own: from
+    random weights the Lovász hinge stays on the plateau of 1 that empty masks have.
     """
 
     def gradient(learner: Learner, item: Item) -> MetaGradient:
@@ -67,10 +74,16 @@ def meta_gradients(
         inner = inner_losses(model, task.train, steps, batch, (seed, _INNER, iteration, index))
         terms: dict[str, float] = {}
         outer = loss_of(model, [task.meta], (seed, _META, iteration, index), _into(terms))
-        if unrolled or order == 2:
-            result = unrolled_meta_gradient(learner.theta, learner.rates, inner, outer, order=order, clip=clip)
-        else:
-            result = meta_gradient(learner.theta, learner.rates, inner, outer, clip=clip)
+        now = 1 if iteration < order_warm_up else order
+        compute = second_order_meta_gradient if now == 2 else meta_gradient
+        if unrolled:
+            compute = partial(unrolled_meta_gradient, order=now)
+        weights = step_weights
+        if iteration < multi_step_iterations:
+            weights = annealed_weights(steps, iteration / multi_step_iterations)
+        result = compute(
+            learner.theta, learner.rates, inner, outer, clip=clip, weights=weights, window=window
+        )  # fmt: skip
         result.terms = terms
         return result
 

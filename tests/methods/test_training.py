@@ -141,6 +141,30 @@ def test_the_unrolled_meta_gradient_equals_the_closed_form(model, learner, tasks
     assert other.loss != closed.loss  # the draws of the loss are named by iteration and index
 
 
+def test_order_and_weights_of_the_steps_follow_the_iteration(model, learner, tasks):
+    def found(iteration, **settings):
+        gradient = training.meta_gradients(model, seed=4, steps=2, clip=10.0, **settings)
+        return gradient(learner, ((iteration, 1), tasks[0]))
+
+    def same(a, b):
+        parts = [
+            *zip(a.theta.values(), b.theta.values(), strict=True),
+            *zip(a.rates.values(), b.rates.values(), strict=True),
+        ]
+        return a.loss == b.loss and a.terms == b.terms and all(torch.equal(x, y) for x, y in parts)
+
+    second = {"order": 2, "order_warm_up": 4}
+    assert same(found(3, **second), found(3)) and same(found(4, **second), found(4, order=2))
+    assert not same(found(4, **second), found(4))
+    annealed = {"multi_step_iterations": 4}
+    assert same(found(0, **annealed), found(0, step_weights=[0.5, 0.5]))
+    assert same(found(2, order=2, **annealed), found(2, order=2, step_weights=[0.25, 0.75]))
+    assert same(found(4, **annealed), found(4)) and not same(found(3, **annealed), found(3))
+    # What is logged is the last step's loss and its parts, whatever the weights.
+    several = found(0, step_weights=[3.0, 0.5], window=1)
+    assert several.loss == found(0).loss == pytest.approx(sum(several.terms.values()), rel=1e-6)
+
+
 def test_the_ordinary_gradient_is_that_of_the_loss_and_none_for_the_rates(model, learner, tasks):
     phi = {name: p.clone().requires_grad_() for name, p in learner.theta.items()}
     loss = loss_of(model, phi, tasks[1].meta, 4, training._ORDINARY, 3, 1)
