@@ -99,6 +99,7 @@ class TasksetSection:
     validation_sequences: list[str] = field(default_factory=list)  # held out of them; every fifth where empty
     first_to_later: bool = False
     train_copies: int = 1
+    meta_frames: int = 1  # that judge a task
     min_area: float = 0.002
     transform: dict[str, Any] = field(default_factory=dict)
 
@@ -204,7 +205,7 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     "online.every": _SOME, "online.stride": _SOME, "online.low": _SHARE, "online.high": _SHARE,
     "online.min_area": _SHARE, "dataset.count": Range(1, 20), "dataset.length": Range(2), "dataset.size": Range(16),
     "taskset.length": Range(2), "taskset.render": Range(16), "taskset.reuse": _SOME, "taskset.train_copies": _SOME,
-    "taskset.min_area": _SHARE,
+    "taskset.meta_frames": _SOME, "taskset.min_area": _SHARE,
     **{f"{section}.{key}": value for section in ("meta", "parent") for key, value in _OUTER.items()},
     "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.window": _SOME,
     "meta.validation_tasks": _SOME,

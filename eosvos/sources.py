@@ -52,6 +52,7 @@ def tasksets(section: TasksetSection, data_root: str | None, model: MaskRCNN) ->
         "size": (model.network_spec.short, model.network_spec.long),
         "first_to_later": section.first_to_later,
         "train_copies": section.train_copies,
+        "meta_frames": section.meta_frames,
         "min_area": section.min_area,
         "transform": section.transform,
     }

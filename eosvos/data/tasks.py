@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Collection
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -42,12 +43,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Task:
-    """One object to adapt to: fine-tune on `train`, judge on `meta`. All masks are (1, h, w)."""
+    """One object to adapt to: fine-tune on `train`, judge on `meta` and, if there are any, on `more` frames of the same
+    object. All masks are (1, h, w)."""
 
     name: str  # of the sequence
     object_id: int
     train: tuple[Sample, ...]
     meta: Sample
+    more: tuple[Sample, ...] = ()
 
 
 class Taskset:
@@ -58,8 +61,9 @@ class Taskset:
     `VideoTaskset`, which pass these settings on:
 
     `size`: (short, long) side of the network. `first_to_later`: the object's first frame trains and a later one judges.
-    `train_copies`: differently transformed copies of the train frame. `min_area`: share of its image that an object
-    must cover to be drawn from it. `transform`: settings of `augment`, such as {"rotation": 10.0}.
+    `train_copies`: differently transformed copies of the train frame. `meta_frames`: frames that judge; the inner steps
+    cost the most, and further frames make the meta-gradient that they lead to less noisy. `min_area`: share of its
+    image that an object must cover to be drawn from it. `transform`: settings of `augment`, such as {"rotation": 10.0}.
     """
 
     def __init__(
@@ -69,14 +73,18 @@ class Taskset:
         size: tuple[int, int] = (128, 224),
         first_to_later: bool = False,
         train_copies: int = 1,
+        meta_frames: int = 1,
         min_area: float = 0.002,
         transform: dict[str, Any] | None = None,
         search: int = 24,
     ):
-        if train_copies < 1:
-            raise UserError(f"train_copies={train_copies}: a task needs at least 1 train sample")
+        if min(train_copies, meta_frames) < 1:
+            raise UserError(
+                f"train_copies={train_copies}, meta_frames={meta_frames}: a task needs at least 1 sample of each kind"
+            )
         self.pairs, self.size, self.first_to_later, self.train_copies = pairs, size, first_to_later, train_copies
-        self.min_area, self.transform, self.search = min_area, transform or {}, search
+        self.meta_frames, self.min_area = meta_frames, min_area
+        self.transform, self.search = transform or {}, search
 
     def task(self, seed: int, iteration: int, index: int) -> Task:
         """The task of meta-iteration `iteration` and place `index` in its meta-batch (paper, 3.2.1).
@@ -86,12 +94,15 @@ class Taskset:
         """
         path = (_TASK, iteration, index)
         for sequence, object_id in self.pairs(seed, *path):
-            frames = self._two_frames(sequence, object_id, numpy_generator(seed, *path, 0))
+            frames = self._some_frames(sequence, object_id, numpy_generator(seed, *path, 0))
             if frames is not None:
                 copies = range(1, self.train_copies + 1)
                 train = tuple(self._sample(frames[0], object_id, generator(seed, *path, c)) for c in copies)
-                meta = self._sample(frames[1], object_id, generator(seed, *path, self.train_copies + 1))
-                return Task(sequence.name, object_id, train, meta)
+                meta, *more = (
+                    self._sample(frame, object_id, generator(seed, *path, self.train_copies + k))
+                    for k, frame in enumerate(frames[1:], 1)
+                )
+                return Task(sequence.name, object_id, train, meta, tuple(more))
         raise self._nothing()
 
     def picture(self, seed: int, iteration: int, index: int) -> Sample:
@@ -103,18 +114,23 @@ class Taskset:
                 return self._sample(found, None, generator(seed, *path, 1))
         raise self._nothing()
 
-    def _two_frames(self, sequence: Sequence, object_id: int, draws: np.random.Generator) -> tuple[Found, Found] | None:
-        """What to train on and what to judge by; None if the object is not to be seen."""
+    def _some_frames(self, sequence: Sequence, object_id: int, draws: np.random.Generator) -> list[Found] | None:
+        """The frame to train on and those that judge, the same again where there are no others; None if the object is
+        not to be seen."""
         start = sequence.objects[object_id]
-        if not self.first_to_later:
-            frames = self._frames(sequence, object_id, draws)
-            first = next(frames, None)
-            return None if first is None else (first, next(frames, first))
-        mask = sequence.mask(start)
-        if mask is None or not self._visible(mask, object_id):
-            return None
-        first = (sequence.read_frame(start), mask)
-        return first, next(self._frames(sequence, object_id, draws, start + 1), first)
+        if self.first_to_later:
+            mask = sequence.mask(start)
+            if mask is None or not self._visible(mask, object_id):
+                return None
+            first, others = (sequence.read_frame(start), mask), self._frames(sequence, object_id, draws, start + 1)
+        else:
+            others = self._frames(sequence, object_id, draws)
+            found = next(others, None)
+            if found is None:
+                return None
+            first = found
+        judges = list(islice(others, self.meta_frames)) or [first]
+        return [first, *(judges[k % len(judges)] for k in range(self.meta_frames))]
 
     def _frames(
         self, sequence: Sequence, object_id: int, draws: np.random.Generator, start: int = 0

@@ -60,7 +60,7 @@ def meta_gradients(
     unrolled: bool = False,
     mask_warm_up: int = 0,
 ) -> Callable[[Learner, Item], MetaGradient]:
-    """The meta-gradient of one task: `steps` inner steps on its train samples, the full loss on its meta sample.
+    """The meta-gradient of one task: `steps` inner steps on its train samples, the full loss on its meta samples.
 
     order_warm_up: iterations at first of order 1. step_weights, window: as in `meta.adapt`. multi_step_iterations:
     iterations at first over which the weights go from uniform to the last step's alone. unrolled: by `higher`, as a
@@ -73,7 +73,7 @@ def meta_gradients(
         model.mask_loss = "cross_entropy" if iteration < mask_warm_up else model.network_spec.mask_loss
         inner = inner_losses(model, task.train, steps, batch, (seed, _INNER, iteration, index))
         terms: dict[str, float] = {}
-        outer = loss_of(model, [task.meta], (seed, _META, iteration, index), _into(terms))
+        outer = loss_of(model, [task.meta, *task.more], (seed, _META, iteration, index), _into(terms))
         now = 1 if iteration < order_warm_up else order
         compute = second_order_meta_gradient if now == 2 else meta_gradient
         if unrolled:
@@ -132,7 +132,8 @@ def validate_tasks(
         for place, count in enumerate(steps):
             phi = adapt(phi, learner.rates, losses[done:count], clip=clip).phi
             done = count
-            totals[place] += picture_similarity(model, phi, task.meta)
+            judges = [task.meta, *task.more]
+            totals[place] += sum(picture_similarity(model, phi, sample) for sample in judges) / len(judges)
     world.sum_(totals)
     figures = {f"J@{count}": float(total) / len(tasks) for count, total in zip(steps, totals, strict=True)}
     return figures | {"score": figures[f"J@{steps[-1]}"]}

@@ -107,6 +107,24 @@ def test_frames_without_the_object_or_a_mask_are_not_drawn():
         assert where == 15 * task.object_id  # the mask of this object
 
 
+def test_meta_frames_are_different_ones_and_begin_with_those_of_fewer():
+    film = Film([(1,), (1,), (2,), (1,)]).sequence("f")
+    one = VideoTaskset([film], size=SIZE, transform=STILL)
+    several = VideoTaskset([film], size=SIZE, transform=STILL, meta_frames=4)
+    seen = set()
+    for i in range(60):
+        task, single = several.task(0, i, 0), one.task(0, i, 0)
+        frames = [drawn(sample) for sample in (task.meta, *task.more)]
+        assert drawn(task.train[0]) == drawn(single.train[0]) and drawn(task.meta) == drawn(single.meta)
+        assert torch.equal(task.meta.image, single.meta.image) and single.more == () and len(frames) == 4
+        if task.object_id == 1:  # of which there are two others: they are used again, each under its own transform
+            assert frames[:2] == frames[2:] and {drawn(task.train[0]), *frames} == {0, 1, 3}
+        seen |= {(task.object_id, frame) for frame in frames}
+    assert seen == {(1, 0), (1, 1), (1, 3), (2, 2)}
+    with pytest.raises(UserError, match="meta_frames=0"):
+        VideoTaskset([film], meta_frames=0)
+
+
 def test_first_to_later():
     shown = [(2,), (2,), (1, 2), (1, 2), (1,)]
     taskset = VideoTaskset([Film(shown).sequence("f")], size=SIZE, transform=STILL, first_to_later=True)
