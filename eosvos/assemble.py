@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import torch
 
-from eosvos import seeds
+from eosvos import seeds, sources
 from eosvos.config import DatasetSection, EvalConfig, MetaSection, ModelSection, TasksetSection, TrainConfig
 from eosvos.errors import UserError
 from eosvos.meta import distributed
@@ -118,7 +118,7 @@ def first_learner(model: MaskRCNN, init: Learner | None, meta: MetaSection, spec
 
 def training_fingerprint(config: TrainConfig, model: MaskRCNN, **more: Any) -> dict[str, Any]:
     """All that decides the outcome of a training, besides the settings of the outer loop."""
-    data = {"taskset": asdict(config.taskset), "data_root": _place(config.taskset, config.data_root)}
+    data = {"taskset": sources.fingerprint(config.taskset), "data_root": _place(config.taskset, config.data_root)}
     init = None if config.init is None else digest(config.init)
     return {"seed": config.seed, "model": model.spec, **data, "init": init, **more}
 

@@ -26,14 +26,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from eosvos.errors import UserError
+from eosvos.files import shipped
 
 MISTAKE, INTERRUPTED = 2, 130
 
 
 def config_dir() -> Path:
-    """The folder of the configuration: within the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    return next(p for p in (package / "conf", package.parent / "conf") if p.is_dir())
+    """The folder of the configuration."""
+    return shipped("conf")
 
 
 def run(
@@ -151,9 +151,14 @@ def _explain(error: Exception, name: str) -> str:
     lines = [line for line in dict.fromkeys(lines) if line and not line.startswith(unwanted)]
     text = "\n".join(lines)
     if missing := re.search(r"Could not find '([\w-]+)/([\w./-]+)'", text):
-        options = sorted(p.stem for p in (config_dir() / missing[1]).glob("*.yaml"))
+        options = [p.stem for p in (config_dir() / missing[1]).glob("*.yaml")]
+        if missing[1] == "taskset":
+            options += [p.stem for p in shipped("tasksets").glob("*.yaml")]
         near = difflib.get_close_matches(missing[2], options, 1)
-        return f"{missing[1]}={missing[2]}: expected one of {', '.join(options)}" + (f"; {near[0]}?" if near else "")
+        hint = f"; {near[0]}?" if near else ""
+        if missing[1] == "taskset" and not near:
+            hint = f"; a file of your own: taskset=mixture taskset.file={missing[2]}"
+        return f"{missing[1]}={missing[2]}: expected one of {', '.join(sorted(options))}{hint}"
     unknown = re.search(r"Could not override '([\w./@-]+)'|Key '(\w+)' (?:not|is not) in", text)
     if unknown is None:
         return text

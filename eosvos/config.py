@@ -15,6 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from eosvos.errors import UserError
+from eosvos.files import shipped
 from eosvos.meta.learner import LEVELS
 from eosvos.meta.outer import OuterSettings
 from eosvos.methods.eosvos import FineTuning, Online, Propagation
@@ -87,7 +88,8 @@ class TasksetSection:
     """Where training tasks come from; conf/taskset/."""
 
     name: str = MISSING
-    kind: str = MISSING  # synthetic, davis or folder
+    kind: str = MISSING  # synthetic, davis, folder or mixture
+    file: str | None = None  # mixture: path, or name under tasksets/; it has all the other settings
     length: int = 24  # synthetic: frames of a scene
     render: tuple[int, int] = (160, 280)  # synthetic: height and width of a scene before it is transformed
     reuse: int = 4  # synthetic: iterations in a row that draw from a scene
@@ -176,6 +178,9 @@ def register() -> None:
     store.store("eval_schema", EvalConfig)
     store.store("meta_train_schema", MetaTrainConfig)
     store.store("parent_train_schema", ParentTrainConfig)
+    for path in shipped("tasksets").glob("*.yaml"):  # taskset=NAME
+        node = {"name": path.stem, "kind": "mixture", "file": path.stem}
+        store.store(group="taskset", name=path.stem, node=node)
 
 
 @dataclass(frozen=True)
@@ -225,7 +230,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "method": METHODS, "meta.level": LEVELS, "model.size": tuple(SIZES), "model.mask_loss": MASK_LOSSES,
     "search.mask_losses": MASK_LOSSES,
     "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
-    "dataset.kind": ("synthetic", "davis", "folder"), "taskset.kind": ("synthetic", "davis", "folder"),
+    "dataset.kind": ("synthetic", "davis", "folder"), "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
 }  # fmt: skip
 
 

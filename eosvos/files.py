@@ -12,6 +12,12 @@ from pathlib import Path
 from eosvos.errors import UserError
 
 
+def shipped(name: str) -> Path:
+    """The folder of that name that comes with the package: within it in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    return next(p for p in (package / name, package.parent / name) if p.is_dir())
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is renamed to `path`, on failure removed.

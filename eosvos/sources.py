@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence as Collection
+from dataclasses import asdict
 from typing import Any
 
+from eosvos import mixture
 from eosvos.config import DatasetSection, TasksetSection
 from eosvos.data.davis import open_davis
 from eosvos.data.folder import open_folder
 from eosvos.data.sequence import Sequence
 from eosvos.data.stored import several
 from eosvos.data.synthetic import held_out
-from eosvos.data.tasks import SyntheticTaskset, Taskset, VideoTaskset
+from eosvos.data.tasks import SyntheticTaskset, Tasks, VideoTaskset
 from eosvos.errors import UserError
 from eosvos.models.mask_rcnn import MaskRCNN
 
@@ -46,8 +49,12 @@ def _chosen(found: list[Sequence], names: Collection[str]) -> list[Sequence]:
     return [known[name] for name in names] if names else found
 
 
-def tasksets(section: TasksetSection, data_root: str | None, model: MaskRCNN) -> tuple[Taskset, Taskset]:
-    """What to train on, and what to validate on: held-out synthetic videos, or held-out videos of the same split."""
+def tasksets(section: TasksetSection, data_root: str | None, model: MaskRCNN) -> tuple[Tasks, Tasks]:
+    """What to train on, and what to validate on: held-out synthetic videos, held-out videos of the same split, or what
+    a mixture holds out."""
+    if section.kind == "mixture":
+        size = (model.network_spec.short, model.network_spec.long)
+        return mixture.open_mixture(_mixture(section), str(section.file), data_root, size)
     settings: dict[str, Any] = {
         "size": (model.network_spec.short, model.network_spec.long),
         "first_to_later": section.first_to_later,
@@ -73,3 +80,22 @@ def tasksets(section: TasksetSection, data_root: str | None, model: MaskRCNN) ->
             "is expected: name those for validation with taskset.validation_sequences=[...]"
         )
     return VideoTaskset(train, **settings), VideoTaskset([v for v in videos if v.name in held], **settings)
+
+
+def fingerprint(section: TasksetSection) -> dict[str, Any]:
+    """All of the section that decides what is drawn; of a mixture what is in its file, wherever that lies."""
+    if section.kind == "mixture":
+        return {"name": section.name, "mixture": mixture.content(_mixture(section))}
+    return {key: value for key, value in asdict(section).items() if key != "file"}
+
+
+def _mixture(section: TasksetSection) -> mixture.Mixture:
+    given, plain = (json.loads(json.dumps(asdict(one))) for one in (section, TasksetSection()))  # tuples are lists
+    idle = [key for key in given if key not in ("name", "kind", "file") and given[key] != plain[key]]
+    if idle:
+        raise UserError(
+            f"taskset.{idle[0]}: a mixture has this setting in its file, {section.file}; change a copy of it"
+        )
+    if section.file is None:
+        raise UserError("taskset.file=null: give the mixture's path, taskset.file=my.yaml")
+    return mixture.read(section.file)

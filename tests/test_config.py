@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from eosvos import command, config
 from eosvos.data.tasks import SyntheticTaskset, Taskset
 from eosvos.errors import UserError
+from eosvos.files import shipped
 from eosvos.meta.outer import OuterSettings
 from eosvos.methods.eosvos import FineTuning, Online, Propagation
 
@@ -28,6 +29,8 @@ CHOICES = [
     for group in groups
     for path in sorted((CONF / group).glob("*.yaml"))
 ]
+MIXTURES = sorted(shipped("tasksets").glob("*.yaml"))
+CHOICES += [("meta_train", f"taskset={path.stem}") for path in MIXTURES]
 
 
 def compose(name: str, *overrides: str) -> Any:
@@ -57,7 +60,7 @@ def test_every_group_is_covered():
     }
 
 
-@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*sorted(CONF.rglob("*.yaml")), *MIXTURES], ids=lambda path: path.stem)
 def test_every_file_begins_with_what_it_is_for(path):
     lines = path.read_text().splitlines()
     comment = [line for line in lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]]

@@ -12,8 +12,8 @@ from pathlib import Path
 from eosvos.data.sequence import Sequence
 from eosvos.data.stored import folders, listing, match_masks, several, stored_sequence
 from eosvos.errors import UserError
+from eosvos.files import shipped
 
-_PACKAGE = Path(__file__).resolve().parents[1]
 _RESOLUTIONS = {"480p": ("480p",), "full": ("Full-Resolution", "1080p")}
 
 
@@ -70,11 +70,10 @@ def open_davis(
 
 def read_split(year: int, split: str, roots: Collection[Path] = ()) -> list[str]:
     """The sequence names of a split, from `tasksets/` or, where it is not known there, the data set's ImageSets."""
-    lists = next((p for p in (_PACKAGE / "tasksets", _PACKAGE.parent / "tasksets") if p.is_dir()), None)
-    known = sorted(p.stem for p in lists.glob(f"davis{year % 100}-*.txt")) if lists else []
+    lists = shipped("tasksets")
+    known = sorted(p.stem for p in lists.glob(f"davis{year % 100}-*.txt"))
     files = [root / "ImageSets" / str(year) / f"{split}.txt" for root in roots]
-    if lists is not None:
-        files.insert(0, lists / f"davis{year % 100}-{split}.txt")
+    files.insert(0, lists / f"davis{year % 100}-{split}.txt")
     for file in files:
         if file.is_file():
             return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]

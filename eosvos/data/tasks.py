@@ -11,7 +11,7 @@ from collections.abc import Sequence as Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from eosvos.errors import UserError
 from eosvos.seeds import derive, generator, numpy_generator
 
 # what a draw is for: the first part of its path, so that no two kinds share their numbers
-_SCENE, _TASK, _PICTURE = 11, 12, 13
+_SCENE, _TASK, _PICTURE, _SOURCE = 11, 12, 13, 14
 _SMALLEST = 16  # pixels at network size; less of an object is neither an instance nor background: it is ignored
 
 Found = tuple[np.ndarray, np.ndarray]  # image uint8 (H, W, 3) and id mask uint8 (H, W) of a frame
@@ -51,6 +51,14 @@ class Task:
     train: tuple[Sample, ...]
     meta: Sample
     more: tuple[Sample, ...] = ()
+
+
+class Tasks(Protocol):
+    """What training draws from: a `Taskset` or a `MixedTaskset`."""
+
+    def task(self, seed: int, iteration: int, index: int) -> Task: ...
+
+    def picture(self, seed: int, iteration: int, index: int) -> Sample: ...
 
 
 class Taskset:
@@ -235,6 +243,26 @@ class VideoTaskset(Taskset):
             yield self.objects[(start + step) % len(self.objects)]
 
 
+class MixedTaskset:
+    """Tasks from several tasksets: every draw chooses one of them by its weight, by (seed, iteration, index) alone."""
+
+    def __init__(self, tasksets: Collection[Tasks], weights: Collection[float]):
+        if not tasksets or len(tasksets) != len(weights) or min(weights) < 0 or not 0 < sum(weights) < np.inf:
+            raise UserError(
+                f"{len(tasksets)} tasksets of weights {list(weights)}: none negative, one above 0 is expected"
+            )
+        self.tasksets, self.weights = list(tasksets), np.array(weights) / sum(weights)
+
+    def task(self, seed: int, iteration: int, index: int) -> Task:
+        return self._chosen(seed, _TASK, iteration, index).task(seed, iteration, index)
+
+    def picture(self, seed: int, iteration: int, index: int) -> Sample:
+        return self._chosen(seed, _PICTURE, iteration, index).picture(seed, iteration, index)
+
+    def _chosen(self, seed: int, *path: int) -> Tasks:
+        return self.tasksets[numpy_generator(seed, *path, _SOURCE).choice(len(self.tasksets), p=self.weights)]
+
+
 class TaskStream(Dataset):
     """The tasks (kind "task") or pictures (kind "picture") of iterations start <= i < stop, in order, for a DataLoader.
 
@@ -245,7 +273,7 @@ class TaskStream(Dataset):
 
     def __init__(
         self,
-        taskset: Taskset,
+        taskset: Tasks,
         kind: str = "task",
         *,
         seed: int,

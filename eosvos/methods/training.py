@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils.data import DataLoader
 
-from eosvos.data.tasks import Sample, Task, Taskset, TaskStream
+from eosvos.data.tasks import Sample, Task, Tasks, TaskStream
 from eosvos.meta.adapt import MetaGradient, Params, adapt, annealed_weights, meta_gradient
 from eosvos.meta.distributed import World
 from eosvos.meta.higher_sgd import unrolled_meta_gradient
@@ -29,7 +29,7 @@ _INNER, _META, _ORDINARY, _VALIDATION = 21, 22, 23, 24
 
 
 def stream(
-    taskset: Taskset, kind: str, *, seed: int, tasks: int, iterations: int, world: World, workers: int = 0
+    taskset: Tasks, kind: str, *, seed: int, tasks: int, iterations: int, world: World, workers: int = 0
 ) -> Callable[[int], Iterator[Item]]:
     """start -> this process's items from iteration `start` on. kind: "task" or "picture". The items do not depend on
     the number of data workers or processes."""
