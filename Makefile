@@ -11,7 +11,7 @@ PROCS ?= $(shell if [ $(GPUS) -gt 0 ]; then n=$(GPUS); else n=$(CORES); fi; \
 TRAIN := OMP_NUM_THREADS=1 $(if $(filter 1,$(PROCS)),$(PY),.venv/bin/torchrun --standalone --nproc-per-node=$(PROCS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install meta-train parent-train eval test lint bench clean
+.PHONY: help install meta-train parent-train eval real-data test lint bench clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,8 +43,11 @@ lint: install ## style and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy eosvos
 
+real-data: install ## hours: the paper's Table 1 at our scale; ARGS='--data-root /data'
+	OMP_NUM_THREADS=1 $(PY) benchmarks/real_data.py --processes $(PROCS) $(ARGS)
+
 bench: install ## timings beside one another
-	@set -e; for file in benchmarks/*.py; do if [ -f "$$file" ]; then echo "== $$file"; $(PY) "$$file"; fi; done
+	@set -e; for file in $(filter-out benchmarks/real_data.py,$(wildcard benchmarks/*.py)); do if [ -f "$$file" ]; then echo "== $$file"; $(PY) "$$file"; fi; done
 
 clean: ## remove what building and testing left; .venv/ and runs/ stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
