@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, nargs="+", default=[0, 1, 5, 10, 50, 100], help="T")
     parser.add_argument("--no-online", action="store_true", help="without online adaptation")
     parser.add_argument(
-        "--train", nargs="*", default=[], metavar="SETTING", help="of every training, say model=resnet18"
+        "--train", nargs="*", default=[], metavar="SETTING", help="of the trainings, say model=resnet18 search.tasks=8"
     )
     parser.add_argument("--eval", nargs="*", default=[], metavar="SETTING", help="of every evaluation")
     given = parser.parse_args()
@@ -58,15 +58,16 @@ def main() -> int:
 
 def train(name: str, given: argparse.Namespace) -> Path:
     """Run or continue a training; the path of its learner."""
-    command, key, iterations = "eosvos.meta_train", "meta", given.iterations
+    command, key, iterations, foreign = "eosvos.meta_train", "meta", given.iterations, ("parent.", "search.")
     if name == "parent":
-        command, key, iterations = "eosvos.parent_train", "parent", round(PER_UPDATE * given.iterations)
+        command, key, foreign = "eosvos.parent_train", "parent", ("meta.",)
+        iterations = round(PER_UPDATE * given.iterations)
     start = [sys.executable]
     if given.processes > 1:
         start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={given.processes}"]
     out = given.out / name
     own = [f"training=real_{name}", f"data_root={given.data_root}", f"out={out}", f"{key}.iterations={iterations}"]
-    run([*start, "-m", command, *own, *given.train])
+    run([*start, "-m", command, *own, *(setting for setting in given.train if not setting.startswith(foreign))])
     return out / "learner.safetensors"
 
 

@@ -39,7 +39,9 @@ def test_every_command_fits_the_configuration(script, tmp_path, monkeypatch, cap
     commands: list[list[str]] = []
     monkeypatch.setattr(script, "run", commands.append)
     arguments = ["--data-root", "/data", "--out", str(tmp_path), "--iterations", "500", "--processes", "2"]
-    monkeypatch.setattr(sys, "argv", ["real_data.py", *arguments, "--train", "model.fpn=32"])
+    monkeypatch.setattr(
+        sys, "argv", ["real_data.py", *arguments, "--train", "model.fpn=32", "meta.steps=3", "search.tasks=5"]
+    )
     assert script.main() == 0
     assert len(commands) == 5 + 6
     trained = {}
@@ -63,7 +65,8 @@ def test_every_command_fits_the_configuration(script, tmp_path, monkeypatch, cap
     levels = {name: trained[name].meta.level for name in ("single", "tensor", "neuron", "cross_entropy")}
     assert levels == {"single": "single", "tensor": "tensor", "neuron": "neuron", "cross_entropy": "neuron"}
     assert trained["cross_entropy"].model.mask_loss == "cross_entropy" and trained["neuron"].model.mask_loss is None
-    assert all(trained[name].meta.iterations == 500 for name in levels)
+    assert all((trained[name].meta.iterations, trained[name].meta.steps) == (500, 3) for name in levels)
+    assert trained["parent"].search.tasks == 5
     assert [words[-1] for words in commands].count("propagation.boxes=0") == 1
 
 
