@@ -16,14 +16,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import detection
+from torchvision.models import detection, get_model
 from torchvision.models.detection import roi_heads as tv_roi_heads
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_fpn_backbone
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
-from torchvision.models.resnet import BasicBlock
+from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.ops import box_iou, clip_boxes_to_image, nms
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
@@ -45,7 +45,10 @@ class Spec:
     fpn: int = 256  # channels of the feature pyramid
     hidden: int = 1024  # units of the two box layers
     groups: int = 32  # of every group norm
-    head_norm: bool = False  # group norm in the feature pyramid and the mask head too
+    head_norm: bool = False  # group norm in the feature pyramid and the heads' convolutions too
+    stride_first: bool = False  # ResNet-50: stride 2 in a stage's first 1x1 convolution (He et al.), not in its 3x3
+    box_convs: int = 0  # 3x3 convolutions of the box head, followed by one layer of `hidden` units in place of two
+    rpn_convs: int = 1  # 3x3 convolutions of the proposal head
     anchors: tuple[int, ...] = (32, 64, 128, 256, 512)  # side of the square anchor, one per pyramid level
     canonical: int = 224  # side of a region that is pooled from the third pyramid level
     sampling: int = 2  # points per bin and axis of a pooled region
@@ -117,7 +120,7 @@ class MaskRCNN(detection.MaskRCNN):
             rpn_batch_size_per_image=spec.rpn_batch,
             rpn_nms_thresh=spec.rpn_nms,
             box_roi_pool=pool(spec.box_roi),
-            box_head=TwoMLPHead(spec.fpn * spec.box_roi**2, spec.hidden),
+            box_head=_box_head(spec),
             box_predictor=FastRCNNPredictor(spec.hidden, 2),
             box_score_thresh=spec.score,
             box_nms_thresh=spec.box_nms,
@@ -259,7 +262,7 @@ class _RPNHead(RPNHead):
     """Proposals from the same levels."""
 
     def __init__(self, spec: Spec) -> None:
-        super().__init__(spec.fpn, num_anchors=3)
+        super().__init__(spec.fpn, num_anchors=3, conv_depth=spec.rpn_convs)
         self.first = spec.rpn_first
 
     def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -299,14 +302,33 @@ def _norm(spec: Spec) -> Callable[[int], nn.Module]:
     return partial(nn.GroupNorm, spec.groups)
 
 
+def _box_head(spec: Spec) -> nn.Module:
+    if spec.box_convs == 0:
+        return TwoMLPHead(spec.fpn * spec.box_roi**2, spec.hidden)
+    return FastRCNNConvFCHead(
+        (spec.fpn, spec.box_roi, spec.box_roi), [spec.fpn] * spec.box_convs, [spec.hidden],
+        norm_layer=_norm(spec) if spec.head_norm else None,
+    )  # fmt: skip
+
+
 def _backbone(spec: Spec) -> nn.Module:
-    norm = _norm(spec)
-    if spec.size != "tiny":
-        # norm_layer given to torchvision's own Mask R-CNN builders is silently dropped (it ends in **kwargs), not here.
-        backbone = resnet_fpn_backbone(backbone_name=spec.size, weights=None, norm_layer=norm, trainable_layers=5)
-        assert isinstance(backbone, BackboneWithFPN)
-        return backbone
-    width = spec.widths[0]
+    body, channels = _tiny_body(spec) if spec.size == "tiny" else _resnet_body(spec)
+    names = {f"layer{i}": str(i - 1) for i in range(1, 5)}
+    return BackboneWithFPN(body, names, channels, spec.fpn, LastLevelMaxPool(), _norm(spec) if spec.head_norm else None)
+
+
+def _resnet_body(spec: Spec) -> tuple[nn.Module, list[int]]:
+    # norm_layer given to torchvision's own Mask R-CNN builders is silently dropped (it ends in **kwargs), not here.
+    resnet = get_model(spec.size, weights=None, norm_layer=_norm(spec))
+    if spec.stride_first:
+        for block in resnet.modules():
+            if isinstance(block, Bottleneck):
+                block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+    return resnet, [resnet.inplanes // 2**i for i in (3, 2, 1, 0)]
+
+
+def _tiny_body(spec: Spec) -> tuple[nn.Module, list[int]]:
+    norm, width = _norm(spec), spec.widths[0]
     stages: OrderedDict[str, nn.Module] = OrderedDict()
     # The stride of 4 at once: half the work of a stride of 2 and pooling, and nothing finer is used later.
     stages["stem"] = nn.Sequential(nn.Conv2d(3, width, 7, 4, 3, bias=False), norm(width), nn.ReLU(inplace=True))
@@ -321,7 +343,4 @@ def _backbone(spec: Spec) -> nn.Module:
     for layer in body.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    names = {f"layer{i}": str(i - 1) for i in range(1, 5)}
-    return BackboneWithFPN(
-        body, names, list(spec.widths), spec.fpn, LastLevelMaxPool(), norm if spec.head_norm else None
-    )
+    return body, list(spec.widths)
