@@ -119,11 +119,12 @@ def validate_tasks(
     clip: float,
     world: World,
 ) -> dict[str, float]:
-    """Mean J on the meta samples after each of the numbers of fine-tuning `steps` (ascending), best detection alone.
+    """Mean J (best detection alone) and mean loss on the meta samples after each of the numbers of fine-tuning `steps`
+    (ascending).
 
-    Returns {"J@T": ...} and "score", the J of the last T.
+    Returns {"J@T": ..., "loss@T": ...} and "score", the J of the last T.
     """
-    totals = torch.zeros(len(steps), dtype=torch.float64)
+    totals = torch.zeros(2, len(steps), dtype=torch.float64)
     model.mask_loss = model.network_spec.mask_loss
     for number in range(world.rank, len(tasks), world.size):
         task = tasks[number]
@@ -133,9 +134,15 @@ def validate_tasks(
             phi = adapt(phi, learner.rates, losses[done:count], clip=clip).phi
             done = count
             judges = [task.meta, *task.more]
-            totals[place] += sum(picture_similarity(model, phi, sample) for sample in judges) / len(judges)
-    world.sum_(totals)
-    figures = {f"J@{count}": float(total) / len(tasks) for count, total in zip(steps, totals, strict=True)}
+            totals[0, place] += sum(picture_similarity(model, phi, sample) for sample in judges) / len(judges)
+            with torch.no_grad():
+                totals[1, place] += float(loss_of(model, [task.meta], (0, _VALIDATION, number, 0))(phi))
+    means = world.sum_(totals) / len(tasks)
+    figures = {
+        f"{what}@{count}": float(value)
+        for what, row in zip(("J", "loss"), means, strict=True)
+        for count, value in zip(steps, row, strict=True)
+    }
     return figures | {"score": figures[f"J@{steps[-1]}"]}
 
 
