@@ -6,15 +6,15 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence as Collection
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
 
-from eosvos import seeds, sources
-from eosvos.config import DatasetSection, EvalConfig, MetaSection, ModelSection, TasksetSection, TrainConfig
+from eosvos import sources
+from eosvos.config import DatasetSection, EvalConfig, ModelSection, TasksetSection, TrainConfig
 from eosvos.errors import UserError
 from eosvos.meta import distributed
 from eosvos.meta.distributed import World
@@ -25,7 +25,6 @@ from eosvos.methods.protocol import Method
 from eosvos.models.mask_rcnn import SIZES, MaskRCNN, build
 
 RUNS = Path("runs")
-_WEIGHTS = 31  # first part of the path of the draw of initial weights
 
 
 def device_of(word: str, rank: int = 0) -> torch.device:
@@ -51,22 +50,8 @@ def model_settings(section: ModelSection) -> dict[str, Any]:
     return {key: value for key, value in vars(section).items() if value is not None}
 
 
-def network(config: TrainConfig, device: torch.device) -> tuple[MaskRCNN, Learner | None]:
-    """The network to train, with the weights of the learner in `init` or random ones drawn from the seed."""
-    given = model_settings(config.model)
-    if config.init is None:
-        with seeds.fixed(config.seed, _WEIGHTS):
-            return _build(given).to(device), None
-    learner = Learner.load(config.init)
-    check_size(learner, given.pop("size"), config.init)
-    with seeds.fixed(config.seed, _WEIGHTS):
-        model = _build({**learner.spec["model"], **given})
-    learner.check_fits(model, config.init)
-    model.load_state_dict(learner.theta)
-    return model.to(device), learner
-
-
-def _build(settings: dict[str, Any]) -> MaskRCNN:
+def build_network(settings: dict[str, Any]) -> MaskRCNN:
+    """`build` for settings of a user: raises UserError where they make no network."""
     try:
         return build(**settings)
     except ValueError as error:  # such as channels that the groups do not divide
@@ -90,37 +75,20 @@ def check_learner(learner: Learner, section: ModelSection, source: Path) -> None
     """Raise UserError where a learner's network is not the one asked for, or its parameters do not fit it."""
     given = model_settings(section)
     check_size(learner, given.get("size"), source)
-    stored = learner.spec["model"]
+    stored = {**asdict(SIZES[learner.spec["model"]["size"]]), **learner.spec["model"]}  # newer settings: the defaults
     for key, value in given.items():
         if stored.get(key) != json.loads(json.dumps(value)):
             raise UserError(
                 f"learner {source} is of model.{key}={stored.get(key)}, and {value} is asked for; leave it out"
             )
     with torch.device("meta"):  # shapes are enough
-        learner.check_fits(_build(stored), source)
-
-
-def first_learner(model: MaskRCNN, init: Learner | None, meta: MetaSection, spec: dict[str, Any]) -> Learner:
-    """The learner that meta-training starts from; meta.rate=null: with the rates of the init learner."""
-    if meta.rate is not None:
-        return Learner.create(model, meta.rate, meta.level, spec)
-    assert init is not None
-    device = next(model.parameters()).device
-    if init.level == meta.level:
-        return replace(init.to(device), spec=spec)
-    if init.level != "single":
-        raise UserError(
-            f"meta.rate=null: the init learner has rates of level {init.level}, and meta.level={meta.level} is asked "
-            f"for; use meta.level={init.level}, or give meta.rate="
-        )
-    return Learner.create(model, float(init.distinct_rates()[0]), meta.level, spec)
+        learner.check_fits(build_network(stored), source)
 
 
 def training_fingerprint(config: TrainConfig, model: MaskRCNN, **more: Any) -> dict[str, Any]:
     """All that decides the outcome of a training, besides the settings of the outer loop."""
     data = {"taskset": sources.fingerprint(config.taskset), "data_root": _place(config.taskset, config.data_root)}
-    init = None if config.init is None else digest(config.init)
-    return {"seed": config.seed, "model": model.spec, **data, "init": init, **more}
+    return {"seed": config.seed, "model": model.spec, **data, **more}
 
 
 def same_search(found: Learner, made: dict[str, Any]) -> bool:

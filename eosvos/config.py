@@ -20,6 +20,8 @@ from eosvos.meta.learner import LEVELS
 from eosvos.meta.outer import OuterSettings
 from eosvos.methods.eosvos import FineTuning, Online, Propagation
 from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES, Spec
+from eosvos.models.weight_files import NAMES, PREFIX, unknown_name
+from eosvos.models.weights import NORMS
 
 METHODS = ("eosvos", "copy_first")
 
@@ -148,6 +150,8 @@ class TrainConfig:
     taskset: TasksetSection = field(default_factory=TasksetSection)
     data_root: str | None = None
     init: str | None = None
+    init_norm: str = MISSING
+    init_images: str | None = None
     seed: int = MISSING
     out: str | None = None
     resume: bool = MISSING
@@ -222,13 +226,13 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
         f"model.{key}": _SOME
         for key in (
             "widths", "fpn", "hidden", "groups", "anchors", "canonical", "box_roi", "mask_roi", "rpn_pre", "rpn_post",
-            "rpn_batch", "roi_batch", "detections",
+            "rpn_batch", "rpn_convs", "roi_batch", "detections",
         )
     },
 }  # fmt: skip
 CHOICES: dict[str, tuple[Any, ...]] = {
     "method": METHODS, "meta.level": LEVELS, "model.size": tuple(SIZES), "model.mask_loss": MASK_LOSSES,
-    "search.mask_losses": MASK_LOSSES,
+    "search.mask_losses": MASK_LOSSES, "init_norm": NORMS,
     "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
     "dataset.kind": ("synthetic", "davis", "folder"), "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
 }  # fmt: skip
@@ -265,10 +269,16 @@ def _judge(key: str, value: Any) -> str | None:
         return f"{key}={value}: expected {allowed}"
     if key == "device":
         return _judge_device(value)
+    if key == "init" and value.startswith(PREFIX):
+        return None if value.removeprefix(PREFIX) in NAMES else unknown_name(value)
     if key in ("learner", "init") and not Path(value).is_file():
+        names = "" if key == "learner" else f", of published weights, or one of {', '.join(PREFIX + n for n in NAMES)}"
         return (
             f"{key}={value}: no such file; train one with `make meta-train`, or give the path of a learner.safetensors"
+            f"{names}"
         )
+    if key == "init_images" and not Path(value).is_dir():
+        return f"{key}={value}: no such folder; give one of images (jpg, png), or null for pictures of the taskset"
     return None
 
 

@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from eosvos import assemble, command, config, sources
+from eosvos import assemble, command, config, initial, sources
 from eosvos.meta import outer
 from eosvos.methods import training
 from eosvos.models.mask_rcnn import LOSSES
@@ -18,10 +18,11 @@ def meta_train(settings: config.MetaTrainConfig) -> float:
     config.check(settings)
     world, device = assemble.start(settings.device, settings.threads)
     meta, outer_settings = settings.meta, config.outer_settings(settings.meta)
-    model, init = assemble.network(settings, device)
+    model, init = initial.network(settings, device, world)
     tasks, unseen = sources.tasksets(settings.taskset, settings.data_root, model)
+    start = initial.fill(model, init, settings, tasks, world)
     validation = [unseen.task(0, 0, index) for index in range(meta.validation_tasks)]
-    learner = assemble.first_learner(model, init, meta, {"model": model.spec, "made_by": "meta_train"})
+    learner = initial.first_learner(model, init, meta, {"model": model.spec, "made_by": "meta_train"})
     inner = {key: value for key, value in asdict(meta).items() if key not in asdict(outer_settings)}
     assert settings.out is not None
     folder = Path(settings.out)
@@ -45,7 +46,7 @@ def meta_train(settings: config.MetaTrainConfig) -> float:
             ),
             folder,
             outer_settings,
-            fingerprint=assemble.training_fingerprint(settings, model, inner=inner),
+            fingerprint=assemble.training_fingerprint(settings, model, inner=inner, init=start),
             world=world,
             resume=settings.resume,
             report=progress,

@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from eosvos import assemble, command, config, sources
+from eosvos import assemble, command, config, initial, sources
 from eosvos.meta import outer
 from eosvos.meta.learner import Learner
 from eosvos.methods import training
@@ -19,8 +19,9 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
     config.check(settings)
     world, device = assemble.start(settings.device, settings.threads)
     parent, search = settings.parent, asdict(settings.search)
-    model, _ = assemble.network(settings, device)
+    model, init = initial.network(settings, device, world)
     tasks, unseen = sources.tasksets(settings.taskset, settings.data_root, model)
+    start = initial.fill(model, init, settings, tasks, world)
     validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
     spec = {"model": model.spec, "made_by": "parent_train"}
     learner = Learner.create(model, 0.0, "single", spec)
@@ -38,11 +39,10 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
             lambda learner: training.validate_pictures(model, learner, validation, world=world),
             folder,
             config.outer_settings(parent),
-            fingerprint=assemble.training_fingerprint(settings, model, validation=parent.validation_pictures),
-            world=world,
-            resume=settings.resume,
-            report=progress,
-            terms=LOSSES,
+            fingerprint=assemble.training_fingerprint(
+                settings, model, init=start, validation=parent.validation_pictures
+            ),
+            world=world, resume=settings.resume, report=progress, terms=LOSSES,
         )  # fmt: skip
         progress.close()
         made = {"training": trained.spec["training"], "search": search}
@@ -53,8 +53,8 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
             judges = [unseen.task(0, 0, index) for index in range(settings.search.tasks)]
             best, figures = training.search_rate(
                 model, trained.to(device).theta, settings.search.rates, settings.search.mask_losses, judges,
-                steps=settings.search.steps,
-                batch=settings.search.batch, clip=settings.search.inner_clip, spec=spec, world=world,
+                steps=settings.search.steps, batch=settings.search.batch, clip=settings.search.inner_clip,
+                spec=spec, world=world,
             )  # fmt: skip
             best.spec = best.spec | made | {"J": figures}
             if world.first:

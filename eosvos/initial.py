@@ -1,0 +1,130 @@
+"""What a training starts from: random weights, a learner of ours, or published weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from eosvos import assemble, seeds
+from eosvos.config import MetaSection, MetaTrainConfig, TrainConfig
+from eosvos.data.stored import listing, read_image
+from eosvos.data.tasks import Tasks
+from eosvos.data.transforms import fit
+from eosvos.errors import UserError
+from eosvos.files import write_text
+from eosvos.meta import outer
+from eosvos.meta.distributed import World
+from eosvos.meta.learner import FORMAT, Learner
+from eosvos.models import published, weights
+from eosvos.models.mask_rcnn import MaskRCNN
+from eosvos.models.published import Published
+
+REPORT = "weights.txt"
+Init = Learner | Published | None
+_WEIGHTS = 31  # first part of the path of the draw of initial weights
+
+
+def network(config: TrainConfig, device: torch.device, world: World) -> tuple[MaskRCNN, Init]:
+    """The network to train, of the form that the weights in `init` are for, and those.
+
+    A learner's weights are in it already, published ones get there by `fill`, as their norms may want pictures.
+    """
+    given = assemble.model_settings(config.model)
+    with seeds.fixed(config.seed, _WEIGHTS):
+        if config.init is None:
+            return assemble.build_network(given).to(device), None
+        init = _read(config.init, world)
+        if isinstance(init, Learner):
+            assemble.check_size(init, given.pop("size"), config.init)
+            model = assemble.build_network({**init.spec["model"], **given})
+            init.check_fits(model, config.init)
+            model.load_state_dict(init.theta)
+        else:
+            if given.get("size") != init.settings["size"]:
+                size = init.settings["size"]
+                raise UserError(f"init={config.init}: weights of a {size}, and model={given.get('size')} is asked for; "
+                                f"use model={size}")  # fmt: skip
+            model = assemble.build_network({**init.settings, **given})
+            bare = sorted(name for name, _ in model.named_parameters() if name not in init.rates)
+            if bare and isinstance(config, MetaTrainConfig) and config.meta.rate is None:
+                raise UserError(f"meta.rate=null: {config.init} has no learning rates of {bare[0]}; give meta.rate=")
+    return model.to(device), init
+
+
+def fill(model: MaskRCNN, init: Init, config: TrainConfig, tasks: Tasks, world: World) -> Any:
+    """Published weights into the network; the first process says what became of them, and writes all of it down.
+
+    Their norms are fitted to pictures of the folder `init_images`, or to those that the training is going to see.
+    Returns what tells this start from any other, for the training's fingerprint.
+    """
+    if not isinstance(init, Published):
+        return None if config.init is None else assemble.digest(config.init)
+    images = [image.to(next(model.parameters()).device) for image in _pictures(model, config, tasks)]
+    report = weights.load(model, init, norm=config.init_norm, images=images)
+    with torch.no_grad():
+        for p in model.parameters():  # what is computed on another GPU may differ in its last bit
+            world.sum_(p if world.first else p.zero_())
+    if world.first:
+        print(report)
+        folder = Path(str(config.out))
+        if next(folder.rglob(outer.CHECKPOINT), None) is None:  # else its run has one already
+            write_text(folder / REPORT, report.full())
+    return {"weights": init.digest(), "norm": config.init_norm, "images": config.init_images}
+
+
+def first_learner(model: MaskRCNN, init: Init, meta: MetaSection, spec: dict[str, Any]) -> Learner:
+    """The learner that meta-training starts from; meta.rate=null: with the rates of `init`."""
+    if meta.rate is not None:
+        return Learner.create(model, meta.rate, meta.level, spec)
+    assert init is not None
+    theta = {name: p.detach().clone() for name, p in model.named_parameters()}
+    device = next(iter(theta.values())).device
+    if isinstance(init, Published):
+        init = Learner(theta, {name: init.rates[name] for name in theta}, "neuron")
+    if init.level == meta.level:
+        return replace(init.to(device), spec=spec)
+    if init.level != "single":
+        raise UserError(
+            f"meta.rate=null: the init learner has rates of level {init.level}, and meta.level={meta.level} is asked "
+            f"for; use meta.level={init.level}, or give meta.rate="
+        )
+    return Learner.create(model, float(init.distinct_rates()[0]), meta.level, spec)
+
+
+def _read(source: str, world: World) -> Learner | Published:
+    if not source.startswith(published.PREFIX):
+        return Learner.load(source) if _is_learner(source) else published.read(source)
+    if not world.first:
+        world.barrier()  # the first process fetches, the others find it fetched
+    found = published.read(source, progress=world.first)
+    if world.first:
+        world.barrier()
+    return found
+
+
+def _is_learner(path: str) -> bool:
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("format", "").startswith(FORMAT.rstrip("0123456789"))
+    except SafetensorError:  # another kind of file
+        return False
+
+
+def _pictures(model: MaskRCNN, config: TrainConfig, tasks: Tasks) -> list[Tensor]:
+    """So many that they fit into memory, all of one size."""
+    spec = model.network_spec
+    count = min(max(4_000_000 // (spec.short * spec.long), 4), 16) + weights.ASIDE
+    if config.init_images is None:
+        images = [tasks.picture(config.seed, 0, index).image for index in range(count)]
+    else:
+        paths = listing(Path(config.init_images))
+        frames = [read_image(path) for path in paths[:: max(len(paths) // count, 1)][:count]]
+        images = [fit(f, np.zeros((0, *f.shape[:2]), bool), size=(spec.short, spec.long))[0] for f in frames]
+    height, width = (min((image.shape[side] for image in images), default=0) for side in (1, 2))
+    return [image[:, :height, :width] for image in images]
