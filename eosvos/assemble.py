@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from collections.abc import Sequence as Collection
 from dataclasses import asdict
 from pathlib import Path
@@ -12,37 +13,79 @@ from typing import Any
 
 import cv2
 import torch
+import torchvision
 
 from eosvos import sources
-from eosvos.config import DatasetSection, EvalConfig, ModelSection, TasksetSection, TrainConfig
+from eosvos.config import (
+    DatasetSection,
+    EvalConfig,
+    MetaSection,
+    ModelSection,
+    ParentSection,
+    TasksetSection,
+    TrainConfig,
+    outer_settings,
+)
+from eosvos.data.tasks import Tasks
 from eosvos.errors import UserError
-from eosvos.meta import distributed
+from eosvos.meta import outer
+from eosvos.meta.adapt import MetaGradient
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
+from eosvos.methods import training
 from eosvos.methods.copy_first import CopyFirst
 from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation
 from eosvos.methods.protocol import Method
-from eosvos.models.mask_rcnn import SIZES, MaskRCNN, build
+from eosvos.models.mask_rcnn import LOSSES, SIZES, MaskRCNN, build
+from eosvos.progress import TrainingProgress
 
 RUNS = Path("runs")
+_TRAINING = ("data/*.py", "meta/*.py", "methods/*.py", "models/*.py", "seeds.py")  # code that decides its outcome
 
 
-def device_of(word: str, rank: int = 0) -> torch.device:
-    """ "auto" is a GPU where there is one; under torchrun every process has its own."""
+def device_of(word: str) -> torch.device:
+    """ "auto" is a GPU where there is one; under torchrun every process has its own, or UserError is raised."""
     if word == "auto":
         word = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device("cuda", rank % torch.cuda.device_count()) if word == "cuda" else torch.device(word)
+    place, here = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if word == "cpu":
+        return torch.device(word)
+    count = torch.cuda.device_count()
+    if word != "cuda" and here > 1:
+        raise UserError(
+            f"device={word}: all {here} processes of this machine would share one GPU; use device=cuda, which gives "
+            "each its own, or one process"
+        )
+    if word == "cuda" and here > count:
+        raise UserError(
+            f"device={word}: {here} processes and {count} GPUs are on this machine; use --nproc-per-node={count}, or "
+            "device=cpu"
+        )
+    return torch.device("cuda", place) if word == "cuda" else torch.device(word)
 
 
-def start(word: str, threads: int) -> tuple[World, torch.device]:
-    """This process's place among those of torchrun, and its device; on a CPU it computes on `threads` threads."""
-    device = device_of(word, int(os.environ.get("LOCAL_RANK", "0")))
+def compute_on(word: str, threads: int) -> torch.device:
+    """The device of a training process, made its present one; on a CPU it computes on `threads` threads."""
+    device = device_of(word)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     else:
         torch.set_num_threads(threads)
     cv2.setNumThreads(0)
-    return distributed.start(device), device
+    return device
+
+
+def evaluation_devices(word: str, processes: int | None) -> tuple[torch.device, int, int]:
+    """(device, processes, GPUs): by default one process per core, or one per GPU; under torchrun each of its processes
+    has its own GPU or its share of the cores. GPUs > 0: processes are dealt out to them, and `device` has no number.
+    """
+    device, here = device_of(word), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if device.type == "cpu":
+        return device, processes or max(1, cores() // here), 0
+    count = torch.cuda.device_count()
+    if word not in ("auto", "cuda") or here > 1 or count == 1:
+        return device, processes or 1, 0
+    return torch.device("cuda"), processes or count, count
 
 
 def model_settings(section: ModelSection) -> dict[str, Any]:
@@ -85,10 +128,55 @@ def check_learner(learner: Learner, section: ModelSection, source: Path) -> None
         learner.check_fits(build_network(stored), source)
 
 
-def training_fingerprint(config: TrainConfig, model: MaskRCNN, **more: Any) -> dict[str, Any]:
+def train(
+    config: TrainConfig,
+    section: MetaSection | ParentSection,
+    learner: Learner,
+    items: tuple[Tasks, str],
+    gradient: Callable[[Learner, Any], MetaGradient],
+    validate: outer.Validate,
+    folder: Path,
+    *,
+    fingerprint: dict[str, Any],
+    world: World,
+    progress: TrainingProgress,
+) -> Learner:
+    """The outer loop as both trainings call it; items: a taskset and the kind of its items, "task" or "picture"."""
+    try:
+        return outer.train(
+            learner,
+            training.stream(
+                *items, seed=config.seed, tasks=section.tasks, iterations=section.iterations, world=world,
+                workers=config.workers,
+            ),
+            gradient,
+            validate,
+            folder,
+            outer_settings(section),
+            fingerprint=fingerprint,
+            environment=training_environment(next(iter(learner.theta.values())).device, config.threads),
+            world=world,
+            resume=config.resume,
+            other_code=config.other_code,
+            report=progress,
+            say=progress.say,
+            terms=LOSSES,
+        )  # fmt: skip
+    finally:
+        progress.close()
+
+
+def training_fingerprint(config: TrainConfig, model: MaskRCNN, tasks: Collection[Tasks], **more: Any) -> dict[str, Any]:
     """All that decides the outcome of a training, besides the settings of the outer loop."""
-    data = {"taskset": sources.fingerprint(config.taskset), "data_root": _place(config.taskset, config.data_root)}
+    data = {"taskset": sources.fingerprint(config.taskset), "data": [taskset.content() for taskset in tasks]}
     return {"seed": config.seed, "model": model.spec, **data, **more}
+
+
+def training_environment(device: torch.device, threads: int) -> dict[str, Any]:
+    """What decides the last digits of a training, and the version of the code."""
+    name = "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
+    return {"code": code_digest(_TRAINING), **versions, "device": name, "threads": threads}
 
 
 def same_search(found: Learner, made: dict[str, Any]) -> bool:
@@ -109,7 +197,7 @@ def newest_learner() -> Path:
 
 
 class MakeMethod:
-    """seed -> a fresh method; can be sent to another process."""
+    """seed -> a fresh method; can be sent to another process. On a GPU without a number: that process's present one."""
 
     def __init__(self, config: EvalConfig, learner: Learner | None, device: torch.device) -> None:
         self.learner = learner
@@ -124,7 +212,14 @@ class MakeMethod:
         }
 
     def __call__(self, seed: int) -> Method:
-        return CopyFirst() if self.learner is None else EOSVOS(self.learner, seed=seed, **self.settings)
+        if self.learner is None:
+            return CopyFirst()
+        device = self.settings["device"]
+        if device.type == "cuda":
+            if device.index is not None:
+                torch.cuda.set_device(device)  # whose memory is measured
+            device = torch.device("cuda", torch.cuda.current_device())
+        return EOSVOS(self.learner, seed=seed, **{**self.settings, "device": device})
 
 
 def evaluation_fingerprint(config: EvalConfig, learner: Path | None, device: torch.device) -> dict[str, Any]:
@@ -185,10 +280,11 @@ def digest(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
-def code_digest() -> str:
-    """The same over all Python files of the package, by name."""
+def code_digest(parts: Collection[str] = ("**/*.py",)) -> str:
+    """The same over the Python files of the package that match one of the patterns `parts`, by name."""
     package = Path(__file__).resolve().parent
     total = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    found = {path for part in parts for path in package.glob(part) if path.is_file()}
+    for path in sorted(found):
         total.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return total.hexdigest()[:16]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import signal
@@ -25,8 +26,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from eosvos.errors import UserError
-from eosvos.files import shipped
+from eosvos.errors import CommonError, UserError
+from eosvos.files import shipped, write_text
+from eosvos.meta import distributed
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -41,30 +43,31 @@ def run(
     job: Callable[[Any], object],
     arguments: list[str] | None = None,
     *,
-    end: Callable[[], object] | None = None,
+    end: Callable[[dict[Path, str]], object] | None = None,
 ) -> int:
     """Compose conf/<name>.yaml with the overrides of the command line, and give it to `job` as its schema's dataclass.
 
-    arguments: instead of sys.argv[1:]. end: called once after the job, or after all jobs of a sweep. Returns the exit
-    status.
+    arguments: instead of sys.argv[1:]. end: called once after the job or all jobs of a sweep, with what the jobs of a
+    sweep gave to `note`, wherever they ran. Returns the exit status.
     """
 
     def task(config: DictConfig) -> object:
         try:
             return job(OmegaConf.to_object(config))
         except UserError as error:  # Hydra would print a line of its own
-            raise _Mistake(error) from error
+            raise _Mistake(str(error), isinstance(error, CommonError)) from error
 
     main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(task)
     try:
-        with _environment(name, sys.argv[1:] if arguments is None else arguments), _terminated_as_interrupted():
+        given = sys.argv[1:] if arguments is None else arguments
+        with _environment(name, given) as folder, _terminated_as_interrupted():
             main()
             if end is not None:
-                end()
+                end(_noted(folder))
     except _Mistake as mistake:
-        return _complain(str(mistake.error))
+        return _complain(str(mistake), common=mistake.common)
     except UserError as error:
-        return _complain(str(error))
+        return _complain(str(error), common=isinstance(error, CommonError))
     except (HydraException, OmegaConfBaseException) as error:
         return _complain(_explain(error, name))
     except KeyboardInterrupt as interrupt:
@@ -72,6 +75,8 @@ def run(
         return INTERRUPTED
     except SystemExit as leaving:  # of Hydra's own argument parser
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    finally:
+        distributed.finish()
     return 0
 
 
@@ -82,6 +87,18 @@ def job_name() -> str | None:
     return HydraConfig.get().job.override_dirname.replace("/", "_")
 
 
+def note(job: str | None, out: Path) -> None:
+    """Tell the command that this job of a sweep wrote into `out`; the job may run in another process or machine."""
+    hydra_config = HydraConfig.get()
+    text = json.dumps({"job": job, "out": str(out.absolute())})
+    write_text(Path(hydra_config.sweep.dir) / f"{hydra_config.job.num:06d}.json", text)
+
+
+def _noted(folder: Path) -> dict[Path, str]:
+    notes = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return {Path(os.path.relpath(note["out"])): note["job"] for note in notes}
+
+
 def interrupted(stop: Exception) -> KeyboardInterrupt:
     """What to raise for a training that has saved its state and stopped."""
     return KeyboardInterrupt(f"{stop}; the same command with resume=true continues")
@@ -90,26 +107,34 @@ def interrupted(stop: Exception) -> KeyboardInterrupt:
 class _Mistake(BaseException):
     """Carries a UserError through Hydra, which lets only such pass unseen."""
 
-    def __init__(self, error: UserError) -> None:
-        super().__init__(str(error))
-        self.error = error
+    def __init__(self, message: str, common: bool) -> None:
+        super().__init__(message, common)  # both, so that it can be sent from one process to another
+        self.common = common
+
+    def __str__(self) -> str:
+        return self.args[0]
 
 
 @contextmanager
-def _environment(name: str, arguments: list[str]) -> Iterator[None]:
-    """The command line in sys.argv, where Hydra reads it, and Hydra's errors left to us."""
-    argv, before = sys.argv, dict(os.environ)
-    sys.argv = [f"eosvos.{name}", *arguments]
-    with tempfile.TemporaryDirectory(prefix="eosvos-") as folder:  # Hydra leaves a file for every sweep
-        os.environ.update(HYDRA_FULL_ERROR="1", EOSVOS_SWEEP=folder)
+def _environment(name: str, arguments: list[str]) -> Iterator[Path]:
+    """The command line in sys.argv, where Hydra reads it, and Hydra's errors left to us. Yields a folder for what a
+    sweep leaves: Hydra's own file, a launcher's, and our notes."""
+    argv, before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    # The jobs of a cluster see the working folder, and not this machine's temporary ones.
+    shared = any("launcher=submitit" in argument for argument in arguments)
+    with tempfile.TemporaryDirectory(prefix=".eosvos-", dir="." if shared else None) as folder:
+        # Not by the environment: processes that a launcher keeps for several sweeps have that of the first one.
+        place = next((k for k, a in enumerate(arguments) if "=" in a and not a.startswith("-")), None)
+        where = [] if place is None else [f"hydra.sweep.dir={folder}"]  # beside the other overrides, or argparse fails
+        sys.argv = [f"eosvos.{name}", *arguments[:place], *where, *(arguments[place:] if where else [])]
+        os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
-            yield
+            yield Path(folder)
         finally:
             sys.argv = argv
-            for key in ("HYDRA_FULL_ERROR", "EOSVOS_SWEEP"):
-                os.environ.pop(key)
-                if key in before:
-                    os.environ[key] = before[key]
+            os.environ.pop("HYDRA_FULL_ERROR")
+            if before is not None:
+                os.environ["HYDRA_FULL_ERROR"] = before
 
 
 @contextmanager
@@ -129,18 +154,22 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _complain(message: str) -> int:
-    _say(message)
+def _complain(message: str, *, common: bool | None = None) -> int:
+    _say(message, common=common)
     return MISTAKE
 
 
-def _say(message: str) -> None:
-    """Under torchrun all processes meet the same, and the first one speaks: the others end once it has."""
-    if os.environ.get("RANK", "0") == "0":
-        print(message, file=sys.stderr, flush=True)
+def _say(message: str, *, common: bool | None = None) -> None:
+    """Under torchrun the first process speaks for all, and the others end once it has, which torchrun would end with
+    the first that leaves. common: False for what this process alone has met, and so tells itself; True where all have
+    just heard of it; None where all will meet the same, sooner or later.
+    """
+    rank = os.environ.get("RANK", "0")
+    if rank == "0" or common is False:
+        print(message if rank == "0" else f"process {rank}: {message}", file=sys.stderr, flush=True)
     else:
         with suppress(KeyboardInterrupt):
-            time.sleep(10)  # torchrun ends this process as soon as the first one has left
+            time.sleep(2 if common else 10)
 
 
 def _explain(error: Exception, name: str) -> str:

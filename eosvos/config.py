@@ -26,14 +26,17 @@ from eosvos.models.weights import NORMS
 METHODS = ("eosvos", "copy_first")
 
 
-def _section(source: type, *, optional: bool = False) -> Any:
-    """A library dataclass as part of the schema: OmegaConf takes frozen ones as read-only. optional: all None."""
+def _section(name: str, source: type, *, optional: bool = False) -> Any:
+    """A library dataclass as part of the schema, to be kept as `name` in this module: OmegaConf takes frozen ones as
+    read-only. optional: all None."""
     hints = get_type_hints(source)
     rows: list[Any] = []
     for f in fields(source):
         hint = hints[f.name]
         rows.append((f.name, hint | None, None) if optional else (f.name, hint, f.default))
-    return make_dataclass(f"{source.__name__}Section", rows)
+    made = make_dataclass(name, rows)
+    made.__module__ = __name__  # where other processes find it: those of a sweep
+    return made
 
 
 if TYPE_CHECKING:
@@ -43,9 +46,10 @@ if TYPE_CHECKING:
     from eosvos.methods.eosvos import Propagation as PropagationSection
     from eosvos.models.mask_rcnn import Spec as ModelSection
 else:
-    OuterSection, FineTuningSection = _section(OuterSettings), _section(FineTuning)
-    PropagationSection, OnlineSection = _section(Propagation), _section(Online)
-    ModelSection = _section(Spec, optional=True)  # None: the size's own
+    OuterSection, OnlineSection = _section("OuterSection", OuterSettings), _section("OnlineSection", Online)
+    FineTuningSection = _section("FineTuningSection", FineTuning)
+    PropagationSection = _section("PropagationSection", Propagation)
+    ModelSection = _section("ModelSection", Spec, optional=True)  # None: the size's own
 
 
 @dataclass
@@ -155,6 +159,7 @@ class TrainConfig:
     seed: int = MISSING
     out: str | None = None
     resume: bool = MISSING
+    other_code: bool = MISSING
     device: str = MISSING
     threads: int = MISSING
     workers: int = MISSING

@@ -10,60 +10,62 @@ from omegaconf import OmegaConf
 from eosvos import assemble, command, config, sources
 from eosvos.evaluation import benchmark, report
 from eosvos.files import write_text
+from eosvos.meta import distributed
 from eosvos.meta.learner import Learner
-
-_runs: dict[Path, str] = {}  # folder -> label of every job of a sweep
 
 
 def evaluate(settings: config.EvalConfig) -> float:
     """Returns the mean J."""
-    config.check(settings)
-    job, device = command.job_name(), assemble.device_of(settings.device)
-    path, learner = None, None
-    if settings.method == "eosvos":
-        path = assemble.newest_learner() if settings.learner is None else Path(settings.learner)
-        learner = Learner.load(path)
-        assemble.check_learner(learner, settings.model, path)
-    sequences = sources.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
-    fingerprint = assemble.evaluation_fingerprint(settings, path, device)
-    out = assemble.evaluation_folder(settings, fingerprint, job)
-    print(f"{out}: {settings.method}" + ("" if path is None else f" with {path}"), file=sys.stderr, flush=True)
-    # The configuration may only lie in a folder that is this run's.
-    names = [sequence.name for sequence in sequences]
-    benchmark.claim(out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=names)
-    write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
+    world, job = distributed.start(), command.job_name()
+    with world.together():
+        config.check(settings)
+        device, processes, gpus = assemble.evaluation_devices(settings.device, settings.processes)
+        path, learner = None, None
+        if settings.method == "eosvos":
+            path = assemble.newest_learner() if settings.learner is None else Path(settings.learner)
+            learner = Learner.load(path)
+            assemble.check_learner(learner, settings.model, path)
+        sequences = sources.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
+        fingerprint = assemble.evaluation_fingerprint(settings, path, device)
+        out = assemble.evaluation_folder(settings, fingerprint, job)
+        if world.first:
+            print(f"{out}: {settings.method}" + ("" if path is None else f" with {path}"), file=sys.stderr, flush=True)
+            # The configuration may only lie in a folder that is this run's.
+            names = [sequence.name for sequence in sequences]
+            benchmark.claim(out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=names)
+            write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
     results = benchmark.run(
         assemble.MakeMethod(settings, learner, device),
         sequences,
         out,
         seed=settings.seed,
         fingerprint=fingerprint,
-        processes=settings.processes or (assemble.cores() if device.type == "cpu" else 1),
+        processes=processes,
+        gpus=gpus,
+        world=world,
         resume=settings.resume,
         overlay=settings.overlay,
     )
-    if job is None:
+    if world.first and job is None:
         report.show(results)
         print(f"masks and figures: {out}")
-    else:
-        _runs[out] = job
+    elif world.first:
+        command.note(job, out)
     j = results.summary["J-Mean"]
     return float("nan") if j is None else j
 
 
-def compare() -> None:
-    """At the end of a sweep: its runs in one table."""
-    if len(_runs) > 1:
-        above = assemble.common_folder(list(_runs))
+def compare(runs: dict[Path, str]) -> None:
+    """At the end of a sweep: its runs (folder -> job) in one table."""
+    if len(runs) > 1:
+        above = assemble.common_folder(list(runs))
         print()
-        report.compare(list(_runs), above, labels=assemble.short_labels(list(_runs.values())))
+        report.compare(list(runs), above, labels=assemble.short_labels(list(runs.values())))
         print(f"comparison: {above / 'comparison.csv'}, {above / 'comparison.png'}")
-    _runs.clear()
 
 
 def main(arguments: list[str] | None = None) -> int:
     config.register()
-    _runs.clear()
     return command.run("eval", evaluate, arguments, end=compare)
 
 

@@ -1,15 +1,21 @@
-"""Writing files so that nothing half-written ever stands under a final name."""
+"""Writing files so that nothing half-written ever stands under a final name, and no two processes write at once."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from eosvos.errors import UserError
+
+# EFBIG: the limit of a file system or of the process (ulimit -f)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 
 
 def shipped(name: str) -> Path:
@@ -19,39 +25,90 @@ def shipped(name: str) -> Path:
 
 
 @contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is renamed to `path`, on failure removed.
 
-    Parent folders are made. Raises UserError where the disk is full or the folder cannot be written.
+    Parent folders are made. durable: the content reaches the disk before the name does, so that the former file
+    outlives a machine that stops, too. Raises UserError where the disk is full or the folder cannot be written.
     """
     path = Path(path)
     temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}.", suffix=f".tmp{path.suffix}")
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are to be shared
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"{path}: no space left on this disk; free some or choose another folder with out="
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
-            raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder with out=") from error
-        raise
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    with _explained(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}.", suffix=f".tmp{path.suffix}")
+            os.close(handle)
+            temporary = Path(name)
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are to be shared
+            if durable:
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+            temporary = None
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
+    """Write `content` atomically and durably. Libraries that write files themselves hide why they could not."""
+    with atomic(path, durable=True) as temporary:
+        temporary.write_bytes(content)
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Add a line to a file. Raises UserError where the disk is full or the file cannot be written."""
+    with _explained(Path(path)), Path(path).open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[TextIO]:
+    """Hold `folder` (made if need be) against other processes; yields the lock file, for a word about the holder.
+
+    The system lets go when this process ends, however it ends. Raises UserError where another one holds it.
+    """
+    path = Path(folder) / ".lock"
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: children would inherit it and live on with it
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise UserError(
+                    f"{folder}: another run is at work in this folder; wait for it, or choose another folder with out="
+                ) from error
+            # a file system without locks: there the folder is not guarded
+        yield file
+
+
+def remove_temporary(folder: str | Path) -> None:
+    """Remove what `atomic` left in `folder` when its process was killed; only while nobody writes there."""
+    for path in Path(folder).glob(".*.tmp*"):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise UserError(
+                f"{path}: no space left on this disk; free some or choose another folder with out="
+            ) from error
+        if error.errno in _FORBIDDEN:
+            raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder with out=") from error
+        raise
 
 
 def _umask() -> int:

@@ -36,14 +36,14 @@ def network(config: TrainConfig, device: torch.device, world: World) -> tuple[Ma
     A learner's weights are in it already, published ones get there by `fill`, as their norms may want pictures.
     """
     given = assemble.model_settings(config.model)
-    with seeds.fixed(config.seed, _WEIGHTS):
-        if config.init is None:
+    init = None if config.init is None else _read(config.init, world)
+    with world.together(), seeds.fixed(config.seed, _WEIGHTS):
+        if init is None:
             return assemble.build_network(given).to(device), None
-        init = _read(config.init, world)
         if isinstance(init, Learner):
-            assemble.check_size(init, given.pop("size"), config.init)
+            assemble.check_size(init, given.pop("size"), str(config.init))
             model = assemble.build_network({**init.spec["model"], **given})
-            init.check_fits(model, config.init)
+            init.check_fits(model, str(config.init))
             model.load_state_dict(init.theta)
         else:
             if given.get("size") != init.settings["size"]:
@@ -65,16 +65,18 @@ def fill(model: MaskRCNN, init: Init, config: TrainConfig, tasks: Tasks, world: 
     """
     if not isinstance(init, Published):
         return None if config.init is None else assemble.digest(config.init)
-    images = [image.to(next(model.parameters()).device) for image in _pictures(model, config, tasks)]
-    report = weights.load(model, init, norm=config.init_norm, images=images)
+    with world.together():
+        images = [image.to(next(model.parameters()).device) for image in _pictures(model, config, tasks)]
+        report = weights.load(model, init, norm=config.init_norm, images=images)
     with torch.no_grad():
         for p in model.parameters():  # what is computed on another GPU may differ in its last bit
             world.sum_(p if world.first else p.zero_())
-    if world.first:
-        print(report)
-        folder = Path(str(config.out))
-        if next(folder.rglob(outer.CHECKPOINT), None) is None:  # else its run has one already
-            write_text(folder / REPORT, report.full())
+    with world.together():
+        if world.first:
+            print(report)
+            folder = Path(str(config.out))
+            if next(folder.rglob(outer.CHECKPOINT), None) is None:  # else its run has one already
+                write_text(folder / REPORT, report.full())
     return {"weights": init.digest(), "norm": config.init_norm, "images": config.init_images}
 
 
@@ -98,14 +100,14 @@ def first_learner(model: MaskRCNN, init: Init, meta: MetaSection, spec: dict[str
 
 
 def _read(source: str, world: World) -> Learner | Published:
-    if not source.startswith(published.PREFIX):
+    fetched = source.startswith(published.PREFIX)
+    with world.together():
+        if fetched and world.first:
+            found = published.read(source, progress=True)
+    with world.together():  # the first process has fetched, the others find it fetched
+        if fetched:
+            return found if world.first else published.read(source, progress=False)
         return Learner.load(source) if _is_learner(source) else published.read(source)
-    if not world.first:
-        world.barrier()  # the first process fetches, the others find it fetched
-    found = published.read(source, progress=world.first)
-    if world.first:
-        world.barrier()
-    return found
 
 
 def _is_learner(path: str) -> bool:

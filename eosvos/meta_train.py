@@ -7,33 +7,33 @@ from dataclasses import asdict
 from pathlib import Path
 
 from eosvos import assemble, command, config, initial, sources
-from eosvos.meta import outer
+from eosvos.meta import distributed, outer
 from eosvos.methods import training
-from eosvos.models.mask_rcnn import LOSSES
 from eosvos.progress import TrainingProgress
 
 
 def meta_train(settings: config.MetaTrainConfig) -> float:
     """Returns the best validation score."""
-    config.check(settings)
-    world, device = assemble.start(settings.device, settings.threads)
-    meta, outer_settings = settings.meta, config.outer_settings(settings.meta)
+    world, meta, folder = distributed.start(), settings.meta, Path(str(settings.out))
+    with world.together():
+        config.check(settings)
+        device = assemble.compute_on(settings.device, settings.threads)
     model, init = initial.network(settings, device, world)
-    tasks, unseen = sources.tasksets(settings.taskset, settings.data_root, model)
+    with world.together():
+        tasks, unseen = sources.tasksets(settings.taskset, settings.data_root, model)
     start = initial.fill(model, init, settings, tasks, world)
-    validation = [unseen.task(0, 0, index) for index in range(meta.validation_tasks)]
-    learner = initial.first_learner(model, init, meta, {"model": model.spec, "made_by": "meta_train"})
-    inner = {key: value for key, value in asdict(meta).items() if key not in asdict(outer_settings)}
-    assert settings.out is not None
-    folder = Path(settings.out)
+    with world.together():
+        validation = [unseen.task(0, 0, index) for index in range(meta.validation_tasks)]
+        learner = initial.first_learner(model, init, meta, {"model": model.spec, "made_by": "meta_train"})
+        inner = {key: value for key, value in asdict(meta).items() if key not in asdict(config.outer_settings(meta))}
+        fingerprint = assemble.training_fingerprint(settings, model, (tasks, unseen), inner=inner, init=start)
     progress = TrainingProgress(meta.iterations, visible=world.first)
     try:
-        best = outer.train(
+        best = assemble.train(
+            settings,
+            meta,
             learner,
-            training.stream(
-                tasks, "task", seed=settings.seed, tasks=meta.tasks, iterations=meta.iterations, world=world,
-                workers=settings.workers,
-            ),
+            (tasks, "task"),
             training.meta_gradients(
                 model, seed=settings.seed, steps=meta.steps, batch=meta.batch, clip=meta.inner_clip, order=meta.order,
                 order_warm_up=meta.order_warm_up, step_weights=meta.step_weights,
@@ -45,18 +45,12 @@ def meta_train(settings: config.MetaTrainConfig) -> float:
                 world=world,
             ),
             folder,
-            outer_settings,
-            fingerprint=assemble.training_fingerprint(settings, model, inner=inner, init=start),
+            fingerprint=fingerprint,
             world=world,
-            resume=settings.resume,
-            report=progress,
-            terms=LOSSES,
+            progress=progress,
         )  # fmt: skip
     except outer.Interrupted as stop:
         raise command.interrupted(stop) from stop
-    finally:
-        progress.close()
-        world.finish()
     if world.first:
         progress.report(folder / outer.LOG, folder / outer.BEST)
     return best.spec["training"]["score"]

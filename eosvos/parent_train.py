@@ -7,47 +7,46 @@ from dataclasses import asdict
 from pathlib import Path
 
 from eosvos import assemble, command, config, initial, sources
-from eosvos.meta import outer
+from eosvos.meta import distributed, outer
 from eosvos.meta.learner import Learner
 from eosvos.methods import training
-from eosvos.models.mask_rcnn import LOSSES
 from eosvos.progress import TrainingProgress
 
 
 def parent_train(settings: config.ParentTrainConfig) -> float:
     """Returns the J of the best rate."""
-    config.check(settings)
-    world, device = assemble.start(settings.device, settings.threads)
-    parent, search = settings.parent, asdict(settings.search)
+    world, parent, search = distributed.start(), settings.parent, asdict(settings.search)
+    with world.together():
+        config.check(settings)
+        device = assemble.compute_on(settings.device, settings.threads)
     model, init = initial.network(settings, device, world)
-    tasks, unseen = sources.tasksets(settings.taskset, settings.data_root, model)
+    with world.together():
+        tasks, unseen = sources.tasksets(settings.taskset, settings.data_root, model)
     start = initial.fill(model, init, settings, tasks, world)
-    validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
-    spec = {"model": model.spec, "made_by": "parent_train"}
-    learner = Learner.create(model, 0.0, "single", spec)
+    with world.together():
+        validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
+        spec = {"model": model.spec, "made_by": "parent_train"}
+        learner = Learner.create(model, 0.0, "single", spec)
+        more = {"mask_warm_up": parent.mask_warm_up, "validation": parent.validation_pictures, "init": start}
+        fingerprint = assemble.training_fingerprint(settings, model, (tasks, unseen), **more)
     # The trained initialization and the learner with the rate found stand apart, so that either can be resumed.
     result, folder = Path(str(settings.out)) / outer.BEST, Path(str(settings.out)) / "training"
     progress = TrainingProgress(parent.iterations, visible=world.first)
     try:
-        trained = outer.train(
+        trained = assemble.train(
+            settings,
+            parent,
             learner,
-            training.stream(
-                tasks, "picture", seed=settings.seed, tasks=parent.tasks, iterations=parent.iterations, world=world,
-                workers=settings.workers,
-            ),
+            (tasks, "picture"),
             training.ordinary_gradients(model, seed=settings.seed, mask_warm_up=parent.mask_warm_up),
             lambda learner: training.validate_pictures(model, learner, validation, world=world),
             folder,
-            config.outer_settings(parent),
-            fingerprint=assemble.training_fingerprint(
-                settings, model, init=start, validation=parent.validation_pictures
-            ),
-            world=world, resume=settings.resume, report=progress, terms=LOSSES,
+            fingerprint=fingerprint, world=world, progress=progress,
         )  # fmt: skip
-        progress.close()
         made = {"training": trained.spec["training"], "search": search}
-        if settings.resume and result.exists() and assemble.same_search(Learner.load(result), made):
-            best = Learner.load(result)
+        found = world.share(lambda: Learner.load(result) if result.exists() else None)
+        if found is not None and assemble.same_search(found, made):
+            best = found
         else:
             progress.say(f"searching the best single rate at T={search['steps']} among {search['rates']}")
             judges = [unseen.task(0, 0, index) for index in range(settings.search.tasks)]
@@ -57,13 +56,11 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
                 spec=spec, world=world,
             )  # fmt: skip
             best.spec = best.spec | made | {"J": figures}
-            if world.first:
-                best.save(result)
+            with world.together():
+                if world.first:
+                    best.save(result)
     except outer.Interrupted as stop:
         raise command.interrupted(stop) from stop
-    finally:
-        progress.close()
-        world.finish()
     if world.first:
         for rate, j in best.spec["J"].items():
             print(f"{rate:>22}: J@{settings.search.steps} {j:.3f}")

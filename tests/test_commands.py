@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from group import group
 
 from eosvos import assemble, command, eval, meta_train, parent_train, progress
 from eosvos.data.masks import read_mask
@@ -76,6 +77,11 @@ def assert_same(a: Path, b: Path, tolerance: float = 0.0) -> None:
     first, second = tensors(a), tensors(b)
     assert first.keys() == second.keys()
     assert max(float((first[k] - second[k]).abs().max()) for k in first) <= tolerance
+
+
+def figures(path: str) -> list[dict]:
+    lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
 
 
 # --- from end to end
@@ -158,10 +164,6 @@ def test_a_stopped_training_continues_bit_by_bit(there, monkeypatch, capsys):
     assert_same(Path("stopped/last.safetensors"), Path("runs/meta/tiny/last.safetensors"))
     assert_same(Path("stopped/learner.safetensors"), Path("runs/meta/tiny/learner.safetensors"))
 
-    def figures(path: str) -> list[dict]:
-        lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
-        return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
-
     assert figures("stopped/log.jsonl") == figures("runs/meta/tiny/log.jsonl")
 
 
@@ -170,12 +172,45 @@ def test_data_workers_change_nothing(there):
     assert_same(Path("workers/last.safetensors"), Path("runs/meta/tiny/last.safetensors"))
 
 
-def test_two_processes_agree_with_one(there):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    arguments = [*META, "init=runs/parent/tiny/learner.safetensors", "out=two"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    subprocess.run([*torchrun, "-m", "eosvos.meta_train", *arguments], env=environment, check=True, capture_output=True)
+def test_two_processes_agree_with_one_though_one_dies(there):
+    """torchrun starts both again, and they go on by themselves from the last checkpoint."""
+    arguments = [*META, "init=runs/parent/tiny/learner.safetensors", "meta.save_every=2"]
+    assert group(2, "group:command", "meta_train", [*arguments, "out=two"]) == [0, 0], Path("0.err").read_text()
     assert_same(Path("two/last.safetensors"), Path("runs/meta/tiny/last.safetensors"), 1e-6)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    run = [*torchrun, str(ROOT / "tests" / "crash_once.py"), *arguments, "out=crashed"]
+    done = subprocess.run(run, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Path("crashed/last.safetensors").read_bytes() == Path("two/last.safetensors").read_bytes()
+    assert Path("crashed/learner.safetensors").read_bytes() == Path("two/learner.safetensors").read_bytes()
+    assert figures("crashed/log.jsonl") == figures("two/log.jsonl")
+
+
+def test_a_mistake_of_one_machine_is_told_once_by_the_first(there, tmp_path):
+    """The other machine lacks the learner to start from: nobody waits for it."""
+    homes = [tmp_path / "a", tmp_path / "b"]
+    for home in homes:
+        home.mkdir()
+    (homes[0] / "learner.safetensors").write_bytes(Path("runs/parent/tiny/learner.safetensors").read_bytes())
+    arguments = [*META, "init=learner.safetensors"]
+    assert group(2, "group:command", "meta_train", arguments, folders=homes) == [command.MISTAKE] * 2
+    said = (homes[0] / "0.err").read_text()
+    assert said.startswith("process 1: init=learner.safetensors: no such file") and len(said.splitlines()) == 1
+    assert (homes[1] / "1.err").read_text() == "" and not list(tmp_path.rglob("runs"))
+
+
+def test_an_evaluation_over_a_group_gives_the_same_masks(there):
+    some = ["dataset.count=3", "dataset.length=4", "dataset.size=[64,112]", "device=cpu", "iters=1", "processes=1"]
+    assert eval.main([*some, "out=alone"]) == 0
+    assert group(2, "group:command", "eval", [*some, "out=shared"]) == [0, 0], Path("0.err").read_text()
+    alone = {p.relative_to("alone"): p.read_bytes() for p in Path("alone/masks").rglob("*.png")}
+    assert alone == {p.relative_to("shared"): p.read_bytes() for p in Path("shared/masks").rglob("*.png")}
+    assert len(alone) == 12
+    tables = [[row.rsplit(",", 1)[0] for row in Path(out, "per_sequence.csv").read_text().splitlines()]
+              for out in ("alone", "shared")]  # fmt: skip
+    assert tables[0] == tables[1]
+    assert "masks and figures" in Path("0.err").read_text() and Path("1.err").read_text() == ""
 
 
 def test_the_methods_can_be_sent_to_other_processes(there):

@@ -94,6 +94,9 @@ def test_all_processes_start_from_the_first_ones_weights(weights):
         def sum_(self, tensor):
             return tensor.add_(7)
 
+        def gather(self, value):
+            return [value, value]
+
     settings.model = config.ModelSection(size="resnet18", short=64, long=96)
     world = Second(rank=1, size=2)
     model, init = initial.network(settings, torch.device("cpu"), world)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +29,7 @@ class Sequence:
     objects: dict[int, int]  # object id -> index of the frame it first appears in
     read_frame: Callable[[int], np.ndarray] = field(repr=False)
     read_mask: Callable[[int], np.ndarray | None] = field(repr=False)
+    files: tuple[Path, ...] = field(default=(), repr=False)  # that it is read from, as far as they are its own
 
     def __len__(self) -> int:
         return len(self.frame_names)
@@ -45,6 +50,18 @@ class Sequence:
         mask = self.mask(index)
         assert mask is not None, f"{self.name}: frame {index} introduces objects {ids} but has no mask"
         return {i: mask == i for i in ids}
+
+
+def content(sequences: Iterable[Sequence]) -> dict[str, Any]:
+    """Plain values that tell a data set from any other: counts, and a hash over names, frames, objects and the names
+    and sizes of the files; not over their folder, which may move, nor over their bytes, which would take long."""
+    total, videos, frames = hashlib.sha256(), 0, 0
+    for sequence in sequences:
+        videos, frames = videos + 1, frames + len(sequence)
+        files = [(path.name, path.stat().st_size) for path in sequence.files]
+        described = [sequence.name, sequence.frame_names, sequence.size, sorted(sequence.objects.items()), files]
+        total.update(json.dumps(described).encode())
+    return {"sequences": videos, "frames": frames, "hash": total.hexdigest()[:16]}
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

@@ -59,6 +59,7 @@ def stored_sequence(
         objects=found,
         read_frame=partial(_read_frame, tuple(frames), size),  # partial, not a lambda: data workers may pickle it
         read_mask=partial(_read_mask, dict(masks), binary, size),
+        files=(*frames, *masks.values()),
     )
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from eosvos.data.masks import VOID, ids_of
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import Sequence, content
 from eosvos.data.synthetic import make_sequence
 from eosvos.data.transforms import augment
 from eosvos.errors import UserError
@@ -60,6 +60,10 @@ class Tasks(Protocol):
 
     def picture(self, seed: int, iteration: int, index: int) -> Sample: ...
 
+    def content(self) -> Any:
+        """Plain values that tell its data from any other; None where all of it follows from settings and code."""
+        ...
+
 
 class Taskset:
     """Gives tasks and pictures by (seed, iteration, index): equal numbers, equal tensors.
@@ -93,6 +97,10 @@ class Taskset:
         self.pairs, self.size, self.first_to_later, self.train_copies = pairs, size, first_to_later, train_copies
         self.meta_frames, self.min_area = meta_frames, min_area
         self.transform, self.search = transform or {}, search
+
+    def content(self) -> Any:
+        """Plain values that tell its data from any other; None where all of it follows from settings and code."""
+        return None
 
     def task(self, seed: int, iteration: int, index: int) -> Task:
         """The task of meta-iteration `iteration` and place `index` in its meta-batch (paper, 3.2.1).
@@ -232,9 +240,13 @@ class VideoTaskset(Taskset):
 
     def __init__(self, sequences: Collection[Sequence], **settings: Any):
         super().__init__(self._videos, **settings)
+        self.sequences = tuple(sequences)
         self.objects = [(sequence, object_id) for sequence in sequences for object_id in sequence.objects]
         if not self.objects:
             raise UserError(f"{len(sequences)} sequences without a single object: there is nothing to draw tasks from")
+
+    def content(self) -> Any:
+        return content(self.sequences)
 
     def _videos(self, seed: int, *path: int) -> Iterator[tuple[Sequence, int]]:
         """A random pair, and then, should its object not be found, those that follow it."""
@@ -253,6 +265,9 @@ class MixedTaskset:
             )
         self.tasksets, self.weights = list(tasksets), np.array(weights) / sum(weights)
 
+    def content(self) -> Any:
+        return [taskset.content() for taskset in self.tasksets]
+
     def task(self, seed: int, iteration: int, index: int) -> Task:
         return self._chosen(seed, _TASK, iteration, index).task(seed, iteration, index)
 
@@ -268,7 +283,7 @@ class TaskStream(Dataset):
 
     Item k of one process is place k % batch of iteration start + k // batch, so that any number of workers, with
     `batch_size=None`, gives the same items in the same order. With `world` processes the places of a batch are dealt
-    out: process `rank` gets rank, rank + world, ..., and `per_rank` counts them.
+    out: process `rank` gets rank, rank + world, ..., and `per_rank` counts them; it may be 0.
     """
 
     def __init__(
@@ -285,8 +300,6 @@ class TaskStream(Dataset):
     ):
         if kind not in ("task", "picture"):
             raise ValueError(f'kind={kind!r}; "task" or "picture" is expected')
-        if batch < world:
-            raise UserError(f"a batch of {batch} cannot be dealt out to {world} processes; use at least {world}")
         self.taskset, self.kind, self.seed, self.batch = taskset, kind, seed, batch
         self.start, self.stop, self.rank, self.world = start, stop, rank, world
         self.per_rank = len(range(rank, batch, world))

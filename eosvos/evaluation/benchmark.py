@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,8 @@ from eosvos.evaluation.progress import Progress
 from eosvos.evaluation.results import Results, SequenceResult, read_run, read_sequence, sequence_file
 from eosvos.evaluation.streaming import evaluate_sequence
 from eosvos.evaluation.workers import over_processes
-from eosvos.files import write_text
+from eosvos.files import locked, write_text
+from eosvos.meta.distributed import World
 
 if TYPE_CHECKING:
     from eosvos.methods.protocol import Method
@@ -38,6 +39,8 @@ def run(
     seed: int = 0,
     fingerprint: dict[str, Any],
     processes: int = 1,
+    gpus: int = 0,
+    world: World | None = None,
     resume: bool = True,
     overlay: bool = False,
     progress: bool = True,
@@ -47,46 +50,59 @@ def run(
     `make_method(seed)` gives a fresh method for each sequence, seeded by `seed` and the sequence's name, so that
     neither order nor processes change a mask; with `processes` > 1 it and the sequences must be picklable.
     `fingerprint`: all that decides the masks (settings, learner, code), as JSON. Each process computes on one thread,
-    this one too.
+    this one too. `gpus` > 0: process k makes GPU k modulo `gpus` its present one. `world`: that of torchrun; each of
+    its processes takes a share of the sequences, and all see the same folder.
 
     Finished sequences of the same run in `out` are kept if `resume`. Void pixels of the truth count as background, as
     in the official semi-supervised figures; a sequence annotated on its first frame only is segmented, not measured.
     Raises UserError for an unusable `out` (see `claim`), sequences without objects or of one name, and unreadable
     files. KeyboardInterrupt goes through; what is finished stays.
     """
-    sequences, out = list(sequences), Path(out)
-    _check(sequences, processes)
-    claim(out, fingerprint, seed=seed, resume=resume, sequences=[sequence.name for sequence in sequences])
-    done = {sequence.name: kept for sequence in sequences if (kept := _finished(out, sequence)) is not None}
-    todo = [sequence for sequence in sequences if sequence.name not in done]
-    bar = Progress(sum(map(len, todo)), len(sequences), list(done.values()), visible=progress)
-    if done:
-        bar.say(f"{out}: {len(done)} of {len(sequences)} sequences are finished and kept")
-    try:
-        if processes == 1 or len(todo) < 2:
-            with one_thread():
-                for sequence in todo:
-                    done[sequence.name] = evaluate_sequence(make_method, sequence, out, seed, bar.tick)
-                    bar.finished(done[sequence.name])
-        else:
-            # The longest first: then the processes end at about the same time.
-            for result in over_processes(make_method, sorted(todo, key=len, reverse=True), out, seed, processes):
-                done[result.name] = result
-                bar.tick(result.frames)
-                bar.finished(result)
-        if overlay:
-            for sequence in sequences:
-                pictures.overlay(sequence, out / "masks" / sequence.name, out / "overlay")
-    except KeyboardInterrupt:
-        bar.say(
-            f"{out}: interrupted; {len(done)} of {len(sequences)} sequences are finished; the same command continues"
-        )
-        raise
-    finally:
-        bar.close()
-    results = Results(out, fingerprint, seed, tuple(done[sequence.name] for sequence in sequences))
-    results.write()
-    return results
+    sequences, out, world = list(sequences), Path(out), world or World()
+    names = [sequence.name for sequence in sequences]
+
+    def begin() -> dict[str, SequenceResult]:
+        _check(sequences, processes)
+        claim(out, fingerprint, seed=seed, resume=resume, sequences=names)
+        lock.enter_context(locked(out))
+        return {sequence.name: kept for sequence in sequences if (kept := _finished(out, sequence)) is not None}
+
+    with ExitStack() as lock:
+        done = world.share(begin)
+        todo = [sequence for sequence in sequences if sequence.name not in done]
+        if processes * world.size > 1:  # the longest first: then the processes end at about the same time
+            todo = sorted(todo, key=len, reverse=True)[world.rank :: world.size]
+        bar = Progress(sum(map(len, todo)), len(sequences), list(done.values()), visible=progress and world.first)
+        if done:
+            bar.say(f"{out}: {len(done)} of {len(sequences)} sequences are finished and kept")
+        try:
+            with world.together():
+                if processes == 1 or len(todo) < 2:
+                    with one_thread():
+                        for sequence in todo:
+                            done[sequence.name] = evaluate_sequence(make_method, sequence, out, seed, bar.tick)
+                            bar.finished(done[sequence.name])
+                else:
+                    for result in over_processes(make_method, todo, out, seed, processes, gpus):
+                        done[result.name] = result
+                        bar.tick(result.frames)
+                        bar.finished(result)
+            done = {name: result for part in world.gather(done) for name, result in part.items()}
+            if overlay and world.first:
+                for sequence in sequences:
+                    pictures.overlay(sequence, out / "masks" / sequence.name, out / "overlay")
+        except KeyboardInterrupt:
+            bar.say(
+                f"{out}: interrupted; {len(done)} of {len(sequences)} sequences are finished; the same command "
+                "continues"
+            )
+            raise
+        finally:
+            bar.close()
+        results = Results(out, fingerprint, seed, tuple(done[name] for name in names))
+        if world.first:
+            results.write()
+        return results
 
 
 def claim(

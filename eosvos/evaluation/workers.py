@@ -22,6 +22,8 @@ from eosvos.evaluation.results import SequenceResult
 from eosvos.evaluation.streaming import evaluate_sequence
 
 if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
     from eosvos.methods.protocol import Method
 
 _make_method: Callable[[int], Method]
@@ -29,19 +31,21 @@ _working = _stopped = False
 
 
 def over_processes(
-    make_method: Callable[[int], Method], sequences: list[Sequence], out: Path, seed: int, processes: int
+    make_method: Callable[[int], Method], sequences: list[Sequence], out: Path, seed: int, processes: int, gpus: int = 0
 ) -> Iterator[SequenceResult]:
-    """Evaluate the sequences, each in one of `processes` processes; results come as they are finished.
+    """Evaluate the sequences, each in one of `processes` processes; results come as they are finished. `gpus` > 0:
+    process k computes on GPU k modulo `gpus`.
 
     The first error, KeyboardInterrupt too, ends the other processes and is raised. Raises UserError where a process was
     killed from outside.
     """
     _check_picklable(make_method, sequences)
+    context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks, and CUDA cannot
+    turns = context.SimpleQueue()
+    for number in range(processes):
+        turns.put(number % gpus if gpus else None)
     pool = ProcessPoolExecutor(
-        min(processes, len(sequences)),
-        mp_context=multiprocessing.get_context("spawn"),  # a fork would copy the threads' locks, and CUDA cannot
-        initializer=_begin,
-        initargs=(make_method,),
+        min(processes, len(sequences)), mp_context=context, initializer=_begin, initargs=(make_method, turns)
     )
     try:
         for future in as_completed([pool.submit(_evaluate, sequence, out, seed) for sequence in sequences]):
@@ -68,9 +72,12 @@ def _end(pool: ProcessPoolExecutor) -> None:
         worker.join()
 
 
-def _begin(make_method: Callable[[int], Method]) -> None:
+def _begin(make_method: Callable[[int], Method], turns: SimpleQueue[int | None]) -> None:
     global _make_method
     _make_method = make_method
+    gpu = turns.get()
+    if gpu is not None:
+        torch.cuda.set_device(gpu)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process decides and ends the others
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,16 +1,28 @@
 """Several processes under torchrun: tasks are shared out by index, gradients summed by one all-reduce.
 
-Parameters are never broadcast: every process starts from the same file or seed and makes the same update.
+Parameters are never broadcast while training: every process starts from the same state and makes the same update. Only
+the first of all processes reads and writes the training's folder, so that the machines need not share it.
 """
 
 from __future__ import annotations
 
 import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from eosvos.errors import CommonError, UserError
+
+T = TypeVar("T")
+_PAUSE = 0.02  # seconds between two looks
 
 
 @dataclass(frozen=True)
@@ -26,35 +38,96 @@ class World:
         return self.rank == 0
 
     def sum_(self, tensor: Tensor) -> Tensor:
-        """Sum `tensor`, on any device, over all processes, in place."""
-        if self.size == 1:
-            return tensor
-        if tensor.device.type == "cpu" and dist.get_backend() == "nccl":  # which sums on GPUs only
-            moved = tensor.cuda()
-            dist.all_reduce(moved)
-            return tensor.copy_(moved)
-        dist.all_reduce(tensor)
+        """Sum `tensor` over all processes, in place: by NCCL on GPUs, by gloo on CPUs."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
         return tensor
 
-    def barrier(self) -> None:
-        """Wait until every process is here."""
+    def gather(self, value: T) -> list[T]:
+        """The picklable values of all processes, by rank, in each of them."""
+        found: list[T] = [value] * self.size
         if self.size > 1:
-            dist.barrier()
+            dist.all_gather_object(found, value)
+        return found
 
-    def finish(self) -> None:
-        """Leave the process group."""
-        if self.size > 1 and dist.is_initialized():
-            dist.destroy_process_group()
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """A block at whose end all processes meet; the UserError of any one is raised in all, so that none waits for
+        one that has given up. Every process must come through the block; it may hold no sum or other meeting.
+        """
+        mistake: UserError | None = None
+        try:
+            yield
+        except UserError as error:
+            mistake = error
+        if self.size == 1:
+            if mistake is not None:
+                raise mistake
+            return
+        told = self.gather(None if mistake is None else str(mistake))
+        for rank, message in enumerate(told):
+            if message is not None:
+                raise CommonError(message if rank == 0 else f"process {rank}: {message}") from mistake
+
+    def share(self, make: Callable[[], T]) -> T:
+        """What `make` gives in the first process (it is called there only), in all; its UserError too."""
+        made = []
+        with self.together():
+            if self.first:
+                made.append(make())
+        if self.size > 1:
+            made = made or [None]  # type: ignore[list-item]
+            dist.broadcast_object_list(made)
+        return made[0]
 
 
-def start(device: torch.device | str = "cpu") -> World:
+def start() -> World:
     """Join the process group that torchrun describes in the environment; alone where there is none."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
     if not dist.is_initialized():
-        place = torch.device(device)
-        # NCCL would guess the GPU for a barrier that comes before any sum.
-        bound = place if place.type == "cuda" and place.index is not None else None
-        dist.init_process_group("nccl" if place.type == "cuda" else "gloo", device_id=bound)
+        store, rank, size = next(dist.rendezvous("env://"))
+        # Both: tensors are summed where they lie, and words are exchanged before it is known whether all have a GPU.
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        own = dist.PrefixStore(_round(store, rank, size), store)
+        dist.init_process_group(backend, store=own, rank=rank, world_size=size)
     return World(dist.get_rank(), size)
+
+
+def finish() -> None:
+    """Leave the process group, if there is one."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def job() -> str:
+    """A name for one call of torchrun on this machine, the same for all that it starts or restarts; "" without it."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "")
+    return name and f"{name} on {socket.gethostname()} by {os.getppid()}"
+
+
+def restarts(before: str) -> bool:
+    """Whether the job that called itself `before` is this one, started anew by torchrun because a process died."""
+    return bool(job()) and before == job()
+
+
+def _round(store: dist.Store, rank: int, size: int) -> str:
+    """A word that these processes agree on, and no others before them in the same store: torchrun keeps its store when
+    it restarts them, and the addresses of the dead stand in it (https://github.com/pytorch/pytorch/issues/135712).
+    """
+    mine = uuid.uuid4().hex
+    if rank > 0:
+        store.set(f"eosvos/hello/{rank}", mine)
+        while not (answer := store.get(f"eosvos/answer/{rank}").decode()).startswith(mine):  # to one who is gone
+            time.sleep(_PAUSE)
+        word = answer.removeprefix(mine)
+        store.set(f"eosvos/{word}/{rank}", "heard")
+        return word
+    left = set(range(1, size))
+    while left:
+        for other in left:  # it may still be the hello of one who is gone
+            store.set(f"eosvos/answer/{other}", store.get(f"eosvos/hello/{other}").decode() + mine)
+        time.sleep(_PAUSE)
+        left = {other for other in left if not store.check([f"eosvos/{mine}/{other}"])}
+    return mine

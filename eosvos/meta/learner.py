@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from eosvos.errors import UserError
-from eosvos.files import atomic
+from eosvos.files import write_bytes
 
 Params = dict[str, Tensor]
 LEVELS = ("single", "tensor", "neuron", "parameter")
@@ -62,8 +62,12 @@ class Learner:
         # safetensors refuses tensors that share memory, as the entries of level "single" do.
         tensors |= {f"rates/{name}": r.detach().cpu().contiguous().clone() for name, r in self.rates.items()}
         header = {"format": FORMAT, "level": self.level, "spec": json.dumps(self.spec)}
-        with atomic(path) as temporary:
-            save_file(tensors, temporary, metadata=header)
+        content = save(tensors, metadata=header)
+        # The library writes the metadata in a random order; equal learners shall be equal files.
+        size = 8 + int.from_bytes(content[:8], "little")
+        text = json.dumps(json.loads(content[8:size]) | {"__metadata__": header}, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)  # tensors begin at multiples of 8 bytes
+        write_bytes(path, len(text).to_bytes(8, "little") + text + content[size:])
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> Learner:

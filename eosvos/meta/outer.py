@@ -11,21 +11,20 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from eosvos.errors import UserError
-from eosvos.files import write_text
+from eosvos.files import append_line
 from eosvos.meta import checkpoint
 from eosvos.meta.adapt import MetaGradient
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner, rate_statistics
+from eosvos.meta.resume import BEST, CHECKPOINT, LAST, LOG, agree, compare, described, taken_up, trim_log
 
-CHECKPOINT, BEST, LAST, LOG = "checkpoint.pt", "learner.safetensors", "last.safetensors", "log.jsonl"
 Validate = Callable[[Learner], dict[str, float]]
 _SECOND = 1.0  # seconds between two Ctrl-C of a person, at least
 
@@ -77,96 +76,91 @@ def train(
     settings: OuterSettings,
     *,
     fingerprint: dict[str, Any],
+    environment: dict[str, Any] | None = None,
     world: World | None = None,
     resume: bool = False,
-    report: Callable[[dict[str, float]], None] = lambda record: None,
+    other_code: bool = False,
+    report: Callable[[dict[str, Any]], None] = lambda record: None,
+    say: Callable[[str], None] = lambda text: None,
     terms: Sequence[str] = (),
 ) -> Learner:
     """Train `learner`; returns the best one by validation, which also stands in folder/learner.safetensors.
 
     stream(i): this process's tasks from iteration i on, in order; process r of n has the task indices r, r+n, ... of
     each iteration. gradient(learner, task): its (meta-)gradient. validate(learner): figures, of which "score" decides
-    what is best. report: gets each log record. terms: names of the parts of the loss (`MetaGradient.terms`) to log.
+    what is best. report: gets each log record; say: lines for a person. terms: names of the parts of the loss
+    (`MetaGradient.terms`) to log. Only the first process reads and writes the folder.
 
-    Raises UserError where `folder` holds a run and `resume` is false, or a run of other settings; Interrupted after
-    SIGINT or SIGTERM, when the state has been saved.
+    fingerprint: all that decides the outcome; a stored run with another one is not continued. environment: what decides
+    its last bits (library versions, device), and under "code" the version of the code; where it has changed, this is
+    said and stands in the log, and the code may change with `other_code` only.
+
+    Raises UserError where `folder` holds a run and `resume` is false (torchrun's restarts aside), a run that may not be
+    continued, or a damaged one; Interrupted after SIGINT or SIGTERM, when the state has been saved.
     """
     world = world or World()
     fingerprint = {**fingerprint, "outer": asdict(settings)}
-    state = _prepare(learner, folder, settings, fingerprint, resume)
-    learner = state.learner
-    world.barrier()  # all have looked at the folder before the first writes to it
-    if world.first:
-        _trim_log(folder, state.iteration)
-    if state.iteration == 0:
-        _save(state, folder, fingerprint, world)
-        _validate_and_keep(state, validate, folder, world, report)
-    tasks = iter(stream(state.iteration)) if state.iteration < settings.iterations else iter(())
-    mine = len(range(world.rank, settings.tasks, world.size))
-    started = time.monotonic() - state.seconds
-    with _stop_requests() as stop:
-        while state.iteration < settings.iterations:
-            results = [gradient(learner, next(tasks)) for _ in range(mine)]
-            totals, stopping = _reduce(results, learner, settings.clip, world, bool(stop), terms)
-            record = _update(state, totals, settings) | totals["terms"]
-            state.iteration += 1
-            state.seconds = time.monotonic() - started
-            record |= {"iteration": state.iteration, "seconds": round(state.seconds, 2), "skipped": state.skipped}
-            done = state.iteration == settings.iterations
-            if not stopping and (done or state.iteration % settings.validate_every == 0):
-                record |= rate_statistics(learner)
-                _validate_and_keep(state, validate, folder, world, report, record)
-            elif world.first:
-                _log(folder, record)
-                report(record)
-            if stopping or done or state.iteration % settings.save_every == 0:
-                _save(state, folder, fingerprint, world)
-            if stopping:
-                raise Interrupted(f"stopped at iteration {state.iteration} of {settings.iterations}, saved in {folder}")
-    world.barrier()
-    return Learner.load(folder / BEST)
+    environment = {**(environment or {}), "processes": world.size}
+    agree(world, fingerprint, environment)
+    with taken_up(folder, world, resume) as stored:
+        state = _State(learner, _optimizer(learner, settings))
+        changed: dict[str, list[Any]] = {}
+        if stored is not None:
+            changed = compare(stored, fingerprint, environment, folder, other_code=other_code)
+            _restore(state, stored)
+        if changed:
+            say(f"{folder}: continued where {described(changed)}; the result may differ in its last digits")
+        files = _Files(folder, world, {"fingerprint": fingerprint, "environment": environment}, report)
+        files.begin(state)
+        if state.iteration == 0:
+            _validate_and_keep(state, validate, files)
+        tasks = iter(stream(state.iteration)) if state.iteration < settings.iterations else iter(())
+        mine = len(range(world.rank, settings.tasks, world.size))
+        started = time.monotonic() - state.seconds
+        with _stop_requests() as stop:
+            while state.iteration < settings.iterations:
+                results = [gradient(learner, next(tasks)) for _ in range(mine)]
+                totals, stopping = _reduce(results, learner, settings.clip, world, bool(stop), terms)
+                record = _update(state, totals, settings) | totals["terms"]
+                state.iteration += 1
+                state.seconds = time.monotonic() - started
+                record |= {"iteration": state.iteration, "seconds": round(state.seconds, 2), "skipped": state.skipped}
+                if changed:
+                    record["changed"], changed = changed, {}
+                done = state.iteration == settings.iterations
+                if not stopping and (done or state.iteration % settings.validate_every == 0):
+                    record |= rate_statistics(learner)
+                    _validate_and_keep(state, validate, files, record)
+                else:
+                    files.log(record)
+                if stopping or done or state.iteration % settings.save_every == 0:
+                    files.save(state)
+                if stopping:
+                    raise Interrupted(
+                        f"stopped at iteration {state.iteration} of {settings.iterations}, saved in {folder}"
+                    )
+        return world.share(lambda: Learner.load(folder / BEST))
 
 
-def _prepare(
-    learner: Learner, folder: Path, settings: OuterSettings, fingerprint: dict[str, Any], resume: bool
-) -> _State:
-    """A fresh state, or the stored one."""
+def _optimizer(learner: Learner, settings: OuterSettings) -> torch.optim.Optimizer:
+    """RAdam over the tensors of `learner`, which require gradients from here on."""
     theta = [p.requires_grad_() for p in learner.theta.values()]
     rates = [r.requires_grad_() for r in learner.distinct_rates()]
     groups: list[dict[str, Any]] = [{"params": theta, "weight_decay": settings.weight_decay}, {"params": rates}]
-    optimizer = torch.optim.RAdam(
+    return torch.optim.RAdam(
         groups, lr=settings.theta_lr, betas=(0.9, settings.beta2), decoupled_weight_decay=True
     )  # fmt: skip
-    state = _State(learner, optimizer)
-    path = folder / CHECKPOINT
-    if not path.exists():
-        if folder.exists() and any(folder.glob("*.safetensors")):
-            raise UserError(f"out folder {folder} holds a learner but no {CHECKPOINT}; choose another folder with out=")
-        return state
-    if not resume:
-        raise UserError(
-            f"out folder {folder} holds a training run; continue it with resume=true or choose another with out="
-        )
-    stored = checkpoint.load(path)
-    differing = sorted(
-        key for key in stored["fingerprint"].keys() | fingerprint.keys()
-        if stored["fingerprint"].get(key) != json.loads(json.dumps(fingerprint)).get(key)
-    )  # fmt: skip
-    if differing:
-        key = differing[0]
-        raise UserError(
-            f"out folder {folder} holds a run with other settings: {key} was {stored['fingerprint'].get(key)} and is "
-            f"now {fingerprint.get(key)}; resume with the old settings or choose another folder with out="
-        )
+
+
+def _restore(state: _State, stored: dict[str, Any]) -> None:
     with torch.no_grad():
-        for name, p in learner.theta.items():
+        for name, p in state.learner.theta.items():
             p.copy_(stored["theta"][name])
-        for name, r in learner.rates.items():
+        for name, r in state.learner.rates.items():
             r.copy_(stored["rates"][name])
-    optimizer.load_state_dict(stored["optimizer"])
+    state.optimizer.load_state_dict(stored["optimizer"])
     state.iteration, state.best = stored["iteration"], stored["best"]
     state.skipped, state.seconds = stored["skipped"], stored["seconds"]
-    return state
 
 
 def _reduce(
@@ -240,54 +234,69 @@ def _schedule(iteration: int, settings: OuterSettings) -> float:
     return settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+@dataclass(frozen=True)
+class _Files:
+    """What the first process writes into `folder`; where it cannot, all processes end.
+
+    Killed at any moment, it leaves a whole checkpoint, and behind it only what is written again from there on.
+    """
+
+    folder: Path
+    world: World
+    stamp: dict[str, Any]  # of the run: part of every checkpoint
+    report: Callable[[dict[str, Any]], None]
+
+    def begin(self, state: _State) -> None:
+        with self.world.together():
+            if self.world.first:
+                trim_log(self.folder, state.iteration)
+        if state.iteration == 0:
+            self.save(state)
+        else:  # the process may have died between the checkpoint and this
+            self._keep(state.learner, LAST)
+
+    def save(self, state: _State) -> None:
+        with self.world.together():
+            if self.world.first:
+                learner = state.learner
+                content = {
+                    "theta": {k: p.detach() for k, p in learner.theta.items()},
+                    "rates": {k: r.detach().clone() for k, r in learner.rates.items()},
+                    "optimizer": state.optimizer.state_dict(),
+                    "iteration": state.iteration,
+                    "best": state.best,
+                    "skipped": state.skipped,
+                    "seconds": state.seconds,
+                }
+                checkpoint.save(self.folder / CHECKPOINT, json.loads(json.dumps(self.stamp)) | content)
+        self._keep(state.learner, LAST)
+
+    def save_best(self, state: _State, figures: dict[str, float]) -> None:
+        told = {"training": {"iteration": state.iteration, **figures}}
+        self._keep(replace(state.learner, spec=state.learner.spec | told), BEST)
+
+    def log(self, record: dict[str, Any]) -> None:
+        if self.world.first:
+            append_line(self.folder / LOG, json.dumps(record))
+            self.report(record)
+
+    def _keep(self, learner: Learner, name: str) -> None:
+        with self.world.together():
+            if self.world.first:
+                learner.save(self.folder / name)
+
+
 def _validate_and_keep(
-    state: _State, validate: Validate, folder: Path, world: World, report: Callable[[dict[str, float]], None],
-    record: dict[str, float] | None = None,
+    state: _State, validate: Validate, files: _Files, record: dict[str, Any] | None = None
 ) -> None:  # fmt: skip
     """Validate, log, and write the learner where it is the best so far."""
     figures = validate(state.learner)
     record = {"iteration": state.iteration, **(record or rate_statistics(state.learner)), **figures}
     better = figures["score"] > state.best
     state.best = max(state.best, figures["score"])
-    if world.first:
-        if better:
-            state.learner.spec["training"] = {"iteration": state.iteration, **figures}
-            state.learner.save(folder / BEST)
-        _log(folder, record)
-        report(record)
-
-
-def _trim_log(folder: Path, iteration: int) -> None:
-    """Drop the lines written after the last checkpoint: they will be written again."""
-    path = folder / LOG
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() and iteration else []
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["iteration"] <= iteration]
-    write_text(path, "".join(line + "\n" for line in kept))
-
-
-def _save(state: _State, folder: Path, fingerprint: dict[str, Any], world: World) -> None:
-    if not world.first:
-        return
-    learner = state.learner
-    learner.save(folder / LAST)
-    checkpoint.save(
-        folder / CHECKPOINT,
-        {
-            "fingerprint": json.loads(json.dumps(fingerprint)),
-            "theta": {k: p.detach() for k, p in learner.theta.items()},
-            "rates": {k: r.detach().clone() for k, r in learner.rates.items()},
-            "optimizer": state.optimizer.state_dict(),
-            "iteration": state.iteration,
-            "best": state.best,
-            "skipped": state.skipped,
-            "seconds": state.seconds,
-        },
-    )
-
-
-def _log(folder: Path, record: dict[str, float]) -> None:
-    with (folder / LOG).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    if better:
+        files.save_best(state, figures)
+    files.log(record)
 
 
 @contextmanager

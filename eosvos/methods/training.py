@@ -149,7 +149,9 @@ def validate_tasks(
 def validate_pictures(
     model: MaskRCNN, learner: Learner, pictures: Sequence[Sample], *, world: World
 ) -> dict[str, float]:
-    """Mean loss over held-out pictures; "score" is its negative."""
+    """Mean loss over held-out pictures, whose mask loss is cross-entropy whichever one trains, so that the figures of
+    a training compare; "score" is its negative."""
+    model.mask_loss = "cross_entropy"
     total = torch.zeros(1, dtype=torch.float64)
     for number in range(world.rank, len(pictures), world.size):
         with torch.no_grad():
@@ -189,6 +191,7 @@ def search_rate(
     """
     figures: dict[str, float] = {}
     best: Learner | None = None
+    own = model.network_spec
     for loss in mask_losses:
         model.network_spec = replace(model.network_spec, mask_loss=loss)
         for rate in rates:
@@ -198,5 +201,6 @@ def search_rate(
             if best is None or j > max(figures.values()):
                 best = candidate
             figures[f"{loss} {rate:g}"] = j
+    model.network_spec = own
     assert best is not None, "no rate to search among"
     return best, figures

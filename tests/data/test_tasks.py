@@ -225,9 +225,12 @@ def test_processes_share_a_batch_out(taskset, world, batch):
     assert sorted(dealt) == list(range(2 * batch)) and all(same(dealt[i], whole[i]) for i in dealt)
 
 
+def test_a_process_may_be_left_without_tasks(taskset):
+    shares = [TaskStream(taskset, seed=0, batch=2, stop=5, rank=rank, world=3) for rank in range(3)]
+    assert [len(share) for share in shares] == [5, 5, 0]
+
+
 def test_streams_refuse_nonsense(taskset):
-    with pytest.raises(UserError, match="batch of 1 cannot be dealt out to 2"):
-        TaskStream(taskset, seed=0, batch=1, stop=1, world=2)
     with pytest.raises(ValueError, match="kind='tasks'"):
         TaskStream(taskset, "tasks", seed=0, batch=1, stop=1)
     with pytest.raises(IndexError):
