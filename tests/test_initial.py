@@ -98,6 +98,7 @@ def test_all_processes_start_from_the_first_ones_weights(weights):
             return [value, value]
 
     settings.model = config.ModelSection(size="resnet18", short=64, long=96)
+    settings.meta.rate = 0.05  # an ImageNet network has no learning rates
     world = Second(rank=1, size=2)
     model, init = initial.network(settings, torch.device("cpu"), world)
 
