@@ -79,6 +79,29 @@ def adapt(
     return adapted
 
 
+class TailMean:
+    """For `after` of `adapt`: the mean of phi over the last `share` of `steps` steps, the last one at least.
+
+    phi: the mean so far; {} before its first step, and always where share is 0.
+    """
+
+    def __init__(self, steps: int, share: float) -> None:
+        self.steps, self.count = steps, 0
+        self.first = steps + 1 - max(1, round(share * steps)) if share > 0 else steps + 1
+        self.phi: Params = {}
+
+    @torch.no_grad()
+    def __call__(self, done: int, adapted: Adapted) -> None:
+        if done < self.first:
+            return
+        self.count += 1
+        for name, p in adapted.phi.items():
+            if self.count == 1:
+                self.phi[name] = p.detach().clone()
+            else:
+                self.phi[name] += (p - self.phi[name]) / self.count
+
+
 def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float) -> bool:
     """False, and nothing changed, where the loss or its gradient is not finite."""
     value = loss(adapted.phi)

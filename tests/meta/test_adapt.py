@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from eosvos.meta.adapt import adapt, meta_gradient
+from eosvos.meta.adapt import TailMean, adapt, meta_gradient
 from eosvos.meta.higher_sgd import NeuronSGD, unrolled_meta_gradient
 from eosvos.meta.learner import LEVELS, Learner
 
@@ -102,6 +102,20 @@ def test_adapt_equals_plain_sgd_and_leaves_theta_alone():
         optimizer.step()
     assert largest_difference(result.phi, dict(module.named_parameters())) <= 1e-14
     assert all(torch.equal(before[k], learner.theta[k]) for k in before)
+
+
+@pytest.mark.parametrize(("share", "averaged"), [(0, 0), (0.01, 1), (0.5, 2), (0.6, 3), (1, 5)])
+def test_the_tail_mean_is_the_mean_of_the_last_steps(share, averaged):
+    learner, losses, _ = problem("neuron")
+    mean = TailMean(len(losses), share)
+    result = adapt(learner.theta, learner.rates, losses, after=mean)
+    by_step = [adapt(learner.theta, learner.rates, losses[:t]).phi for t in range(1, len(losses) + 1)]
+    assert largest_difference(by_step[-1], result.phi) == 0  # looking on changes nothing
+    if not averaged:
+        assert mean.phi == {}
+        return
+    expected = {k: torch.stack([phi[k] for phi in by_step[-averaged:]]).mean(0) for k in learner.theta}
+    assert mean.count == averaged and largest_difference(expected, mean.phi) <= 1e-15
 
 
 def test_memory_does_not_grow_with_steps():

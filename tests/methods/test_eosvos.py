@@ -103,6 +103,22 @@ def test_online_adaptation_changes_phi_and_starts_from_the_first_frame_state(lea
     assert any(not torch.equal(first[k], thing.phi[k]) for k in first)
 
 
+def test_the_parameters_in_use_are_the_mean_of_the_last_steps(learner):
+    """A run of fewer steps draws the same samples: the mean over the last two of four is that of runs of 3 and 4."""
+    frames, masks = clip(1)
+
+    def phi(iters, average):
+        method = EOSVOS(learner, iters=iters, fine_tuning=FineTuning(average=average))
+        method.start(frames[0], given(masks[0], 3))
+        return method.parameters_in_use[3]
+
+    third, fourth, mean, one = phi(3, 0), phi(4, 0), phi(4, 0.5), phi(1, 0.5)
+    assert all(torch.allclose((third[k] + fourth[k]) / 2, mean[k], atol=1e-6) for k in mean)
+    assert any(not torch.equal(fourth[k], mean[k]) for k in mean)
+    assert all(torch.equal(p, one[k]) for k, p in phi(1, 0).items())  # T=1 has nothing to average
+    assert all(torch.equal(p, learner.theta[k]) for k, p in phi(0, 0.5).items())
+
+
 def test_memory_of_past_frames_is_bounded(learner):
     frames, masks = clip(3)
     method = EOSVOS(learner, iters=0, ona=True, online=Online(every=1000, past=2, stride=2))
