@@ -77,9 +77,9 @@ def test_the_wheel_runs_with_its_packaged_configuration(site, tmp_path):
     """It composes, finds its split lists, and ends a user's mistake with one message."""
     done = run(site, tmp_path, "-m", "eosvos.eval", "--cfg", "job")
     assert done.returncode == 0 and "iters: 10" in done.stdout, done.stderr
-    done = run(site, tmp_path, "-m", "eosvos.eval")
-    assert done.returncode == 2 and done.stderr.startswith("learner=null: ") and done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
+    done = run(site, tmp_path, "-m", "eosvos.eval", "model=resnet50")  # the learner that ships is of another network
+    assert done.returncode == 2 and "is of model=tiny, and model=resnet50 is asked for" in done.stderr
+    assert done.stdout == "" and len(done.stderr.splitlines()) == 1
     code = (
         "import eosvos, eosvos.command as c; from eosvos.data.davis import read_split; "
         "print(eosvos.__file__, c.config_dir(), len(read_split(2016, 'val')))"
@@ -88,6 +88,16 @@ def test_the_wheel_runs_with_its_packaged_configuration(site, tmp_path):
     package, conf, count = done.stdout.split()
     assert Path(package).is_relative_to(site) and Path(conf) == site / "eosvos" / "conf" and count == "20", done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_the_wheel_segments_with_the_learner_that_ships(site, tmp_path):
+    shipped = site / "eosvos" / "learners" / "tiny.safetensors"
+    assert shipped.stat().st_size <= 10_000_000
+    done = run(
+        site, tmp_path, "-m", "eosvos.eval", "dataset.count=1", "dataset.length=3", "dataset.size=[96,160]", "iters=2",
+    )  # fmt: skip
+    assert done.returncode == 0 and str(shipped) in done.stderr, done.stderr
+    assert len(list(tmp_path.glob("runs/eval/**/masks/*/*.png"))) == 3
 
 
 def test_importing_the_package_is_cheap():
@@ -123,7 +133,7 @@ def test_every_package_is_named():
     named = set(parser["options"]["packages"].split())
     found = {".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "eosvos").rglob("__init__.py")}
     found |= {".".join(("eosvos", *p.parent.relative_to(ROOT).parts)) for p in (ROOT / "conf").rglob("*.yaml")}
-    assert named == found | {"eosvos.tasksets"}
+    assert named == found | {"eosvos.tasksets", "eosvos.learners"}
 
 
 def test_ci_runs_make_test():

@@ -18,6 +18,8 @@ from eosvos.files import write_bytes
 Params = dict[str, Tensor]
 LEVELS = ("single", "tensor", "neuron", "parameter")
 FORMAT = "eosvos-learner-1"
+SHIPPED = Path(__file__).resolve().parents[1] / "learners" / "tiny.safetensors"
+"""The learner in the package: the tiny network, meta-trained on procedural videos only (docs/results/shipped.md)."""
 
 
 @dataclass
@@ -97,6 +99,11 @@ class Learner:
             single = next(iter(rates.values()))
             rates = {name: single for name in rates}
         return cls(theta, rates, header["level"], json.loads(header["spec"]))
+
+    @classmethod
+    def shipped(cls, device: torch.device | str = "cpu") -> Learner:
+        """The learner that comes with the package, for those who have trained none."""
+        return cls.load(SHIPPED, device)
 
     def check_fits(self, module: nn.Module, source: str | Path) -> None:
         """Raise UserError where theta does not fit `module` by name and shape; `source` names the learner."""
