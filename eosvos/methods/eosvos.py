@@ -46,14 +46,14 @@ class Propagation:
     """boxes: randomly transformed copies of the object's last box that join the proposals (0: off). jitter: each side
     moves by up to this share of the box's size. outward: sides move outward only. continuity: weight of the overlap
     with the last box when the detection is chosen. 0 is the paper's rule, the best score alone; a tiny network then
-    jumps to look-alikes far away, and 0.5 was measured better (docs/results). voting: boxes that overlap the chosen one
-    by so much are averaged with it (0: not, as in the paper; measured better, too).
+    jumps to look-alikes far away, and 1 was measured better (docs/results/shipped.md). voting: boxes that overlap the
+    chosen one by so much are averaged with it (0: not, as in the paper; measured better, too).
     """
 
     boxes: int = 50
     jitter: float = 0.2
     outward: bool = False
-    continuity: float = 0.5
+    continuity: float = 1.0
     voting: float = 0.5
 
 
