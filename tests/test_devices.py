@@ -1,0 +1,79 @@
+"""Which process computes where, told without a GPU."""
+
+from __future__ import annotations
+
+import queue
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from eosvos import assemble
+from eosvos.errors import UserError
+from eosvos.evaluation import workers
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Two of them, and the numbers of those made the present one."""
+    chosen: list[object] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    for key in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(key, raising=False)
+    return chosen
+
+
+def under_torchrun(monkeypatch, rank: int, size: int) -> None:
+    monkeypatch.setenv("LOCAL_RANK", str(rank))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(size))
+
+
+def test_every_process_of_torchrun_has_its_own_gpu(gpus, monkeypatch):
+    assert assemble.device_of("auto") == torch.device("cuda", 0) and assemble.device_of("cpu") == torch.device("cpu")
+    assert assemble.device_of("cuda:1") == torch.device("cuda", 1)
+    under_torchrun(monkeypatch, 1, 2)
+    assert assemble.device_of("auto") == assemble.device_of("cuda") == torch.device("cuda", 1)
+    assert assemble.compute_on("cuda", 1) == torch.device("cuda", 1) and gpus == [torch.device("cuda", 1)]
+    with pytest.raises(UserError, match="device=cuda:1: all 2 processes of this machine would share one GPU"):
+        assemble.device_of("cuda:1")
+    under_torchrun(monkeypatch, 3, 4)
+    with pytest.raises(UserError, match="4 processes and 2 GPUs are on this machine"):
+        assemble.device_of("cuda")
+
+
+def test_an_evaluation_takes_all_gpus_or_the_one_asked_for(gpus, monkeypatch):
+    assert assemble.evaluation_devices("auto", None) == (torch.device("cuda"), 2, 2)
+    assert assemble.evaluation_devices("cuda", 5) == (torch.device("cuda"), 5, 2)
+    assert assemble.evaluation_devices("cuda:1", None) == (torch.device("cuda", 1), 1, 0)
+    assert assemble.evaluation_devices("cpu", 3) == (torch.device("cpu"), 3, 0)
+    under_torchrun(monkeypatch, 1, 2)
+    assert assemble.evaluation_devices("auto", None) == (torch.device("cuda", 1), 1, 0)
+    monkeypatch.setattr(assemble, "cores", lambda: 8)
+    assert assemble.evaluation_devices("cpu", None) == (torch.device("cpu"), 4, 0)
+
+
+def test_a_method_computes_on_the_present_gpu_whose_memory_is_measured(gpus, monkeypatch):
+    monkeypatch.setattr(assemble, "EOSVOS", lambda learner, seed, device, **more: device)
+    nothing = SimpleNamespace(iters=0, ona=False, score=None, fine_tuning=SimpleNamespace(),
+                              propagation=SimpleNamespace(), online=SimpleNamespace())  # fmt: skip
+    make = assemble.MakeMethod(nothing, object(), torch.device("cuda"))
+    assert make(0) == torch.device("cuda", 1) and gpus == []
+    make = assemble.MakeMethod(nothing, object(), torch.device("cuda", 1))
+    assert make(0) == torch.device("cuda", 1) and gpus == [torch.device("cuda", 1)]
+
+
+def test_workers_are_dealt_out_to_the_gpus(gpus, monkeypatch):
+    monkeypatch.setattr(workers.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(workers, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setattr(workers.cv2, "setNumThreads", lambda _: None)
+    monkeypatch.setattr(workers, "_make_method", None, raising=False)
+    turns: queue.SimpleQueue = queue.SimpleQueue()
+    for number in (0, 1, 0, None):
+        turns.put(number)
+    for _ in range(4):
+        workers._begin(object, turns)
+    assert gpus == [0, 1, 0]
