@@ -238,7 +238,7 @@ def test_the_methods_can_be_sent_to_other_processes(there):
         ("eval", ["seed=[1"], ["[1"]),
         ("eval", ["split=tset", "method=copy_first"], ["tset", "test"]),
         ("eval", ["sequences=[bear]", "method=copy_first"], ["[bear]: no such sequence", "synthetic"]),
-        ("eval", [], ["learner=null", "make meta-train", "learner="]),
+        ("eval", ["model=resnet18"], ["tiny.safetensors is of model=tiny", "model=resnet18 is asked for"]),
         ("eval", ["learner=no.safetensors"], ["no.safetensors: no such file"]),
         ("eval", ["dataset=davis16", "method=copy_first"], ["data_root=", "EOSVOS_DATA"]),
         ("eval", ["dataset=davis16", "method=copy_first", "data_root=no"], ["no: does not exist"]),
