@@ -216,16 +216,14 @@ _OUTER = {
 }  # fmt: skip
 RANGES: dict[str, Range] = {  # of all others: 0 or more
     "processes": _SOME, "score": _SHARE, "threads": _SOME, "fine_tuning.batch": _SOME, "fine_tuning.clip": _POSITIVE,
-    "fine_tuning.average": _SHARE,
-    "online.every": _SOME, "online.stride": _SOME, "online.low": _SHARE, "online.high": _SHARE,
-    "online.min_area": _SHARE, "dataset.count": Range(1, 20), "dataset.length": Range(2), "dataset.size": Range(16),
-    "taskset.length": Range(2), "taskset.render": Range(16), "taskset.reuse": _SOME, "taskset.train_copies": _SOME,
-    "taskset.meta_frames": _SOME, "taskset.min_area": _SHARE,
+    "fine_tuning.average": _SHARE, "online.every": _SOME, "online.stride": _SOME, "online.low": _SHARE,
+    "online.high": _SHARE, "online.min_area": _SHARE, "dataset.count": Range(1, 20), "dataset.length": Range(2),
+    "dataset.size": Range(16), "taskset.length": Range(2), "taskset.render": Range(16), "taskset.reuse": _SOME,
+    "taskset.train_copies": _SOME, "taskset.meta_frames": _SOME, "taskset.min_area": _SHARE,
     **{f"{section}.{key}": value for section in ("meta", "parent") for key, value in _OUTER.items()},
     "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.window": _SOME,
-    "meta.validation_tasks": _SOME,
-    "parent.validation_pictures": _SOME, "search.rates": _POSITIVE, "search.steps": _SOME, "search.batch": _SOME,
-    "search.inner_clip": _POSITIVE, "search.tasks": _SOME,
+    "meta.validation_tasks": _SOME, "parent.validation_pictures": _SOME, "search.rates": _POSITIVE,
+    "search.steps": _SOME, "search.batch": _SOME, "search.inner_clip": _POSITIVE, "search.tasks": _SOME,
     "model.short": Range(32), "model.long": Range(32), "model.rpn_first": Range(0, 3),
     **{f"model.{key}": _SHARE for key in ("rpn_nms", "roi_positive", "box_nms", "score")},
     **{

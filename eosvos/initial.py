@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from eosvos import assemble, seeds
-from eosvos.config import MetaSection, MetaTrainConfig, TrainConfig
+from eosvos import assemble, seeds, sources
+from eosvos.config import MetaSection, MetaTrainConfig, TrainConfig, check
 from eosvos.data.stored import listing, read_image
 from eosvos.data.tasks import Tasks
 from eosvos.data.transforms import fit
@@ -28,6 +28,18 @@ from eosvos.models.published import Published
 REPORT = "weights.txt"
 Init = Learner | Published | None
 _WEIGHTS = 31  # first part of the path of the draw of initial weights
+
+
+def begin(config: TrainConfig, world: World) -> tuple[torch.device, MaskRCNN, Init, tuple[Tasks, Tasks], Any]:
+    """What both trainings begin with: their device, the network with its weights, what `init` gave, the tasks to train
+    and to validate on, and what tells this start from any other (`fill`)."""
+    with world.together():
+        check(config)
+        device = assemble.compute_on(config.device, config.threads)
+    model, init = network(config, device, world)
+    with world.together():
+        tasks, unseen = sources.tasksets(config.taskset, config.data_root, model)
+    return device, model, init, (tasks, unseen), fill(model, init, config, tasks, world)
 
 
 def network(config: TrainConfig, device: torch.device, world: World) -> tuple[MaskRCNN, Init]:

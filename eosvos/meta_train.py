@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from eosvos import assemble, command, config, initial, sources
+from eosvos import assemble, command, config, initial
 from eosvos.meta import distributed, outer
 from eosvos.methods import training
 from eosvos.progress import TrainingProgress
@@ -15,13 +15,7 @@ from eosvos.progress import TrainingProgress
 def meta_train(settings: config.MetaTrainConfig) -> float:
     """Returns the best validation score."""
     world, meta, folder = distributed.start(), settings.meta, Path(str(settings.out))
-    with world.together():
-        config.check(settings)
-        device = assemble.compute_on(settings.device, settings.threads)
-    model, init = initial.network(settings, device, world)
-    with world.together():
-        tasks, unseen = sources.tasksets(settings.taskset, settings.data_root, model)
-    start = initial.fill(model, init, settings, tasks, world)
+    _, model, init, (tasks, unseen), start = initial.begin(settings, world)
     with world.together():
         validation = [unseen.task(0, 0, index) for index in range(meta.validation_tasks)]
         learner = initial.first_learner(model, init, meta, {"model": model.spec, "made_by": "meta_train"})

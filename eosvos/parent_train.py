@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from eosvos import assemble, command, config, initial, sources
+from eosvos import assemble, command, config, initial
 from eosvos.meta import distributed, outer
 from eosvos.meta.learner import Learner
 from eosvos.methods import training
@@ -16,13 +16,7 @@ from eosvos.progress import TrainingProgress
 def parent_train(settings: config.ParentTrainConfig) -> float:
     """Returns the J of the best rate."""
     world, parent, search = distributed.start(), settings.parent, asdict(settings.search)
-    with world.together():
-        config.check(settings)
-        device = assemble.compute_on(settings.device, settings.threads)
-    model, init = initial.network(settings, device, world)
-    with world.together():
-        tasks, unseen = sources.tasksets(settings.taskset, settings.data_root, model)
-    start = initial.fill(model, init, settings, tasks, world)
+    device, model, _, (tasks, unseen), start = initial.begin(settings, world)
     with world.together():
         validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
         spec = {"model": model.spec, "made_by": "parent_train"}

@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-from test_adapt import largest_difference, network, problem
-from test_adapt import loss_of as toy_loss
+from test_adapt import largest_difference, most_saved, problem
 
 from eosvos import seeds
 from eosvos.data.tasks import Sample
@@ -167,27 +166,6 @@ def test_evaluating_a_loss_again_draws_the_same_whatever_the_state_of_the_genera
 
 def test_activations_do_not_grow_with_steps():
     """What autograd holds at once is the same for T=2 and T=12: counted on the tensors that it saves."""
-    learner, _, _ = problem()
-    net = network()
-
-    def most_saved(gradient, steps):
-        alive, most = 0, 0
-
-        class Held:
-            def __init__(self, tensor):
-                nonlocal alive, most
-                self.tensor, self.size = tensor, tensor.numel()
-                alive += self.size
-                most = max(most, alive)
-
-            def __del__(self):
-                nonlocal alive
-                alive -= self.size
-
-        with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
-            gradient(learner.theta, learner.rates, [toy_loss(net, s) for s in range(steps)], toy_loss(net, 99))
-        return most
-
     assert most_saved(second_order_meta_gradient, 12) == most_saved(second_order_meta_gradient, 2) > 0
 
 
