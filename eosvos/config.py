@@ -1,29 +1,20 @@
-"""The typed schema of conf/, and the check of all values before anything runs.
+"""The typed schema of conf/; checks.py has what its values may be.
 
 Values stand in conf/*.yaml, or, for the parts of a method and of the network, as defaults of the library's dataclasses.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, fields, make_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from eosvos.errors import UserError
 from eosvos.files import shipped
-from eosvos.meta.learner import LEVELS
 from eosvos.meta.outer import OuterSettings
 from eosvos.methods.eosvos import FineTuning, Online, Propagation
-from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES, Spec
-from eosvos.models.weight_files import NAMES, PREFIX, unknown_name
-from eosvos.models.weights import NORMS
-
-METHODS = ("eosvos", "copy_first")
+from eosvos.models.mask_rcnn import Spec
 
 
 def _section(name: str, source: type, *, optional: bool = False) -> Any:
@@ -190,161 +181,3 @@ def register() -> None:
     for path in shipped("tasksets").glob("*.yaml"):  # taskset=NAME
         node = {"name": path.stem, "kind": "mixture", "file": path.stem}
         store.store(group="taskset", name=path.stem, node=node)
-
-
-@dataclass(frozen=True)
-class Range:
-    """Finite numbers from `low` to `high`; `open_low`: above `low`."""
-
-    low: float = 0
-    high: float = math.inf
-    open_low: bool = False
-
-    def holds(self, value: float) -> bool:
-        above = value > self.low if self.open_low else value >= self.low
-        return above and value <= self.high and value != math.inf
-
-    def __str__(self) -> str:
-        low = f"above {self.low:g}" if self.open_low else f"{self.low:g} or more"
-        return low if self.high == math.inf else f"{low}, at most {self.high:g}"
-
-
-_NUMBER, _SOME, _SHARE, _POSITIVE = Range(0), Range(1), Range(0, 1), Range(0, open_low=True)
-_OUTER = {
-    "iterations": _SOME, "tasks": _SOME, "final": _SHARE, "beta2": Range(0, 0.9999), "clip": _POSITIVE,
-    "max_rate": _POSITIVE, "validate_every": _SOME, "save_every": _SOME,
-}  # fmt: skip
-RANGES: dict[str, Range] = {  # of all others: 0 or more
-    "processes": _SOME, "score": _SHARE, "threads": _SOME, "fine_tuning.batch": _SOME, "fine_tuning.clip": _POSITIVE,
-    "fine_tuning.average": _SHARE, "online.every": _SOME, "online.stride": _SOME, "online.low": _SHARE,
-    "online.high": _SHARE, "online.min_area": _SHARE, "dataset.count": Range(1, 20), "dataset.length": Range(2),
-    "dataset.size": Range(16), "taskset.length": Range(2), "taskset.render": Range(16), "taskset.reuse": _SOME,
-    "taskset.train_copies": _SOME, "taskset.meta_frames": _SOME, "taskset.min_area": _SHARE,
-    **{f"{section}.{key}": value for section in ("meta", "parent") for key, value in _OUTER.items()},
-    "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.window": _SOME,
-    "meta.validation_tasks": _SOME, "parent.validation_pictures": _SOME, "search.rates": _POSITIVE,
-    "search.steps": _SOME, "search.batch": _SOME, "search.inner_clip": _POSITIVE, "search.tasks": _SOME,
-    "model.short": Range(32), "model.long": Range(32), "model.rpn_first": Range(0, 3),
-    **{f"model.{key}": _SHARE for key in ("rpn_nms", "roi_positive", "box_nms", "score")},
-    **{
-        f"model.{key}": _SOME
-        for key in (
-            "widths", "fpn", "hidden", "groups", "anchors", "canonical", "box_roi", "mask_roi", "rpn_pre", "rpn_post",
-            "rpn_batch", "rpn_convs", "roi_batch", "detections",
-        )
-    },
-}  # fmt: skip
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "method": METHODS, "meta.level": LEVELS, "model.size": tuple(SIZES), "model.mask_loss": MASK_LOSSES,
-    "search.mask_losses": MASK_LOSSES, "init_norm": NORMS,
-    "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
-    "dataset.kind": ("synthetic", "davis", "folder"), "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
-}  # fmt: skip
-
-
-def check(config: Any) -> None:
-    """Raise UserError that names every value out of its range, with what is expected there."""
-    wrong = [message for key, value in _leaves(config, "") if (message := _judge(key, value))]
-    wrong += _together(config)
-    if wrong:
-        raise UserError("\n".join(wrong))
-
-
-def _leaves(node: Any, prefix: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for f in fields(node):
-        value = getattr(node, f.name)
-        if is_dataclass(value):
-            found += _leaves(value, f"{prefix}{f.name}.")
-        else:
-            found.append((prefix + f.name, value))
-    return found
-
-
-def _judge(key: str, value: Any) -> str | None:
-    if value is None:
-        return None
-    values = value if isinstance(value, list | tuple) else [value]
-    if key in CHOICES and not all(v in CHOICES[key] for v in values):
-        return f"{key}={value}: expected one of {', '.join(map(str, CHOICES[key]))}"
-    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    allowed = RANGES.get(key, _NUMBER)
-    if not all(allowed.holds(v) for v in numbers):
-        return f"{key}={value}: expected {allowed}"
-    if key == "device":
-        return _judge_device(value)
-    if key == "init" and value.startswith(PREFIX):
-        return None if value.removeprefix(PREFIX) in NAMES else unknown_name(value)
-    if key in ("learner", "init") and not Path(value).is_file():
-        names = "" if key == "learner" else f", of published weights, or one of {', '.join(PREFIX + n for n in NAMES)}"
-        return (
-            f"{key}={value}: no such file; train one with `make meta-train`, or give the path of a learner.safetensors"
-            f"{names}"
-        )
-    if key == "init_images" and not Path(value).is_dir():
-        return f"{key}={value}: no such folder; give one of images (jpg, png), or null for pictures of the taskset"
-    return None
-
-
-def _judge_device(value: str) -> str | None:
-    kind, _, number = value.partition(":")
-    if value == "auto" or value == "cpu":
-        return None
-    if kind != "cuda" or (number and not number.isdigit()):
-        return f"device={value}: expected auto, cpu, cuda or cuda:<number>"
-    if not torch.cuda.is_available():
-        return f"device={value}: no usable GPU is on this machine; use device=cpu or device=auto"
-    if int(number or 0) >= torch.cuda.device_count():
-        return f"device={value}: this machine has {torch.cuda.device_count()} GPUs, numbered from 0; use one of them"
-    return None
-
-
-def _together(config: Any) -> list[str]:
-    """Values that fit each by itself, but not one another."""
-    wrong = []
-    online, meta, model = getattr(config, "online", None), getattr(config, "meta", None), config.model
-    if online is not None and online.low > online.high:
-        wrong.append(f"online.low={online.low}: expected at most online.high={online.high}")
-    if meta is not None:
-        wrong += _meta_together(meta)
-        steps = meta.validation_steps
-        if not steps or any(a >= b for a, b in zip(steps, steps[1:], strict=False)):
-            wrong.append(
-                f"meta.validation_steps={steps}: expected one or more numbers in ascending order, say [1,5,10]"
-            )
-        if meta.rate is None and config.init is None:
-            wrong.append(
-                "meta.rate=null: takes the rates of the learner in init=, and init is null; give one of the two"
-            )
-    if getattr(config, "search", None) is not None and not config.search.rates:
-        wrong.append("search.rates=[]: expected one or more learning rates")
-    if model.short is not None and model.long is not None and model.short > model.long:
-        wrong.append(f"model.short={model.short}: expected at most model.long={model.long}")
-    return wrong
-
-
-def _meta_together(meta: MetaSection) -> list[str]:
-    wrong = []
-    weights, steps = meta.step_weights, meta.steps
-    if weights is not None and (len(weights) != steps or not weights or not weights[-1] > 0):
-        wrong.append(
-            f"meta.step_weights={weights}: expected one for each of meta.steps={steps} inner steps, the last above 0 "
-            "(steps after the last that counts would be for nothing)"
-        )
-    if weights is not None and meta.multi_step_iterations:
-        wrong.append(
-            f"meta.multi_step_iterations={meta.multi_step_iterations}: sets the weights of the steps itself; leave out "
-            "it or meta.step_weights"
-        )
-    if meta.multi_step_iterations and not steps:
-        wrong.append(f"meta.multi_step_iterations={meta.multi_step_iterations}: there are no steps, as meta.steps=0")
-    if meta.window is not None and meta.window > steps:
-        wrong.append(f"meta.window={meta.window}: expected at most meta.steps={steps}")
-    if meta.order_warm_up and meta.order == 1:
-        wrong.append(f"meta.order_warm_up={meta.order_warm_up}: expected 0, or meta.order=2 to warm up to")
-    if meta.order == 2 and meta.order_warm_up >= meta.iterations:
-        wrong.append(
-            f"meta.order_warm_up={meta.order_warm_up}: expected below meta.iterations={meta.iterations}, or order 2 "
-            "never comes"
-        )
-    return wrong

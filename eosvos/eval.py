@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from eosvos import assemble, command, config, sources
+from eosvos import assemble, checks, command, config, sources
 from eosvos.evaluation import benchmark, report
 from eosvos.files import write_text
 from eosvos.meta import distributed
@@ -18,7 +18,7 @@ def evaluate(settings: config.EvalConfig) -> float:
     """Returns the mean J."""
     world, job = distributed.start(), command.job_name()
     with world.together():
-        config.check(settings)
+        checks.check(settings)
         device, processes, gpus = assemble.evaluation_devices(settings.device, settings.processes)
         path, learner = None, None
         if settings.method == "eosvos":

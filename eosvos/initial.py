@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from eosvos import assemble, seeds, sources
-from eosvos.config import MetaSection, MetaTrainConfig, TrainConfig, check
+from eosvos.checks import check
+from eosvos.config import MetaSection, MetaTrainConfig, TrainConfig
 from eosvos.data.stored import listing, read_image
 from eosvos.data.tasks import Tasks
 from eosvos.data.transforms import fit

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from eosvos import command, config
+from eosvos import checks, command, config
 from eosvos.data.tasks import SyntheticTaskset, Taskset
 from eosvos.errors import UserError
 from eosvos.files import shipped
@@ -41,7 +41,7 @@ def compose(name: str, *overrides: str) -> Any:
 
 @pytest.mark.parametrize(("name", "choice"), [*((name, "seed=0") for name in GROUPS), *CHOICES])
 def test_every_choice_composes_and_passes_the_check(name, choice):
-    config.check(compose(name, choice, "device=cpu"))
+    checks.check(compose(name, choice, "device=cpu"))
 
 
 @pytest.mark.parametrize("path", TRAININGS, ids=lambda path: path.stem)
@@ -51,7 +51,7 @@ def test_every_training_composes_for_the_command_it_names(path):
     name, first, *others = command.split()[3:]
     assert first == f"training={path.stem}"
     others = [f"init={__file__}" if word.startswith("init=") else word for word in others if "=" in word]
-    config.check(compose(name.removeprefix("eosvos."), first, *others, "device=cpu"))
+    checks.check(compose(name.removeprefix("eosvos."), first, *others, "device=cpu"))
 
 
 def test_every_group_is_covered():
@@ -78,15 +78,15 @@ def test_no_number_may_be_negative_or_infinite(name):
         first = value[0] if isinstance(value, list | tuple) and value else value
         return isinstance(first, int | float) and not isinstance(first, bool)
 
-    numbers = [key for key, value in config._leaves(compose(name), "") if is_number(value)]
+    numbers = [key for key, value in checks._leaves(compose(name), "") if is_number(value)]
     assert len(numbers) > 10
     for value in (-1, math.inf, math.nan):
-        assert all(config._judge(key, value) for key in numbers)
+        assert all(checks._judge(key, value) for key in numbers)
 
 
 def test_ranges_are_of_settings_that_exist():
-    known = {key for name in GROUPS for key, _ in config._leaves(compose(name), "")}
-    assert not (config.RANGES.keys() | config.CHOICES.keys()) - known
+    known = {key for name in GROUPS for key, _ in checks._leaves(compose(name), "")}
+    assert not (checks.RANGES.keys() | checks.CHOICES.keys()) - known
 
 
 def test_tasksets_have_the_library_defaults():
@@ -162,21 +162,21 @@ def test_outer_settings_come_from_the_file():
 def test_values_out_of_range_are_named(name, overrides, named):
     composed = compose(name, *overrides)
     if not named:
-        return config.check(composed)
+        return checks.check(composed)
     with pytest.raises(UserError) as caught:
-        config.check(composed)
+        checks.check(composed)
     assert all(part in str(caught.value) for part in named)
 
 
 def test_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UserError, match="device=cuda: no usable GPU"):
-        config.check(compose("eval", "device=cuda"))
+        checks.check(compose("eval", "device=cuda"))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    config.check(compose("eval", "device=cuda:0"))
+    checks.check(compose("eval", "device=cuda:0"))
     with pytest.raises(UserError, match="has 1 GPUs"):
-        config.check(compose("eval", "device=cuda:1"))
+        checks.check(compose("eval", "device=cuda:1"))
 
 
 def test_the_data_root_comes_from_the_environment(monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,10 @@ class Sequence:
     read_frame: Callable[[int], np.ndarray] = field(repr=False)
     read_mask: Callable[[int], np.ndarray | None] = field(repr=False)
     files: tuple[Path, ...] = field(default=(), repr=False)  # that it is read from, as far as they are its own
+    # What a data set tells besides; figures are then given for each group too.
+    attributes: tuple[str, ...] = ()  # of the video: "AC" (appearance change), ...
+    categories: Mapping[int, str] = field(default_factory=dict)  # object id -> its class
+    unseen: frozenset[int] | None = None  # objects of classes that training lacks; None: no such distinction
 
     def __len__(self) -> int:
         return len(self.frame_names)

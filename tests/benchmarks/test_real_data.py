@@ -12,7 +12,7 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from eosvos import command, config
+from eosvos import checks, command, config
 from eosvos.evaluation.results import SequenceResult
 
 PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "real_data.py"
@@ -54,7 +54,7 @@ def test_every_command_fits_the_configuration(script, tmp_path, monkeypatch, cap
             composed = OmegaConf.to_object(
                 hydra.compose(short, overrides=[*plain, *["device=cpu"] * (short != "eval")])
             )
-        config.check(composed)
+        checks.check(composed)
         if short == "eval":
             assert "iters=0,1,5,10,50,100" in overrides and "ona=false,true" in overrides
             assert len(composed.sequences) == 6 and composed.data_root == "/data"
