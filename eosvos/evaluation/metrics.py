@@ -8,13 +8,15 @@ right. NumPy and OpenCV only.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+PROTOCOLS = ("davis", "youtube-vos", "from-first-appearance")
 
 
 class Statistics(NamedTuple):
@@ -27,11 +29,16 @@ class Statistics(NamedTuple):
 
 @dataclass
 class Scores:
-    """J and F of a sequence: `frames` are the indices that were measured, one value per frame and object."""
+    """J and F of a sequence: `frames` are the indices that were measured, with one value per frame and object.
+
+    A value is nan where the protocol does not count that frame for that object. `strange`: predicted ids that are no
+    object, and the number of measured frames that have them.
+    """
 
     frames: list[int] = field(default_factory=list)
     region: dict[int, list[float]] = field(default_factory=dict)
     contour: dict[int, list[float]] = field(default_factory=dict)
+    strange: dict[int, int] = field(default_factory=dict)
 
 
 def region_similarity(prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None) -> float:
@@ -79,7 +86,7 @@ def contour_accuracy(
 
 
 def statistics(values: Sequence[float] | np.ndarray) -> Statistics:
-    """Mean, recall and decay of one object's values over the frames of a sequence, in order.
+    """Mean, recall and decay of one object's values over the frames of a sequence, in order; nan is left out.
 
     Neighbouring quarters share a frame, as in the official toolkit. Its indices are 8-bit, so that it errs from 256
     frames on; these do not wrap.
@@ -87,6 +94,7 @@ def statistics(values: Sequence[float] | np.ndarray) -> Statistics:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         raise ValueError(f"values must be one number per frame, found an array of shape {array.shape}")
+    array = array[~np.isnan(array)]  # frames that the protocol does not count for this object
     if array.size == 0:
         return Statistics(math.nan, math.nan, math.nan)
     ends = (np.round(np.linspace(1, array.size, 5) + 1e-10) - 1).astype(np.int64)
@@ -97,22 +105,60 @@ def statistics(values: Sequence[float] | np.ndarray) -> Statistics:
 def score_sequence(
     read_prediction: Callable[[int], np.ndarray],
     read_truth: Callable[[int], np.ndarray | None],
-    ids: Iterable[int],
+    objects: Mapping[int, int],
     frames: Iterable[int],
     *,
-    skip_ends: bool = True,
-    use_void: bool = False,
+    protocol: str = "davis",
+    ends: str | None = None,
+    void: str = "background",
 ) -> Scores:
     """J and F per object and frame of one sequence, read frame by frame; two frames' masks are held at most.
 
     `read_prediction(i)` and `read_truth(i)` give id masks uint8 (H, W); `read_truth` gives None where frame i has no
-    annotation, and the frame is left out. `ids`: the objects to measure. `skip_ends`: leave out the first and the last
-    annotated frame, as DAVIS does. `use_void`: leave pixels out that are 255 in the truth; the official semi-supervised
-    figures count them as background. Raises ValueError where a prediction has an id that is not in `ids` or another
-    size than the truth.
+    annotation, and the frame is left out. `objects`: the ids to measure, and the frame that each first appears in.
+    `protocol`, which frames count for an object:
+
+    - "davis": all. A mask that is rightly empty has 1, before the object's first appearance too.
+    - "from-first-appearance": from the first measured frame on where it is in the truth or in the prediction.
+    - "youtube-vos": the annotated ones after the frame it first appears in, whose mask the method is given.
+
+    `ends`: "skip" leaves out the first and the last annotated frame, as DAVIS does, "keep" does not; by default "keep"
+    for youtube-vos, else "skip". `void`: pixels that are 255 in the truth are "background", as in the official
+    semi-supervised figures, or left out ("ignore"). Pixels of a predicted id that is no object are no object's.
+    Raises ValueError where a prediction has another size than the truth.
     """
-    ids = [int(i) for i in ids]
-    scores = Scores([], {i: [] for i in ids}, {i: [] for i in ids})
+    if protocol not in PROTOCOLS or ends not in (None, "skip", "keep") or void not in ("background", "ignore"):
+        raise ValueError(f"unknown protocol={protocol!r}, ends={ends!r} or void={void!r}")
+    skip = ends == "skip" or (ends is None and protocol != "youtube-vos")
+    scores = Scores([], {int(i): [] for i in objects}, {int(i): [] for i in objects})
+    seen: set[int] = set()
+
+    def score(index: int, truth: np.ndarray) -> None:
+        counted = set(objects)
+        if protocol == "youtube-vos":
+            counted = {i for i, first in objects.items() if index > first}
+            if not counted:
+                return
+        prediction = read_prediction(index)
+        if prediction.shape != truth.shape:
+            raise ValueError(f"frame {index}: the prediction has shape {prediction.shape}, the truth {truth.shape}")
+        predicted, true = (set(np.flatnonzero(np.bincount(mask.ravel())).tolist()) for mask in (prediction, truth))
+        if protocol == "from-first-appearance":
+            seen.update((predicted | true) & counted)
+            counted = seen
+        for i in sorted(predicted - {0} - set(objects)):
+            scores.strange[i] = scores.strange.get(i, 0) + 1
+        ignored = truth == 255 if void == "ignore" else None
+        scores.frames.append(index)
+        for i in scores.region:
+            if i in counted:
+                masks = prediction == i, truth == i
+                scores.region[i].append(region_similarity(*masks, ignored))
+                scores.contour[i].append(contour_accuracy(*masks, ignored))
+            else:
+                scores.region[i].append(math.nan)
+                scores.contour[i].append(math.nan)
+
     held: tuple[int, np.ndarray] | None = None  # the last annotated frame: measured once a later one is seen
     first = True
     for index in frames:
@@ -120,27 +166,12 @@ def score_sequence(
         if truth is None:
             continue
         if held is not None:
-            _score_frame(scores, held[0], read_prediction(held[0]), held[1], use_void)
-        held = None if first and skip_ends else (index, truth)
+            score(*held)
+        held = None if first and skip else (index, truth)
         first = False
-    if held is not None and not skip_ends:
-        _score_frame(scores, held[0], read_prediction(held[0]), held[1], use_void)
+    if held is not None and not skip:
+        score(*held)
     return scores
-
-
-def _score_frame(scores: Scores, index: int, prediction: np.ndarray, truth: np.ndarray, use_void: bool) -> None:
-    if prediction.shape != truth.shape:
-        raise ValueError(f"frame {index}: the prediction has shape {prediction.shape}, the truth {truth.shape}")
-    strange = set(np.flatnonzero(np.bincount(prediction.ravel(), minlength=1))) - {0} - set(scores.region)
-    if strange:
-        ids = sorted(map(int, strange))
-        raise ValueError(f"frame {index}: the prediction has the ids {ids}, the objects are {list(scores.region)}")
-    void = truth == 255 if use_void else None
-    scores.frames.append(index)
-    for i in scores.region:
-        predicted, true = prediction == i, truth == i
-        scores.region[i].append(region_similarity(predicted, true, void))
-        scores.contour[i].append(contour_accuracy(predicted, true, void))
 
 
 def _pair(prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -132,13 +132,16 @@ def test_figures_equal_the_official_toolkits(shared_data):
         scores = metrics.score_sequence(
             lambda i, name=name: read_binary(root / "predictions" / name / f"{i:05d}.png"),
             lambda i, name=name: read_binary(root / "annotations" / name / f"{i:05d}.png"),
-            [1],
+            {1: 0},
             range(figures["frames"]),
         )
         assert scores.frames == list(range(1, figures["frames"] - 1))
         for values, key in ((scores.region[1], "J"), (scores.contour[1], "F")):
             np.testing.assert_allclose(values, figures[f"{key}_frames"], rtol=0, atol=1e-9)
             np.testing.assert_allclose(metrics.statistics(values), figures[key], rtol=0, atol=1e-9)
+
+
+OBJECTS = {1: 0, 2: 0}
 
 
 def masks(rng, n=6, shape=(24, 32)):
@@ -150,12 +153,14 @@ def test_a_sequence_is_its_frames():
     predicted, true = masks(rng), masks(rng)
     true[2][:5] = 255
     for skip in (True, False):
-        scores = metrics.score_sequence(predicted.__getitem__, true.__getitem__, [1, 2], range(6), skip_ends=skip)
+        scores = metrics.score_sequence(
+            predicted.__getitem__, true.__getitem__, OBJECTS, range(6), ends="skip" if skip else "keep"
+        )
         assert scores.frames == (list(range(1, 5)) if skip else list(range(6)))
         for i in (1, 2):
             expected = [metrics.region_similarity(predicted[k] == i, true[k] == i) for k in scores.frames]
             assert scores.region[i] == expected
-    void = metrics.score_sequence(predicted.__getitem__, true.__getitem__, [1, 2], range(6), use_void=True)
+    void = metrics.score_sequence(predicted.__getitem__, true.__getitem__, OBJECTS, range(6), void="ignore")
     assert void.region[1][1] == metrics.region_similarity(predicted[2] == 1, true[2] == 1, true[2] == 255)
 
 
@@ -164,20 +169,66 @@ def test_frames_without_truth_are_left_out():
     predicted, true = masks(rng, 9), masks(rng, 9)
     annotated = {1, 3, 4, 7}
     scores = metrics.score_sequence(
-        predicted.__getitem__, lambda i: true[i] if i in annotated else None, [1, 2], range(9)
+        predicted.__getitem__, lambda i: true[i] if i in annotated else None, OBJECTS, range(9)
     )
     assert scores.frames == [3, 4]
-    nothing = metrics.score_sequence(predicted.__getitem__, lambda i: true[0] if i == 0 else None, [1, 2], range(9))
+    nothing = metrics.score_sequence(predicted.__getitem__, lambda i: true[0] if i == 0 else None, OBJECTS, range(9))
     assert nothing.frames == [] and nothing.region == {1: [], 2: []}
 
 
-def test_strange_ids_and_sizes_are_refused():
+def test_strange_ids_are_counted_and_are_nobodys():
     rng = np.random.default_rng(5)
-    true = masks(rng)
-    predicted = [mask.copy() for mask in true]
-    predicted[3][0, 0] = 7
-    with pytest.raises(ValueError, match=r"frame 3.*\[7\].*\[1, 2\]"):
-        metrics.score_sequence(predicted.__getitem__, true.__getitem__, [1, 2], range(6))
-    predicted[1] = predicted[1][:-1]
+    predicted, true = masks(rng), masks(rng)
+    expected = metrics.score_sequence(predicted.__getitem__, true.__getitem__, OBJECTS, range(6))
+    for k, i in ((0, 9), (2, 7), (3, 7)):  # frame 0 is not measured
+        predicted[k][predicted[k] == 0] = i
+    predicted[3].flat[np.flatnonzero(predicted[3] == 7)[0]] = 255
+    found = metrics.score_sequence(predicted.__getitem__, true.__getitem__, OBJECTS, range(6))
+    assert found.strange == {7: 2, 255: 1}
+    assert (found.region, found.contour) == (expected.region, expected.contour) and expected.strange == {}
+
+
+def test_sizes_and_unknown_words_are_refused():
+    true = masks(np.random.default_rng(5))
+    predicted = [mask[:-1] if k == 1 else mask for k, mask in enumerate(true)]
     with pytest.raises(ValueError, match=r"frame 1.*\(23, 32\).*\(24, 32\)"):
-        metrics.score_sequence(predicted.__getitem__, true.__getitem__, [1, 2], range(6))
+        metrics.score_sequence(predicted.__getitem__, true.__getitem__, OBJECTS, range(6))
+    for word in ({"protocol": "DAVIS"}, {"ends": "drop"}, {"void": "none"}):
+        with pytest.raises(ValueError, match="|".join(word.values())):
+            metrics.score_sequence(true.__getitem__, true.__getitem__, OBJECTS, range(6), **word)
+
+
+def appearing():
+    """Truth and prediction of 8 frames: 1 is given on frame 0 and leaves, 2 is given on 3, but predicted on 2."""
+    true, predicted = ([np.zeros((20, 30), np.uint8) for _ in range(8)] for _ in range(2))
+    for k in range(8):
+        if k not in (5, 6):
+            true[k][2:12, 2:10] = 1
+            predicted[k][3:12, 2:10] = 1
+        if k >= 3:
+            true[k][5:18, 14:25] = 2
+        if k >= 2:
+            predicted[k][6:18, 15:25] = 2
+    return predicted, true
+
+
+@pytest.mark.parametrize(
+    "protocol, frames, counted",
+    [
+        ("davis", range(1, 7), {1: range(1, 7), 2: range(1, 7)}),
+        ("from-first-appearance", range(1, 7), {1: range(1, 7), 2: range(2, 7)}),
+        ("youtube-vos", range(1, 8), {1: range(1, 8), 2: range(4, 8)}),
+    ],
+)
+def test_a_protocol_tells_the_frames_that_count_for_an_object(protocol, frames, counted):
+    predicted, true = appearing()
+    scores = metrics.score_sequence(predicted.__getitem__, true.__getitem__, {1: 0, 2: 3}, range(8), protocol=protocol)
+    assert scores.frames == list(frames)
+    for i, where in counted.items():
+        for measure, values in (
+            (metrics.region_similarity, scores.region[i]),
+            (metrics.contour_accuracy, scores.contour[i]),
+        ):
+            expected = [measure(predicted[k] == i, true[k] == i) if k in where else math.nan for k in frames]
+            np.testing.assert_array_equal(values, expected)
+            assert metrics.statistics(values) == metrics.statistics([v for v in expected if v == v])
