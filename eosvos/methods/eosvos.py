@@ -23,6 +23,7 @@ from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, TailMean, adapt
 from eosvos.meta.learner import Learner
 from eosvos.methods.finetune import inner_losses, loss_of
+from eosvos.methods.given import check_frame, check_known, check_new, shown
 from eosvos.models.mask_rcnn import MaskRCNN, build
 
 
@@ -120,6 +121,7 @@ class EOSVOS:
         self.size = (int(settings["short"]), int(settings["long"]))
         self._objects: dict[int, _Object] = {}
         self._frames = 0
+        self._frame_size: tuple[int, ...] | None = None
         self.probabilities = torch.zeros(0, 0, 0)
         self.adapt_seconds = 0.0
 
@@ -133,18 +135,19 @@ class EOSVOS:
         return {object_id: thing.phi for object_id, thing in self._objects.items()}
 
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        self._objects, self._frames = {}, 0
-        self.probabilities = frame.new_zeros((0, *frame.shape[-2:]))
+        self._objects, self._frames, self._frame_size = {}, 0, tuple(frame.shape[-2:])
+        self.probabilities = torch.zeros(0, *self._frame_size)
         return self.add(frame, masks)
 
     def step(self, frame: Tensor) -> np.ndarray:
+        check_frame(frame, self._frame_size)
         self._frames += 1
         if self.ona and self._frames > 1 and (self._frames - 1) % self.online.every == 0:
             for thing in self._objects.values():
                 self._adapt_online(thing)
         image, _ = fit(frame, torch.zeros(0, *frame.shape[-2:], dtype=torch.bool), size=self.size)
         planes = [self._segment(thing, image, frame.shape[-2:]) for thing in self._objects.values()]
-        self.probabilities = torch.stack(planes) if planes else frame.new_zeros((0, *frame.shape[-2:]))
+        self.probabilities = torch.stack(planes) if planes else torch.zeros(0, *frame.shape[-2:])
         ids = merge(self.probabilities, self.object_ids)
         for object_id, thing in self._objects.items():
             box = box_of(ids == object_id)
@@ -155,24 +158,20 @@ class EOSVOS:
         return ids
 
     def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        known = sorted(set(masks) & set(self._objects))
-        if known:
-            raise ValueError(f"object {known[0]} is known already; use correct() to change its mask")
+        check_frame(frame, self._frame_size)
+        check_new(masks, frame, self._objects)
         for object_id, mask in masks.items():
-            if not mask.any():
-                raise ValueError(f"the first mask of object {object_id} is empty; it must show the object")
             thing = _Object(len(self._objects), [], [], {}, {}, None, deque(maxlen=self._memory()))
             self._give(thing, frame, mask)
             self._objects[object_id] = thing
-        return self._show_given(frame, masks)
+        return self._show(masks)
 
     def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        unknown = sorted(set(masks) - set(self._objects))
-        if unknown:
-            raise ValueError(f"object {unknown[0]} is unknown; known are {self.object_ids}; use add() for new ones")
+        check_frame(frame, self._frame_size)
+        check_known(masks, frame, self._objects)
         for object_id, mask in masks.items():
             self._give(self._objects[object_id], frame, mask)
-        return self._show_given(frame, masks)
+        return self._show(masks)
 
     def _give(self, thing: _Object, frame: Tensor, mask: np.ndarray) -> None:
         """Take in an annotated frame and fine-tune on all of them."""
@@ -183,16 +182,9 @@ class EOSVOS:
         thing.sources.append(Sample(*fit(frame, plane, size=(round(short * scale), round(long * scale)))))
         self._fine_tune(thing)
 
-    def _show_given(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        """Given masks win over all predictions on their own frame."""
-        planes = dict(zip(self.object_ids, self.probabilities, strict=False))
-        zero = frame.new_zeros(frame.shape[-2:])
-        given = {i: torch.from_numpy(m) for i, m in masks.items()}
-        taken = torch.stack(list(given.values())).any(0)
-        self.probabilities = torch.stack([
-            given[i].to(frame.dtype) if i in given else planes.get(i, zero).masked_fill(taken, 0) for i in self._objects
-        ])  # fmt: skip
-        for i, mask in given.items():
+    def _show(self, masks: dict[int, np.ndarray]) -> np.ndarray:
+        self.probabilities = shown(self.probabilities, self.object_ids, masks)
+        for i, mask in masks.items():
             box = box_of(mask)
             self._objects[i].box = self._objects[i].box if box is None else box
         return merge(self.probabilities, self.object_ids)

@@ -50,9 +50,9 @@ def test_misuse_is_named():
     with pytest.raises(ValueError, match="start"):
         method.step(FRAME)
     method.start(FRAME, {1: box(0, 0)})
-    with pytest.raises(ValueError, match=r"\[1\] are known"):
+    with pytest.raises(ValueError, match="object 1 is known already"):
         method.add(FRAME, {1: box(0, 0)})
-    with pytest.raises(ValueError, match=r"\[2\] are not known"):
+    with pytest.raises(ValueError, match="object 2 is unknown"):
         method.correct(FRAME, {2: box(0, 0)})
     with pytest.raises(ValueError, match=r"\(4, 10\).*\(8, 10\)"):
         method.step(torch.zeros(3, 4, 10))
