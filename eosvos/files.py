@@ -5,17 +5,20 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TextIO
 
 from eosvos.errors import UserError
 
 # EFBIG: the limit of a file system or of the process (ulimit -f)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
+_FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST)  # the last two: a parent is a file
 
 
 def shipped(name: str) -> Path:
@@ -89,6 +92,49 @@ def locked(folder: str | Path) -> Iterator[TextIO]:
                 ) from error
             # a file system without locks: there the folder is not guarded
         yield file
+
+
+@contextmanager
+def unpacked(archive: str | Path, *, most: int = 2**34) -> Iterator[Path]:
+    """Yield a temporary folder, under $TMPDIR, that holds what is in a zip file; it is removed in the end.
+
+    Nothing is written outside of it, and nothing at all before all names and sizes have been looked at. Raises
+    UserError for what is no zip file or is damaged or encrypted, for names that leave the folder, links, and more than
+    `most` bytes or a million files in all.
+    """
+    archive = Path(archive)
+    with tempfile.TemporaryDirectory(prefix="eosvos-zip-") as folder:
+        try:
+            with zipfile.ZipFile(archive) as file:
+                entries = file.infolist()
+                for entry in entries:
+                    _check_entry(archive, entry)
+                size = sum(entry.file_size for entry in entries)
+                if size > most or len(entries) > 10**6:
+                    raise UserError(
+                        f"{archive}: unpacks to {len(entries)} files of {size / 2**20:.0f} MiB, more than the"
+                        f" {most / 2**20:.0f} MiB or million files allowed; unpack it yourself and give the folder"
+                    )
+                file.extractall(folder)
+        except OSError as error:
+            where = folder if error.errno in _FULL else archive
+            raise UserError(f"{where}: cannot unpack {archive.name} ({error.strerror or error})") from error
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{archive}: no zip file, or a damaged one ({error}); pack or fetch it again") from error
+        yield Path(folder)
+
+
+def _check_entry(archive: Path, entry: zipfile.ZipInfo) -> None:
+    name = entry.filename
+    for path in (PurePosixPath(name), PureWindowsPath(name)):
+        if path.anchor or ".." in path.parts:
+            raise UserError(f"{archive}: holds {name!r}, a path that leaves its folder; nothing is unpacked")
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise UserError(f"{archive}: holds {name!r}, a link; pack the file itself")
+    if entry.flag_bits & 1:
+        raise UserError(f"{archive}: {name!r} is encrypted; pack it without a password")
 
 
 def remove_temporary(folder: str | Path) -> None:
