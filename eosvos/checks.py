@@ -11,12 +11,14 @@ import torch
 
 from eosvos.config import MetaSection
 from eosvos.errors import UserError
+from eosvos.evaluation.metrics import PROTOCOLS
 from eosvos.meta.learner import LEVELS
 from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES
 from eosvos.models.weight_files import NAMES, PREFIX, unknown_name
 from eosvos.models.weights import NORMS
 
 METHODS = ("eosvos", "copy_first")
+DATASETS = ("synthetic", "davis", "folder")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "method": METHODS, "meta.level": LEVELS, "model.size": tuple(SIZES), "model.mask_loss": MASK_LOSSES,
     "search.mask_losses": MASK_LOSSES, "init_norm": NORMS,
     "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
-    "dataset.kind": ("synthetic", "davis", "folder"), "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
+    "dataset.kind": DATASETS, "dataset.protocol": PROTOCOLS,
+    "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
 }  # fmt: skip
 
 

@@ -48,8 +48,9 @@ class DatasetSection:
     """Where test sequences come from; conf/dataset/."""
 
     name: str = MISSING
-    kind: str = MISSING  # synthetic, davis or folder
-    year: int | None = None  # of DAVIS
+    kind: str = MISSING  # who reads it: checks.DATASETS
+    protocol: str = "davis"  # which frames count for an object: evaluation.metrics.PROTOCOLS
+    year: int | None = None  # of DAVIS and YouTube-VOS
     resolution: str = "480p"  # of DAVIS: 480p or full
     binary: bool | None = None  # of a folder: masks show one object, all that is not 0; null: look
     count: int = 20  # of synthetic videos

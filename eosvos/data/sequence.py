@@ -34,6 +34,8 @@ class Sequence:
     attributes: tuple[str, ...] = ()  # of the video: "AC" (appearance change), ...
     categories: Mapping[int, str] = field(default_factory=dict)  # object id -> its class
     unseen: frozenset[int] | None = None  # objects of classes that training lacks; None: no such distinction
+    truth: bool = True  # False: masks show objects where they first appear and nothing else; a server keeps the truth
+    asked: frozenset[int] | None = None  # frames whose masks the data set's server takes; None: all
 
     def __len__(self) -> int:
         return len(self.frame_names)

@@ -55,8 +55,9 @@ def evaluate_sequence(
     def read_prediction(index: int):
         return read_mask(folder / f"{sequence.frame_names[index]}.png")
 
+    measured = range(len(sequence)) if sequence.truth else ()
     try:
-        scores = score_sequence(read_prediction, sequence.mask, sequence.objects, range(len(sequence)))
+        scores = score_sequence(read_prediction, sequence.mask, sequence.objects, measured)
     except ValueError as error:
         if isinstance(error, UserError):
             raise

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -133,6 +135,15 @@ def test_sequences_without_truth_are_segmented_only(tmp_path):
     assert len(list((tmp_path / "run/masks/a").glob("*.png"))) == 8
     nothing = evaluate(tmp_path / "none", [made.video("a", annotated={0})], made.copy_first)
     assert np.isnan(nothing.summary["J-Mean"]) and (tmp_path / "none/global.csv").exists()
+
+
+def test_masks_that_only_give_objects_are_no_truth(tmp_path):
+    """A server keeps the truth: the mask that gives the second object says nothing about the first one there."""
+    given = replace(made.video("a", 1, late=3, annotated=(0, 3, 5)), truth=False)
+    results = evaluate(tmp_path / "given", [given])
+    assert results.sequences[0].scored == [] and math.isnan(results.summary["J-Mean"])
+    assert len(list((tmp_path / "given/masks/a").glob("*.png"))) == len(given)
+    assert evaluate(tmp_path / "true", [replace(given, truth=True)]).sequences[0].scored == ["00003"]
 
 
 class Killed(Exception):
