@@ -11,7 +11,7 @@ from collections.abc import Sequence as Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -29,7 +29,13 @@ from eosvos.seeds import derive, generator, numpy_generator
 _SCENE, _TASK, _PICTURE, _SOURCE = 11, 12, 13, 14
 _SMALLEST = 16  # pixels at network size; less of an object is neither an instance nor background: it is ignored
 
-Found = tuple[np.ndarray, np.ndarray]  # image uint8 (H, W, 3) and id mask uint8 (H, W) of a frame
+
+class Found(NamedTuple):
+    """A frame that shows the object looked for."""
+
+    image: np.ndarray  # uint8 (H, W, 3)
+    mask: np.ndarray  # id mask uint8 (H, W)
+    place: int  # its index in the sequence
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class Tasks(Protocol):
     def task(self, seed: int, iteration: int, index: int) -> Task: ...
 
     def picture(self, seed: int, iteration: int, index: int) -> Sample: ...
+
+    def chosen(self, seed: int, *path: int) -> Taskset: ...
 
     def content(self) -> Any:
         """Plain values that tell its data from any other; None where all of it follows from settings and code."""
@@ -119,16 +127,20 @@ class Taskset:
                     for k, frame in enumerate(frames[1:], 1)
                 )
                 return Task(sequence.name, object_id, train, meta, tuple(more))
-        raise self._nothing()
+        raise self.nothing()
 
     def picture(self, seed: int, iteration: int, index: int) -> Sample:
         """A random frame with all its objects as instances, transformed; at least one of them is in sight."""
         path = (_PICTURE, iteration, index)
         for sequence, object_id in self.pairs(seed, *path):
-            found = next(self._frames(sequence, object_id, numpy_generator(seed, *path, 0)), None)
+            found = next(self.frames(sequence, object_id, numpy_generator(seed, *path, 0)), None)
             if found is not None:
                 return self._sample(found, None, generator(seed, *path, 1))
-        raise self._nothing()
+        raise self.nothing()
+
+    def chosen(self, seed: int, *path: int) -> Taskset:
+        """The taskset that the draw named by `path` is from: this one."""
+        return self
 
     def _some_frames(self, sequence: Sequence, object_id: int, draws: np.random.Generator) -> list[Found] | None:
         """The frame to train on and those that judge, the same again where there are no others; None if the object is
@@ -138,9 +150,10 @@ class Taskset:
             mask = sequence.mask(start)
             if mask is None or not self._visible(mask, object_id):
                 return None
-            first, others = (sequence.read_frame(start), mask), self._frames(sequence, object_id, draws, start + 1)
+            first = Found(sequence.read_frame(start), mask, start)
+            others = self.frames(sequence, object_id, draws, start + 1)
         else:
-            others = self._frames(sequence, object_id, draws)
+            others = self.frames(sequence, object_id, draws)
             found = next(others, None)
             if found is None:
                 return None
@@ -148,9 +161,7 @@ class Taskset:
         judges = list(islice(others, self.meta_frames)) or [first]
         return [first, *(judges[k % len(judges)] for k in range(self.meta_frames))]
 
-    def _frames(
-        self, sequence: Sequence, object_id: int, draws: np.random.Generator, start: int = 0
-    ) -> Iterator[Found]:
+    def frames(self, sequence: Sequence, object_id: int, draws: np.random.Generator, start: int = 0) -> Iterator[Found]:
         """Different random frames from `start` on that show the object; at most `search` masks are read."""
         read = 0
         for index in map(int, draws.permutation(len(sequence))):
@@ -160,7 +171,7 @@ class Taskset:
             if mask is None:
                 continue
             if self._visible(mask, object_id):
-                yield sequence.read_frame(index), mask
+                yield Found(sequence.read_frame(index), mask, index)
             read += 1
             if read == self.search:
                 return
@@ -170,7 +181,7 @@ class Taskset:
 
     def _sample(self, found: Found, object_id: int | None, draws: torch.Generator) -> Sample:
         """The transformed sample of one object, or of all as instances if `object_id` is None."""
-        image, mask = found
+        image, mask, _ = found
         ids = ids_of(mask) if object_id is None else [object_id]
         layers = [mask == i for i in ids]
         void = mask == VOID
@@ -188,7 +199,8 @@ class Taskset:
             masks = masks[seen]
         return Sample(pixels, masks, ignore)
 
-    def _nothing(self) -> UserError:
+    def nothing(self) -> UserError:
+        """What to say where no object was found."""
         return UserError(
             f"no object that covers at least {self.min_area:.2%} of its image was found in the drawn sequences; lower"
             " min_area, or look at the masks"
@@ -258,7 +270,7 @@ class VideoTaskset(Taskset):
 class MixedTaskset:
     """Tasks from several tasksets: every draw chooses one of them by its weight, by (seed, iteration, index) alone."""
 
-    def __init__(self, tasksets: Collection[Tasks], weights: Collection[float]):
+    def __init__(self, tasksets: Collection[Taskset], weights: Collection[float]):
         if not tasksets or len(tasksets) != len(weights) or min(weights) < 0 or not 0 < sum(weights) < np.inf:
             raise UserError(
                 f"{len(tasksets)} tasksets of weights {list(weights)}: none negative, one above 0 is expected"
@@ -269,17 +281,19 @@ class MixedTaskset:
         return [taskset.content() for taskset in self.tasksets]
 
     def task(self, seed: int, iteration: int, index: int) -> Task:
-        return self._chosen(seed, _TASK, iteration, index).task(seed, iteration, index)
+        return self.chosen(seed, _TASK, iteration, index).task(seed, iteration, index)
 
     def picture(self, seed: int, iteration: int, index: int) -> Sample:
-        return self._chosen(seed, _PICTURE, iteration, index).picture(seed, iteration, index)
+        return self.chosen(seed, _PICTURE, iteration, index).picture(seed, iteration, index)
 
-    def _chosen(self, seed: int, *path: int) -> Tasks:
+    def chosen(self, seed: int, *path: int) -> Taskset:
+        """The taskset that the draw named by `path` is from."""
         return self.tasksets[numpy_generator(seed, *path, _SOURCE).choice(len(self.tasksets), p=self.weights)]
 
 
 class TaskStream(Dataset):
-    """The tasks (kind "task") or pictures (kind "picture") of iterations start <= i < stop, in order, for a DataLoader.
+    """The items of iterations start <= i < stop, in order, for a DataLoader: what the method of `taskset` named by
+    `kind` gives, "task" or "picture", or "guided" of a `data.guides.GuidedTasks`.
 
     Item k of one process is place k % batch of iteration start + k // batch, so that any number of workers, with
     `batch_size=None`, gives the same items in the same order. With `world` processes the places of a batch are dealt
@@ -288,7 +302,7 @@ class TaskStream(Dataset):
 
     def __init__(
         self,
-        taskset: Tasks,
+        taskset: Any,
         kind: str = "task",
         *,
         seed: int,
@@ -298,8 +312,8 @@ class TaskStream(Dataset):
         rank: int = 0,
         world: int = 1,
     ):
-        if kind not in ("task", "picture"):
-            raise ValueError(f'kind={kind!r}; "task" or "picture" is expected')
+        if kind not in ("task", "picture", "guided"):
+            raise ValueError(f'kind={kind!r}; "task", "picture" or "guided" is expected')
         self.taskset, self.kind, self.seed, self.batch = taskset, kind, seed, batch
         self.start, self.stop, self.rank, self.world = start, stop, rank, world
         self.per_rank = len(range(rank, batch, world))
@@ -307,9 +321,8 @@ class TaskStream(Dataset):
     def __len__(self) -> int:
         return max(0, self.stop - self.start) * self.per_rank
 
-    def __getitem__(self, item: int) -> Task | Sample:
+    def __getitem__(self, item: int) -> Any:
         if not 0 <= item < len(self):
             raise IndexError(f"item {item} of {len(self)}")
         iteration, place = divmod(item, self.per_rank)
-        draw = self.taskset.task if self.kind == "task" else self.taskset.picture
-        return draw(self.seed, self.start + iteration, self.rank + self.world * place)
+        return getattr(self.taskset, self.kind)(self.seed, self.start + iteration, self.rank + self.world * place)

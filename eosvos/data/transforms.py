@@ -45,11 +45,11 @@ def fit(image: Tensor | np.ndarray, masks: Tensor | np.ndarray, *, size: tuple[i
     The image is averaged over areas when it shrinks (torchvision's bilinear filter would alias), bilinear when it
     grows; masks take the nearest pixel.
     """
-    source, layers = _pixels(image), _layers(masks)
+    source, layers = as_pixels(image), as_layers(masks)
     height, width = network_size(source.shape[0], source.shape[1], size)
     out = _resize(source, height, width)
     plain = _matrix(source.shape[:2], (height, width), False, 0.0, 1.0, 0.0, 0.0)
-    return _tensor(_unit(out)), _warp_masks(layers, plain, (height, width))
+    return as_tensor(_unit(out)), warp_masks(layers, plain, (height, width))
 
 
 def augment(
@@ -77,7 +77,7 @@ def augment(
     not ask for that. `colour` scales the strength of the jitter: 1 is the paper's, 0 none. Costs about 1 ms for
     240x432 -> 128x224.
     """
-    source, layers = _pixels(image), _layers(masks)
+    source, layers = as_pixels(image), as_layers(masks)
     shape = source.shape[:2]
     out = network_size(shape[0], shape[1], size)
     wanted = layers if target is None else layers[target : target + 1]
@@ -95,21 +95,21 @@ def augment(
             translation * (2 * right - 1) * out[1],
             translation * (2 * down - 1) * out[0],
         )
-        moved = _warp_masks(layers, matrix, out)
+        moved = warp_masks(layers, matrix, out)
         after = (moved if target is None else moved[target : target + 1]).flatten(1).sum(1).tolist()
         # at least a fifth of the object, and 16 pixels of it if it had as many
         least = [max(1.0, min(16.0, area), 0.2 * area * zoom * zoom) for area in before]
         if not any(before) or any(a >= b for a, b, c in zip(after, least, before, strict=True) if c):
-            pixels = _warp_image(source, matrix, out)
+            pixels = warp_image(source, matrix, out)
             break
     else:
         pixels = _unit(_resize(source, *out))
-        moved = _warp_masks(layers, _matrix(shape, out, False, 0.0, 1.0, 0.0, 0.0), out)
+        moved = warp_masks(layers, _matrix(shape, out, False, 0.0, 1.0, 0.0, 0.0), out)
     if colour:
         pixels = jitter(
             pixels, generator, brightness=0.2 * colour, contrast=0.2 * colour, saturation=0.2 * colour, hue=0.1 * colour
         )
-    return _tensor(pixels), moved
+    return as_tensor(pixels), moved
 
 
 def jitter(
@@ -160,7 +160,7 @@ def _indices(matrix: np.ndarray) -> np.ndarray:
     return (np.linalg.inv(shift) @ matrix @ shift)[:2]
 
 
-def _warp_image(source: np.ndarray, matrix: np.ndarray, out: tuple[int, int]) -> np.ndarray:
+def warp_image(source: np.ndarray, matrix: np.ndarray, out: tuple[int, int]) -> np.ndarray:
     """float32 (h, w, 3) in [0, 1]."""
     step = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))  # source pixels per output pixel
     if step > 1.6:  # a bilinear sample sees two pixels: shrink first, and leave a little for the warp's own blur
@@ -176,7 +176,7 @@ def _warp_image(source: np.ndarray, matrix: np.ndarray, out: tuple[int, int]) ->
     return _unit(warped)
 
 
-def _warp_masks(layers: np.ndarray, matrix: np.ndarray, out: tuple[int, int]) -> Tensor:
+def warp_masks(layers: np.ndarray, matrix: np.ndarray, out: tuple[int, int]) -> Tensor:
     """uint8 (N, H, W) -> bool (N, h, w), the nearest pixel."""
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     moved = np.zeros((len(layers), *out), np.uint8)
@@ -193,14 +193,14 @@ def _resize(source: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(source, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _pixels(image: Tensor | np.ndarray) -> np.ndarray:
+def as_pixels(image: Tensor | np.ndarray) -> np.ndarray:
     """(H, W, 3), uint8 or float32, contiguous."""
     if isinstance(image, Tensor):
         image = image.permute(1, 2, 0).numpy()
     return np.ascontiguousarray(image)
 
 
-def _layers(masks: Tensor | np.ndarray) -> np.ndarray:
+def as_layers(masks: Tensor | np.ndarray) -> np.ndarray:
     """bool (N, H, W) -> uint8 0/1 (N, H, W), without copying where it can be."""
     array = np.ascontiguousarray(masks.numpy() if isinstance(masks, Tensor) else masks)
     return array.view(np.uint8) if array.dtype == np.bool_ else (array != 0).astype(np.uint8)
@@ -210,5 +210,5 @@ def _unit(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.dtype == np.float32 else pixels.astype(np.float32) / np.float32(255)
 
 
-def _tensor(pixels: np.ndarray) -> Tensor:
+def as_tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())

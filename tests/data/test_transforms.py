@@ -80,7 +80,7 @@ def test_the_warp_is_the_one_that_the_formula_says():
     assert (matrix @ there)[:2] == pytest.approx([x, y])
     masks = np.zeros((1, height, width), np.uint8)
     masks[0, 147:154, 37:44] = 1
-    moved = transforms._warp_masks(masks, matrix, out)[0].nonzero().double() + 0.5
+    moved = transforms.warp_masks(masks, matrix, out)[0].nonzero().double() + 0.5
     assert moved.mean(0).tolist() == pytest.approx([there[1], there[0]], abs=0.35)
 
 

@@ -1,0 +1,182 @@
+"""What OSMN is told of an object (Yang et al., CVPR 2018, sections 3.3 to 3.5): a picture of it, and about where it is.
+
+Visual guide: float32 (3, side, side), RGB in [0, 1]: the object's box cut out, the background set to the mean colour,
+resized without regard to its aspect. Prior: float32 (4,): mean x and y, standard deviation in x and y of the object's
+pixels, as shares of the width and height; its Gaussian is the spatial guide.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from eosvos.data.masks import VOID, box_of
+from eosvos.data.sequence import Sequence
+from eosvos.data.tasks import Found, Sample, Tasks, Taskset
+from eosvos.data.transforms import PADDING, as_layers, as_pixels, as_tensor, augment, warp_image, warp_masks
+from eosvos.seeds import generator, numpy_generator
+
+_GUIDED = 15  # first part of the path of these draws; see data/tasks.py
+_LEAST = 0.01  # standard deviation, as a share: a Gaussian narrower than a pixel of the features would be lost in them
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How guides and pictures are varied in training; the paper's values by default.
+
+    guide_scale: the visual guide is enlarged or reduced by up to this share. guide_rotation: and turned by up to so
+    many degrees. prior_shift: the prior moves by up to this share of the object's size, which is taken for that of the
+    rectangle of its standard deviation. prior_scale: and is widened or narrowed, in each direction by itself, by up to
+    this share. squares: whole pictures are squeezed into squares, of a side drawn from these; empty: they keep their
+    shape, at the network's size.
+    """
+
+    guide_scale: float = 0.1
+    guide_rotation: float = 10.0
+    prior_shift: float = 0.2
+    prior_scale: float = 0.4
+    squares: tuple[int, ...] = (320, 400, 480)
+
+
+@dataclass(frozen=True)
+class Guided:
+    """One object of one frame to train on. sample: its mask is (1, h, w). name, category: of the sequence, and of the
+    object where the data set tells it."""
+
+    sample: Sample
+    guide: Tensor
+    prior: Tensor
+    name: str
+    object_id: int
+    category: str | None = None
+
+
+def visual_guide(
+    image: Tensor | np.ndarray, mask: Tensor | np.ndarray, side: int, *, turn: float = 0.0, zoom: float = 1.0
+) -> Tensor:
+    """The guide of an object from a frame, float32 (3, H, W) or uint8 (H, W, 3), and its bool mask (H, W), not empty.
+
+    turn: degrees. zoom: about the middle of the box; what goes over the edge is cut off. Raises ValueError for an empty
+    mask.
+    """
+    box = box_of(mask)
+    if box is None:
+        raise ValueError("an empty mask gives no visual guide")
+    left, top, right, bottom = box.tolist()
+    cos, sin = math.cos(math.radians(turn)) / zoom, math.sin(math.radians(turn)) / zoom
+    middle = np.array([[1, 0, -side / 2], [0, 1, -side / 2], [0, 0, 1]])
+    turned = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+    resize = np.diag([(right - left) / side, (bottom - top) / side, 1.0])
+    back = np.array([[1, 0, (left + right) / 2], [0, 1, (top + bottom) / 2], [0, 0, 1]])
+    matrix = back @ resize @ turned @ middle
+    pixels = warp_image(as_pixels(image), matrix, (side, side))
+    inside = warp_masks(as_layers(np.asarray(mask)[None]), matrix, (side, side))[0].numpy()
+    pixels[~inside] = PADDING
+    return as_tensor(pixels)
+
+
+def prior_of(mask: Tensor | np.ndarray) -> Tensor | None:
+    """The prior of a bool mask (H, W); None where it is empty.
+
+    A pixel counts as the unit square that it is, not as a point, so that a single one has a deviation too.
+    """
+    inside = np.asarray(mask, bool)
+    found = []
+    for axis, length in ((0, inside.shape[1]), (1, inside.shape[0])):
+        counts = inside.sum(axis)
+        total = int(counts.sum())
+        if not total:
+            return None
+        places = (np.arange(length) + 0.5) / length
+        mean = float(counts @ places) / total
+        variance = float(counts @ (places - mean) ** 2) / total + 1 / (12 * length**2)
+        found.append((mean, max(math.sqrt(variance), _LEAST)))
+    return torch.tensor([found[0][0], found[1][0], found[0][1], found[1][1]])
+
+
+def moved_prior(prior: Tensor, guidance: Guidance, draws: torch.Generator) -> Tensor:
+    """A prior at another place and of another size, as if it came from another frame and a wrong mask."""
+    amounts = torch.rand(4, generator=draws) * 2 - 1
+    size = math.sqrt(12) * prior[2:]  # a rectangle of side a has the standard deviation a / sqrt(12)
+    widened = prior[2:] * (1 + guidance.prior_scale) ** amounts[2:]
+    return torch.cat([prior[:2] + guidance.prior_shift * size * amounts[:2], widened])
+
+
+def heat_map(prior: Tensor, size: tuple[int, int]) -> Tensor:
+    """The spatial guide, float32 (1, H, W) of `size`: exp(-d^2 / 2) at every pixel's middle, d its distance from the
+    mean in standard deviations (section 3.4)."""
+    lines = []
+    for axis, length in ((1, size[0]), (0, size[1])):
+        places = (torch.arange(length) + 0.5) / length
+        lines.append(torch.exp(-0.5 * ((places - prior[axis]) / prior[2 + axis]) ** 2))
+    return torch.outer(*lines)[None]
+
+
+class GuidedTasks:
+    """Objects to train OSMN on, drawn from a taskset by (seed, iteration, index) alone.
+
+    The visual guide is of a random frame of the object, the picture another one where there is another, its prior the
+    object's place in the frame before, varied (section 3.5). side: of the visual guide.
+    """
+
+    def __init__(self, tasks: Tasks, side: int, guidance: Guidance | None = None) -> None:
+        self.tasks, self.side, self.guidance = tasks, side, guidance or Guidance()
+
+    def content(self) -> Any:
+        return self.tasks.content()
+
+    def guided(self, seed: int, iteration: int, index: int) -> Guided:
+        """Raises UserError if no object can be found."""
+        path = (_GUIDED, iteration, index)
+        taskset = self.tasks.chosen(seed, *path)
+        for sequence, object_id in taskset.pairs(seed, *path):
+            frames = list(islice(taskset.frames(sequence, object_id, numpy_generator(seed, *path, 0)), 2))
+            if frames:
+                guide, found = frames[0], frames[-1]
+                varied = self._varied(guide, object_id, generator(seed, *path, 1))
+                sample, prior = self._sample(taskset, sequence, found, object_id, generator(seed, *path, 2))
+                category = sequence.categories.get(object_id)
+                return Guided(sample, varied, prior, sequence.name, object_id, category)
+        raise taskset.nothing()
+
+    def _varied(self, found: Found, object_id: int, draws: torch.Generator) -> Tensor:
+        turn, zoom = (2 * torch.rand(2, generator=draws, dtype=torch.float64) - 1).tolist()
+        guidance = self.guidance
+        return visual_guide(
+            found.image, found.mask == object_id, self.side,
+            turn=guidance.guide_rotation * turn, zoom=(1 + guidance.guide_scale) ** zoom,
+        )  # fmt: skip
+
+    def _sample(
+        self, taskset: Taskset, sequence: Sequence, found: Found, object_id: int, draws: torch.Generator
+    ) -> tuple[Sample, Tensor]:
+        """The transformed picture and the varied prior, from the frame before it under the same transform."""
+        before = sequence.mask(found.place - 1) if found.place else None
+        if before is None or not (before == object_id).any():
+            before = found.mask
+        void = found.mask == VOID
+        layers = np.stack([found.mask == object_id, before == object_id, void])
+        image, size = found.image, taskset.size
+        if self.guidance.squares:
+            side = self.guidance.squares[int(torch.randint(len(self.guidance.squares), (1,), generator=draws))]
+            image, layers, size = *_squeezed(image, layers, max(side, min(image.shape[:2]))), (side, side)
+        pixels, moved = augment(image, layers, draws, size=size, target=0, **taskset.transform)
+        prior = prior_of(moved[1])
+        if prior is None:
+            prior = prior_of(moved[0])
+        assert prior is not None, "augment lost the object"
+        sample = Sample(pixels, moved[:1], moved[2] if void.any() else None)
+        return sample, moved_prior(prior, self.guidance, draws)
+
+
+def _squeezed(image: np.ndarray, layers: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image uint8 (side, side, 3), masks bool (N, side, side)."""
+    moved = [cv2.resize(layer.view(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST_EXACT) for layer in layers]
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.stack(moved).astype(bool)
