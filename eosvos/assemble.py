@@ -146,8 +146,8 @@ def train(
         return outer.train(
             learner,
             training.stream(
-                *items, seed=config.seed, tasks=section.tasks, iterations=section.iterations, world=world,
-                workers=config.workers,
+                *items, seed=config.seed, tasks=section.tasks, world=world, workers=config.workers,
+                iterations=section.iterations if section.seconds is None else None,
             ),
             gradient,
             validate,

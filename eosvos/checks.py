@@ -13,6 +13,7 @@ from eosvos.config import MetaSection
 from eosvos.errors import UserError
 from eosvos.evaluation.metrics import PROTOCOLS
 from eosvos.meta.learner import LEVELS
+from eosvos.meta.outer import OPTIMIZERS
 from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES
 from eosvos.models.weight_files import NAMES, PREFIX, unknown_name
 from eosvos.models.weights import NORMS
@@ -41,7 +42,7 @@ class Range:
 _NUMBER, _SOME, _SHARE, _POSITIVE = Range(0), Range(1), Range(0, 1), Range(0, open_low=True)
 _OUTER = {
     "iterations": _SOME, "tasks": _SOME, "final": _SHARE, "beta2": Range(0, 0.9999), "clip": _POSITIVE,
-    "max_rate": _POSITIVE, "validate_every": _SOME, "save_every": _SOME,
+    "max_rate": _POSITIVE, "validate_every": _SOME, "save_every": _SOME, "seconds": _POSITIVE,
 }  # fmt: skip
 RANGES: dict[str, Range] = {  # of all others: 0 or more
     "processes": _SOME, "score": _SHARE, "threads": _SOME, "fine_tuning.batch": _SOME, "fine_tuning.clip": _POSITIVE,
@@ -65,7 +66,7 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
 }  # fmt: skip
 CHOICES: dict[str, tuple[Any, ...]] = {
     "method": METHODS, "meta.level": LEVELS, "model.size": tuple(SIZES), "model.mask_loss": MASK_LOSSES,
-    "search.mask_losses": MASK_LOSSES, "init_norm": NORMS,
+    "search.mask_losses": MASK_LOSSES, "init_norm": NORMS, "meta.optimizer": OPTIMIZERS, "parent.optimizer": OPTIMIZERS,
     "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
     "dataset.kind": DATASETS, "dataset.protocol": PROTOCOLS,
     "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
@@ -172,7 +173,7 @@ def _meta_together(meta: MetaSection) -> list[str]:
         wrong.append(f"meta.window={meta.window}: expected at most meta.steps={steps}")
     if meta.order_warm_up and meta.order == 1:
         wrong.append(f"meta.order_warm_up={meta.order_warm_up}: expected 0, or meta.order=2 to warm up to")
-    if meta.order == 2 and meta.order_warm_up >= meta.iterations:
+    if meta.order == 2 and meta.seconds is None and meta.order_warm_up >= meta.iterations:
         wrong.append(
             f"meta.order_warm_up={meta.order_warm_up}: expected below meta.iterations={meta.iterations}, or order 2 "
             "never comes"

@@ -21,7 +21,7 @@ def meta_train(settings: config.MetaTrainConfig) -> float:
         learner = initial.first_learner(model, init, meta, {"model": model.spec, "made_by": "meta_train"})
         inner = {key: value for key, value in asdict(meta).items() if key not in asdict(config.outer_settings(meta))}
         fingerprint = assemble.training_fingerprint(settings, model, (tasks, unseen), inner=inner, init=start)
-    progress = TrainingProgress(meta.iterations, visible=world.first)
+    progress = TrainingProgress(meta.iterations, seconds=meta.seconds, visible=world.first)
     try:
         best = assemble.train(
             settings,

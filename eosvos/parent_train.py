@@ -25,7 +25,7 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
         fingerprint = assemble.training_fingerprint(settings, model, (tasks, unseen), **more)
     # The trained initialization and the learner with the rate found stand apart, so that either can be resumed.
     result, folder = Path(str(settings.out)) / outer.BEST, Path(str(settings.out)) / "training"
-    progress = TrainingProgress(parent.iterations, visible=world.first)
+    progress = TrainingProgress(parent.iterations, seconds=parent.seconds, visible=world.first)
     try:
         trained = assemble.train(
             settings,

@@ -16,15 +16,16 @@ LINES_EVERY = 20  # iterations
 
 
 class TrainingProgress:
-    """Called with each log record of `meta.outer.train`; `total` iterations. Silent unless `visible`."""
+    """Called with each log record of `meta.outer.train`; `total` iterations, or as many as come in `seconds`, where
+    these are given. Silent unless `visible`."""
 
-    def __init__(self, total: int, *, visible: bool = True) -> None:
-        self.total, self.visible = total, visible
+    def __init__(self, total: int, *, seconds: float | None = None, visible: bool = True) -> None:
+        self.total, self.seconds, self.visible = None if seconds else total, seconds, visible
         self.losses: deque[float] = deque(maxlen=LINES_EVERY)
         self.begin: tuple[float, float] | None = None  # iteration and seconds of this process's first record
         self.last = ""  # words of the last validation
         terminal = visible and sys.stderr.isatty()
-        self.bar = tqdm(total=total, unit="it", dynamic_ncols=True, file=sys.stderr) if terminal else None
+        self.bar = tqdm(total=self.total, unit="it", dynamic_ncols=True, file=sys.stderr) if terminal else None
 
     def __call__(self, record: dict[str, Any]) -> None:
         if not self.visible:
@@ -46,7 +47,11 @@ class TrainingProgress:
                 self.bar.write(f"iteration {iteration}: {self.last}", file=sys.stderr)
             return
         if validated or iteration % LINES_EVERY == 0:
-            parts = [f"[{iteration}/{self.total}]", self._state(record), self.last if validated else ""]
+            parts = [
+                f"[{iteration}{'' if self.total is None else f'/{self.total}'}]",
+                self._state(record),
+                self.last if validated else "",
+            ]
             print(
                 "  ".join(part for part in [*parts, self._time(iteration, seconds)] if part),
                 file=sys.stderr,
@@ -79,7 +84,8 @@ class TrainingProgress:
         done, spent = iteration - self.begin[0], seconds - self.begin[1]
         if done <= 0 or spent <= 0:
             return ""
-        return f"{done / spent:.2f} it/s  {_clock((self.total - iteration) * spent / done)} left"
+        left = (self.total - iteration) * spent / done if self.total is not None else (self.seconds or 0) - seconds
+        return f"{done / spent:.2f} it/s  {_clock(max(left, 0))} left"
 
 
 def _validation(record: dict[str, Any]) -> str:

@@ -329,6 +329,13 @@ def test_plain_lines_tell_the_state(capsys):
     assert lines[2] == "[40/100]  loss 2.000  skipped 1  2.00 it/s  0:30 left"
 
 
+def test_a_budget_of_seconds_tells_what_is_left_of_it(capsys):
+    says = progress.TrainingProgress(100, seconds=60)
+    for iteration in range(21):
+        says({"iteration": iteration, "loss": 2.0, "seconds": iteration * 0.5})
+    assert capsys.readouterr().err.splitlines()[1] == "[20]  loss 2.000  2.00 it/s  0:50 left"
+
+
 def test_other_processes_are_silent(capsys):
     progress.TrainingProgress(100, visible=False)({"iteration": 20, "loss": 2.0, "seconds": 1.0})
     assert capsys.readouterr().err == ""

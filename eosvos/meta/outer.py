@@ -1,6 +1,7 @@
 """Meta-training (e-OSVOS, supplement, algorithm 1): tasks -> meta-gradients -> RAdam -> clamp; validation and resume.
 
-Ordinary training is the same loop over a gradient that has no inner steps.
+Ordinary training is the same loop over a gradient that has no inner steps. It ends after so many iterations, or when
+its clock has run out.
 """
 
 from __future__ import annotations
@@ -26,28 +27,33 @@ from eosvos.meta.learner import Learner, rate_statistics
 from eosvos.meta.resume import BEST, CHECKPOINT, LAST, LOG, agree, compare, described, taken_up, trim_log
 
 Validate = Callable[[Learner], dict[str, float]]
+OPTIMIZERS = ("radam", "sgd", "adam")
 _SECOND = 1.0  # seconds between two Ctrl-C of a person, at least
 
 
 @dataclass(frozen=True)
 class OuterSettings:
-    """iterations: updates. tasks: gradients averaged for one update. theta_lr, rates_lr: RAdam's rates for the
-    initialization and for the learning rates, after `warmup` iterations of linear rise and along a cosine down to
-    `final` times their value; rates_lr = 0 leaves the learning rates as they are. beta2: of RAdam; its rectification
-    holds the steps back for about 2 / (1 - beta2) iterations. weight_decay: decoupled, on theta. clip: norm to which
-    the gradient of a single task is scaled down, for theta and the rates apart. max_rate: upper bound of the learning
-    rates (0 is the lower). validate_every, save_every: iterations.
+    """iterations: updates. seconds: where given, the training ends when so many have passed instead, those before it
+    was resumed included, whatever `iterations` is. tasks: gradients averaged for one update. optimizer: "radam", "adam"
+    or "sgd" (momentum 0.9). theta_lr, rates_lr: its rates for the initialization and for the learning rates, after
+    `warmup` iterations of linear rise and along a cosine down to `final` times their value; rates_lr = 0 leaves the
+    learning rates as they are. beta2: of RAdam and Adam; RAdam's rectification holds the steps back for about
+    2 / (1 - beta2) iterations. weight_decay: on theta; decoupled, but with "sgd" added to the gradient. clip: norm to
+    which the gradient of a single task is scaled down, for theta and the rates apart; None: never. max_rate: upper
+    bound of the learning rates (0 is the lower). validate_every, save_every: iterations.
     """
 
     iterations: int = 600
+    seconds: float | None = None
     tasks: int = 4
+    optimizer: str = "radam"
     theta_lr: float = 2e-4
     rates_lr: float = 1e-3
     warmup: int = 20
     final: float = 0.05
     beta2: float = 0.99
     weight_decay: float = 0.0
-    clip: float = 10.0
+    clip: float | None = 10.0
     max_rate: float = 1.0
     validate_every: int = 100
     save_every: int = 100
@@ -64,7 +70,11 @@ class _State:
     iteration: int = 0
     best: float = -math.inf
     skipped: int = 0
-    seconds: float = 0.0
+    seconds: float = 0.0  # of the first process's clock, the same in all
+
+    def done(self, settings: OuterSettings) -> bool:
+        end = settings.seconds
+        return self.iteration >= settings.iterations if end is None else self.seconds >= end
 
 
 def train(
@@ -114,20 +124,21 @@ def train(
         files.begin(state)
         if state.iteration == 0:
             _validate_and_keep(state, validate, files)
-        tasks = iter(stream(state.iteration)) if state.iteration < settings.iterations else iter(())
+        tasks = iter(()) if state.done(settings) else iter(stream(state.iteration))
         mine = len(range(world.rank, settings.tasks, world.size))
         started = time.monotonic() - state.seconds
         with _stop_requests() as stop:
-            while state.iteration < settings.iterations:
+            while not state.done(settings):
                 results = [gradient(learner, next(tasks)) for _ in range(mine)]
-                totals, stopping = _reduce(results, learner, settings.clip, world, bool(stop), terms)
+                clock = (time.monotonic() - started) * world.first
+                totals, stopping = _reduce(results, learner, settings.clip, world, bool(stop), terms, clock)
+                state.seconds = totals["clock"]
                 record = _update(state, totals, settings) | totals["terms"]
                 state.iteration += 1
-                state.seconds = time.monotonic() - started
                 record |= {"iteration": state.iteration, "seconds": round(state.seconds, 2), "skipped": state.skipped}
                 if changed:
                     record["changed"], changed = changed, {}
-                done = state.iteration == settings.iterations
+                done = state.done(settings)
                 if not stopping and (done or state.iteration % settings.validate_every == 0):
                     record |= rate_statistics(learner)
                     _validate_and_keep(state, validate, files, record)
@@ -136,20 +147,24 @@ def train(
                 if stopping or done or state.iteration % settings.save_every == 0:
                     files.save(state)
                 if stopping:
-                    raise Interrupted(
-                        f"stopped at iteration {state.iteration} of {settings.iterations}, saved in {folder}"
+                    timed = settings.seconds is not None
+                    whole = (
+                        f", {state.seconds:.0f} of {settings.seconds:g} s" if timed else f" of {settings.iterations}"
                     )
+                    raise Interrupted(f"stopped at iteration {state.iteration}{whole}, saved in {folder}")
         return world.share(lambda: Learner.load(folder / BEST))
 
 
 def _optimizer(learner: Learner, settings: OuterSettings) -> torch.optim.Optimizer:
-    """RAdam over the tensors of `learner`, which require gradients from here on."""
+    """Over the tensors of `learner`, which require gradients from here on."""
     theta = [p.requires_grad_() for p in learner.theta.values()]
     rates = [r.requires_grad_() for r in learner.distinct_rates()]
     groups: list[dict[str, Any]] = [{"params": theta, "weight_decay": settings.weight_decay}, {"params": rates}]
-    return torch.optim.RAdam(
-        groups, lr=settings.theta_lr, betas=(0.9, settings.beta2), decoupled_weight_decay=True
-    )  # fmt: skip
+    common: dict[str, Any] = {"lr": settings.theta_lr, "weight_decay": 0.0}
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9, **common)
+    kind = {"radam": torch.optim.RAdam, "adam": torch.optim.Adam}[settings.optimizer]
+    return kind(groups, betas=(0.9, settings.beta2), decoupled_weight_decay=True, **common)
 
 
 def _restore(state: _State, stored: dict[str, Any]) -> None:
@@ -164,24 +179,30 @@ def _restore(state: _State, stored: dict[str, Any]) -> None:
 
 
 def _reduce(
-    results: list[MetaGradient], learner: Learner, clip: float, world: World, stop: bool, terms: Sequence[str] = ()
+    results: list[MetaGradient],
+    learner: Learner,
+    clip: float | None,
+    world: World,
+    stop: bool,
+    terms: Sequence[str] = (),
+    clock: float = 0.0,
 ) -> tuple[dict[str, Any], bool]:
-    """Sums over the tasks of all processes; on a CPU in float64, so that their order leaves no trace in float32."""
-    names = list(learner.theta)
-    rates = learner.distinct_rates()
+    """Sums over the tasks of all processes; on a CPU in float64, so that their order leaves no trace in float32. clock:
+    seconds, 0 in all processes but the first."""
+    names, rates = list(learner.theta), learner.distinct_rates()
     slots = {id(r): index for index, r in enumerate(rates)}  # at level "single" all names share one
     device = learner.theta[names[0]].device
     sizes = [learner.theta[n].numel() for n in names] + [r.numel() for r in rates]
-    parts, counts = len(names) + len(rates), 4
+    parts, counts = len(names) + len(rates), 5
     sizes += [len(terms), counts]
     flat = torch.zeros(sum(sizes), dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
     pieces = flat.split(sizes)
     for result in results:
         if not result.finite:
-            flat[-3] += 1
+            flat[-4] += 1
             continue
-        flat[-4] += 1
-        flat[-2] += result.loss
+        flat[-5] += 1
+        flat[-3] += result.loss
         pieces[parts].add_(flat.new_tensor([result.terms.get(term, math.nan) for term in terms]))
         theta_scale = _scale(result.theta.values(), clip)
         rate_scale = _scale(result.rates.values(), clip)
@@ -189,29 +210,32 @@ def _reduce(
             piece += (result.theta[name] * theta_scale).flatten()
         for name, g in result.rates.items():
             pieces[len(names) + slots[id(learner.rates[name])]].add_((g * rate_scale).flatten())
-    flat[-1] = float(stop)
+    flat[-2], flat[-1] = clock, float(stop)
     world.sum_(flat)
-    count = float(flat[-4])
+    count = float(flat[-5])
     totals = {
         "theta": [p / max(count, 1) for p in pieces[: len(names)]],
         "rates": [p / max(count, 1) for p in pieces[len(names) : parts]],
         "terms": {term: float(value) / max(count, 1) for term, value in zip(terms, pieces[parts], strict=True)},
         "count": count,
-        "skipped": int(flat[-3]),
-        "loss": float(flat[-2]) / count if count else math.nan,
+        "skipped": int(flat[-4]),
+        "loss": float(flat[-3]) / count if count else math.nan,
+        "clock": float(flat[-2]),
     }
     return totals, bool(flat[-1] > 0)
 
 
-def _scale(gradients: Iterable[Tensor], clip: float) -> float:
+def _scale(gradients: Iterable[Tensor], clip: float | None) -> float:
+    if clip is None:
+        return 1.0
     norms = [g.norm() for g in gradients]
     norm = float(torch.stack(norms).norm()) if norms else 0.0
     return clip / norm if norm > clip else 1.0
 
 
 def _update(state: _State, totals: dict[str, Any], settings: OuterSettings) -> dict[str, float]:
-    """One RAdam step, then learning rates clamped to [0, max_rate] (section 3.2.2). No step without a valid task."""
-    factor = _schedule(state.iteration, settings)
+    """One step, then learning rates clamped to [0, max_rate] (section 3.2.2). No step without a valid task."""
+    factor = _schedule(state.iteration, state.seconds, settings)
     theta_group, rates_group = state.optimizer.param_groups
     theta_group["lr"], rates_group["lr"] = settings.theta_lr * factor, settings.rates_lr * factor
     state.skipped += totals["skipped"]
@@ -227,10 +251,12 @@ def _update(state: _State, totals: dict[str, Any], settings: OuterSettings) -> d
     return {"loss": totals["loss"], "lr_factor": factor}
 
 
-def _schedule(iteration: int, settings: OuterSettings) -> float:
+def _schedule(iteration: int, seconds: float, settings: OuterSettings) -> float:
     if iteration < settings.warmup:
         return (iteration + 1) / settings.warmup
     progress = (iteration - settings.warmup) / max(settings.iterations - settings.warmup, 1)
+    if settings.seconds is not None:
+        progress = min(seconds / settings.seconds, 1.0)
     return settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
@@ -286,9 +312,7 @@ class _Files:
                 learner.save(self.folder / name)
 
 
-def _validate_and_keep(
-    state: _State, validate: Validate, files: _Files, record: dict[str, Any] | None = None
-) -> None:  # fmt: skip
+def _validate_and_keep(state: _State, validate: Validate, files: _Files, record: dict[str, Any] | None = None) -> None:
     """Validate, log, and write the learner where it is the best so far."""
     figures = validate(state.learner)
     record = {"iteration": state.iteration, **(record or rate_statistics(state.learner)), **figures}

@@ -26,18 +26,20 @@ from eosvos.models.mask_rcnn import MaskRCNN
 
 Item = tuple[tuple[int, int], Any]
 _INNER, _META, _ORDINARY, _VALIDATION = 21, 22, 23, 24
+_NO_END = 10**12  # iterations
 
 
 def stream(
-    taskset: Tasks, kind: str, *, seed: int, tasks: int, iterations: int, world: World, workers: int = 0
+    taskset: Tasks, kind: str, *, seed: int, tasks: int, iterations: int | None, world: World, workers: int = 0
 ) -> Callable[[int], Iterator[Item]]:
-    """start -> this process's items from iteration `start` on. kind: "task" or "picture". The items do not depend on
-    the number of data workers or processes."""
+    """start -> this process's items from iteration `start` on; without end where `iterations` is None. kind: "task" or
+    "picture". The items do not depend on the number of data workers or processes."""
 
     def begin(start: int) -> Iterator[Item]:
-        numbers = [(i, j) for i in range(start, iterations) for j in range(world.rank, tasks, world.size)]
+        stop = _NO_END if iterations is None else iterations
+        numbers = ((i, j) for i in range(start, stop) for j in range(world.rank, tasks, world.size))
         dataset = TaskStream(
-            taskset, kind=kind, seed=seed, batch=tasks, start=start, stop=iterations, rank=world.rank, world=world.size
+            taskset, kind=kind, seed=seed, batch=tasks, start=start, stop=stop, rank=world.rank, world=world.size
         )
         loader = DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
         return zip(numbers, loader, strict=True)

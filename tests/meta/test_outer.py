@@ -1,6 +1,7 @@
 """The outer loop on a toy problem: it learns, resumes bit for bit, skips what is not finite, keeps the best."""
 
 import json
+import math
 import os
 import signal
 import time
@@ -96,6 +97,74 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path):
     last = [Learner.load(tmp_path / name / outer.LAST) for name in ("whole", "cut")]
     assert same(*last)
     assert records(tmp_path / "whole") == records(tmp_path / "cut")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_every_optimizer_learns_and_resumes_bit_for_bit(tmp_path, optimizer):
+    settings = replace(SETTINGS, optimizer=optimizer, weight_decay=1e-3)
+    before = validate(fresh())["validation_loss"]
+    whole = run(tmp_path / "whole", settings=settings)
+    assert validate(whole)["validation_loss"] < 0.5 * before
+
+    def dying(learner, number):
+        if number == 3 * 17:
+            raise KeyboardInterrupt
+        return gradient(learner, number)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", settings=settings, gradient=dying)
+    assert same(whole, run(tmp_path / "cut", settings=settings, resume=True))
+    assert not same(whole, run(tmp_path / "radam", settings=replace(SETTINGS, weight_decay=1e-3)))
+
+
+def test_sgd_is_the_papers_rule(tmp_path):
+    """v <- 0.9 v + (g + decay theta), theta <- theta - lr v; without a clip not even a huge gradient is scaled."""
+    huge = 1e4
+    settings = OuterSettings(
+        iterations=3, tasks=1, optimizer="sgd", theta_lr=1e-6, rates_lr=0, warmup=0, final=1.0, weight_decay=0.3,
+        clip=None, validate_every=3,
+    )  # fmt: skip
+
+    def steep(learner, number):
+        grown = {name: p.detach() * huge for name, p in learner.theta.items()}
+        return MetaGradient(
+            grown, {name: torch.zeros_like(r) for name, r in learner.rates.items()}, 0.0, [], finite=True
+        )
+
+    theta, v = fresh().theta["weight"].double(), 0.0
+    run(tmp_path, settings=settings, gradient=steep)
+    for _ in range(3):
+        v = 0.9 * v + theta * huge + 0.3 * theta
+        theta = theta - 1e-6 * v
+    assert torch.allclose(Learner.load(tmp_path / outer.LAST).theta["weight"].double(), theta, rtol=1e-6)
+
+
+def test_a_budget_of_seconds_ends_the_training_and_sets_its_schedule(tmp_path, monkeypatch):
+    """The clock goes on where a resumed run was, and one that has run out leaves nothing to do."""
+    ticks = iter(0.5 * k for k in range(1000))
+    monkeypatch.setattr(outer.time, "monotonic", lambda: next(ticks))
+    settings = replace(SETTINGS, iterations=1, seconds=10.0, warmup=2, save_every=5, validate_every=1000)
+
+    def dying(learner, number):
+        if number == 3 * 8:
+            raise KeyboardInterrupt
+        return gradient(learner, number)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, settings=settings, gradient=dying)
+    run(tmp_path, settings=settings, resume=True)
+    lines = [json.loads(line) for line in (tmp_path / outer.LOG).read_text().splitlines()]
+    lines = [line for line in lines if "lr_factor" in line]
+    assert [line["iteration"] for line in lines] == list(range(1, len(lines) + 1))
+    assert all(a["seconds"] < b["seconds"] for a, b in zip(lines, lines[1:], strict=False))
+    assert lines[-2]["seconds"] < 10 <= lines[-1]["seconds"] < 10.6
+    assert [line["lr_factor"] for line in lines[:2]] == [0.5, 1.0]
+    for line in lines[2:]:
+        part = min(line["seconds"] / 10, 1)
+        assert line["lr_factor"] == pytest.approx(0.05 + 0.95 * (1 + math.cos(math.pi * part)) / 2)
+    before = (tmp_path / outer.LOG).read_text()
+    run(tmp_path, settings=settings, resume=True)
+    assert (tmp_path / outer.LOG).read_text() == before
 
 
 def test_a_second_ctrl_c_counts_only_some_time_after_the_first(monkeypatch):
