@@ -19,6 +19,7 @@ from eosvos import sources
 from eosvos.config import (
     DatasetSection,
     EvalConfig,
+    FiguresConfig,
     MetaSection,
     ModelSection,
     ParentSection,
@@ -28,6 +29,7 @@ from eosvos.config import (
 )
 from eosvos.data.tasks import Tasks
 from eosvos.errors import UserError
+from eosvos.evaluation.measure import Measures
 from eosvos.meta import outer
 from eosvos.meta.adapt import MetaGradient
 from eosvos.meta.distributed import World
@@ -227,12 +229,20 @@ def evaluation_fingerprint(config: EvalConfig, learner: Path | None, device: tor
         settings |= {"fine_tuning": vars(config.fine_tuning), "propagation": vars(config.propagation)}
         settings |= {"online": vars(config.online)} if config.ona else {}
         settings |= {"learner_hash": digest(learner)}
-    data = {
-        "dataset": asdict(config.dataset),
-        "split": config.split,
-        "data_root": _place(config.dataset, config.data_root),
-    }
-    return {**settings, **data, "sequences": list(config.sequences), "code_hash": code_digest()}
+    return {**settings, **_data(config), "code_hash": code_digest()}
+
+
+def _data(config: FiguresConfig) -> dict[str, Any]:
+    """What the data is; not how figures on it are measured, which changes no mask."""
+    dataset = {key: value for key, value in asdict(config.dataset).items() if key != "protocol"}
+    place = _place(config.dataset, config.data_root)
+    return {"dataset": dataset, "split": config.split, "data_root": place, "sequences": list(config.sequences)}
+
+
+def measures(config: FiguresConfig) -> Measures:
+    """The rules of the figures: the data set's own protocol where none is given."""
+    protocol = config.protocol or config.dataset.protocol
+    return Measures(protocol, config.ends, config.void, tuple(dict.fromkeys(config.measures)))
 
 
 def evaluation_folder(config: EvalConfig, fingerprint: dict[str, Any], job: str | None) -> Path:

@@ -11,6 +11,7 @@ import torch
 
 from eosvos.config import MetaSection
 from eosvos.errors import UserError
+from eosvos.evaluation.measure import MORE
 from eosvos.evaluation.metrics import PROTOCOLS
 from eosvos.meta.learner import LEVELS
 from eosvos.meta.outer import OPTIMIZERS
@@ -70,6 +71,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
     "dataset.kind": DATASETS, "dataset.protocol": PROTOCOLS,
     "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
+    "protocol": PROTOCOLS, "ends": ("skip", "keep"), "void": ("background", "ignore"), "measures": MORE,
 }  # fmt: skip
 
 
@@ -133,7 +135,7 @@ def _judge_device(value: str) -> str | None:
 def _together(config: Any) -> list[str]:
     """Values that fit each by itself, but not one another."""
     wrong = []
-    online, meta, model = getattr(config, "online", None), getattr(config, "meta", None), config.model
+    online, meta, model = (getattr(config, name, None) for name in ("online", "meta", "model"))
     if online is not None and online.low > online.high:
         wrong.append(f"online.low={online.low}: expected at most online.high={online.high}")
     if meta is not None:
@@ -149,7 +151,7 @@ def _together(config: Any) -> list[str]:
             )
     if getattr(config, "search", None) is not None and not config.search.rates:
         wrong.append("search.rates=[]: expected one or more learning rates")
-    if model.short is not None and model.long is not None and model.short > model.long:
+    if model is not None and model.short is not None and model.long is not None and model.short > model.long:
         wrong.append(f"model.short={model.short}: expected at most model.long={model.long}")
     return wrong
 

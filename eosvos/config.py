@@ -59,11 +59,24 @@ class DatasetSection:
 
 
 @dataclass
-class EvalConfig:
+class FiguresConfig:
+    """What both evaluations share: the data set, what is measured on it, and where figures go."""
+
     dataset: DatasetSection = field(default_factory=DatasetSection)
     data_root: str | None = None
     split: str | None = None
     sequences: list[str] = field(default_factory=list)
+    protocol: str | None = None  # which frames count for an object; null: as is usual for the data set
+    ends: str | None = None  # whether the first and last annotated frame count; null: as the protocol has it
+    void: str = MISSING  # what pixels of unknown truth are
+    measures: list[str] = field(default_factory=list)  # besides J and F
+    out: str | None = None
+    resume: bool = MISSING
+    processes: int | None = None
+
+
+@dataclass
+class EvalConfig(FiguresConfig):
     method: str = MISSING
     learner: str | None = None
     model: ModelSection = field(default_factory=ModelSection)
@@ -75,10 +88,7 @@ class EvalConfig:
     online: OnlineSection = field(default_factory=OnlineSection)
     seed: int = MISSING
     overlay: bool = MISSING
-    out: str | None = None
-    resume: bool = MISSING
     device: str = MISSING
-    processes: int | None = None
 
 
 @dataclass

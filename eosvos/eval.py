@@ -28,11 +28,14 @@ def evaluate(settings: config.EvalConfig) -> float:
         sequences = sources.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
         fingerprint = assemble.evaluation_fingerprint(settings, path, device)
         out = assemble.evaluation_folder(settings, fingerprint, job)
+        measures = assemble.measures(settings)
         if world.first:
             print(f"{out}: {settings.method}" + ("" if path is None else f" with {path}"), file=sys.stderr, flush=True)
             # The configuration may only lie in a folder that is this run's.
             names = [sequence.name for sequence in sequences]
-            benchmark.claim(out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=names)
+            benchmark.claim(
+                out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=names, measures=measures
+            )
             write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
     results = benchmark.run(
         assemble.MakeMethod(settings, learner, device),
@@ -40,6 +43,7 @@ def evaluate(settings: config.EvalConfig) -> float:
         out,
         seed=settings.seed,
         fingerprint=fingerprint,
+        measures=measures,
         processes=processes,
         gpus=gpus,
         world=world,

@@ -125,6 +125,22 @@ def test_eval_needs_nothing_but_a_learner(there, capsys):
     assert [path.stat().st_mtime_ns for path in masks] == before
 
 
+def test_another_protocol_needs_no_new_masks(nowhere, capsys):
+    assert eval.main([*VIDEO, "method=copy_first", "out=run"]) == 0
+    masks = {path: path.stat().st_mtime_ns for path in Path("run/masks").rglob("*.png")}
+    assert "protocol: davis" in capsys.readouterr().out
+    assert eval.main([*VIDEO, "method=copy_first", "out=run", "protocol=youtube-vos", "void=ignore"]) == 0
+    captured = capsys.readouterr()
+    assert "protocol: youtube-vos" in captured.out and "are kept and measured again (protocol=" in captured.err
+    assert masks == {path: path.stat().st_mtime_ns for path in Path("run/masks").rglob("*.png")}
+    rules = read_run(Path("run"))["measures"]
+    assert rules == {"protocol": "youtube-vos", "ends": None, "void": "ignore", "more": []}
+    with pytest.raises(AssertionError):  # of the data set: no change of settings that decide masks
+        assert eval.main([*VIDEO, "method=copy_first", "out=run", "dataset.length=5"]) == 0
+    assert eval.main([*VIDEO, "method=copy_first", "out=run", "dataset.protocol=from-first-appearance"]) == 0
+    assert "protocol: from-first-appearance" in capsys.readouterr().out
+
+
 def test_a_sweep_ends_with_one_comparison(there, capsys):
     assert eval.main(["-m", "experiment=copy_first,t1", *VIDEO, "out=sweep"]) == 0
     out = capsys.readouterr().out
@@ -234,6 +250,8 @@ def test_the_methods_can_be_sent_to_other_processes(there):
         ("eval", ["iters=-1"], ["iters=-1: expected 0 or more"]),
         ("eval", ["online.every=0"], ["online.every=0"]),
         ("eval", ["dataset=davis18"], ["dataset=davis18: expected one of davis16, davis17"]),
+        ("eval", ["protocol=davis17"], ["protocol=davis17: expected one of davis, youtube-vos, from-first-appearance"]),
+        ("eval", ["ends=both", "void=x"], ["ends=both: expected one of skip, keep", "void=x: expected one of backgr"]),
         ("eval", ["method=osvos"], ["method=osvos: expected one of copy_first, eosvos"]),
         ("eval", ["seed=[1"], ["[1"]),
         ("eval", ["split=tset", "method=copy_first"], ["tset", "test"]),

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,13 @@ import cv2
 import torch
 
 from eosvos.data.sequence import Sequence
+from eosvos.data.stored import several
 from eosvos.errors import UserError
 from eosvos.evaluation import pictures
+from eosvos.evaluation.measure import Measures, outdated, proof
 from eosvos.evaluation.progress import Progress
-from eosvos.evaluation.results import Results, SequenceResult, read_run, read_sequence, sequence_file
-from eosvos.evaluation.streaming import evaluate_sequence
+from eosvos.evaluation.results import Results, SequenceResult, differences, read_run, read_sequence, sequence_file
+from eosvos.evaluation.streaming import Evaluate, mask_files
 from eosvos.evaluation.workers import over_processes
 from eosvos.files import locked, write_text
 from eosvos.meta.distributed import World
@@ -38,6 +41,7 @@ def run(
     *,
     seed: int = 0,
     fingerprint: dict[str, Any],
+    measures: Measures | None = None,
     processes: int = 1,
     gpus: int = 0,
     world: World | None = None,
@@ -49,60 +53,88 @@ def run(
 
     `make_method(seed)` gives a fresh method for each sequence, seeded by `seed` and the sequence's name, so that
     neither order nor processes change a mask; with `processes` > 1 it and the sequences must be picklable.
-    `fingerprint`: all that decides the masks (settings, learner, code), as JSON. Each process computes on one thread,
-    this one too. `gpus` > 0: process k makes GPU k modulo `gpus` its present one. `world`: that of torchrun; each of
-    its processes takes a share of the sequences, and all see the same folder.
+    `fingerprint`: all that decides the masks (settings, learner, code), as JSON. `measures`: the rules of the figures,
+    by default DAVIS's. Each process computes on one thread, this one too. `gpus` > 0: process k makes GPU k modulo
+    `gpus` its present one. `world`: that of torchrun; each of its processes takes a share of the sequences, and all see
+    the same folder.
 
-    Finished sequences of the same run in `out` are kept if `resume`. Void pixels of the truth count as background, as
-    in the official semi-supervised figures; a sequence annotated on its first frame only is segmented, not measured.
-    Raises UserError for an unusable `out` (see `claim`), sequences without objects or of one name, and unreadable
-    files. KeyboardInterrupt goes through; what is finished stays.
+    Finished sequences of the same run in `out` are kept if `resume`. Their figures are kept only where they are proven
+    to be of these masks, truth and rules, else the masks are measured again, which is said. A sequence annotated on its
+    first frame only is segmented, not measured. Raises UserError for an unusable `out` (see `claim`), sequences without
+    objects or of one name, and unreadable files. KeyboardInterrupt goes through; what is finished stays.
     """
-    sequences, out, world = list(sequences), Path(out), world or World()
+    sequences, out, world, measures = list(sequences), Path(out), world or World(), measures or Measures()
     names = [sequence.name for sequence in sequences]
 
-    def begin() -> dict[str, SequenceResult]:
+    def begin() -> dict[str, tuple[SequenceResult, str | None]]:
         _check(sequences, processes)
-        claim(out, fingerprint, seed=seed, resume=resume, sequences=names)
+        claim(out, fingerprint, seed=seed, resume=resume, sequences=names, measures=measures)
         lock.enter_context(locked(out))
-        return {sequence.name: kept for sequence in sequences if (kept := _finished(out, sequence)) is not None}
+        found = {sequence.name: _segmented(out, sequence, measures) for sequence in sequences}
+        return {name: kept for name, kept in found.items() if kept is not None}
 
     with ExitStack() as lock:
-        done = world.share(begin)
+        kept = world.share(begin)
+        done = {name: result for name, (result, why) in kept.items() if why is None}
+        again = {name: (result, why) for name, (result, why) in kept.items() if why is not None}
         todo = [sequence for sequence in sequences if sequence.name not in done]
         if processes * world.size > 1:  # the longest first: then the processes end at about the same time
             todo = sorted(todo, key=len, reverse=True)[world.rank :: world.size]
-        bar = Progress(sum(map(len, todo)), len(sequences), list(done.values()), visible=progress and world.first)
-        if done:
-            bar.say(f"{out}: {len(done)} of {len(sequences)} sequences are finished and kept")
-        try:
+        work = {sequence.name: (sequence, again.get(sequence.name, (None, None))[0]) for sequence in todo}
+        job = Evaluate(make_method, out, seed, measures)
+        with _progress(out, sequences, todo, done, visible=progress and world.first) as bar:
+            for why in dict.fromkeys(reason for _, reason in again.values()):
+                of = [name for name, (_, reason) in again.items() if reason == why]
+                bar.say(f"{out}: the masks of {several(of)} are kept and measured again ({why})")
             with world.together():
-                if processes == 1 or len(todo) < 2:
-                    with one_thread():
-                        for sequence in todo:
-                            done[sequence.name] = evaluate_sequence(make_method, sequence, out, seed, bar.tick)
-                            bar.finished(done[sequence.name])
-                else:
-                    for result in over_processes(make_method, todo, out, seed, processes, gpus):
-                        done[result.name] = result
-                        bar.tick(result.frames)
-                        bar.finished(result)
+                _work(job, work, done, processes, gpus, bar)
             done = {name: result for part in world.gather(done) for name, result in part.items()}
             if overlay and world.first:
                 for sequence in sequences:
                     pictures.overlay(sequence, out / "masks" / sequence.name, out / "overlay")
-        except KeyboardInterrupt:
-            bar.say(
-                f"{out}: interrupted; {len(done)} of {len(sequences)} sequences are finished; the same command "
-                "continues"
-            )
-            raise
-        finally:
-            bar.close()
         results = Results(out, fingerprint, seed, tuple(done[name] for name in names))
         if world.first:
             results.write()
         return results
+
+
+@contextmanager
+def _progress(
+    out: Path, sequences: list[Sequence], todo: list[Sequence], done: dict[str, SequenceResult], *, visible: bool
+) -> Iterator[Progress]:
+    bar = Progress(sum(map(len, todo)), len(sequences), list(done.values()), visible=visible)
+    if done:
+        bar.say(f"{out}: {len(done)} of {len(sequences)} sequences are finished and kept")
+    try:
+        yield bar
+    except KeyboardInterrupt:
+        bar.say(
+            f"{out}: interrupted; {len(done)} of {len(sequences)} sequences are finished; the same command continues"
+        )
+        raise
+    finally:
+        bar.close()
+
+
+def _work(
+    job: Evaluate,
+    work: Mapping[str, tuple[Sequence, SequenceResult | None]],
+    done: dict[str, SequenceResult],
+    processes: int,
+    gpus: int,
+    bar: Progress,
+) -> None:
+    """Do all of `work` (name -> arguments of the job), into `done`."""
+    if processes == 1 or len(work) < 2:
+        with one_thread():
+            for name, arguments in work.items():
+                done[name] = job(*arguments, tick=bar.tick)
+                bar.finished(done[name])
+    else:
+        for result in over_processes(job, work, processes, gpus):
+            done[result.name] = result
+            bar.tick(result.frames)
+            bar.finished(result)
 
 
 def claim(
@@ -112,6 +144,7 @@ def claim(
     seed: int = 0,
     resume: bool = True,
     sequences: Iterable[str] = (),
+    measures: Measures | None = None,
 ) -> None:
     """Make `out` the folder of this run, or see that it is; a command may call it before anything slow.
 
@@ -119,7 +152,8 @@ def claim(
     is false, or other files (hidden ones aside), or cannot be written.
     """
     out = Path(out)
-    run = _as_json({"fingerprint": fingerprint, "seed": seed, "sequences": list(sequences)})
+    rules = asdict(measures or Measures())
+    run = _as_json({"fingerprint": fingerprint, "seed": seed, "sequences": list(sequences), "measures": rules})
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, expected a folder; choose another one with out={free_name(out)}")
     there = read_run(out)
@@ -160,18 +194,6 @@ def one_thread() -> Iterator[None]:
         cv2.setNumThreads(cv2_threads)
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Where two nested settings differ: dotted name -> (old, new); "nothing" where one lacks it."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for key in [*old, *(key for key in new if key not in old)]:
-        a, b = old.get(key, "nothing"), new.get(key, "nothing")
-        if isinstance(a, dict) and isinstance(b, dict):
-            found |= differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found[f"{prefix}{key}"] = (a, b)
-    return found
-
-
 def free_name(out: Path) -> Path:
     """`out`-2, `out`-3, ...: the first that does not exist."""
     number = 2
@@ -194,14 +216,16 @@ def _check(sequences: list[Sequence], processes: int) -> None:
             raise UserError(f"{sequence.name}: no frame has a mask with an object; leave it out with sequences=[...]")
 
 
-def _finished(out: Path, sequence: Sequence) -> SequenceResult | None:
-    """The kept figures of a sequence whose masks are all there."""
+def _segmented(out: Path, sequence: Sequence, measures: Measures) -> tuple[SequenceResult, str | None] | None:
+    """What is kept of a sequence whose masks are all there, and why its figures are out of date if they are."""
     result = read_sequence(sequence_file(out, sequence.name))
     if result is None or result.frames != len(sequence):
         return None
-    folder = out / "masks" / sequence.name
-    there = set(os.listdir(folder)) if folder.is_dir() else set()
-    return result if all(f"{name}.png" in there for name in sequence.frame_names) else None
+    files = mask_files(out, sequence)
+    there = set(os.listdir(files[0].parent)) if files[0].parent.is_dir() else set()
+    if not all(path.name in there for path in files):
+        return None
+    return result, outdated(result, proof(sequence, files, measures))
 
 
 def _as_json(content: Any) -> Any:

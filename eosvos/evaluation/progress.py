@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 
 from tqdm import tqdm
 
+from eosvos.evaluation.groups import figures, objects
 from eosvos.evaluation.results import SequenceResult
 
 
@@ -30,15 +32,16 @@ class Progress:
         """A sequence is finished: its J, the mean over all objects so far, its speed, and the time that is left."""
         self.results.append(result)
         own, so_far = _mean_region([result]), _mean_region(self.results)
-        figures = "not measured" if own is None else f"J {own:.3f}"
+        figure = "not measured" if own is None else f"J {own:.3f}"
         mean = "" if so_far is None else f"J so far {so_far:.3f}"
         if self.bar is not None:
-            self.bar.set_postfix_str(f"{result.name} {figures}, {mean}" if mean else f"{result.name} {figures}")
+            self.bar.set_postfix_str(f"{result.name} {figure}, {mean}" if mean else f"{result.name} {figure}")
             return
         elapsed = time.monotonic() - self.begin
         left = elapsed / self.frames * (self.total - self.frames) if self.frames else 0.0
         count = f"[{len(self.results)}/{self.sequences}]"
-        parts = [f"{count} {result.name}: {figures}", mean, f"{result.fps:.2f} frames/s", f"{_clock(left)} left"]
+        speed = "" if result.seconds is None else f"{result.fps:.2f} frames/s"
+        parts = [f"{count} {result.name}: {figure}", mean, speed, f"{_clock(left)} left"]
         self.say(", ".join(part for part in parts if part))
 
     def say(self, text: str) -> None:
@@ -54,8 +57,8 @@ class Progress:
 
 
 def _mean_region(results: list[SequenceResult]) -> float | None:
-    means = [sum(result.region[i]) / len(result.scored) for result in results for i in result.objects]
-    return sum(means) / len(means) if means else None
+    mean = figures(objects(results))["J-Mean"]
+    return None if math.isnan(mean) else mean
 
 
 def _clock(seconds: float) -> str:

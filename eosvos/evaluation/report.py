@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from eosvos.errors import UserError
-from eosvos.evaluation.benchmark import differences
+from eosvos.evaluation import groups
 from eosvos.evaluation.pictures import plain_ticks, pyplot
-from eosvos.evaluation.results import Results, load, to_csv
+from eosvos.evaluation.results import Results, differences, load, to_csv
 from eosvos.files import atomic, write_text
+
+_FIGURES = ("J&F", "J", "J recall", "J decay", "F", "F recall", "F decay")
+_SPEED = ("fps", "fps w/o tuning", "s", "MiB")
 
 
 def show(results: Results, *, file: IO[str] | None = None) -> None:
-    """Print a run: a line per sequence (means over its objects) and one for all (means over all objects)."""
+    """Print a run: a line per sequence (means over its objects) and one for all (means over all objects); what is known
+    of groups of objects; and whatever a reader should beware of."""
+    file = file or sys.stdout
     rows = []
     for result in results.sequences:
         one = Results(results.out, results.fingerprint, results.seed, (result,)).summary
@@ -25,11 +30,35 @@ def show(results: Results, *, file: IO[str] | None = None) -> None:
     frames = sum(result.frames for result in results.sequences)
     total = [f"all ({everything['sequences']}, {everything['objects']} objects)", *_figures(everything), frames]
     rows.append([*total, *_speed(everything)])
-    header = ["sequence", "J&F", "J", "J recall", "J decay", "F", "F recall", "F decay", "frames", "fps", "s", "MiB"]
-    print(table(header, rows, total=True), file=file or sys.stdout)
-    unmeasured = [result.name for result in results.sequences if not result.objects]
+    header = ["sequence", *_FIGURES, "frames", *_SPEED]
+    if math.isnan(everything["fps"]):  # masks of others, and nobody took the time
+        header, rows = header[: -len(_SPEED)], [row[: -len(_SPEED)] for row in rows]
+    print(table(header, rows, total=True), file=file)
+    for line in _remarks(results):
+        print(line, file=file)
+    for name, found in results.tables().items():
+        if found and name != "over_time":
+            print("\n" + table([_heading(key) for key in found[0]], [list(row.values()) for row in found]), file=file)
+    if "Overall" in everything:
+        words = [f"{name} {_cell(everything[name])}" for name in groups.YOUTUBE_VOS]
+        print("\n" + "   ".join(words), file=file)
+
+
+def _remarks(results: Results) -> list[str]:
+    """By which protocol, what is not measured, and what was predicted that does not exist."""
+    lines = []
+    unmeasured = [result.name for result in results.sequences if not result.scored]
     if unmeasured:
-        print(f"not measured, for want of annotated frames: {', '.join(unmeasured)}", file=file or sys.stdout)
+        lines.append(f"not measured, for want of annotated frames: {', '.join(unmeasured)}")
+    never = [f"{r.name} {i}" for r in results.sequences if r.scored for i in r.region if i not in r.objects]
+    if never:
+        lines.append(f"not measured, as no frame counts for them by this protocol: {', '.join(never)}")
+    lines.append(f"protocol: {results.summary['protocol']}")
+    for result in results.sequences:
+        if result.strange:
+            counts = ", ".join(f"{i} in {n} of {len(result.scored)} frames" for i, n in sorted(result.strange.items()))
+            lines.append(f"beware: {result.name} has predicted ids that are no object: {counts}")
+    return lines
 
 
 def compare(
@@ -50,12 +79,13 @@ def compare(
     found = [load(run) for run in runs]
     names = list(labels) if labels is not None else label(found)
     rows = [{"run": name, **results.summary} for name, results in zip(names, found, strict=True)]
-    header = ["run", "J&F", "J", "J recall", "J decay", "F", "F recall", "F decay", "fps", "s", "MiB"]
     cells = [[row["run"], *_figures(row), *_speed(row)] for row in rows]
-    print(table(header, cells), file=file or sys.stdout)
+    print(table(["run", *_FIGURES, *_SPEED], cells), file=file or sys.stdout)
     measured = [{(result.name, i) for result in results.sequences for i in result.objects} for results in found]
     if any(objects != measured[0] for objects in measured):
         print("beware: these runs are not over the same objects; their means do not compare", file=file or sys.stdout)
+    if len({row["protocol"] for row in rows}) > 1:
+        print("beware: these runs are measured by different protocols", file=file or sys.stdout)
     write_text(out / "comparison.csv", to_csv(rows))
     _plot(rows, out / "comparison.png")
     return rows
@@ -91,16 +121,24 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, total: bool =
 
 
 def _figures(row: dict[str, Any]) -> list[str]:
-    keys = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
-    return ["-" if math.isnan(row[key]) else f"{row[key]:.3f}" for key in keys]
+    return [_cell(row[key]) for key in groups.FIGURES]
 
 
 def _speed(row: dict[str, Any]) -> list[str]:
-    return [f"{row['fps']:.2f}", f"{row['seconds']:.1f}", f"{row['peak_cuda_MiB'] or row['peak_MiB']:.0f}"]
+    speeds = ["-" if math.isnan(row[key]) else f"{row[key]:.2f}" for key in ("fps", "fps-without-fine-tuning")]
+    memory = row["peak_cuda_MiB"] or row["peak_MiB"]
+    seconds = "-" if math.isnan(row["seconds"]) else f"{row['seconds']:.1f}"
+    return [*speeds, seconds, "-" if memory is None else f"{memory:.0f}"]
+
+
+def _heading(key: str) -> str:
+    return key.replace("-Mean", "").replace("-", " ")
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.3f}"
+    return str(value)
 
 
 def _short(value: Any) -> str:

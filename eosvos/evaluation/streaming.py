@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Generator
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from torch import Tensor
 from eosvos.data.masks import read_mask, write_mask
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
-from eosvos.evaluation.metrics import score_sequence
+from eosvos.evaluation.measure import Measures, measured
 from eosvos.evaluation.results import SequenceResult, sequence_file
 from eosvos.files import write_text
 from eosvos.seeds import derive
@@ -32,42 +33,46 @@ if TYPE_CHECKING:
 AHEAD = 4  # frames decoded and not yet used, and masks not yet written: what bounds the memory
 
 
-def evaluate_sequence(
-    make_method: Callable[[int], Method],
-    sequence: Sequence,
-    out: Path,
-    seed: int,
-    tick: Callable[[int], object] | None = None,
-) -> SequenceResult:
-    """Segment one sequence into `out`/masks, measure it, and mark it as finished."""
-    folder = out / "masks" / sequence.name
-    for path in [*folder.glob("*.png"), *folder.glob(".*.tmp*")]:  # of an attempt that was cut off
-        path.unlink()
-    method = make_method(derive(seed, zlib.crc32(sequence.name.encode())))
-    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
-    _reset_peak()
-    seconds, adapt_seconds = segment(method, sequence, folder, tick)
-    peak, peak_cuda = _peak(), torch.cuda.max_memory_allocated() / 2**20 if cuda else None
-    del method
+@dataclass(frozen=True)
+class Evaluate:
+    """The evaluation of one sequence after the other by a method, into `out`."""
 
-    def read_prediction(index: int):
-        return read_mask(folder / f"{sequence.frame_names[index]}.png")
+    make_method: Callable[[int], Method]
+    out: Path
+    seed: int
+    measures: Measures
 
-    measured = range(len(sequence)) if sequence.truth else ()
-    try:
-        scores = score_sequence(read_prediction, sequence.mask, sequence.objects, measured)
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise ValueError(f"{sequence.name}, {error}") from error
-    scored = [sequence.frame_names[index] for index in scores.frames]
-    result = SequenceResult(
-        sequence.name, len(sequence), seconds, adapt_seconds, peak, peak_cuda, scored, scores.region, scores.contour
-    )
-    write_text(sequence_file(out, sequence.name), json.dumps(result.to_json()))
-    return result
+    def __call__(
+        self, sequence: Sequence, kept: SequenceResult | None = None, tick: Callable[[int], object] | None = None
+    ) -> SequenceResult:
+        """Segment a sequence into `out`/masks, measure it, and mark it as finished; only measure it where its masks are
+        `kept`. `tick(n)` is called where n more frames are done."""
+        result = self.segment(sequence, tick) if kept is None else kept
+        if kept is not None and tick is not None:
+            tick(len(sequence))
+        files = mask_files(self.out, sequence)
+        result = measured(result, sequence, lambda index: read_mask(files[index]), files, self.measures)
+        write_text(sequence_file(self.out, sequence.name), json.dumps(result.to_json(), allow_nan=False))
+        return result
+
+    def segment(self, sequence: Sequence, tick: Callable[[int], object] | None = None) -> SequenceResult:
+        """Masks, time and memory of a sequence."""
+        folder = self.out / "masks" / sequence.name
+        for path in [*folder.glob("*.png"), *folder.glob(".*.tmp*")]:  # of an attempt that was cut off
+            path.unlink()
+        method = self.make_method(derive(self.seed, zlib.crc32(sequence.name.encode())))
+        cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+        _reset_peak()
+        seconds, adapt_seconds = segment(method, sequence, folder, tick)
+        peak_cuda = torch.cuda.max_memory_allocated() / 2**20 if cuda else None
+        return SequenceResult(sequence.name, len(sequence), seconds, adapt_seconds, _peak(), peak_cuda)
+
+
+def mask_files(out: Path, sequence: Sequence) -> tuple[Path, ...]:
+    """Where a run keeps the masks of a sequence, one per frame."""
+    return tuple(out / "masks" / sequence.name / f"{name}.png" for name in sequence.frame_names)
 
 
 def walk(method: Method, sequence: Sequence) -> Generator[np.ndarray, None, None]:

@@ -7,54 +7,60 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import torch
 
-from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
 from eosvos.evaluation.results import SequenceResult
-from eosvos.evaluation.streaming import evaluate_sequence
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
 
-    from eosvos.methods.protocol import Method
 
-_make_method: Callable[[int], Method]
+class Job(Protocol):
+    """The work on one item; sent to every process once."""
+
+    @property
+    def out(self) -> Path: ...
+
+    def __call__(self, *arguments: Any) -> SequenceResult: ...
+
+
+_job: Job
 _working = _stopped = False
 
 
 def over_processes(
-    make_method: Callable[[int], Method], sequences: list[Sequence], out: Path, seed: int, processes: int, gpus: int = 0
+    job: Job, items: Mapping[str, tuple[Any, ...]], processes: int, gpus: int = 0
 ) -> Iterator[SequenceResult]:
-    """Evaluate the sequences, each in one of `processes` processes; results come as they are finished. `gpus` > 0:
-    process k computes on GPU k modulo `gpus`.
+    """Do `job(*arguments)` for each item (name -> arguments), in `processes` processes; results come as they are
+    finished. `gpus` > 0: process k computes on GPU k modulo `gpus`.
 
     The first error, KeyboardInterrupt too, ends the other processes and is raised. Raises UserError where a process was
     killed from outside.
     """
-    _check_picklable(make_method, sequences)
+    _check_picklable({**vars(job), **items})
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks, and CUDA cannot
     turns = context.SimpleQueue()
     for number in range(processes):
         turns.put(number % gpus if gpus else None)
     pool = ProcessPoolExecutor(
-        min(processes, len(sequences)), mp_context=context, initializer=_begin, initargs=(make_method, turns)
+        min(processes, len(items)), mp_context=context, initializer=_begin, initargs=(job, turns)
     )
     try:
-        for future in as_completed([pool.submit(_evaluate, sequence, out, seed) for sequence in sequences]):
+        for future in as_completed([pool.submit(_work, arguments) for arguments in items.values()]):
             yield future.result()
     except BrokenProcessPool as error:
         _end(pool)
         raise UserError(
-            f"{out}: a process was killed from outside, perhaps for want of memory; what is finished stays: the same "
-            "command continues, with processes=1 it needs less"
+            f"{job.out}: a process was killed from outside, perhaps for want of memory; what is finished stays: the "
+            "same command continues, with processes=1 it needs less"
         ) from error
     except BaseException:
         _end(pool)
@@ -72,9 +78,9 @@ def _end(pool: ProcessPoolExecutor) -> None:
         worker.join()
 
 
-def _begin(make_method: Callable[[int], Method], turns: SimpleQueue[int | None]) -> None:
-    global _make_method
-    _make_method = make_method
+def _begin(job: Job, turns: SimpleQueue[int | None]) -> None:
+    global _job
+    _job = job
     gpu = turns.get()
     if gpu is not None:
         torch.cuda.set_device(gpu)
@@ -85,11 +91,11 @@ def _begin(make_method: Callable[[int], Method], turns: SimpleQueue[int | None])
     cv2.setNumThreads(1)
 
 
-def _evaluate(sequence: Sequence, out: Path, seed: int) -> SequenceResult:
+def _work(arguments: tuple[Any, ...]) -> SequenceResult:
     global _working
     _working = True
     try:
-        return evaluate_sequence(_make_method, sequence, out, seed)
+        return _job(*arguments)
     finally:
         _working = False
         if _stopped:
@@ -112,9 +118,9 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _check_picklable(make_method: Callable[[int], Method], sequences: Iterable[Sequence]) -> None:
+def _check_picklable(things: Mapping[str, object]) -> None:
     """Raise TypeError, saying what to do, where something cannot be sent to another process."""
-    for what, thing in (("make_method", make_method), *((sequence.name, sequence) for sequence in sequences)):
+    for what, thing in things.items():
         try:
             pickle.dumps(thing)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
