@@ -8,15 +8,20 @@ right. NumPy and OpenCV only.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
+from eosvos.evaluation.contours import GROUP, compare
+from eosvos.evaluation.overlap import box_overlap, contour_errors
+from eosvos.evaluation.temporal import matching_cost, shape_contexts
+
 PROTOCOLS = ("davis", "youtube-vos", "from-first-appearance")
+# What may be measured besides J and F, and the names that it has in `Scores.more`
+MEASURES = {"T": ("T",), "boxes": ("boxes",), "errors": ("near", "far", "missed")}
 
 
 class Statistics(NamedTuple):
@@ -32,13 +37,16 @@ class Scores:
     """J and F of a sequence: `frames` are the indices that were measured, with one value per frame and object.
 
     A value is nan where the protocol does not count that frame for that object. `strange`: predicted ids that are no
-    object, and the number of measured frames that have them.
+    object, and the number of measured frames that have them. `more`: for each further measure the same as `region`:
+    "T" (temporal.py; of a frame and the measured one before), "boxes" (the overlap of overlap.py), "near", "far" and
+    "missed" (its wrong pixels).
     """
 
     frames: list[int] = field(default_factory=list)
     region: dict[int, list[float]] = field(default_factory=dict)
     contour: dict[int, list[float]] = field(default_factory=dict)
     strange: dict[int, int] = field(default_factory=dict)
+    more: dict[str, dict[int, list[float]]] = field(default_factory=dict)
 
 
 def region_similarity(prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None) -> float:
@@ -64,25 +72,8 @@ def contour_accuracy(
     Raises ValueError where shapes or values do not fit.
     """
     prediction, truth = _pair(prediction, truth, void)
-    height, width = truth.shape
-    radius = math.ceil(tolerance if tolerance >= 1 else tolerance * float(np.linalg.norm((height, width))))
-
-    # Outside the box around both masks there is no contour, so that nothing there can match or fail to. One pixel of
-    # margin holds the contour's pixels left of and above a mask and keeps the rule for the frame's last row and column
-    # to where the crop ends with the frame; the tolerance stays that of the whole frame.
-    x, y, w, h = cv2.boundingRect((prediction | truth).view(np.uint8))
-    if w == 0 or h == 0:
-        return 1.0
-    crop = (slice(max(y - 1, 0), y + h + 1), slice(max(x - 1, 0), x + w + 1))
-    predicted, true = _contour(prediction[crop]), _contour(truth[crop])
-
-    n_predicted, n_true = int(np.count_nonzero(predicted)), int(np.count_nonzero(true))
-    if n_predicted == 0 or n_true == 0:
-        return float(n_predicted == n_true)
-    disk = _disk(radius)
-    precision = np.count_nonzero(predicted & cv2.dilate(true, disk)) / n_predicted
-    recall = np.count_nonzero(true & cv2.dilate(predicted, disk)) / n_true
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    radius = math.ceil(tolerance) if tolerance >= 1 else _radius(truth.shape, tolerance)
+    return compare(prediction.view(np.uint8) | truth.view(np.uint8) << 4, radius)[0][1]
 
 
 def statistics(values: Sequence[float] | np.ndarray) -> Statistics:
@@ -111,55 +102,76 @@ def score_sequence(
     protocol: str = "davis",
     ends: str | None = None,
     void: str = "background",
+    measures: Collection[str] = (),
 ) -> Scores:
-    """J and F per object and frame of one sequence, read frame by frame; two frames' masks are held at most.
+    """J and F per object and frame of one sequence, each mask read once; two frames' masks are held at most.
 
     `read_prediction(i)` and `read_truth(i)` give id masks uint8 (H, W); `read_truth` gives None where frame i has no
     annotation, and the frame is left out. `objects`: the ids to measure, and the frame that each first appears in.
     `protocol`, which frames count for an object:
 
-    - "davis": all. A mask that is rightly empty has 1, before the object's first appearance too.
-    - "from-first-appearance": from the first measured frame on where it is in the truth or in the prediction.
-    - "youtube-vos": the annotated ones after the frame it first appears in, whose mask the method is given.
+    - "davis": all. An object that is rightly absent has 1, before its first appearance too.
+    - "from-first-appearance", the rule of vos-benchmark: from the first measured frame on where it is in the truth or
+      in the prediction; an object that no measured frame's truth has does not count at all.
+    - "youtube-vos": annotated frames after the one it first appears in, whose mask the method is given. It is published
+      that the server takes every fifth frame (those with annotation), that objects may appear late, and that J and F
+      are averaged over the objects of seen and of unseen classes; its code and the rule for first frames are not. That
+      a given mask does not count, and that the last frame does, is our reading.
 
     `ends`: "skip" leaves out the first and the last annotated frame, as DAVIS does, "keep" does not; by default "keep"
     for youtube-vos, else "skip". `void`: pixels that are 255 in the truth are "background", as in the official
-    semi-supervised figures, or left out ("ignore"). Pixels of a predicted id that is no object are no object's.
-    Raises ValueError where a prediction has another size than the truth.
+    semi-supervised figures, or taken from both sides ("ignore"). Pixels of a predicted id that is no object are no
+    object's. `measures`: what `Scores.more` is to hold, of `MEASURES`.
+
+    Raises ValueError where a mask is not uint8 (H, W) or a prediction has another size than the truth.
     """
-    if protocol not in PROTOCOLS or ends not in (None, "skip", "keep") or void not in ("background", "ignore"):
-        raise ValueError(f"unknown protocol={protocol!r}, ends={ends!r} or void={void!r}")
-    skip = ends == "skip" or (ends is None and protocol != "youtube-vos")
-    scores = Scores([], {int(i): [] for i in objects}, {int(i): [] for i in objects})
-    seen: set[int] = set()
+    for name, value, known in (
+        ("protocol", protocol, PROTOCOLS),
+        ("ends", ends, ("skip", "keep", None)),
+        ("void", void, ("background", "ignore")),
+        *(("measures", measure, tuple(MEASURES)) for measure in measures),
+    ):
+        if value not in known:
+            raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(str, known))}")
+    objects = {int(i): first for i, first in objects.items()}
+    if not all(0 < i < 255 for i in objects):
+        raise ValueError(f"objects have ids from 1 to 254, found {sorted(objects)}")
+    scores = Scores([], {i: [] for i in objects}, {i: [] for i in objects})
+    scores.more = {key: {i: [] for i in objects} for measure in measures for key in MEASURES[measure]}
+    seen: set[int] = set()  # in the truth or a prediction
+    true: set[int] = set()  # in the truth
+    before: dict[int, np.ndarray | None] = {}  # each object's shape contexts in the last measured frame
 
     def score(index: int, truth: np.ndarray) -> None:
-        counted = set(objects)
-        if protocol == "youtube-vos":
-            counted = {i for i, first in objects.items() if index > first}
-            if not counted:
-                return
+        counted = {i for i, first in objects.items() if protocol != "youtube-vos" or index > first}
+        if not counted:
+            return
         prediction = read_prediction(index)
-        if prediction.shape != truth.shape:
-            raise ValueError(f"frame {index}: the prediction has shape {prediction.shape}, the truth {truth.shape}")
-        predicted, true = (set(np.flatnonzero(np.bincount(mask.ravel())).tolist()) for mask in (prediction, truth))
-        if protocol == "from-first-appearance":
-            seen.update((predicted | true) & counted)
-            counted = seen
-        for i in sorted(predicted - {0} - set(objects)):
-            scores.strange[i] = scores.strange.get(i, 0) + 1
-        ignored = truth == 255 if void == "ignore" else None
+        _check_ids(index, prediction, truth)
         scores.frames.append(index)
-        for i in scores.region:
-            if i in counted:
-                masks = prediction == i, truth == i
-                scores.region[i].append(region_similarity(*masks, ignored))
-                scores.contour[i].append(contour_accuracy(*masks, ignored))
-            else:
-                scores.region[i].append(math.nan)
-                scores.contour[i].append(math.nan)
+        radius = _radius(truth.shape)
+        if void == "ignore":
+            prediction = np.where(truth == 255, 0, prediction).astype(np.uint8)
+        # One pixel around all that either has: contours lie above and left of an object, too.
+        x, y, w, h = cv2.boundingRect(cv2.bitwise_or(prediction, truth))
+        crop = (slice(max(y - 1, 0), y + h + 1), slice(max(x - 1, 0), x + w + 1))
+        prediction, truth = prediction[crop], truth[crop]
+        predicted = _ids(prediction)
+        for i in sorted(predicted - objects.keys()):
+            scores.strange[i] = scores.strange.get(i, 0) + 1
+        if protocol == "from-first-appearance":
+            true.update(_ids(truth))
+            seen.update(predicted | true)
+            counted &= seen
+        values = _compare(prediction, truth, sorted(counted), radius)
+        for i in objects:
+            scores.region[i].append(values[i][0] if i in counted else math.nan)
+            scores.contour[i].append(values[i][1] if i in counted else math.nan)
+            if measures:
+                _more(scores, i, prediction == i, truth == i, i in counted, before)
 
     held: tuple[int, np.ndarray] | None = None  # the last annotated frame: measured once a later one is seen
+    skip = ends == "skip" or (ends is None and protocol != "youtube-vos")
     first = True
     for index in frames:
         truth = read_truth(index)
@@ -171,7 +183,56 @@ def score_sequence(
         first = False
     if held is not None and not skip:
         score(*held)
+    if protocol == "from-first-appearance":
+        for values in (scores.region, scores.contour, *scores.more.values()):
+            values.update({i: [math.nan] * len(scores.frames) for i in objects.keys() - true})
     return scores
+
+
+def _compare(prediction: np.ndarray, truth: np.ndarray, ids: list[int], radius: int) -> dict[int, tuple[float, float]]:
+    """J and F of objects in two id masks uint8 (H, W)."""
+    found: dict[int, tuple[float, float]] = {}
+    for group in (ids[k : k + GROUP] for k in range(0, len(ids), GROUP)):
+        bits = np.zeros(256, np.uint8)
+        bits[group] = 1 << np.arange(len(group))
+        planes = cv2.bitwise_or(cv2.LUT(prediction, bits), cv2.LUT(truth, bits << 4))
+        found |= zip(group, compare(planes, radius), strict=False)
+    return found
+
+
+def _more(
+    scores: Scores, i: int, prediction: np.ndarray, truth: np.ndarray, counts: bool, before: dict[int, Any]
+) -> None:
+    """Append what else is measured of object `i` in a frame, nan where the frame does not count for it."""
+    if "T" in scores.more:
+        now = shape_contexts(prediction) if counts else None
+        scores.more["T"][i].append(matching_cost(before.get(i), now))
+        before[i] = now
+    if "boxes" in scores.more:
+        scores.more["boxes"][i].append(box_overlap(prediction, truth) if counts else math.nan)
+    if "missed" in scores.more:
+        errors = contour_errors(prediction, truth) if counts else (math.nan,) * 3
+        for key, value in zip(MEASURES["errors"], errors, strict=True):
+            scores.more[key][i].append(value)
+
+
+def _ids(mask: np.ndarray) -> set[int]:
+    """The values above 0 in an id mask; five times faster than by np.bincount, which makes an int64 of each pixel."""
+    counts = cv2.calcHist([mask], [0], None, [256], [0, 256])
+    return set(counts.ravel().nonzero()[0].tolist()) - {0}
+
+
+def _radius(shape: tuple[int, ...], tolerance: float = 0.008) -> int:
+    """How far contours may be apart in a frame of this shape, in pixels: a share of its diagonal."""
+    return math.ceil(tolerance * float(np.linalg.norm(shape)))
+
+
+def _check_ids(index: int, prediction: np.ndarray, truth: np.ndarray) -> None:
+    for name, mask in (("prediction", prediction), ("truth", truth)):
+        if mask.ndim != 2 or mask.dtype != np.uint8 or not mask.size:
+            raise ValueError(f"frame {index}: the {name} must be uint8 (H, W), found {mask.dtype} {mask.shape}")
+    if prediction.shape != truth.shape:
+        raise ValueError(f"frame {index}: the prediction has shape {prediction.shape}, the truth {truth.shape}")
 
 
 def _pair(prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -201,23 +262,3 @@ def _boolean(mask: np.ndarray, name: str) -> np.ndarray:
             f"the {name} must be bool or 0/1 integers, found {mask.dtype} from {mask.min()} to {mask.max()}"
         )
     return mask.astype(bool)
-
-
-def _contour(mask: np.ndarray) -> np.ndarray:
-    """The one-pixel contour of a bool mask as uint8 0/1: where a pixel differs from its east, south or south-east one.
-
-    The last row looks east only, the last column south only, the corner not at all.
-    """
-    contour = np.zeros(mask.shape, np.uint8)
-    inner = mask[:-1, :-1]
-    contour[:-1, :-1] = (inner ^ mask[:-1, 1:]) | (inner ^ mask[1:, :-1]) | (inner ^ mask[1:, 1:])
-    contour[-1, :-1] = mask[-1, :-1] ^ mask[-1, 1:]
-    contour[:-1, -1] = mask[:-1, -1] ^ mask[1:, -1]
-    return contour
-
-
-@lru_cache(maxsize=8)
-def _disk(radius: int) -> np.ndarray:
-    """uint8 (2r+1, 2r+1), 1 within Euclidean distance `radius` of the middle."""
-    axis = np.arange(-radius, radius + 1)
-    return (axis[:, None] ** 2 + axis[None, :] ** 2 <= radius**2).astype(np.uint8)

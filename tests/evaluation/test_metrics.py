@@ -1,13 +1,15 @@
 """J and F equal the official toolkit's, and an independent formula's where that toolkit was not run."""
 
+import itertools
 import json
 import math
+import tracemalloc
 
 import cv2
 import numpy as np
 import pytest
 
-from eosvos.evaluation import metrics
+from eosvos.evaluation import metrics, overlap, temporal
 
 
 def slow_contour(mask):
@@ -55,14 +57,97 @@ def random_mask(rng, shape):
     return mask
 
 
-def test_contour_accuracy_equals_the_slow_formula():
+def official_contour(mask):
+    """The one-pixel contour as the official toolkit makes it: shifted copies of the whole frame."""
+    e, s, se = np.zeros_like(mask), np.zeros_like(mask), np.zeros_like(mask)
+    e[:, :-1], s[:-1], se[:-1, :-1] = mask[:, 1:], mask[1:], mask[1:, 1:]
+    contour = (mask ^ e) | (mask ^ s) | (mask ^ se)
+    contour[-1] = mask[-1] ^ e[-1]
+    contour[:, -1] = mask[:, -1] ^ s[:, -1]
+    contour[-1, -1] = False
+    return contour
+
+
+def official(prediction, truth, radius):
+    """J and F in the official arithmetic: float64 counts over the full frame, dilation by every offset of the disk."""
+    union = np.sum(prediction | truth)
+    j = 1.0 if union == 0 else np.sum(prediction & truth) / union
+    contours = [official_contour(mask) for mask in (prediction, truth)]
+    (h, w), dilated = truth.shape, []
+    for contour in contours:
+        padded, near = np.pad(contour, radius), np.zeros_like(contour)
+        for dy in range(-radius, radius + 1):
+            for dx in range(-radius, radius + 1):
+                if dx * dx + dy * dy <= radius * radius:
+                    near |= padded[radius + dy : radius + dy + h, radius + dx : radius + dx + w]
+        dilated.append(near)
+    predicted, true = (float(np.sum(contour)) for contour in contours)
+    precision, recall = 1.0, 1.0
+    if predicted == 0 and true > 0:
+        recall = 0.0
+    elif predicted > 0 and true == 0:
+        precision = 0.0
+    elif predicted > 0:
+        precision = np.sum(contours[0] & dilated[1]) / predicted
+        recall = np.sum(contours[1] & dilated[0]) / true
+    return j, 0.0 if precision + recall == 0 else 2 * precision * recall / (precision + recall)
+
+
+def test_the_official_arithmetic_is_that_of_single_pixels():
     rng = np.random.default_rng(0)
-    for _ in range(400):
-        shape = tuple(rng.integers(1, 25, 2))
-        tolerance = float(rng.choice([0.008, 0.05, 0.1, 3, 5]))
+    for _ in range(100):
+        shape, radius = tuple(rng.integers(1, 25, 2)), int(rng.integers(1, 6))
         a, b = random_mask(rng, shape), random_mask(rng, shape)
+        assert official(a, b, radius)[1] == pytest.approx(slow_f(a, b, radius), abs=1e-12)
+
+
+def random_shape(rng, k):
+    """Small frames, some of one row or column; every 150th of a real size."""
+    if k % 150 == 7:
+        return [(120, 214), (240, 427), (480, 854)][k // 150 % 3]
+    if k % 10 == 3:
+        return [(1, int(rng.integers(1, 60))), (int(rng.integers(1, 60)), 1)][k // 10 % 2]
+    return tuple(int(n) for n in rng.integers(1, 36, 2))
+
+
+def test_1000_pairs_of_masks_equal_the_official_arithmetic():
+    rng = np.random.default_rng(1)
+    for k in range(1000):
+        shape = random_shape(rng, k)
+        tolerance = 0.008 if max(shape) > 100 else float(rng.choice([0.008, 0.05, 0.1, 2, 4, 7, 21]))
         radius = math.ceil(tolerance if tolerance >= 1 else tolerance * np.linalg.norm(shape))
-        assert metrics.contour_accuracy(a, b, tolerance=tolerance) == pytest.approx(slow_f(a, b, radius), abs=1e-12)
+        a, b = random_mask(rng, shape), random_mask(rng, shape)
+        expected = official(a, b, min(radius, 2 * max(shape)))
+        found = metrics.region_similarity(a, b), metrics.contour_accuracy(a, b, tolerance=tolerance)
+        assert found == pytest.approx(expected, rel=0, abs=1e-12), (k, shape, radius)
+
+
+def test_1000_objects_of_id_masks_equal_the_official_arithmetic():
+    """Several objects share a frame, and are measured together; ids have gaps."""
+    rng = np.random.default_rng(2)
+    objects = 0
+    for k in itertools.count():
+        shape = random_shape(rng, k)
+        ids = rng.choice(np.arange(1, 255), int(rng.integers(1, 11)), replace=False)
+        predicted, true = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+        for i in ids:
+            predicted[random_mask(rng, shape)] = i
+            true[random_mask(rng, shape)] = i
+        if k % 3 == 0:  # a good prediction
+            predicted = np.roll(true, 1, int(rng.integers(2)))
+        if k % 4 == 0:
+            true[random_mask(rng, shape) & random_mask(rng, shape)] = 255
+        void = ("background", "ignore")[k % 2]
+        frames = {"ends": "keep", "void": void, "objects": {int(i): 0 for i in ids}, "frames": [0]}
+        scores = metrics.score_sequence(lambda _, p=predicted: p, lambda _, t=true: t, **frames)
+        keep = true != 255 if void == "ignore" else np.ones(shape, bool)
+        for i in ids:
+            expected = official((predicted == i) & keep, true == i, math.ceil(0.008 * np.linalg.norm(shape)))
+            found = scores.region[i][0], scores.contour[i][0]
+            assert found == pytest.approx(expected, rel=0, abs=1e-12), (k, shape, i)
+        objects += len(ids)
+        if objects >= 1000:
+            break
 
 
 def test_region_similarity_counts_pixels():
@@ -109,6 +194,7 @@ def test_integers_serve_and_wrong_input_is_named(measure):
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 48, 255, 256, 300, 1000])
 def test_decay_compares_first_and_last_quarter(n):
     values = np.random.default_rng(n).random(n)
+    values += np.linspace(0.5, 0, n)  # it falls: indices that wrap at 256 would compare other quarters
     quarter = [math.floor(1 + (n - 1) * k / 4 + 0.5) - 1 for k in range(5)]  # halves go up: 1e-10
     found = metrics.statistics(values)
     assert found.decay == pytest.approx(values[: quarter[1] + 1].mean() - values[quarter[3] :].mean(), abs=1e-12)
@@ -188,14 +274,20 @@ def test_strange_ids_are_counted_and_are_nobodys():
     assert (found.region, found.contour) == (expected.region, expected.contour) and expected.strange == {}
 
 
-def test_sizes_and_unknown_words_are_refused():
+def test_sizes_types_and_unknown_words_are_refused():
     true = masks(np.random.default_rng(5))
     predicted = [mask[:-1] if k == 1 else mask for k, mask in enumerate(true)]
     with pytest.raises(ValueError, match=r"frame 1.*\(23, 32\).*\(24, 32\)"):
         metrics.score_sequence(predicted.__getitem__, true.__getitem__, OBJECTS, range(6))
+    with pytest.raises(ValueError, match="frame 1: the prediction must be uint8.*int64"):
+        metrics.score_sequence(lambda k: true[k].astype(np.int64), true.__getitem__, OBJECTS, range(6))
+    with pytest.raises(ValueError, match=r"1 to 254.*\[1, 255\]"):
+        metrics.score_sequence(true.__getitem__, true.__getitem__, {1: 0, 255: 0}, range(6))
     for word in ({"protocol": "DAVIS"}, {"ends": "drop"}, {"void": "none"}):
-        with pytest.raises(ValueError, match="|".join(word.values())):
+        with pytest.raises(ValueError, match="{}='{}': expected one of".format(*next(iter(word.items())))):
             metrics.score_sequence(true.__getitem__, true.__getitem__, OBJECTS, range(6), **word)
+    with pytest.raises(ValueError, match="measures='box': expected one of T, boxes, errors"):
+        metrics.score_sequence(true.__getitem__, true.__getitem__, OBJECTS, range(6), measures=["box"])
 
 
 def appearing():
@@ -232,3 +324,85 @@ def test_a_protocol_tells_the_frames_that_count_for_an_object(protocol, frames, 
             expected = [measure(predicted[k] == i, true[k] == i) if k in where else math.nan for k in frames]
             np.testing.assert_array_equal(values, expected)
             assert metrics.statistics(values) == metrics.statistics([v for v in expected if v == v])
+
+
+def test_an_object_that_the_measured_truth_lacks_does_not_count_from_first_appearance():
+    """As in vos-benchmark: it is given on the first frame, which is not measured, and predicted later."""
+    predicted, true = appearing()
+    for mask in true[1:]:
+        mask[mask == 1] = 0
+    found = metrics.score_sequence(
+        predicted.__getitem__,
+        true.__getitem__,
+        {1: 0, 2: 3},
+        range(8),
+        protocol="from-first-appearance",
+        measures=["boxes"],
+    )
+    assert np.isnan(found.region[1]).all() and len(found.region[1]) == len(found.frames) == 6
+    assert np.isnan(found.more["boxes"][1]).all() and not np.isnan(found.contour[2]).all()
+
+
+def test_each_mask_is_read_once_and_none_that_is_not_needed():
+    predicted, true = appearing()
+    for protocol, measured in (("davis", range(1, 7)), ("youtube-vos", range(2, 8))):
+        reads = {"prediction": [], "truth": []}
+
+        def read(kind, masks, index, reads=reads):
+            reads[kind].append(index)
+            return masks[index]
+
+        metrics.score_sequence(
+            lambda k, r=read: r("prediction", predicted, k),
+            lambda k, r=read: r("truth", true, k),
+            {1: 1, 2: 3},
+            range(8),
+            protocol=protocol,
+            measures=["T", "boxes", "errors"],
+        )
+        assert reads == {"prediction": list(measured), "truth": list(range(8))}
+
+
+def test_further_measures_are_those_of_their_own_modules():
+    predicted, true = appearing()
+    true[4][8:10] = 255
+    scores = metrics.score_sequence(
+        predicted.__getitem__,
+        true.__getitem__,
+        {1: 0, 2: 3},
+        range(8),
+        protocol="youtube-vos",
+        void="ignore",
+        measures=["T", "boxes", "errors"],
+    )
+    assert list(scores.more) == ["T", "boxes", "near", "far", "missed"] and scores.frames == list(range(1, 8))
+    for i, first in ((1, 1), (2, 4)):
+        before = None
+        for n, k in enumerate(scores.frames):
+            found = [scores.more[key][i][n] for key in scores.more]
+            p, t = (predicted[k] == i) & (true[k] != 255), true[k] == i
+            if k < first:
+                assert np.isnan(found).all()
+                continue
+            stability = math.nan if before is None else temporal.temporal_stability(before, p)
+            np.testing.assert_array_equal(found, [stability, overlap.box_overlap(p, t), *overlap.contour_errors(p, t)])
+            before = p
+
+
+def test_memory_does_not_grow_with_the_number_of_frames():
+    rng = np.random.default_rng(6)
+    kept = [rng.integers(0, 4, (120, 214)).astype(np.uint8) for _ in range(2)]
+
+    def peak(frames):
+        tracemalloc.start()
+        scores = metrics.score_sequence(
+            lambda k: kept[k % 2].copy(), lambda k: kept[0].copy(), {1: 0, 2: 0, 3: 0}, range(frames)
+        )
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(scores.frames) == frames - 2
+        return most
+
+    peak(5)
+    short, long = peak(20), peak(320)
+    assert long - short < 300 * 3 * 2 * 80  # the figures; a mask more per frame would be a hundred times that

