@@ -23,7 +23,7 @@ from eosvos.meta import outer
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import FORMAT, Learner
 from eosvos.models import published, weights
-from eosvos.models.mask_rcnn import MaskRCNN
+from eosvos.models.mask_rcnn import SIZES, MaskRCNN
 from eosvos.models.published import Published
 
 REPORT = "weights.txt"
@@ -59,8 +59,10 @@ def network(config: TrainConfig, device: torch.device, world: World) -> tuple[Ma
             init.check_fits(model, str(config.init))
             model.load_state_dict(init.theta)
         else:
-            if given.get("size") != init.settings["size"]:
-                size = init.settings["size"]
+            size = init.settings["size"]
+            if size not in SIZES:
+                raise UserError(f"init={config.init}: {init.kind}, which no Mask R-CNN begins with; use another")
+            if given.get("size") != size:
                 raise UserError(f"init={config.init}: weights of a {size}, and model={given.get('size')} is asked for; "
                                 f"use model={size}")  # fmt: skip
             model = assemble.build_network({**init.settings, **given})

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from eosvos.errors import UserError
 from eosvos.models.mask_rcnn import SIZES
+from eosvos.models.vgg import LEVELS_MEAN, UNIT_MEAN, UNIT_STD
 from eosvos.models.weight_files import KINDS, PREFIX, fetch, open_file, tensors_of
 
 
@@ -69,6 +70,8 @@ def read(source: str, *, progress: bool = False) -> Published:
         result = _torchvision_detector(source, found)
     elif "conv1.weight" in found and "layer1.0.conv1.weight" in found:
         result = _resnet(source, found, note)
+    elif all(f"features.{k}.weight" in found for k in _VGG) and "features.1.weight" not in found:  # no batch norm
+        result = _vgg(source, found)
     else:
         keys = ", ".join(list(raw)[:4]) or "none"
         raise UserError(f"init={source}: no known network; its keys begin with {keys}; expected one of: {KINDS}")
@@ -76,6 +79,7 @@ def read(source: str, *, progress: bool = False) -> Published:
     return result
 
 
+_VGG = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # places of VGG16's convolutions among torchvision's layers
 Rules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 _PAIR = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
 _BODY: Rules = [(rf"((?:conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.[01]))\.{_PAIR})", r"backbone.body.\1")]
@@ -129,6 +133,34 @@ def _resnet(source: str, found: dict[str, Tensor], note: str) -> Published:
     if re.search(r"stride 2 in the first 1x1", note):  # no key tells it: such files say so in their header
         result.settings["stride_first"] = True
     return _finish(result)
+
+
+def _vgg(source: str, found: dict[str, Tensor]) -> Published:
+    """The convolutions, under the names of `models.vgg.VGG`, for pixels of 0 to 255.
+
+    The file of the authors' weights has numbers for these alone, its classifier is not a number; that of torchvision's
+    own training is whole, and for pixels of unit variance. The latter's features are scaled up to pixels of 0 to 255,
+    which scales all biases, so that learning rates mean the same with both.
+    """
+    result = Published(source, "an ImageNet VGG16")
+    _rename(found, [(r"features\.(\d+)\.(weight|bias)", lambda m: f"convs.{_VGG.index(int(m[1]))}.{m[2]}")], result)
+    result.settings["size"] = "vgg16"
+    head = found.get("classifier.6.weight")
+    if head is None or not bool(head.isfinite().all()):
+        result.kind += " of its authors"
+        return result
+    result.kind += " of torchvision's training"
+    mean, std = torch.tensor(UNIT_MEAN)[:, None, None], torch.tensor(UNIT_STD)[:, None, None]
+    scale = 255 * float(std.mean())
+    weight = result.tensors["convs.0.weight"] / std
+    # There (rgb - mean) / std, here 255 * (rgb - m); the two zeros, which surround a picture, differ by 0.01.
+    result.tensors["convs.0.weight"] = weight * scale / 255
+    result.tensors["convs.0.bias"] += (weight * (torch.tensor(LEVELS_MEAN)[:, None, None] - mean)).sum((1, 2, 3))
+    for k in range(len(_VGG)):
+        result.tensors[f"convs.{k}.bias"] *= scale
+        result.converted[f"convs.{k}.bias"] = "to pixels of 0 to 255"
+    result.converted["convs.0.weight"] = "to pixels of 0 to 255, less the mean of VGG"
+    return result
 
 
 def _unfold(result: Published) -> None:

@@ -16,17 +16,19 @@ from torchvision.models import get_model_weights
 
 from eosvos.errors import UserError
 
-# Name after "torchvision:" -> its weights there; the ResNets are those that torchvision's own detectors began with.
+# Name after "torchvision:" -> its weights there; the ResNets are those that torchvision's own detectors began with, the
+# VGG is the one of its authors, which OSVOS and OSMN began with.
 NAMES = {
     "maskrcnn_resnet50_fpn": "COCO_V1",
     "maskrcnn_resnet50_fpn_v2": "COCO_V1",
     "resnet50": "IMAGENET1K_V1",
     "resnet18": "IMAGENET1K_V1",
+    "vgg16": "IMAGENET1K_FEATURES",
 }
 PREFIX = "torchvision:"
 KINDS = (
-    "torchvision's Mask R-CNN (v1, v2) and ResNets, detectron2's Mask R-CNN, an e-OSVOS checkpoint of its authors, a "
-    "learner.safetensors"
+    "torchvision's Mask R-CNN (v1, v2), ResNets and VGG16, detectron2's Mask R-CNN, an e-OSVOS checkpoint of its "
+    "authors, a learner.safetensors"
 )
 
 

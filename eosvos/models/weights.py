@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eosvos.errors import UserError
 from eosvos.models.group_norm import calibrate, fidelity
@@ -24,10 +24,12 @@ _PARTS = {
 @dataclass
 class Report:
     """What became of every parameter of the network (loaded, converted, new: name -> how; sizes: name -> numbers in it)
-    and of every other tensor of the file (used, skipped: key -> why)."""
+    and of every other tensor of the file (used, skipped: key -> why). parts: a part's name -> how its parameters' names
+    begin."""
 
     source: str
     kind: str
+    parts: dict[str, str] = field(default_factory=lambda: _PARTS)
     sizes: dict[str, int] = field(default_factory=dict)
     loaded: dict[str, str] = field(default_factory=dict)
     converted: dict[str, str] = field(default_factory=dict)
@@ -37,10 +39,10 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """A table in tensors (parameters) of the five parts, and what else is to be known, in few lines."""
+        """A table in tensors (parameters) of the parts, and what else is to be known, in few lines."""
         lines = [f"weights: {self.kind}, {self.source}"]
         lines.append(f"{'':10}{'loaded':>20}{'converted':>20}{'newly initialised':>20}")
-        for part, prefix in _PARTS.items():
+        for part, prefix in self.parts.items():
             cells = [self._count(group, prefix) for group in (self.loaded, self.converted, self.new)]
             lines.append(f"{part:10}" + "".join(f"{cell:>20}" for cell in cells))
         lines += self.notes
@@ -79,6 +81,47 @@ def load(
     Raises UserError where nothing fits, and for "match" without images.
     """
     report = Report(published.source, published.kind)
+    theirs = _copied(model, published, norm, report)
+    affines = {name: pair for name, pair in published.affines.items() if f"{name}.weight" in report.converted}
+    for name, key in theirs.items():
+        layer, _, last = name.rpartition(".")
+        if last not in ("running_mean", "running_var", "num_batches_tracked"):
+            report.skipped[key] = "the network has no such part"
+        elif layer in affines and norm == "copy":
+            report.skipped[key] = "statistics of a batch norm, dropped (init_norm=copy)"
+        elif last == "num_batches_tracked" or layer not in affines:
+            report.skipped[key] = "of no use without batch norm"
+        else:
+            report.used[key] = f"statistics that {layer} was fitted to"
+    report.skipped |= published.skipped
+    for key, wanted in published.settings.items():
+        if (mine := getattr(model.network_spec, key)) != wanted:
+            report.notes.append(f"note: these weights were trained with model.{key}={wanted}; the network has {mine}")
+    if affines:
+        report.notes.append(_convert(model, affines, norm, images, aside))
+    return report
+
+
+def load_trunks(model: nn.Module, published: Published, trunks: Sequence[str]) -> Report:
+    """Copy the weights of a VGG into every `models.vgg.VGG` of `model` that `trunks` names; the rest of it keeps its
+    values. Raises UserError where nothing fits."""
+    each = [(f"{trunk}.{name}", name) for trunk in trunks for name in published.tensors]
+    placed = replace(
+        published,
+        tensors={new: published.tensors[name] for new, name in each},
+        origin={new: published.origin[name] for new, name in each},
+        converted={new: published.converted[name] for new, name in each if name in published.converted},
+    )
+    top = dict.fromkeys(name.partition(".")[0] for name, _ in model.named_parameters())
+    report = Report(published.source, published.kind, {part: f"{part}." for part in top})
+    for key in _copied(model, placed, "", report).values():
+        report.skipped[key] = "the network has no such part"
+    report.skipped |= published.skipped
+    return report
+
+
+def _copied(model: nn.Module, published: Published, norm: str, report: Report) -> dict[str, str]:
+    """Copy what fits; returns the origin of what has no place."""
     theirs = dict(published.origin)
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -101,26 +144,9 @@ def load(
         raise UserError(
             f"init={published.source}: {published.kind}, of which nothing fits the network; such as "
             f"{next(iter((report.skipped | theirs).items()), 'nothing at all')}; expected "
-            f"{next(iter(report.sizes))} and others of model={model.network_spec.size}"
+            f"{next(iter(report.sizes))} and others of its kind"
         )
-    affines = {name: pair for name, pair in published.affines.items() if f"{name}.weight" in report.converted}
-    for name, key in theirs.items():
-        layer, _, last = name.rpartition(".")
-        if last not in ("running_mean", "running_var", "num_batches_tracked"):
-            report.skipped[key] = "the network has no such part"
-        elif layer in affines and norm == "copy":
-            report.skipped[key] = "statistics of a batch norm, dropped (init_norm=copy)"
-        elif last == "num_batches_tracked" or layer not in affines:
-            report.skipped[key] = "of no use without batch norm"
-        else:
-            report.used[key] = f"statistics that {layer} was fitted to"
-    report.skipped |= published.skipped
-    for key, wanted in published.settings.items():
-        if (mine := getattr(model.network_spec, key)) != wanted:
-            report.notes.append(f"note: these weights were trained with model.{key}={wanted}; the network has {mine}")
-    if affines:
-        report.notes.append(_convert(model, affines, norm, images, aside))
-    return report
+    return theirs
 
 
 def _convert(
