@@ -8,17 +8,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
-from torch import Tensor
 
 from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.errors import UserError
 from eosvos.files import atomic
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 VOID = 255
 
@@ -103,6 +104,8 @@ def write_mask(path: str | Path, ids: np.ndarray) -> None:
 
 def box_of(mask: np.ndarray | Tensor) -> Tensor | None:
     """The tight box of a bool mask (H, W): float32 (4,), xyxy in pixels, exclusive maximum; None if it is empty."""
+    import torch
+
     mask = torch.as_tensor(mask)
     columns, rows = mask.any(0).nonzero(), mask.any(1).nonzero()
     if not len(rows):
@@ -116,6 +119,8 @@ def boxes_of(masks: Tensor) -> Tensor:
 
     Raises ValueError for an empty mask, which has no box: leave such masks out first.
     """
+    import torch
+
     if not len(masks):
         return torch.zeros(0, 4, device=masks.device)
     columns, rows = masks.any(1).byte(), masks.any(2).byte()  # (N, W), (N, H)
@@ -133,6 +138,8 @@ def merge(probabilities: Tensor | np.ndarray, ids: Sequence[int]) -> np.ndarray:
 
     `ids` are the K objects' ids; of equal probabilities the earlier object has the pixel.
     """
+    import torch
+
     values = torch.as_tensor(probabilities)
     if values.ndim != 3 or len(values) != len(ids):
         raise ValueError(f"{len(ids)} ids need probabilities ({len(ids)}, H, W), not {tuple(values.shape)}")

@@ -19,7 +19,7 @@ from eosvos.evaluation.metrics import score_sequence
 from eosvos.evaluation.results import SequenceResult, differences
 
 MORE: tuple[str, ...] = ()  # measures beyond J and F
-_CODE = ("metrics.py", "measure.py", "../data/masks.py")  # that decides the figures of given masks
+_CODE = ("metrics.py", "contours.py", "measure.py", "../data/masks.py")  # that decides the figures of given masks
 
 
 @dataclass(frozen=True)
