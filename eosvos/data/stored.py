@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from eosvos.data.masks import check_mask_header, ids_of, read_mask, unreadable, wrong_size
+from eosvos.data.masks import FORMATS, MODES, check_mask_header, ids_of, read_mask, unreadable, wrong_size
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
 
@@ -51,7 +51,7 @@ def stored_sequence(
         for i in ids_of(mask):
             found.setdefault(i, index)
         if not found:
-            raise UserError(f"{masks[index]}: {_empty(mask)}")
+            raise UserError(f"{masks[index]}: {empty_mask(mask)}")
     return Sequence(
         name=name,
         frame_names=tuple(path.stem for path in frames),
@@ -70,7 +70,7 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> np.ndar
     """
     path = Path(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.mode[0] in "IF":
                 raise UserError(f"{path}: a picture of more than 8 bits per channel; save it with 8 bits")
             turned = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
@@ -84,12 +84,15 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> np.ndar
     return pixels
 
 
-def check_file(path: Path, size: tuple[int, int] | None = None, mask: bool = False) -> tuple[int, int]:
-    """(H, W) of an image file. Raises UserError if it is missing, truncated, not of `size`, or an impossible mask."""
+def check_file(
+    path: Path, size: tuple[int, int] | None = None, mask: bool = False, modes: Collection[str] = MODES
+) -> tuple[int, int]:
+    """(H, W) of an image file. Raises UserError if it is missing, truncated, not of `size`, or an impossible mask: of
+    another of Pillow's modes than `modes`."""
     try:
-        with open(path, "rb") as file, Image.open(file) as image:
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
             if mask:
-                check_mask_header(path, image)
+                check_mask_header(path, image, modes)
             width, height = image.size
             if not mask and _orientation(image) >= 5:  # turned by a quarter when it is read
                 width, height = height, width
@@ -97,7 +100,8 @@ def check_file(path: Path, size: tuple[int, int] | None = None, mask: bool = Fal
             if end is not None:
                 file.seek(-min(64, file.seek(0, 2)), 2)
                 if end not in file.read():
-                    with Image.open(path) as whole:  # some writers append data of their own: only decoding tells
+                    # some writers append data of their own: only decoding tells
+                    with Image.open(path, formats=FORMATS) as whole:
                         whole.load()
     except UserError:
         raise
@@ -117,7 +121,7 @@ def listing(folder: Path, kinds: Collection[str] = IMAGES) -> list[Path]:
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key under which numbers within names count as numbers."""
     parts = re.split(r"(\d+)", name)
-    return [(1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts], name
+    return [(1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts], name
 
 
 def folders(root: Path) -> list[str]:
@@ -165,7 +169,7 @@ def _orientation(image: Image.Image) -> int:
     return int(image.getexif().get(0x0112, 1)) if image.format in ("JPEG", "MPO") else 1
 
 
-def _empty(mask: np.ndarray) -> str:
+def empty_mask(mask: np.ndarray) -> str:
     if mask.any():
         return (
             "the first mask holds only 0 and 255, and 255 means void (unknown) in an id mask; if this is the object,"
