@@ -27,6 +27,12 @@ def shipped(name: str) -> Path:
     return next(p for p in (package / name, package.parent / name) if p.is_dir())
 
 
+def shipped_list(name: str) -> list[str]:
+    """The lines of a list under tasksets/, comments left out."""
+    lines = (shipped("tasksets") / name).read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
 @contextmanager
 def atomic(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is renamed to `path`, on failure removed.

@@ -1,20 +1,26 @@
 """DAVIS 2016 and 2017, as they are distributed: JPEGImages/480p/SEQ/00000.jpg, Annotations/480p/SEQ/00000.png.
 
 In 2016 every sequence has one object, stored as 0/255; in 2017 the pixel value is the object id. The first frame of a
-sequence shows all its objects. test-dev and test-challenge come with the masks of the first frames only.
+sequence shows all its objects. test-dev and test-challenge come with the masks of the first frames only. The videos of
+2016 have attributes ("AC", appearance change, ...): those of the data set's db_info.yml where it is there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence as Collection
+from dataclasses import replace
 from pathlib import Path
 
+import yaml
+
+from eosvos.data.roots import existing, meant
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import folders, listing, match_masks, several, stored_sequence
+from eosvos.data.stored import MASKS, check_numbers, folders, listing, match_masks, several, stored_sequence
 from eosvos.errors import UserError
-from eosvos.files import shipped
+from eosvos.files import shipped, shipped_list
 
 _RESOLUTIONS = {"480p": ("480p",), "full": ("Full-Resolution", "1080p")}
+_INFO = ("Annotations/db_info.yml", "Annotations/db_info.yaml", "db_info.yml", "db_info.yaml", "data/db_info.yaml")
 
 
 def open_davis(
@@ -65,7 +71,9 @@ def open_davis(
     annotations = base / "Annotations" / images.name
     if not annotations.is_dir():
         raise UserError(f"{annotations}: this folder is missing; the masks of {images} are expected there")
-    return [_open(images / name, annotations / name, name, year, split) for name in wanted]
+    attributes = _attributes([base, *candidates], year)
+    opened = [_open(images / name, annotations / name, name, year, split) for name in wanted]
+    return [replace(sequence, attributes=attributes.get(sequence.name, ())) for sequence in opened]
 
 
 def read_split(year: int, split: str, roots: Collection[Path] = ()) -> list[str]:
@@ -84,17 +92,9 @@ def read_split(year: int, split: str, roots: Collection[Path] = ()) -> list[str]
 
 def _find_roots(root: Path, year: int) -> list[Path]:
     """The folders with JPEGImages that `root` is or holds, best first."""
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise UserError(
-            f"data_root={root}: {what}; give the folder that holds DAVIS {year} (JPEGImages and Annotations) with"
-            " data_root= or the environment variable EOSVOS_DATA"
-        )
+    root = existing(root, f"DAVIS {year}", "JPEGImages and Annotations")
     if (root / "JPEGImages").is_dir():
         return [root]
-    for above in list(root.resolve().parents)[:3]:
-        if (above / "JPEGImages").is_dir() and root.resolve().relative_to(above).parts[0] in _LEVELS:
-            raise UserError(f"data_root={root}: lies within the data set; give the folder above: data_root={above}")
     tops = [root / n for n in (f"DAVIS-{year}", f"DAVIS{year}", f"DAVIS_{year}", f"davis{year}", f"davis{year % 100}")]
     tops += [root / "DAVIS", root / "davis", root]
     levels = ("", "DAVIS", "trainval", "trainval/DAVIS", "test-dev", "test-dev/DAVIS", "test_dev", "test-challenge")
@@ -103,12 +103,26 @@ def _find_roots(root: Path, year: int) -> list[Path]:
     if not found:
         raise UserError(
             f"data_root={root}: no DAVIS {year} found: neither JPEGImages nor a folder such as DAVIS-{year} or DAVIS"
-            f" that holds it; there is {several(folders(root)) or 'no folder at all'}"
+            f" that holds it; {meant(root, lambda path: (path / 'JPEGImages').is_dir())}"
+            f"there is {several(folders(root)) or 'no folder at all'}"
         )
     return found
 
 
-_LEVELS = ("JPEGImages", "Annotations", "ImageSets")
+def _attributes(bases: Collection[Path], year: int) -> dict[str, tuple[str, ...]]:
+    """Video -> its attributes, from db_info.yml; where that is not there, those of 2016 from the list that ships."""
+    file = next((base / name for base in bases for name in _INFO if (base / name).is_file()), None)
+    if file is None:
+        rows = (line.partition(":") for line in (shipped_list("attributes-davis16.txt") if year == 2016 else ()))
+        return {name: tuple(words.split()) for name, _, words in rows}
+    try:
+        entries = yaml.safe_load(file.read_text(encoding="utf-8"))["sequences"]
+        return {str(entry["name"]): tuple(map(str, entry.get("attributes") or ())) for entry in entries}
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{file}: not the db_info of DAVIS, a list `sequences` with `name` and `attributes` ({error!r}); fetch it"
+            " again, or remove it"
+        ) from error
 
 
 def _images(base: Path, resolution: str) -> Path:
@@ -146,7 +160,7 @@ def _open(images: Path, annotations: Path, name: str, year: int, split: str | No
     frames = listing(images)
     if not frames:
         raise UserError(f"{images}: no frames in this folder; .jpg files are expected")
-    files = listing(annotations, (".png", ".jpg", ".jpeg", ".bmp")) if annotations.is_dir() else []
+    files = listing(annotations, MASKS) if annotations.is_dir() else []
     if not files:
         raise UserError(f"{annotations}: no masks for sequence {name}; .png files named as the frames are expected")
     masks = match_masks(frames, files)
@@ -159,4 +173,6 @@ def _open(images: Path, annotations: Path, name: str, year: int, split: str | No
             f"{annotations}: {len(masks)} masks for {len(frames)} frames; missing: {several(without)}. Fetch the whole"
             " data set (masks on some frames only are read by dataset=folder)"
         )
-    return stored_sequence(name, frames, masks, binary=year == 2016, later_objects=False)
+    check_numbers(frames)
+    opened = stored_sequence(name, frames, masks, binary=year == 2016, later_objects=False)
+    return replace(opened, truth=not without)

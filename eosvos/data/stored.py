@@ -7,19 +7,21 @@ in the last mask of a long data set is told before the work on it begins, not ho
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Collection
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from eosvos.data.masks import FORMATS, MODES, check_mask_header, ids_of, read_mask, unreadable, wrong_size
+from eosvos.data.masks import check_mask_header, ids_of, read_mask, unreadable, wrong_size
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
+MASKS = (".png", ".jpg", ".jpeg", ".bmp")  # JPEGs are listed to be refused: they would seem to be missing
 _ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 
 
@@ -31,11 +33,13 @@ def stored_sequence(
     binary: bool,
     later_objects: bool,
     objects: Mapping[int, int] | None = None,
+    ids: Collection[int] = (),
 ) -> Sequence:
     """The sequence of image files `frames` with `masks` (frame index -> file, at least one).
 
     `binary`: all that is not 0 is object 1. `later_objects`: look for objects in all masks, which reads them; otherwise
     those of the first mask are all. `objects`: id -> first frame where that is known already; no mask is read then.
+    `ids`: which objects there are; masks are then read until all are found.
     Raises UserError for files that are missing, truncated or of another size than the first frame, for masks that are
     no id masks, and for a first mask without an object.
     """
@@ -46,12 +50,17 @@ def stored_sequence(
         check_file(path, size, mask=True)
     found: dict[int, int] = dict(objects or {})
     order = [] if objects else sorted(masks)
-    for index in order if later_objects else order[:1]:
+    for index in order if later_objects or ids else order[:1]:
         mask = read_mask(masks[index], binary, size)
         for i in ids_of(mask):
             found.setdefault(i, index)
-        if not found:
-            raise UserError(f"{masks[index]}: {empty_mask(mask)}")
+        if not found and not ids:
+            raise UserError(f"{masks[index]}: {_empty(mask)}")
+        if ids and found.keys() >= set(ids):
+            break
+    unseen = sorted(set(ids) - found.keys())
+    if unseen:
+        raise UserError(f"{masks[order[0]].parent}: no mask shows object {unseen[0]}, which {name} has; fetch it again")
     return Sequence(
         name=name,
         frame_names=tuple(path.stem for path in frames),
@@ -70,7 +79,7 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> np.ndar
     """
     path = Path(path)
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path) as image:
             if image.mode[0] in "IF":
                 raise UserError(f"{path}: a picture of more than 8 bits per channel; save it with 8 bits")
             turned = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
@@ -85,24 +94,25 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> np.ndar
 
 
 def check_file(
-    path: Path, size: tuple[int, int] | None = None, mask: bool = False, modes: Collection[str] = MODES
+    path: Path,
+    size: tuple[int, int] | None = None,
+    mask: bool = False,
+    header: Callable[[Path, Image.Image], None] = check_mask_header,
 ) -> tuple[int, int]:
-    """(H, W) of an image file. Raises UserError if it is missing, truncated, not of `size`, or an impossible mask: of
-    another of Pillow's modes than `modes`."""
+    """(H, W) of an image file. Raises UserError if it is missing, truncated, not of `size`, or an impossible mask.
+
+    `header(path, image)` raises UserError where an opened, not yet decoded image is no mask of the kind expected.
+    """
     try:
-        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+        with open(path, "rb") as file, Image.open(file) as image:
             if mask:
-                check_mask_header(path, image, modes)
+                header(path, image)
             width, height = image.size
             if not mask and _orientation(image) >= 5:  # turned by a quarter when it is read
                 width, height = height, width
-            end = _ENDS.get(image.format or "")
-            if end is not None:
-                file.seek(-min(64, file.seek(0, 2)), 2)
-                if end not in file.read():
-                    # some writers append data of their own: only decoding tells
-                    with Image.open(path, formats=FORMATS) as whole:
-                        whole.load()
+            if not _ends(file, image.format or ""):
+                with Image.open(path) as whole:  # some writers append data of their own: only decoding tells
+                    whole.load()
     except UserError:
         raise
     except Exception as error:
@@ -121,7 +131,7 @@ def listing(folder: Path, kinds: Collection[str] = IMAGES) -> list[Path]:
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key under which numbers within names count as numbers."""
     parts = re.split(r"(\d+)", name)
-    return [(1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts], name
+    return [(1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts], name
 
 
 def folders(root: Path) -> list[str]:
@@ -129,6 +139,41 @@ def folders(root: Path) -> list[str]:
     if not root.is_dir():
         return []
     return sorted((p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural)
+
+
+def files_in(folder: Path, what: str, kinds: Collection[str] = IMAGES) -> list[Path]:
+    """`listing`, of `what` ("frames", "masks"). Raises UserError if the folder is missing or has none."""
+    found = listing(folder, kinds) if folder.is_dir() else []
+    if not found:
+        said = "no files of that kind in this folder" if folder.is_dir() else "this folder is missing"
+        raise UserError(f"{folder}: {said}; {what} ({kinds[0]}) are expected there: fetch the sequence again")
+    return found
+
+
+def choose(asked: Collection[str], there: Collection[str], place: object) -> list[str]:
+    """The names asked for, each once, or all of them. Raises UserError for one that is not in `place`."""
+    known = set(there)
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise UserError(f"sequences={several(unknown)}: not in {place}, which has {several(list(there), 20) or 'none'}")
+    if not there:
+        raise UserError(f"{place}: no sequences in it; fetch the data set again")
+    return list(dict.fromkeys(asked)) or list(there)
+
+
+def check_numbers(files: Collection[Path], what: str = "frames") -> None:
+    """Raise UserError where the numbers that name `files`, in order, leave one out; names that are none pass."""
+    if len(files) < 3 or not all(path.stem.isdigit() for path in files):
+        return
+    numbers = [int(path.stem) for path in files]
+    step = min(b - a for a, b in zip(numbers, numbers[1:], strict=False))
+    for path, a, b in zip(files[1:], numbers, numbers[1:], strict=False):
+        if b - a > step > 0:
+            lost = path.with_stem(f"{a + step:0{len(path.stem)}d}").name
+            raise UserError(
+                f"{path.parent}: {lost} is missing, between {a:0{len(path.stem)}d} and {path.stem}; {what} are numbered"
+                f" in steps of {step}: fetch the sequence again"
+            )
 
 
 def several(names: Collection[str], most: int = 8) -> str:
@@ -164,12 +209,22 @@ def _read_mask(paths: dict[int, Path], binary: bool, size: tuple[int, int], inde
     return read_mask(paths[index], binary, size) if index in paths else None
 
 
+def _ends(file: BinaryIO, kind: str) -> bool:
+    """Whether an image file ends as its kind does, or, as a BMP, is as long as it says; True for other kinds."""
+    length = file.seek(0, 2)
+    if kind == "BMP":
+        file.seek(2)
+        return length >= int.from_bytes(file.read(4), "little")
+    file.seek(-min(64, length), 2)
+    return kind not in _ENDS or _ENDS[kind] in file.read()
+
+
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; only JPEGs are asked: Pillow decodes a whole PNG to answer."""
     return int(image.getexif().get(0x0112, 1)) if image.format in ("JPEG", "MPO") else 1
 
 
-def empty_mask(mask: np.ndarray) -> str:
+def _empty(mask: np.ndarray) -> str:
     if mask.any():
         return (
             "the first mask holds only 0 and 255, and 255 means void (unknown) in an id mask; if this is the object,"

@@ -12,6 +12,7 @@ from eosvos.data.davis import open_davis, read_split
 from eosvos.data.masks import read_mask, write_mask
 from eosvos.data.stored import read_image
 from eosvos.errors import UserError
+from eosvos.files import shipped_list
 
 
 def mask_of(ids, shift: int = 0, size: tuple[int, int] = (24, 40)) -> np.ndarray:
@@ -77,7 +78,7 @@ def test_the_real_2016_folder_as_it_stands(shared_data):
     opened = open_davis(root, year=2016, split="train")
     assert [s.name for s in opened] == read_split(2016, "train")
     assert sum(map(len, opened)) == 2079
-    assert all(s.size == (480, 854) and s.objects == {1: 0} for s in opened)
+    assert all(s.size == (480, 854) and s.objects == {1: 0} and s.attributes for s in opened)
     bumps = next(s for s in opened if s.name == "bmx-bumps")
     empty = [i for i in range(len(bumps)) if not bumps.mask(i).any()]
     assert len(empty) == 14 and 0 not in empty
@@ -155,6 +156,46 @@ def test_full_resolution_and_own_splits(tmp_path):
         open_davis(root, year=2017, split="mine")
     with pytest.raises(UserError, match="use one of 480p, full"):
         open_davis(root, year=2017, split="mine", resolution="720p")
+
+
+def test_attributes_of_2016(tmp_path):
+    root = tree(tmp_path, ["bmx-trees", "blackswan", "mine"], ids=(255,))
+    names = ["bmx-trees", "blackswan", "mine"]
+
+    def attributes(year=2016):
+        return [s.attributes for s in open_davis(root, year=year, sequences=names)]
+
+    assert attributes() == [tuple("LR SV SC FM CS IO MB DEF OCC HO EA BC".split()), (), ()]
+    rows = [line.split(":") for line in shipped_list("attributes-davis16.txt")]
+    assert [name for name, _ in rows] == read_split(2016, "trainval")
+    assert set().union(*(codes.split() for _, codes in rows)) == set(
+        "LR SV SC FM CS IO DB MB DEF OCC HO EA OV AC BC".split()
+    )
+    info = root / "Annotations" / "db_info.yml"
+    info.write_text(
+        "attributes: [AC, BC]\nsequences:\n- attributes: [AC, BC]\n  eval_t: true\n  name: mine\n  num_frames: 4\n"
+        "  set: train\n- {name: blackswan, attributes: [], num_frames: 4, set: test}\n"
+    )
+    assert attributes() == [(), (), ("AC", "BC")]
+    for broken in ("sequences: 3", "[]", "sequences: [{name: [}", ""):
+        info.write_text(broken)
+        with pytest.raises(UserError, match="db_info.yml: not the db_info of DAVIS"):
+            attributes()
+
+
+def test_test_dev_is_no_truth_and_2017_has_no_attributes_of_its_own(tmp_path):
+    tree(tmp_path, ["bmx-trees"])
+    tree(tmp_path / "test-dev", ["lions"], first_only=True)
+    (lions,) = open_davis(tmp_path / "test-dev", year=2017, sequences=["lions"])
+    (trees,) = open_davis(tmp_path, year=2017, sequences=["bmx-trees"])
+    assert not lions.truth and trees.truth and trees.attributes == ()
+
+
+def test_a_frame_and_a_mask_that_are_both_missing(davis17):
+    for path in (davis17 / "JPEGImages/480p/judo/00002.jpg", davis17 / "Annotations/480p/judo/00002.png"):
+        path.unlink()
+    with pytest.raises(UserError, match="judo: 00002.jpg is missing, between 00001 and 00003"):
+        open_davis(davis17, year=2017, sequences=["judo"])
 
 
 @pytest.mark.parametrize("low", ["JPEGImages", "JPEGImages/480p", "Annotations", "JPEGImages/480p/judo"])

@@ -1,0 +1,80 @@
+"""Where a data set lies: the folder that was meant is found, or named where `data_root` is one too high or too low."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence as Collection
+from pathlib import Path
+
+from eosvos.data.stored import folders, several
+from eosvos.errors import UserError
+
+
+def find_root(
+    root: str | Path, name: str, holds: Callable[[Path], bool], expected: str, below: Collection[str] = ("",)
+) -> Path:
+    """The first of `root`/`below` that holds the data set `name`.
+
+    `holds(path)`: whether a folder is it. `expected`: what should be there, for the message. Raises UserError where
+    there is none, with the folder that was meant if it lies above or below.
+    """
+    root = existing(root, name, expected)
+    for level in below:
+        if holds(root / level):
+            return root / level
+    raise UserError(
+        f"data_root={root}: no {name} found: {expected} is expected in it; {meant(root, holds, below)}"
+        f"there is {several(folders(root)) or 'no folder at all'}"
+    )
+
+
+def existing(root: str | Path, name: str, expected: str) -> Path:
+    """`root` as a path. Raises UserError if it is no folder."""
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise UserError(
+            f"data_root={root}: {what}; give the folder that holds {name} ({expected}) with data_root= or the"
+            " environment variable EOSVOS_DATA"
+        )
+    return root
+
+
+def meant(root: Path, holds: Callable[[Path], bool], below: Collection[str] = ("",)) -> str:
+    """ "give ...; " where a folder around `root`, or one within it, holds the data set; otherwise ""."""
+    for above in list(root.resolve().parents)[:6]:
+        if any(holds(above / level) for level in below):
+            return f"this lies within the data set, give the folder above: data_root={above}; "
+    within = [root / name for name in folders(root)[:100]]  # of a folder full of others, some
+    found = [path for path in within if any(holds(path / level) for level in below)]
+    if found:
+        others = f" (or {several([path.name for path in found[1:]], 4)} beside it)" if len(found) > 1 else ""
+        return f"it is one folder lower, give data_root={found[0]}{others}; "
+    return ""
+
+
+def split_of(split: str | None, known: Collection[str], name: str, default: str) -> str:
+    """The data set's own word for a split, "val" and "valid" being the same. Raises UserError for an unknown one."""
+    split = split or default
+    for word in (split, {"val": "valid", "valid": "val"}.get(split, split)):
+        if word in known:
+            return word
+    raise UserError(f"split={split}: not a split of {name}; use one of {', '.join(known)}")
+
+
+def split_folder(root: str | Path, split: str, known: Collection[str], name: str) -> Path:
+    """ROOT/SPLIT, or ROOT itself if it is that folder, which holds JPEGImages. Raises UserError as `find_root`, and
+    where ROOT is the folder of another split."""
+    root = existing(root, name, f"{split}/JPEGImages")
+    same = {split, {"val": "valid", "valid": "val"}.get(split, split)}
+    for level in (*sorted(same, key=lambda word: word != split), ""):
+        base = root / level
+        if not (base / "JPEGImages").is_dir():
+            continue
+        if not level and root.resolve().name in set(known) - same:
+            raise UserError(
+                f"data_root={root}: is the folder of split={root.resolve().name}, and split={split} is asked for; give"
+                f" the folder above, data_root={root.resolve().parent}, or another split="
+            )
+        return base
+    return find_root(root, name, lambda path: (path / "JPEGImages").is_dir(), f"{split}/JPEGImages", (split, ""))
