@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eosvos.data.davis import open_davis as open_davis
     from eosvos.data.folder import open_folder as open_folder
+    from eosvos.data.lvos import open_lvos as open_lvos
+    from eosvos.data.mose import open_mose as open_mose
+    from eosvos.data.sav import open_sav as open_sav
+    from eosvos.data.segtrack import open_segtrack as open_segtrack
     from eosvos.data.sequence import Sequence as Sequence
+    from eosvos.data.youtube_objects import open_youtube_objects as open_youtube_objects
+    from eosvos.data.youtube_vos import open_youtube_vos as open_youtube_vos
     from eosvos.errors import UserError as UserError
     from eosvos.evaluation.benchmark import run as evaluate
     from eosvos.meta.learner import Learner as Learner
@@ -21,6 +27,12 @@ if TYPE_CHECKING:
 _PLACES = {
     "open_davis": "eosvos.data.davis:open_davis",
     "open_folder": "eosvos.data.folder:open_folder",
+    "open_lvos": "eosvos.data.lvos:open_lvos",
+    "open_mose": "eosvos.data.mose:open_mose",
+    "open_sav": "eosvos.data.sav:open_sav",
+    "open_segtrack": "eosvos.data.segtrack:open_segtrack",
+    "open_youtube_objects": "eosvos.data.youtube_objects:open_youtube_objects",
+    "open_youtube_vos": "eosvos.data.youtube_vos:open_youtube_vos",
     "Sequence": "eosvos.data.sequence:Sequence",
     "UserError": "eosvos.errors:UserError",
     "evaluate": "eosvos.evaluation.benchmark:run",
@@ -28,7 +40,22 @@ _PLACES = {
     "CopyFirst": "eosvos.methods.copy_first:CopyFirst",
     "EOSVOS": "eosvos.methods.eosvos:EOSVOS",
 }
-__all__ = ["EOSVOS", "CopyFirst", "Learner", "Sequence", "UserError", "evaluate", "open_davis", "open_folder"]
+__all__ = [
+    "EOSVOS",
+    "CopyFirst",
+    "Learner",
+    "Sequence",
+    "UserError",
+    "evaluate",
+    "open_davis",
+    "open_folder",
+    "open_lvos",
+    "open_mose",
+    "open_sav",
+    "open_segtrack",
+    "open_youtube_objects",
+    "open_youtube_vos",
+]
 
 
 def __getattr__(name: str) -> Any:

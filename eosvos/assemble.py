@@ -249,7 +249,8 @@ def evaluation_folder(config: EvalConfig, fingerprint: dict[str, Any], job: str 
     """Where a run's results go: `out`, with a folder for each job of a sweep, or a name that tells the settings."""
     if config.out is not None:
         return Path(config.out) / job if job else Path(config.out)
-    data, split = config.dataset.name, config.split or ("some" if config.sequences else "val")
+    default = "all" if config.dataset.kind in sources.WITHOUT_SPLITS else "val"
+    data, split = config.dataset.name, config.split or ("some" if config.sequences else default)
     if config.dataset.kind == "folder":
         data, split = "folder", Path(config.data_root or "").expanduser().resolve().name
     words = [config.method]

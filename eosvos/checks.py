@@ -20,7 +20,9 @@ from eosvos.models.weight_files import NAMES, PREFIX, unknown_name
 from eosvos.models.weights import NORMS
 
 METHODS = ("eosvos", "copy_first")
-DATASETS = ("synthetic", "davis", "folder")
+DATASETS = (
+    "synthetic", "davis", "folder", "youtube_vos", "mose", "lvos", "sav", "youtube_objects", "segtrack",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     "processes": _SOME, "score": _SHARE, "threads": _SOME, "fine_tuning.batch": _SOME, "fine_tuning.clip": _POSITIVE,
     "fine_tuning.average": _SHARE, "online.every": _SOME, "online.stride": _SOME, "online.low": _SHARE,
     "online.high": _SHARE, "online.min_area": _SHARE, "dataset.count": Range(1, 20), "dataset.length": Range(2),
-    "dataset.size": Range(16), "taskset.length": Range(2), "taskset.render": Range(16), "taskset.reuse": _SOME,
-    "taskset.train_copies": _SOME, "taskset.meta_frames": _SOME, "taskset.min_area": _SHARE,
+    "dataset.size": Range(16), "dataset.version": Range(1, 2), "taskset.length": Range(2), "taskset.render": Range(16),
+    "taskset.reuse": _SOME, "taskset.train_copies": _SOME, "taskset.meta_frames": _SOME, "taskset.min_area": _SHARE,
     **{f"{section}.{key}": value for section in ("meta", "parent") for key, value in _OUTER.items()},
     "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.window": _SOME,
     "meta.validation_tasks": _SOME, "parent.validation_pictures": _SOME, "search.rates": _POSITIVE,

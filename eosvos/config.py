@@ -52,6 +52,9 @@ class DatasetSection:
     protocol: str = "davis"  # which frames count for an object: evaluation.metrics.PROTOCOLS
     year: int | None = None  # of DAVIS and YouTube-VOS
     resolution: str = "480p"  # of DAVIS: 480p or full
+    version: int = 1  # of LVOS
+    every_frame: bool = False  # of YouTube-VOS: all frames, from SPLIT_all_frames, not every fifth
+    truth: str | None = None  # of YouTube-VOS: a folder with the masks that valid and test keep back
     binary: bool | None = None  # of a folder: masks show one object, all that is not 0; null: look
     count: int = 20  # of synthetic videos
     length: int = 24  # their frames

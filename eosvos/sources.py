@@ -11,20 +11,27 @@ from eosvos import mixture
 from eosvos.config import DatasetSection, TasksetSection
 from eosvos.data.davis import open_davis
 from eosvos.data.folder import open_folder
+from eosvos.data.lvos import open_lvos
+from eosvos.data.mose import open_mose
+from eosvos.data.sav import open_sav
+from eosvos.data.segtrack import open_segtrack
 from eosvos.data.sequence import Sequence
 from eosvos.data.stored import several
 from eosvos.data.synthetic import held_out
 from eosvos.data.tasks import SyntheticTaskset, Tasks, VideoTaskset
+from eosvos.data.youtube_objects import open_youtube_objects
+from eosvos.data.youtube_vos import open_youtube_vos
 from eosvos.errors import UserError
 from eosvos.models.mask_rcnn import MaskRCNN
 
+WITHOUT_SPLITS = ("folder", "segtrack", "youtube_objects")
+
 
 def open_dataset(
-    section: DatasetSection | TasksetSection, data_root: str | None, split: str | None, names: Collection[str]
+    section: DatasetSection, data_root: str | None, split: str | None, names: Collection[str]
 ) -> list[Sequence]:
     """The sequences of a data set. Raises UserError where there is no root, or a split or sequence is not in it."""
     if section.kind == "synthetic":
-        assert isinstance(section, DatasetSection)
         height, width = section.size
         found = held_out(split or "test", count=section.count, size=(height, width), length=section.length)
         return _chosen(found, names)
@@ -33,12 +40,29 @@ def open_dataset(
             f"{section.name}: where it lies is not known; give its folder with data_root= or the environment variable "
             "EOSVOS_DATA"
         )
-    if section.kind == "davis":
-        assert section.year is not None
-        return open_davis(data_root, year=section.year, split=split, resolution=section.resolution, sequences=names)
-    if split is not None:
-        raise UserError(f"split={split}: a folder has no splits; choose videos with sequences=[...]")
-    return open_folder(data_root, sequences=names, binary=section.binary)
+    if split is not None and section.kind in WITHOUT_SPLITS:
+        raise UserError(f"split={split}: {section.name} has no splits; choose videos with sequences=[...]")
+    match section.kind:
+        case "davis":
+            assert section.year is not None
+            return open_davis(data_root, year=section.year, split=split, resolution=section.resolution, sequences=names)
+        case "youtube_vos":
+            return open_youtube_vos(
+                data_root, split=split or "valid", sequences=names, year=section.year, every_frame=section.every_frame,
+                truth=section.truth,
+            )  # fmt: skip
+        case "mose":
+            return open_mose(data_root, split=split, sequences=names)
+        case "lvos":
+            return open_lvos(data_root, version=section.version, split=split, sequences=names)
+        case "sav":
+            return open_sav(data_root, split=split, sequences=names)
+        case "youtube_objects":
+            return open_youtube_objects(data_root, sequences=names)
+        case "segtrack":
+            return open_segtrack(data_root, sequences=names)
+        case _:
+            return open_folder(data_root, sequences=names, binary=section.binary)
 
 
 def _chosen(found: list[Sequence], names: Collection[str]) -> list[Sequence]:
@@ -68,7 +92,8 @@ def tasksets(section: TasksetSection, data_root: str | None, model: MaskRCNN) ->
         unseen = VideoTaskset(held_out("val", size=(height, width), length=section.length), **settings)
         scenes = SyntheticTaskset(length=section.length, render=(height, width), reuse=section.reuse, **settings)
         return scenes, unseen
-    videos = open_dataset(section, data_root, section.split, section.sequences)
+    dataset = DatasetSection(**{key: getattr(section, key) for key in ("name", "kind", "year", "resolution", "binary")})
+    videos = open_dataset(dataset, data_root, section.split, section.sequences)
     held = set(section.validation_sequences) or {video.name for video in videos[4::5]}
     unknown = sorted(held - {video.name for video in videos})
     if unknown:

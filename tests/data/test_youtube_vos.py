@@ -1,4 +1,4 @@
-"""YouTube-VOS in its published layout, written small: ids as given, objects that come later, no mask read to open."""
+"""YouTube-VOS: ids as given, objects that come later, every frame, classes that training lacks, masks kept back."""
 
 from __future__ import annotations
 
@@ -7,78 +7,120 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from trees import SIZE, VIDEOS, frames, mask_of, youtube_vos
 
-from eosvos.data import stored
 from eosvos.data.masks import write_mask
 from eosvos.data.tasks import VideoTaskset
 from eosvos.data.youtube_vos import open_youtube_vos
 from eosvos.errors import UserError
-
-SIZE = (36, 64)
-# video -> frame -> ids; JPEGImages of train hold the annotated frames, every fifth of the video
-VIDEOS = {
-    "003234408d": {0: (1, 4), 5: (1, 4), 10: (1, 2, 4), 15: (2,)},
-    "0043f083b5": {0: (1,), 5: (1,)},
-}
+from eosvos.files import shipped_list
 
 
-def mask_of(ids: tuple[int, ...]) -> np.ndarray:
-    mask = np.zeros(SIZE, np.uint8)
-    for number in ids:
-        mask[8:20, 12 * number : 12 * number + 10] = number
-    return mask
-
-
-@pytest.fixture
-def root(tmp_path) -> Path:
-    meta: dict = {"videos": {}}
-    for video, frames in VIDEOS.items():
-        images, annotations = (tmp_path / "train" / kind / video for kind in ("JPEGImages", "Annotations"))
-        images.mkdir(parents=True)
-        entries: dict = {}
-        for frame, ids in frames.items():
-            images.joinpath(f"{frame:05d}.jpg")
-            Image.fromarray(np.full((*SIZE, 3), 10 * frame, np.uint8)).save(images / f"{frame:05d}.jpg")
-            write_mask(annotations / f"{frame:05d}.png", mask_of(ids))
-            for number in ids:
-                entries.setdefault(str(number), {"category": "fish", "frames": []})["frames"].append(f"{frame:05d}")
-        meta["videos"][video] = {"objects": entries}
-    (tmp_path / "train" / "meta.json").write_text(json.dumps(meta))
-    return tmp_path
-
-
-def test_videos_objects_and_where_they_first_appear(root, monkeypatch):
-    with monkeypatch.context() as patch:  # thousands of videos are opened by what meta.json says
-        patch.setattr(stored, "read_mask", None)
-        one, two = open_youtube_vos(root)
-    assert (one.name, two.name) == tuple(VIDEOS)
-    assert one.objects == {1: 0, 2: 2, 4: 0} and two.objects == {1: 0}
-    assert one.frame_names == ("00000", "00005", "00010", "00015") and one.size == SIZE
+def test_videos_objects_and_where_they_first_appear(tmp_path):
+    root = youtube_vos(tmp_path).root
+    one, two = open_youtube_vos(root)
+    assert (one.name, two.name) == VIDEOS
+    assert one.objects == {1: 0, 2: 2, 4: 0} and one.categories == {1: "fish", 2: "fish", 4: "fish"}
+    assert one.unseen is None and one.truth and one.asked is None
+    assert one.frame_names == ("00000", "00005", "00010", "00015")
     assert (one.mask(2) == mask_of((1, 2, 4))).all() and set(one.new_objects(2)) == {2}
-    assert [s.name for s in open_youtube_vos(root / "train", sequences=["0043f083b5"])] == ["0043f083b5"]
+    assert [s.name for s in open_youtube_vos(root / "train", sequences=[VIDEOS[1]])] == [VIDEOS[1]]
 
 
-def test_objects_of_a_video_are_tasks_of_their_own(root):
-    taskset = VideoTaskset(open_youtube_vos(root), size=SIZE)
+def test_objects_of_a_video_are_tasks_of_their_own(tmp_path):
+    taskset = VideoTaskset(youtube_vos(tmp_path).open(tmp_path / "my data"), size=SIZE)
     tasks = [taskset.task(0, i, 0) for i in range(60)]
-    expected = {("003234408d", 1), ("003234408d", 2), ("003234408d", 4), ("0043f083b5", 1)}
-    assert {(t.name, t.object_id) for t in tasks} == expected
+    assert {(t.name, t.object_id) for t in tasks} == {(name, i) for name in VIDEOS for i in (1, 2, 4)}
     assert all(t.train[0].masks.shape[0] == 1 and t.train[0].masks.any() and t.meta.masks.any() for t in tasks)
 
 
-def test_frames_between_the_annotated_ones_have_no_mask(root):
-    images = root / "train" / "JPEGImages" / "0043f083b5"
-    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(images / "00003.jpg")
-    video = open_youtube_vos(root, sequences=["0043f083b5"])[0]
-    assert len(video) == 3 and video.mask(1) is None and video.objects == {1: 0}
+def test_frames_between_the_annotated_ones_have_no_mask(tmp_path):
+    tree = youtube_vos(tmp_path)
+    frames(tree.images, ["00003.jpg"])
+    video = tree.open(tree.root)[0]
+    assert len(video) == 5 and video.mask(1) is None and video.objects == {1: 0, 2: 3, 4: 0}
+    assert video.asked == {0, 2, 3, 4}
+
+
+def test_valid_gives_objects_only_and_truth_comes_from_a_folder(tmp_path):
+    tree = youtube_vos(tmp_path, "valid")
+    video = tree.open(tree.root)[0]
+    assert video.objects == {1: 0, 2: 2, 4: 0} and not video.truth and video.unseen == frozenset()
+    assert [video.mask(k) is None for k in range(4)] == [False, True, False, True]
+    assert [s.name for s in open_youtube_vos(tree.root, split="val")] == list(VIDEOS)  # the word of DAVIS
+    masks = tmp_path / "masks of valid"
+    for name in VIDEOS:
+        for k, ids in {0: (1, 4), 5: (1, 4), 10: (1, 2, 4), 15: (2,)}.items():
+            write_mask(masks / name / f"{k:05d}.png", mask_of(ids))
+    video = open_youtube_vos(tree.root, split="valid", truth=masks)[0]
+    assert video.truth and video.objects == {1: 0, 2: 2, 4: 0} and (video.mask(1) == mask_of((1, 4))).all()
+    (masks / VIDEOS[0] / "00005.png").unlink()
+    with pytest.raises(UserError, match="no masks of 00005"):
+        open_youtube_vos(tree.root, split="valid", truth=masks)
+    with pytest.raises(UserError, match="truth=.*no masks of this data set.*there is a video, über"):
+        open_youtube_vos(youtube_vos(tmp_path / "b", "valid", ["other"]).root, split="valid", truth=masks)
+
+
+@pytest.mark.parametrize("place", ["valid_all_frames", "all_frames/valid_all_frames"])
+def test_every_frame_with_masks_on_every_fifth(tmp_path, place):
+    tree = youtube_vos(tmp_path, "valid")
+    with pytest.raises(UserError, match="valid_all_frames: JPEGImages with all frames"):
+        open_youtube_vos(tree.root, split="valid", every_frame=True)
+    for name in VIDEOS:
+        frames(tree.root / place / "JPEGImages" / name, [f"{k:05d}.jpg" for k in range(19)])
+    video = open_youtube_vos(tree.root, split="valid", every_frame=True)[0]
+    assert len(video) == 19 and video.objects == {1: 0, 2: 10, 4: 0} and video.asked == {0, 5, 10, 15}
+    assert [k for k in range(19) if video.mask(k) is not None] == [0, 10]
+
+
+def test_unseen_classes_are_those_that_train_lacks(tmp_path):
+    tree = youtube_vos(tmp_path, "valid", category="ant")
+    assert tree.open(tree.root)[0].unseen == {1, 2, 4}  # by the list that ships
+    youtube_vos(tmp_path, "train", category="ant")
+    assert tree.open(tree.root)[0].unseen == frozenset()
+    youtube_vos(tmp_path, "train", category="bee")
+    assert tree.open(tree.root)[0].unseen == {1, 2, 4}
+    without = youtube_vos(tmp_path / "without", "test", category=None)
+    assert without.open(without.root)[0].unseen is None and without.open(without.root)[0].categories == {}
+    seen = shipped_list("youtube-vos-seen.txt")
+    assert len(set(seen)) == len(seen) == 65 and {"person", "others"} < set(seen)
+
+
+def test_a_first_frame_that_meta_has_too_early_is_corrected(tmp_path):
+    tree = youtube_vos(tmp_path, videos=["5937b08d69"])
+    path = tree.root / "train/meta.json"
+    meta = json.loads(path.read_text())
+    assert open_youtube_vos(tree.root)[0].objects[4] == 0 + 1  # 00005, the published correction
+    meta["videos"]["5937b08d69"]["objects"]["4"]["frames"] = ["00010"]  # a mended meta.json is believed
+    path.write_text(json.dumps(meta))
+    assert open_youtube_vos(tree.root)[0].objects[4] == 2
+
+
+def test_another_year_or_split_is_told(tmp_path):
+    videos = [f"{k:04d}" for k in range(474)]
+    tree = youtube_vos(tmp_path, "valid", videos[:1])
+    path = tree.root / "valid/meta.json"
+    entry = json.loads(path.read_text())["videos"]["0000"]
+    path.write_text(json.dumps({"videos": dict.fromkeys(videos, entry)}))
+    with pytest.raises(UserError, match="holds the 474 videos of YouTube-VOS 2018.*dataset=youtube-vos-2018"):
+        open_youtube_vos(tree.root, split="valid", year=2019)
+    assert len(open_youtube_vos(tree.root, split="valid", year=2018, sequences=["0000"])) == 1
+    with pytest.raises(UserError, match="year=2020"):
+        open_youtube_vos(tree.root, split="valid", year=2020)
+    with pytest.raises(UserError, match="is the folder of split=valid, and split=train is asked for"):
+        open_youtube_vos(tree.root / "valid", split="train")
+    with pytest.raises(UserError, match="split=validation: not a split of YouTube-VOS; use one of train, valid, test"):
+        open_youtube_vos(tree.root, split="validation")
 
 
 def edit(root: Path, change) -> None:
     path = root / "train" / "meta.json"
     meta = json.loads(path.read_text())
-    change(meta)
+    change(meta["videos"])
     path.write_text(json.dumps(meta))
+
+
+FIRST, SECOND = VIDEOS
 
 
 @pytest.mark.parametrize(
@@ -87,15 +129,26 @@ def edit(root: Path, change) -> None:
         (lambda root: (root / "train").rename(root / "valid"), ["train/JPEGImages is expected", "there is valid"]),
         (lambda root: (root / "train/meta.json").unlink(), ["meta.json: this file is missing"]),
         (lambda root: (root / "train/meta.json").write_text("[]"), ["meta.json: not the meta.json"]),
-        (lambda root: edit(root, lambda m: m["videos"]["0043f083b5"]["objects"]["1"].update(frames=["00002"])),
-         ["0043f083b5: no 00002.png", "object 1"]),
-        (lambda root: edit(root, lambda m: m["videos"].update(extra={"objects": {}})),
-         ["extra: this folder is missing"]),
-        (lambda root: (root / "train/Annotations/0043f083b5/00005.png").write_bytes(b"\x89PNG"), ["00005.png"]),
+        (lambda root: edit(root, lambda m: m[FIRST]["objects"].update({"300": {"frames": ["00000"]}})), ["object 300"]),
+        (lambda root: edit(root, lambda m: m[SECOND]["objects"]["1"].update(frames=["00002"])),
+         [f"{SECOND}: frames that meta.json names are missing: 00002"]),
+        (lambda root: edit(root, lambda m: m.update(extra={"objects": {}})), ["extra: this folder is missing"]),
+        (lambda root: (root / f"train/Annotations/{FIRST}/00010.png").unlink(), [f"{FIRST}: no masks of 00010"]),
+        (lambda root: (root / f"train/JPEGImages/{FIRST}/00010.jpg").rename(root / f"train/JPEGImages/{FIRST}/11.jpg"),
+         ["00010.png: a mask without its frame"]),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named(root, harm, said):
-    harm(root)
+def test_what_is_wrong_is_named(tmp_path, harm, said):
+    tree = youtube_vos(tmp_path)
+    harm(tree.root)
     with pytest.raises(UserError) as caught:
-        open_youtube_vos(root)
+        tree.open(tree.root)
     assert all(part in str(caught.value) for part in said), caught.value
+
+
+def test_a_missing_first_mask_of_valid_is_named(tmp_path):
+    tree = youtube_vos(tmp_path, "valid")
+    (tree.masks / "00010.png").unlink()
+    with pytest.raises(UserError, match="no 00010.png, where object 2 appears by meta.json"):
+        tree.open(tree.root)
+    assert np.count_nonzero(tree.open(tree.root, sequences=[VIDEOS[1]])[0].mask(2)) > 0

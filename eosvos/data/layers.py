@@ -1,0 +1,124 @@
+"""Sequences with one binary mask file per object and frame, as one id mask per frame.
+
+Where objects overlap, the one of fewer pixels in that frame is in front: an arm stays visible before its person,
+whereas with a fixed order one of the two could vanish. An id mask cannot hold both, so that figures of overlapping
+objects differ from those of a toolkit that measures each object's files by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence as Collection
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from eosvos.data.masks import unreadable, wrong_size
+from eosvos.data.sequence import Sequence
+from eosvos.data.stored import check_file, read_image, several
+from eosvos.errors import UserError
+
+
+def layered_sequence(
+    name: str,
+    frames: Collection[Path],
+    layers: Mapping[int, Mapping[int, Path]],
+    *,
+    above: int | None = None,
+    lossy: bool = False,
+    scaled: bool = False,
+) -> Sequence:
+    """The sequence of image files `frames` with the masks `layers` (object id -> frame index -> file).
+
+    A pixel is the object's where its brightness (0 to 255) is above `above`, or, if that is None, where its value is
+    not 0. `lossy`: masks may be JPEGs. `scaled`: frames of the masks' shape, but larger or smaller, are read at the
+    masks' size. The first frame that shows an object is found by reading its masks until one does: mostly one of them.
+
+    Raises UserError for files that are missing, truncated or of another size, for an object whose files leave out a
+    frame that others have between, and for one that no mask shows.
+    """
+    header = partial(_check_header, lossy=lossy)
+    size = shown = check_file(frames[0])
+    if scaled:
+        first = next(path for files in layers.values() for path in files.values())
+        size = check_file(first, mask=True, header=header)
+        if abs(shown[0] * size[1] - shown[1] * size[0]) > 0.02 * shown[0] * size[1]:
+            raise wrong_size(first, size, shown)
+    for path in frames[1:]:
+        check_file(path, shown)
+    for files in layers.values():
+        for path in files.values():
+            check_file(path, size, mask=True, header=header)
+    _check_gaps(frames, layers)
+    objects = {}
+    for i, files in sorted(layers.items()):
+        seen = next((index for index in sorted(files) if read_layer(files[index], size, above).any()), None)
+        if seen is None:
+            raise UserError(
+                f"{next(iter(files.values())).parent}: all {len(files)} masks of object {i} are empty; fetch the"
+                " sequence again, or remove this object"
+            )
+        objects[i] = seen
+    return Sequence(
+        name=name,
+        frame_names=tuple(path.stem for path in frames),
+        size=size,
+        objects=objects,
+        read_frame=partial(_read_frame, tuple(frames), shown, size),
+        read_mask=partial(_read_mask, {i: dict(files) for i, files in sorted(layers.items())}, size, above),
+        files=(*frames, *(path for files in layers.values() for path in files.values())),
+    )
+
+
+def read_layer(path: Path, size: tuple[int, int], above: int | None = None) -> np.ndarray:
+    """One object's mask, bool (H, W); `above` as for `layered_sequence`. Raises UserError as `read_image`."""
+    try:
+        with Image.open(path) as image:
+            if above is None:
+                values = np.atleast_3d(np.array(image))
+                found = np.asarray(values[..., : -1 if "A" in image.mode else None].any(2))  # alpha shows nothing
+            else:
+                found = np.asarray(np.array(image.convert("L")) > above)
+    except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... on broken files
+        raise unreadable(path, error, "mask") from error
+    if found.shape != tuple(size):
+        raise wrong_size(path, found.shape, size)
+    return found
+
+
+def _check_header(path: Path, image: Image.Image, lossy: bool) -> None:
+    if image.format in ("JPEG", "MPO") and not lossy:
+        raise UserError(f"{path}: a mask stored as JPEG, whose edges are not exact; save it as PNG")
+    if image.mode not in ("1", "L", "P", "RGB", "RGBA", "LA"):
+        raise UserError(f"{path}: a mask of one object has 8 bits or fewer per channel, this one is {image.mode}")
+
+
+def _check_gaps(frames: Collection[Path], layers: Mapping[int, Mapping[int, Path]]) -> None:
+    annotated = sorted({index for files in layers.values() for index in files})
+    for files in layers.values():
+        lost = [frames[i].stem for i in annotated if min(files) < i < max(files) and i not in files]
+        if lost:
+            raise UserError(
+                f"{files[min(files)].parent}: no masks of {several(lost)}, which other objects of the video have; fetch"
+                " the sequence again"
+            )
+
+
+def _read_frame(paths: tuple[Path, ...], stored: tuple[int, int], size: tuple[int, int], index: int) -> np.ndarray:
+    frame = read_image(paths[index], stored)
+    return frame if stored == size else cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _read_mask(
+    layers: dict[int, dict[int, Path]], size: tuple[int, int], above: int | None, index: int
+) -> np.ndarray | None:
+    there = [(i, read_layer(files[index], size, above)) for i, files in layers.items() if index in files]
+    if not there:
+        return None
+    mask = np.zeros(size, np.uint8)
+    for i, layer in sorted(there, key=lambda pair: (-np.count_nonzero(pair[1]), -pair[0])):
+        mask[layer] = i
+    return mask

@@ -1,0 +1,48 @@
+"""SegTrack v2: JPEGImages/SEQ/NAME.png and, of one object, GroundTruth/SEQ/NAME.png; of several objects,
+GroundTruth/SEQ/1/NAME.png, GroundTruth/SEQ/2/NAME.png, ... A folder may have .bmp instead. All frames have masks, which
+are black and white, mostly of three channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Collection
+from pathlib import Path
+
+from eosvos.data.layers import layered_sequence
+from eosvos.data.roots import find_root
+from eosvos.data.sequence import Sequence
+from eosvos.data.stored import MASKS, choose, files_in, folders, match_masks, several
+from eosvos.errors import UserError
+
+
+def open_segtrack(root: str | Path, *, sequences: Collection[str] = ()) -> list[Sequence]:
+    """Open all 14 sequences, or those named in `sequences`. Object ids are the folders' numbers, or 1.
+
+    Raises UserError if a folder or a file is missing or broken.
+    """
+    base = find_root(
+        root,
+        "SegTrack v2",
+        lambda path: (path / "JPEGImages").is_dir() and (path / "GroundTruth").is_dir(),
+        "JPEGImages/ and GroundTruth/",
+        ("", "SegTrackv2"),
+    )
+    images = base / "JPEGImages"
+    return [_open(images / name, base / "GroundTruth" / name) for name in choose(sequences, folders(images), images)]
+
+
+def _open(images: Path, annotations: Path) -> Sequence:
+    frames = files_in(images, "frames")
+    numbers = folders(annotations)
+    odd = [name for name in numbers if not name.isdigit() or not 0 < int(name) < 255]
+    if odd:
+        raise UserError(
+            f"{annotations / odd[0]}: the folders of objects are named 1, 2, ...; rename or remove this one"
+        )
+    layers = {}
+    for i, folder in {int(name): annotations / name for name in numbers}.items() or {1: annotations}.items():
+        layers[i] = match_masks(frames, files_in(folder, "masks", MASKS))
+        without = [path.stem for index, path in enumerate(frames) if index not in layers[i]]
+        if without:
+            raise UserError(f"{folder}: no masks of {several(without)}; every frame has one: fetch the sequence again")
+    return layered_sequence(images.name, frames, layers, above=127)

@@ -1,0 +1,90 @@
+"""LVOS: late objects by the meta data, unseen classes of both versions, attributes, and what contradicts the files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from trees import lvos, mask_of
+
+from eosvos.data.lvos import open_lvos
+from eosvos.errors import UserError
+from eosvos.files import shipped_list
+
+
+def test_late_objects_and_unseen_videos(tmp_path):
+    root = lvos(tmp_path, videos=["aFytsETk", "9NA8c5C3", "0tCWPOrc"]).root
+    for version, unseen in ((1, {"aFytsETk"}), (2, {"9NA8c5C3"})):
+        opened = {s.name: s for s in open_lvos(root, version=version)}
+        assert {name for name, s in opened.items() if s.unseen == {1, 2}} == unseen
+        assert all(s.unseen in ({1, 2}, set()) and s.truth for s in opened.values())
+    video = opened["0tCWPOrc"]
+    assert video.objects == {1: 0, 2: 3} and video.frame_names[:2] == ("00000001", "00000006")
+    assert (video.mask(3) == mask_of((1, 2))).all() and video.attributes == ()
+
+
+@pytest.mark.parametrize(("version", "count"), [("lvos", 27), ("lvos-v2", 51)])
+def test_the_lists_of_unseen_videos(version, count):
+    names = shipped_list(f"{version}-unseen.txt")
+    assert len(set(names)) == len(names) == count and all(len(name) == 8 for name in names)
+
+
+def test_test_gives_objects_only(tmp_path):
+    tree = lvos(tmp_path, "test")
+    video = tree.open(tree.root)[0]
+    assert video.objects == {1: 0, 2: 3} and not video.truth and set(video.new_objects(3)) == {2}
+    assert [k for k in range(len(video)) if video.mask(k) is not None] == [0, 3]
+
+
+def test_folders_and_files_of_other_names(tmp_path):
+    tree = lvos(tmp_path)
+    (tree.root / "val").rename(tree.root / "valid")
+    (tree.root / "valid/val_meta.json").rename(tree.root / "valid/valid_meta.json")
+    assert len(open_lvos(tree.root)) == len(open_lvos(tree.root, split="valid")) == len(open_lvos(tree.root / "valid"))
+
+
+def test_attributes_of_version_2(tmp_path):
+    tree = lvos(tmp_path)
+    path = tree.root / "val/val_meta_attribute.json"
+    path.write_text(json.dumps({"attributes": ["BC", "OCC"], "videos": {"a video": {"attributes": ["OCC", "BC"]}}}))
+    assert [s.attributes for s in tree.open(tree.root)] == [("OCC", "BC"), ()]
+    path.write_text("{}")
+    with pytest.raises(UserError, match="val_meta_attribute.json: not the attributes of LVOS"):
+        tree.open(tree.root)
+
+
+def _edit(root, change):
+    path = root / "val/val_meta.json"
+    meta = json.loads(path.read_text())
+    change(meta["videos"]["a video"]["objects"])
+    path.write_text(json.dumps(meta))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda tree: (tree.root / "val/val_meta.json").unlink(), "val_meta.json: this file is missing"),
+        (lambda tree: (tree.root / "val/val_meta.json").write_text('{"videos": 3}'), "not the meta data of LVOS"),
+        (lambda tree: _edit(tree.root, lambda o: o.clear()), "not the meta data of LVOS"),
+        (lambda tree: _edit(tree.root, lambda o: o["2"]["frame_range"].update(end=60)),
+         "frames are missing between which val_meta.json has object 2: 00000036, 00000041"),
+        (lambda tree: (tree.masks / "00000016.png").unlink(), "no 00000016.png, where object 2 appears"),
+        (lambda tree: (tree.masks / "00000021.png").unlink(), "no masks of 00000021, where val_meta.json has objects"),
+        (lambda tree: (tree.images / "00000031.jpg").rename(tree.images / "last.jpg"), "a mask without its frame"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_is_named(tmp_path, harm, said):
+    tree = lvos(tmp_path)
+    harm(tree)
+    with pytest.raises(UserError, match=said):
+        tree.open(tree.root)
+
+
+def test_frames_without_numbers_and_versions_that_are_none(tmp_path):
+    tree = lvos(tmp_path)
+    for path in (tree.images / "00000031.jpg", tree.masks / "00000031.png"):
+        path.rename(path.with_stem("last"))
+    with pytest.raises(UserError, match="last.jpg: frames are named by numbers"):
+        tree.open(tree.root)
+    with pytest.raises(UserError, match="version=3: there are LVOS 1 and 2"):
+        open_lvos(tree.root, version=3)
