@@ -45,11 +45,11 @@ def compare(planes: np.ndarray, radius: int) -> list[tuple[float, float]]:
 def _match(planes: np.ndarray, radius: int) -> tuple[list[int], list[int]]:
     """For each of the eight masks the pixels of its contour, and those with one of the other side's within `radius`."""
     h, w = planes.shape
-    # The rows lie behind one another with `radius` zeros between, so that no shift along the line brings one row's
-    # pixels to another's, and twice as many at both ends, so that every shift stays inside.
-    stride, start = w + radius, 2 * radius
-    line = np.zeros(h * stride + 4 * radius, np.uint8)
-    _contours(planes, out=line[start : start + h * stride].reshape(h, stride)[:, :w])
+    # The rows lie behind one another with `radius` zeros before each and after the last: nothing that is shifted along
+    # the line by at most that comes from one row to another's pixels, and nothing is lost at its ends.
+    stride = w + radius
+    line = np.zeros(h * stride + radius, np.uint8)
+    _contours(planes, out=line[radius:].reshape(h, stride)[:, :w])
     near = _dilate(line, stride, radius)
     at = np.flatnonzero(line != 0)
     here, there = line[at], near[at]
