@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from eosvos.data.masks import VOID, rle_decode
+from eosvos.data.masks import VOID, segment_mask
 from eosvos.data.sequence import Sequence
 from eosvos.data.stored import read_image, several
 from eosvos.errors import UserError
@@ -78,7 +77,12 @@ def open_coco(
             segments = tuple((number, annotation["segmentation"]) for number, annotation in layers)
             opened.append(
                 Sequence(
-                    path.stem, (path.stem,), size, drawn, partial(_frame, path, size), partial(_mask, segments, size)
+                    path.stem,
+                    (path.stem,),
+                    size,
+                    drawn,
+                    partial(_frame, path, size),
+                    partial(_mask, segments, size, f"{file}: image {image['file_name']}"),
                 )
             )
     if not opened:
@@ -134,10 +138,11 @@ def _frame(path: Path, size: tuple[int, int], index: int) -> np.ndarray:
     return read_image(path, size)
 
 
-def _mask(segments: Collection[tuple[int, Any]], size: tuple[int, int], index: int) -> np.ndarray:
+def _mask(segments: Collection[tuple[int, Any]], size: tuple[int, int], where: str, index: int) -> np.ndarray:
     mask = np.zeros(size, np.uint8)
     for number, segment in segments:
-        # polygons come as a list, crowds as a run-length code
-        code = coco_mask.merge(coco_mask.frPyObjects(segment, *size)) if isinstance(segment, list) else segment
-        mask[rle_decode(code)] = number
+        try:
+            mask[segment_mask(segment, size)] = number
+        except ValueError as error:
+            raise UserError(f"{where}: {error}; mend this annotation, or fetch the file again") from error
     return mask

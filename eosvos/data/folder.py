@@ -3,25 +3,26 @@
     ROOT/JPEGImages/SEQ/*.jpg       ROOT/Annotations/SEQ/*.png       (as DAVIS, also with 480p/ and the like between)
     ROOT/frames/SEQ/*.jpg           ROOT/masks/SEQ/*.png
     ROOT/frames/*.jpg               ROOT/masks/*.png                 (a single video)
+    any of these frames             ROOT/masks.json, or SEQ.json in the folder of the masks
 
-A mask has the name of its frame. Frames may lack masks, and objects may first appear in any of them.
+A mask has the name of its frame. Frames may lack masks, and objects may first appear in any of them. The forms that
+masks may have are in mask_formats.py and mask_json.py.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
 from collections.abc import Sequence as Collection
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from eosvos.data.masks import VOID, read_mask
+from eosvos.data.mask_formats import MaskSet, first_appearances, open_masks, tell
+from eosvos.data.mask_json import open_json
+from eosvos.data.masks import wrong_size
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import check_file, folders, listing, match_masks, several, stored_sequence
+from eosvos.data.stored import check_file, folders, listing, read_image, several
 from eosvos.errors import UserError
-
-log = logging.getLogger(__name__)
 
 _LAYOUTS = (("JPEGImages", "Annotations"), ("frames", "masks"))
 _RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
@@ -31,7 +32,8 @@ def open_folder(root: str | Path, *, sequences: Collection[str] = (), binary: bo
     """Open the videos of a folder, all or those named in `sequences`.
 
     `binary`: masks hold one object, all that is not 0; None takes them so where a video's masks hold nothing but 0 and
-    255, and logs it. All masks are read once, to find the frame in which each object first appears.
+    255. What masks were taken for is logged, once. All masks are read once, to find the frame in which each object
+    first appears.
 
     Raises UserError for a missing root, frames or masks, masks without frames, broken files, different sizes, a first
     mask without an object.
@@ -46,23 +48,69 @@ def open_folder(root: str | Path, *, sequences: Collection[str] = (), binary: bo
     unknown = [name for name in chosen if name not in names]
     if unknown:
         raise UserError(f"sequences={several(unknown)}: not in {images}, which holds {several(names, 20)}")
-    opened, taken = [], []
+    listed = open_json(annotations) if annotations.is_file() else None
+    opened: list[Sequence] = []
+    taken: dict[str, MaskSet] = {}
     for name in chosen:
         frames = listing(images if single else images / name)
         if not frames:
             raise UserError(f"{images if single else images / name}: no frames; .jpg, .png or .bmp files are expected")
-        folder = annotations if single else annotations / name
-        files = listing(folder, (".png", ".jpg", ".jpeg", ".bmp")) if folder.is_dir() else []
-        if not files:
-            raise UserError(f"{folder}: no masks for {name}; at least one .png named as its frame is expected")
-        masks = match_masks(frames, files)
-        two = _only_void(masks) if binary is None else binary
-        if two and binary is None:
-            taken.append(name)
-        opened.append(stored_sequence(name, frames, masks, binary=two, later_objects=True))
-    if taken:
-        log.info("masks of 0 and 255 only are read as one object, 255 being the object: %s", several(taken))
+        size = check_file(frames[0])
+        for path in frames[1:]:
+            check_file(path, size)
+        stems = tuple(path.stem for path in frames)
+        if len(set(stems)) < len(stems):
+            twice = next(b for a, b in zip(frames, frames[1:], strict=False) if a.stem == b.stem)
+            raise UserError(f"{twice}: two frames are named {twice.stem}; keep one file of each frame")
+        file = annotations / f"{name}.json"
+        if listed is not None or file.is_file():
+            given, where = (listed, annotations) if listed is not None else (open_json(file), file)
+            alone = len(given) == 1 and (single or where == file)
+            found = given.get(name) or (next(iter(given.values())) if alone or set(given) == {""} else None)
+            if found is None:
+                raise UserError(f"{where}: no masks for {name}; there are those of {several(list(given))}")
+            masks = found
+        else:
+            masks = open_masks(annotations if single else annotations / name, stems, binary=binary, size=size)
+        taken[name] = masks
+        opened.append(_sequence(name, frames, stems, size, masks))
+    tell(taken)
     return opened
+
+
+def _sequence(
+    name: str, frames: Collection[Path], stems: tuple[str, ...], size: tuple[int, int], masks: MaskSet
+) -> Sequence:
+    place = {stem: index for index, stem in enumerate(stems)}
+    for stem, files in masks.files.items():
+        if stem not in place:
+            raise UserError(
+                f"{files[0]}: a mask without its frame: none of the {len(frames)} frames in {frames[0].parent} is named"
+                f" {stem}; a mask has the name of its frame (add the frame, or remove the mask)"
+            )
+    return Sequence(
+        name=name,
+        frame_names=stems,
+        size=size,
+        objects=first_appearances(masks, sorted((place[stem], stem) for stem in masks.files)),
+        read_frame=partial(_read_frame, tuple(frames), size),
+        read_mask=partial(read_named, masks, stems, size),
+        files=(*frames, *dict.fromkeys(path for files in masks.files.values() for path in files)),
+    )
+
+
+def read_named(masks: MaskSet, names: tuple[str, ...], size: tuple[int, int], index: int) -> np.ndarray | None:
+    """The id mask of frame `index` if there is one. Raises UserError if it is not of `size` (H, W)."""
+    if names[index] not in masks.files:
+        return None
+    mask = masks.read(names[index])
+    if mask.shape != tuple(size):
+        raise wrong_size(masks.files[names[index]][0], mask.shape, size)
+    return mask
+
+
+def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], index: int) -> np.ndarray:
+    return read_image(paths[index], size)
 
 
 def _find(root: Path) -> tuple[Path, Path]:
@@ -76,27 +124,16 @@ def _find(root: Path) -> tuple[Path, Path]:
     for first, second in _LAYOUTS:
         if not (root / first).is_dir():
             continue
-        if not (root / second).is_dir():
+        file = root / f"{second}.json"
+        if not (root / second).is_dir() and not file.is_file():
             raise UserError(f"{root / second}: this folder is missing; the masks of {root / first} are expected there")
         for level in _RESOLUTIONS:
             if (root / first / level).is_dir():
-                if not (root / second / level).is_dir():
+                if not file.is_file() and not (root / second / level).is_dir():
                     raise UserError(f"{root / second / level}: this folder is missing; {root / first / level} is there")
-                return root / first / level, root / second / level
-        return root / first, root / second
+                return root / first / level, file if file.is_file() else root / second / level
+        return root / first, file if file.is_file() else root / second
     raise UserError(
         f"data_root={root}: neither JPEGImages/ and Annotations/ nor frames/ and masks/ are in it; there is"
         f" {several(folders(root)) or 'no folder at all'}"
     )
-
-
-def _only_void(masks: Mapping[int, Path]) -> bool:
-    """Whether masks hold 255 and no object id."""
-    found = False
-    for path in masks.values():
-        check_file(path, mask=True)
-        values = np.bincount(read_mask(path).ravel(), minlength=256)
-        if values[1:VOID].any():
-            return False
-        found = found or bool(values[VOID])
-    return found

@@ -1,8 +1,7 @@
 """Sequences with one binary mask file per object and frame, as one id mask per frame.
 
-Where objects overlap, the one of fewer pixels in that frame is in front: an arm stays visible before its person,
-whereas with a fixed order one of the two could vanish. An id mask cannot hold both, so that figures of overlapping
-objects differ from those of a toolkit that measures each object's files by themselves.
+Where objects overlap, the smaller one is in front (`masks.stacked`). An id mask cannot hold both, so that figures of
+overlapping objects differ from those of a toolkit that measures each object's files by themselves.
 """
 
 from __future__ import annotations
@@ -16,10 +15,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from eosvos.data.masks import unreadable, wrong_size
+from eosvos.data.masks import FORMATS, stacked, unreadable, wrong_size
 from eosvos.data.sequence import Sequence
 from eosvos.data.stored import check_file, read_image, several
 from eosvos.errors import UserError
+
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 
 
 def layered_sequence(
@@ -40,18 +41,17 @@ def layered_sequence(
     Raises UserError for files that are missing, truncated or of another size, for an object whose files leave out a
     frame that others have between, and for one that no mask shows.
     """
-    header = partial(_check_header, lossy=lossy)
     size = shown = check_file(frames[0])
     if scaled:
         first = next(path for files in layers.values() for path in files.values())
-        size = check_file(first, mask=True, header=header)
+        size = check_file(first, mask=True, modes=_MODES, lossy=lossy)
         if abs(shown[0] * size[1] - shown[1] * size[0]) > 0.02 * shown[0] * size[1]:
             raise wrong_size(first, size, shown)
     for path in frames[1:]:
         check_file(path, shown)
     for files in layers.values():
         for path in files.values():
-            check_file(path, size, mask=True, header=header)
+            check_file(path, size, mask=True, modes=_MODES, lossy=lossy)
     _check_gaps(frames, layers)
     objects = {}
     for i, files in sorted(layers.items()):
@@ -76,7 +76,7 @@ def layered_sequence(
 def read_layer(path: Path, size: tuple[int, int], above: int | None = None) -> np.ndarray:
     """One object's mask, bool (H, W); `above` as for `layered_sequence`. Raises UserError as `read_image`."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if above is None:
                 values = np.atleast_3d(np.array(image))
                 found = np.asarray(values[..., : -1 if "A" in image.mode else None].any(2))  # alpha shows nothing
@@ -87,13 +87,6 @@ def read_layer(path: Path, size: tuple[int, int], above: int | None = None) -> n
     if found.shape != tuple(size):
         raise wrong_size(path, found.shape, size)
     return found
-
-
-def _check_header(path: Path, image: Image.Image, lossy: bool) -> None:
-    if image.format in ("JPEG", "MPO") and not lossy:
-        raise UserError(f"{path}: a mask stored as JPEG, whose edges are not exact; save it as PNG")
-    if image.mode not in ("1", "L", "P", "RGB", "RGBA", "LA"):
-        raise UserError(f"{path}: a mask of one object has 8 bits or fewer per channel, this one is {image.mode}")
 
 
 def _check_gaps(frames: Collection[Path], layers: Mapping[int, Mapping[int, Path]]) -> None:
@@ -115,10 +108,5 @@ def _read_frame(paths: tuple[Path, ...], stored: tuple[int, int], size: tuple[in
 def _read_mask(
     layers: dict[int, dict[int, Path]], size: tuple[int, int], above: int | None, index: int
 ) -> np.ndarray | None:
-    there = [(i, read_layer(files[index], size, above)) for i, files in layers.items() if index in files]
-    if not there:
-        return None
-    mask = np.zeros(size, np.uint8)
-    for i, layer in sorted(there, key=lambda pair: (-np.count_nonzero(pair[1]), -pair[0])):
-        mask[layer] = i
-    return mask
+    there = {i: read_layer(files[index], size, above) for i, files in layers.items() if index in files}
+    return stacked(there, size) if there else None

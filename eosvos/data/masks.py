@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 VOID = 255
 
+FORMATS = ("PNG", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG", "WEBP")
+"""Formats that images are read in. Pillow knows more, some of which start other programs (EPS)."""
+
+_LOSSLESS = ("PNG", "BMP", "DIB", "GIF", "TIFF", "PPM")
+MODES = ("P", "PA", "L", "LA", "1", "RGBA", "I", "I;16", "I;16B")
+_MOST_PIXELS = 2**27  # of a mask that a file claims to hold
 _HOW = "save it as a palette or grey PNG whose pixel values are the object ids (0 background, 255 void)"
 
 
@@ -30,19 +36,21 @@ def read_mask(path: str | Path, binary: bool = False, size: tuple[int, int] | No
     """Read an id mask, uint8 (H, W).
 
     Read are palette images (the index is the id, whatever the palette), grey ones of 8 or 16 bits, 1-bit ones, and grey
-    or RGBA ones with an alpha channel, which is ignored (one DAVIS-2016 mask is stored so), if red, green and blue are
-    equal. `binary`: every value above 0, 255 too, becomes id 1; otherwise 255 stays void, but a 1-bit mask holds id 1.
-    `size`: (H, W) that the mask must have.
+    or RGBA ones with an alpha channel, if red, green and blue are equal (one DAVIS-2016 mask is stored so); what is
+    wholly transparent there is background, unless all is. `binary`: every value above 0, 255 too, becomes id 1;
+    otherwise 255 stays void, but a 1-bit mask holds id 1. `size`: (H, W) that the mask must have.
 
-    Raises UserError, naming the file, if it is missing, truncated or no image, a JPEG (lossy: its ids are not exact),
-    holds colours instead of ids, ids above 255, or has another size.
+    Raises UserError, naming the file, if it is missing, truncated or no image, lossy (a JPEG: its ids are not exact),
+    animated, to be turned by its EXIF data, holds colours instead of ids, ids above 255, or has another size. (White of
+    16 bits is 255.)
     """
     path = Path(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             check_mask_header(path, image)
             bits = image.mode == "1"
             ids = np.array(image)
+            check_upright(path, image)
     except UserError:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... on broken files
@@ -50,12 +58,15 @@ def read_mask(path: str | Path, binary: bool = False, size: tuple[int, int] | No
     if ids.ndim == 3:
         if ids.shape[2] == 4 and (ids[..., :3] != ids[..., :1]).any():
             raise UserError(f"{path}: a mask holds object ids, but this one holds RGB colours; {_HOW}")
-        ids = ids[..., 0]
+        opaque = ids[..., -1] > 0
+        ids = np.where(opaque, ids[..., 0], 0) if opaque.any() else ids[..., 0]
     if size is not None and ids.shape != tuple(size):
         raise wrong_size(path, ids.shape, size)
     if binary or bits:
         return (ids != 0).astype(np.uint8)
     if ids.dtype != np.uint8:
+        if ids.max() == 65535 and not ((ids != 0) & (ids != 65535)).any():
+            ids = np.minimum(ids, VOID)  # black and white with 16 bits
         if ids.min() < 0 or ids.max() > VOID:
             raise UserError(f"{path}: ids from {ids.min()} to {ids.max()}; a mask has ids 0 to 255; {_HOW}")
         ids = ids.astype(np.uint8)
@@ -68,12 +79,23 @@ def ids_of(mask: np.ndarray) -> list[int]:
     return [int(i) for i in counts[:VOID].nonzero()[0] if i]
 
 
-def check_mask_header(path: Path, image: Image.Image) -> None:
-    """Raise UserError if an opened, not yet decoded image cannot be an id mask by its kind."""
-    if image.format in ("JPEG", "MPO"):
-        raise UserError(f"{path}: a mask stored as JPEG, which blurs ids; {_HOW}")
-    if image.mode not in ("P", "PA", "L", "LA", "1", "RGBA", "I", "I;16", "I;16B"):
+def check_mask_header(path: Path, image: Image.Image, modes: Sequence[str] = MODES, lossy: bool = False) -> None:
+    """Raise UserError if an opened, not yet decoded image cannot be an id mask by its kind; `lossy`: it may blur."""
+    blurred = image.format == "TIFF" and "jpeg" in str(image.info.get("compression"))
+    if not lossy and (image.format not in _LOSSLESS or blurred):
+        name = "JPEG" if image.format == "MPO" or blurred else image.format
+        raise UserError(f"{path}: a mask stored as {name}, which blurs ids; {_HOW}")
+    if image.mode not in modes:
         raise UserError(f"{path}: a mask holds object ids, but this one holds {image.mode} colours; {_HOW}")
+    if getattr(image, "is_animated", False):
+        raise UserError(f"{path}: a mask of several pictures (animated); save one file for each frame")
+
+
+def check_upright(path: Path, image: Image.Image) -> None:
+    """Raise UserError if a decoded mask says that it is to be turned: its frame and other programs may see it so."""
+    turn = image.getexif().get(0x0112, 1)
+    if turn not in (0, 1):
+        raise UserError(f"{path}: a mask that its EXIF data turns (orientation {turn}); save it upright, without EXIF")
 
 
 def unreadable(path: Path, error: Exception, what: str) -> UserError:
@@ -89,6 +111,18 @@ def wrong_size(path: Path, found: Sequence[int], expected: Sequence[int]) -> Use
         f"{path}: is {found[1]}x{found[0]} pixels, but its sequence is {expected[1]}x{expected[0]}; all frames and"
         " masks of a sequence must have one size (are they of the same resolution folder?)"
     )
+
+
+def stacked(layers: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """One id mask of the bool masks (H, W) of objects, by id; `size` = (H, W).
+
+    Of objects that overlap the one of fewer pixels is in front: an arm stays visible before its person, whereas with
+    a fixed order one of the two could vanish. Of equal ones the lower id is in front.
+    """
+    mask = np.zeros(size, np.uint8)
+    for number, layer in sorted(layers.items(), key=lambda item: (-np.count_nonzero(item[1]), -item[0])):
+        mask[layer] = number
+    return mask
 
 
 def write_mask(path: str | Path, ids: np.ndarray) -> None:
@@ -157,12 +191,85 @@ def rle_encode(mask: np.ndarray | Tensor) -> dict[str, Any]:
 
 
 def rle_decode(code: Mapping[str, Any]) -> np.ndarray:
-    """The bool mask (H, W) of a run-length code; "counts" may be str, bytes or COCO's uncompressed list."""
-    code = dict(code)
-    if isinstance(code["counts"], list):
-        code = coco_mask.frPyObjects(code, *code["size"])
-    elif isinstance(code["counts"], str):
-        code["counts"] = code["counts"].encode("ascii")
+    """The bool mask (H, W) of a run-length code; "counts" may be str, bytes or COCO's uncompressed list.
+
+    Raises ValueError for a code that does not describe a mask of its size. pycocotools 2.0.11 writes beyond its memory
+    then, so this is not left to it.
+    """
+    try:
+        height, width = (int(n) for n in code["size"])
+        counts = code["counts"]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"no run-length code of size [H, W] and counts: {str(code)[:80]}") from error
+    if not (0 < height and 0 < width and height * width <= _MOST_PIXELS):
+        raise ValueError(f"a run-length code of size {height}x{width}")
+    runs = _listed(counts) if isinstance(counts, list | tuple) else _unpacked(counts)
+    if len(runs) and (runs.min() < 0 or runs.max() > height * width):
+        raise ValueError("a run-length code with runs of impossible length")
+    if runs.sum() != height * width:
+        raise ValueError(f"a run-length code of {runs.sum()} pixels for a mask of {height}x{width}")
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+
+
+def segment_mask(segment: Any, size: tuple[int, int]) -> np.ndarray:
+    """The bool mask (H, W) of a "segmentation" of COCO's: polygons, or a run-length code of that size.
+
+    Raises ValueError for anything else; pycocotools would crash, or fill the memory.
+    """
+    if isinstance(segment, Mapping):
+        given = segment.get("size")
+        if not isinstance(given, list | tuple) or list(given) != list(size):
+            raise ValueError(f"a run-length code of size {str(given)[:40]}, expected {list(size)}")
+        return rle_decode(segment)
+    try:
+        polygons = [np.asarray(polygon, np.float64).ravel() for polygon in segment]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"neither polygons nor a run-length code: {str(segment)[:80]}") from error
+    far = 4.0 * max(size)
+    for polygon in polygons:
+        if len(polygon) < 6 or len(polygon) % 2 or not (np.abs(polygon) <= far).all():
+            raise ValueError(
+                f"no polygon x0, y0, x1, y1, x2, y2, ... in an image of {size[1]}x{size[0]}: {polygon[:8]}"
+            )
+    if not polygons:
+        return np.zeros(size, bool)
+    return _decoded(coco_mask.merge(coco_mask.frPyObjects([p.tolist() for p in polygons], *size)))
+
+
+def _decoded(code: Mapping[str, Any]) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools 2.0.11 with NumPy 2: __array__ without copy=
         return coco_mask.decode(code).astype(bool)
+
+
+def _listed(counts: Sequence[Any]) -> np.ndarray:
+    if not all(isinstance(n, int) and abs(n) <= _MOST_PIXELS for n in counts):
+        raise ValueError(f"a run-length code of other things than numbers: {str(counts)[:80]}")
+    return np.array(counts, np.int64)
+
+
+def _unpacked(counts: Any) -> np.ndarray:
+    """The runs of COCO's compressed string: five bits a character, lowest first; from the third odd or even run on, the
+    difference from the one before it of the same colour."""
+    if not isinstance(counts, str | bytes):
+        raise ValueError(f"a run-length code whose counts are {type(counts).__name__}")
+    try:
+        text = counts.encode("ascii") if isinstance(counts, str) else counts
+    except UnicodeEncodeError as error:
+        raise ValueError("a run-length code with characters that are none of it") from error
+    codes = np.frombuffer(text, np.uint8).astype(np.int64) - 48
+    if not len(codes):
+        return codes
+    last = (codes & 32) == 0
+    if (codes < 0).any() or (codes > 63).any() or not last[-1]:
+        raise ValueError("a run-length code that is cut off, or with characters that are none of it")
+    ends = np.flatnonzero(last)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    place = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
+    if place.max() > 6:
+        raise ValueError("a run-length code with runs of impossible length")
+    runs = np.add.reduceat((codes & 31) << (5 * place), starts)
+    runs -= np.where(codes[ends] & 16, np.int64(1) << (5 * (place[ends] + 1)), 0)  # the sign
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return runs

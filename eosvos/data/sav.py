@@ -1,7 +1,7 @@
 """SA-V's val and test, and data stored like them: JPEGImages_24fps/VIDEO/00000.jpg, every frame, and
 Annotations_6fps/VIDEO/OBJECT/00000.png, every fourth, a binary mask per object; sav_val.txt lists the videos.
 
-Objects are named 000, 001, ...; as 0 is the background of an id mask, their ids here are one higher: 1, 2, ...
+Objects are named 000, 001, ...; as 0 is the background of an id mask, their ids are one higher where there is a 000.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def _open(images: Path, annotations: Path) -> Sequence:
             f"{annotations}: a folder for each object, named 000, 001, ... up to 253, is expected in it; there is"
             f" {several(odd) or 'none'}"
         )
-    layers = {int(name) + 1: match_masks(frames, files_in(annotations / name, "masks", MASKS)) for name in names}
+    shift = int(min(map(int, names)) == 0)  # as mask_formats.py numbers the same folders of anybody's results
+    layers = {int(name) + shift: match_masks(frames, files_in(annotations / name, "masks", MASKS)) for name in names}
     annotated = frozenset(index for files in layers.values() for index in files)
     check_numbers([frames[index] for index in sorted(annotated)], "annotated frames")
     return replace(

@@ -7,7 +7,7 @@ in the last mask of a long data set is told before the work on it begins, not ho
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from collections.abc import Sequence as Collection
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from eosvos.data.masks import check_mask_header, ids_of, read_mask, unreadable, wrong_size
+from eosvos.data.masks import FORMATS, MODES, check_mask_header, ids_of, read_mask, unreadable, wrong_size
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
 
@@ -55,7 +55,7 @@ def stored_sequence(
         for i in ids_of(mask):
             found.setdefault(i, index)
         if not found and not ids:
-            raise UserError(f"{masks[index]}: {_empty(mask)}")
+            raise UserError(f"{masks[index]}: {empty_mask(mask)}")
         if ids and found.keys() >= set(ids):
             break
     unseen = sorted(set(ids) - found.keys())
@@ -79,7 +79,7 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> np.ndar
     """
     path = Path(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.mode[0] in "IF":
                 raise UserError(f"{path}: a picture of more than 8 bits per channel; save it with 8 bits")
             turned = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
@@ -97,21 +97,21 @@ def check_file(
     path: Path,
     size: tuple[int, int] | None = None,
     mask: bool = False,
-    header: Callable[[Path, Image.Image], None] = check_mask_header,
+    modes: Collection[str] = MODES,
+    lossy: bool = False,
 ) -> tuple[int, int]:
-    """(H, W) of an image file. Raises UserError if it is missing, truncated, not of `size`, or an impossible mask.
-
-    `header(path, image)` raises UserError where an opened, not yet decoded image is no mask of the kind expected.
-    """
+    """(H, W) of an image file. Raises UserError if it is missing, truncated, not of `size`, or an impossible mask: of
+    another of Pillow's modes than `modes`, or, unless `lossy`, of a format that blurs."""
     try:
-        with open(path, "rb") as file, Image.open(file) as image:
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
             if mask:
-                header(path, image)
+                check_mask_header(path, image, modes, lossy)
             width, height = image.size
             if not mask and _orientation(image) >= 5:  # turned by a quarter when it is read
                 width, height = height, width
             if not _ends(file, image.format or ""):
-                with Image.open(path) as whole:  # some writers append data of their own: only decoding tells
+                # some writers append data of their own: only decoding tells
+                with Image.open(path, formats=FORMATS) as whole:
                     whole.load()
     except UserError:
         raise
@@ -131,7 +131,7 @@ def listing(folder: Path, kinds: Collection[str] = IMAGES) -> list[Path]:
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key under which numbers within names count as numbers."""
     parts = re.split(r"(\d+)", name)
-    return [(1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts], name
+    return [(1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts], name
 
 
 def folders(root: Path) -> list[str]:
@@ -224,7 +224,7 @@ def _orientation(image: Image.Image) -> int:
     return int(image.getexif().get(0x0112, 1)) if image.format in ("JPEG", "MPO") else 1
 
 
-def _empty(mask: np.ndarray) -> str:
+def empty_mask(mask: np.ndarray) -> str:
     if mask.any():
         return (
             "the first mask holds only 0 and 255, and 255 means void (unknown) in an id mask; if this is the object,"

@@ -126,5 +126,5 @@ def test_of_overlapping_objects_the_smaller_is_in_front(tmp_path):
 def test_masks_of_16_bits_are_refused(tmp_path):
     tree = sav(tmp_path)
     Image.fromarray(np.zeros(SIZE, np.uint16)).save(tree.masks / "00004.png")
-    with pytest.raises(UserError, match="00004.png: a mask of one object has 8 bits"):
+    with pytest.raises(UserError, match="00004.png: a mask holds object ids, but this one holds I;16"):
         tree.open(tree.root)
