@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eosvos.meta.learner import Learner as Learner
     from eosvos.methods.copy_first import CopyFirst as CopyFirst
     from eosvos.methods.eosvos import EOSVOS as EOSVOS
+    from eosvos.methods.flow import Flow as Flow
 
 _PLACES = {
     "open_davis": "eosvos.data.davis:open_davis",
@@ -39,10 +40,12 @@ _PLACES = {
     "Learner": "eosvos.meta.learner:Learner",
     "CopyFirst": "eosvos.methods.copy_first:CopyFirst",
     "EOSVOS": "eosvos.methods.eosvos:EOSVOS",
+    "Flow": "eosvos.methods.flow:Flow",
 }
 __all__ = [
     "EOSVOS",
     "CopyFirst",
+    "Flow",
     "Learner",
     "Sequence",
     "UserError",

@@ -37,11 +37,13 @@ from eosvos.meta.learner import SHIPPED, Learner
 from eosvos.methods import training
 from eosvos.methods.copy_first import CopyFirst
 from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation
+from eosvos.methods.flow import Flow
 from eosvos.methods.protocol import Method
 from eosvos.models.mask_rcnn import LOSSES, SIZES, MaskRCNN, build
 from eosvos.progress import TrainingProgress
 
 RUNS = Path("runs")
+FLOORS: dict[str, Callable[[], Method]] = {"copy_first": CopyFirst, "flow": Flow}  # methods without a learner
 _TRAINING = ("data/*.py", "meta/*.py", "methods/*.py", "models/*.py", "seeds.py")  # code that decides its outcome
 
 
@@ -195,11 +197,21 @@ def newest_learner() -> Path:
     return SHIPPED
 
 
+def evaluation_learner(config: EvalConfig) -> tuple[Path | None, Learner | None]:
+    """The learner of the method, and its file; None and None for a method without one."""
+    if config.method in FLOORS:
+        return None, None
+    path = newest_learner() if config.learner is None else Path(config.learner)
+    learner = Learner.load(path)
+    check_learner(learner, config.model, path)
+    return path, learner
+
+
 class MakeMethod:
     """seed -> a fresh method; can be sent to another process. On a GPU without a number: that process's present one."""
 
     def __init__(self, config: EvalConfig, learner: Learner | None, device: torch.device) -> None:
-        self.learner = learner
+        self.method, self.learner = config.method, learner
         self.settings: dict[str, Any] = {
             "iters": config.iters,
             "ona": config.ona,
@@ -212,7 +224,7 @@ class MakeMethod:
 
     def __call__(self, seed: int) -> Method:
         if self.learner is None:
-            return CopyFirst()
+            return FLOORS[self.method]()
         device = self.settings["device"]
         if device.type == "cuda":
             if device.index is not None:

@@ -19,7 +19,7 @@ from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES
 from eosvos.models.weight_files import NAMES, PREFIX, unknown_name
 from eosvos.models.weights import NORMS
 
-METHODS = ("eosvos", "copy_first")
+METHODS = ("eosvos", "copy_first", "flow")
 DATASETS = (
     "synthetic", "davis", "folder", "youtube_vos", "mose", "lvos", "sav", "youtube_objects", "segtrack",
 )  # fmt: skip

@@ -11,7 +11,6 @@ from eosvos import assemble, checks, command, config, sources
 from eosvos.evaluation import benchmark, report
 from eosvos.files import write_text
 from eosvos.meta import distributed
-from eosvos.meta.learner import Learner
 
 
 def evaluate(settings: config.EvalConfig) -> float:
@@ -20,11 +19,7 @@ def evaluate(settings: config.EvalConfig) -> float:
     with world.together():
         checks.check(settings)
         device, processes, gpus = assemble.evaluation_devices(settings.device, settings.processes)
-        path, learner = None, None
-        if settings.method == "eosvos":
-            path = assemble.newest_learner() if settings.learner is None else Path(settings.learner)
-            learner = Learner.load(path)
-            assemble.check_learner(learner, settings.model, path)
+        path, learner = assemble.evaluation_learner(settings)
         sequences = sources.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
         fingerprint = assemble.evaluation_fingerprint(settings, path, device)
         out = assemble.evaluation_folder(settings, fingerprint, job)

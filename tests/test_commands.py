@@ -252,7 +252,7 @@ def test_the_methods_can_be_sent_to_other_processes(there):
         ("eval", ["dataset=davis18"], ["dataset=davis18: expected one of davis16, davis17"]),
         ("eval", ["protocol=davis17"], ["protocol=davis17: expected one of davis, youtube-vos, from-first-appearance"]),
         ("eval", ["ends=both", "void=x"], ["ends=both: expected one of skip, keep", "void=x: expected one of backgr"]),
-        ("eval", ["method=osvos"], ["method=osvos: expected one of copy_first, eosvos"]),
+        ("eval", ["method=eosvs"], ["method=eosvs: expected one of copy_first, eosvos"]),
         ("eval", ["seed=[1"], ["[1"]),
         ("eval", ["split=tset", "method=copy_first"], ["tset", "test"]),
         ("eval", ["sequences=[bear]", "method=copy_first"], ["[bear]: no such sequence", "synthetic"]),

@@ -1,0 +1,66 @@
+"""The mask warped along optical flow from frame to frame: what one would do without learning.
+
+Flow: DIS (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016), as OpenCV has it.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from eosvos.data.masks import merge
+from eosvos.methods.given import check_frame, check_known, check_new, shown
+
+
+class Flow:
+    """Follows `protocol.Method`; learns nothing.
+
+    Each pixel of a frame is looked up where it was in the frame before (backward flow), and takes the probabilities of
+    there, bilinear; from outside of the frame nothing comes. An object that is lost stays lost until it is corrected.
+    """
+
+    def __init__(self) -> None:
+        self.object_ids: list[int] = []
+        self.adapt_seconds = 0.0  # it does not learn
+        self.probabilities = torch.zeros(0, 0, 0)
+        self._size: tuple[int, ...] | None = None
+        self._last = np.zeros((0, 0), np.uint8)  # the frame that the probabilities are of, grey
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        self.object_ids, self._size, self._last = [], tuple(frame.shape[-2:]), _grey(frame)
+        self.probabilities = torch.zeros(0, *self._size)
+        return self.add(frame, masks)
+
+    def step(self, frame: Tensor) -> np.ndarray:
+        check_frame(frame, self._size)
+        now, before = _grey(frame), self._last
+        flow = self._flow.calc(now, before, None)  # type: ignore[call-overload]  # (H, W, 2): x and y, in pixels
+        rows, columns = np.indices(now.shape, np.float32)
+        for plane in self.probabilities.numpy():
+            plane[:] = cv2.remap(plane, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
+        self._last = now
+        return merge(self.probabilities, self.object_ids)
+
+    def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        check_frame(frame, self._size)
+        check_new(masks, frame, self.object_ids)
+        self.object_ids += masks
+        return self._show(masks)
+
+    def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        check_frame(frame, self._size)
+        check_known(masks, frame, self.object_ids)
+        return self._show(masks)
+
+    def _show(self, masks: dict[int, np.ndarray]) -> np.ndarray:
+        self.probabilities = shown(self.probabilities, self.object_ids, masks)
+        return merge(self.probabilities, self.object_ids)
+
+
+def _grey(frame: Tensor) -> np.ndarray:
+    """uint8 (H, W) of a float32 (3, H, W) RGB in [0, 1]."""
+    pixels = (frame * 255).round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
