@@ -36,6 +36,7 @@ class Sequence:
     categories: Mapping[int, str] = field(default_factory=dict)  # object id -> its class
     unseen: frozenset[int] | None = None  # objects of classes that training lacks; None: no such distinction
     truth: bool = True  # False: masks show objects where they first appear and nothing else; a server keeps the truth
+    given: tuple[int, ...] = ()  # frames, besides those of the first masks, whose masks a method is given too
     asked: frozenset[int] | None = None  # frames whose masks the data set's server takes; None: all
 
     def __len__(self) -> int:
@@ -56,6 +57,16 @@ class Sequence:
             return {}
         mask = self.mask(index)
         assert mask is not None, f"{self.name}: frame {index} introduces objects {ids} but has no mask"
+        return {i: mask == i for i in ids}
+
+    def given_masks(self, index: int) -> dict[int, np.ndarray]:
+        """The masks bool (H, W), by id, that are given on a frame of `given`: of every object that appeared before, so
+        that it is empty where the object is not here. {} for other frames."""
+        ids = [i for i, first in self.objects.items() if first < index]
+        if index not in self.given or not ids:
+            return {}
+        mask = self.mask(index)
+        assert mask is not None, f"{self.name}: the mask of frame {index} is to be given, but it has none"
         return {i: mask == i for i in ids}
 
 

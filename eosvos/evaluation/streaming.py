@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,10 +24,8 @@ from eosvos.errors import UserError
 from eosvos.evaluation.measure import Measures, measured
 from eosvos.evaluation.results import SequenceResult, sequence_file
 from eosvos.files import write_text
+from eosvos.methods.protocol import Learning, Method
 from eosvos.seeds import derive
-
-if TYPE_CHECKING:
-    from eosvos.methods.protocol import Method
 
 AHEAD = 4  # frames decoded and not yet used, and masks not yet written: what bounds the memory
 
@@ -78,13 +75,19 @@ def mask_files(out: Path, sequence: Sequence) -> tuple[Path, ...]:
 def walk(method: Method, sequence: Sequence) -> Generator[np.ndarray, None, None]:
     """The id mask uint8 (H, W) of every frame in order: the one way a method meets a video.
 
-    Frames before the first object have an empty mask; objects that appear later are added on their first frame. The
+    Frames before the first object have an empty mask; objects that appear later are added on their first frame. Where
+    the sequence gives more masks, the method learns them before it starts, and they are shown on their own frames. The
     next frames are decoded by a thread while the method works. Raises UserError where a frame or mask is not of the
-    sequence's size.
+    sequence's size, or more masks are given than the method can use.
     """
     started = False
+    for index in sequence.given:
+        masks = sequence.given_masks(index)
+        for mask in masks.values():
+            _check_size(sequence, index, mask.shape, "mask")
+        learning(method).learn(sequence.frame(index), masks)
     with closing(_decoded(sequence)) as decoded:
-        for index, (frame, new) in enumerate(decoded):
+        for index, (frame, new, given) in enumerate(decoded):
             _check_size(sequence, index, tuple(frame.shape[-2:]), "frame")
             for mask in new.values():
                 _check_size(sequence, index, mask.shape, "mask")
@@ -92,6 +95,8 @@ def walk(method: Method, sequence: Sequence) -> Generator[np.ndarray, None, None
                 mask = method.step(frame)
                 if new:
                     mask = method.add(frame, new)
+                if given:
+                    mask = learning(method).show(frame, given)
             elif new:
                 mask, started = method.start(frame, new), True
             else:
@@ -125,6 +130,16 @@ def segment(
     return max(end - begin - waited, 1e-9), getattr(method, "adapt_seconds", None)
 
 
+def learning(method: Method) -> Learning:
+    """The method itself. Raises UserError where it cannot learn from masks beyond the first."""
+    if isinstance(method, Learning):
+        return method
+    raise UserError(
+        f"{type(method).__name__} cannot learn from more annotations than an object's first; a method that is "
+        "fine-tuned can, such as method=eosvos"
+    )
+
+
 def _check_size(sequence: Sequence, index: int, found: tuple[int, ...], what: str) -> None:
     if tuple(found) != tuple(sequence.size):
         raise UserError(
@@ -133,8 +148,12 @@ def _check_size(sequence: Sequence, index: int, found: tuple[int, ...], what: st
         )
 
 
-def _decoded(sequence: Sequence) -> Generator[tuple[Tensor, dict[int, np.ndarray]], None, None]:
-    """Each frame and the objects that first appear in it, decoded by a thread at most `AHEAD` frames ahead."""
+_Decoded = tuple[Tensor, dict[int, np.ndarray], dict[int, np.ndarray]]
+
+
+def _decoded(sequence: Sequence) -> Generator[_Decoded, None, None]:
+    """Each frame, the objects that first appear in it, and the other masks given on it; decoded by a thread at most
+    `AHEAD` frames ahead."""
     items: queue.Queue = queue.Queue(AHEAD - 1)  # one more is in the thread's hand
     stop = threading.Event()
 
@@ -148,7 +167,7 @@ def _decoded(sequence: Sequence) -> Generator[tuple[Tensor, dict[int, np.ndarray
             for index in range(len(sequence)):
                 if stop.is_set():
                     return
-                put((sequence.frame(index), sequence.new_objects(index)))
+                put((sequence.frame(index), sequence.new_objects(index), sequence.given_masks(index)))
             put(None)
         except BaseException as error:  # raised where the frame is asked for
             put(error)

@@ -23,7 +23,7 @@ from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, TailMean, adapt
 from eosvos.meta.learner import Learner
 from eosvos.methods.finetune import inner_losses, loss_of
-from eosvos.methods.given import check_frame, check_known, check_new, shown
+from eosvos.methods.given import check_fits, check_frame, check_known, check_new, shown
 from eosvos.models.mask_rcnn import MaskRCNN, build
 
 
@@ -75,25 +75,32 @@ class Online:
     reset: bool = True
 
 
+@dataclass(frozen=True)
+class _Given:
+    """An annotated frame at network size, and at up to twice that, so that transformed copies of it stay sharp."""
+
+    sample: Sample
+    source: Sample
+
+
 @dataclass
 class _Object:
-    """One object on its way through the video. Samples are at network size."""
+    """One object on its way through the video."""
 
     index: int  # of the draw, for seeds
-    given: list[Sample]
-    sources: list[Sample]  # the same frames at twice the network's size, so that transformed copies stay sharp
-    first: Params  # after fine-tuning on the given frames
-    phi: Params  # in use
-    box: Tensor | None  # last seen, xyxy in frame pixels
-    past: deque[Sample] = field(default_factory=deque)
+    given: list[_Given]
+    past: deque[Sample]  # at network size
+    first: Params = field(default_factory=dict)  # after fine-tuning on the given frames
+    phi: Params = field(default_factory=dict)  # in use
+    box: Tensor | None = None  # last seen, xyxy in frame pixels
     adaptations: int = 0
 
 
 class EOSVOS:
-    """The method of the paper; see `protocol.Method`.
+    """The method of the paper; see `protocol.Learning`.
 
     learner: theta, rates and the spec of the network. iters: T, fine-tuning steps on a given frame. ona: online
-    adaptation on. seed: of every draw. Memory does not grow with the length of the video.
+    adaptation on. seed: of every draw. Memory does not grow with the length of the video, only with the frames given.
     """
 
     def __init__(
@@ -120,6 +127,7 @@ class EOSVOS:
         self.fine_tuning, self.online = fine_tuning or FineTuning(), online or Online()
         self.size = (int(settings["short"]), int(settings["long"]))
         self._objects: dict[int, _Object] = {}
+        self._waiting: dict[int, list[_Given]] = {}  # learned of objects that are still to come
         self._frames = 0
         self._frame_size: tuple[int, ...] | None = None
         self.probabilities = torch.zeros(0, 0, 0)
@@ -161,33 +169,45 @@ class EOSVOS:
         check_frame(frame, self._frame_size)
         check_new(masks, frame, self._objects)
         for object_id, mask in masks.items():
-            thing = _Object(len(self._objects), [], [], {}, {}, None, deque(maxlen=self._memory()))
-            self._give(thing, frame, mask)
+            given = [self._given(frame, mask), *self._waiting.pop(object_id, [])]
+            thing = _Object(len(self._objects), given, deque(maxlen=self._memory()))
+            self._fine_tune(thing)
             self._objects[object_id] = thing
-        return self._show(masks)
+        return self.show(frame, masks)
 
     def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         check_frame(frame, self._frame_size)
         check_known(masks, frame, self._objects)
-        for object_id, mask in masks.items():
-            self._give(self._objects[object_id], frame, mask)
-        return self._show(masks)
+        self.learn(frame, masks)
+        return self.show(frame, masks)
 
-    def _give(self, thing: _Object, frame: Tensor, mask: np.ndarray) -> None:
-        """Take in an annotated frame and fine-tune on all of them."""
-        plane = torch.from_numpy(mask)[None]
-        thing.given.append(Sample(*fit(frame, plane, size=self.size)))
+    def learn(self, frame: Tensor, masks: dict[int, np.ndarray]) -> None:
+        check_fits(masks, frame)
+        for object_id, mask in masks.items():
+            given, thing = self._given(frame, mask), self._objects.get(object_id)
+            if thing is None:
+                self._waiting.setdefault(object_id, []).append(given)
+            else:
+                thing.given.append(given)
+                self._fine_tune(thing)
+
+    def show(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        check_frame(frame, self._frame_size)
+        check_known(masks, frame, self._objects)
+        self.probabilities = shown(self.probabilities, self.object_ids, masks)
+        for object_id, mask in masks.items():
+            thing, box = self._objects[object_id], box_of(mask)
+            thing.box = thing.box if box is None else box
+            if thing.past:  # the last of it is what was taken for the object on this frame
+                thing.past[-1] = self._given(frame, mask).sample
+        return merge(self.probabilities, self.object_ids)
+
+    def _given(self, frame: Tensor, mask: np.ndarray) -> _Given:
+        plane = torch.from_numpy(np.asarray(mask, bool))[None]
         short, long = self.size
         scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
-        thing.sources.append(Sample(*fit(frame, plane, size=(round(short * scale), round(long * scale)))))
-        self._fine_tune(thing)
-
-    def _show(self, masks: dict[int, np.ndarray]) -> np.ndarray:
-        self.probabilities = shown(self.probabilities, self.object_ids, masks)
-        for i, mask in masks.items():
-            box = box_of(mask)
-            self._objects[i].box = self._objects[i].box if box is None else box
-        return merge(self.probabilities, self.object_ids)
+        source = fit(frame, plane, size=(round(short * scale), round(long * scale)))
+        return _Given(Sample(*fit(frame, plane, size=self.size)), Sample(*source))
 
     def _fine_tune(self, thing: _Object) -> None:
         """T steps from theta_0 on transformed copies of the given frames."""
@@ -195,14 +215,12 @@ class EOSVOS:
         settings, path = self.fine_tuning, (self.seed, thing.index, len(thing.given))
         samples = []
         for k in range(self.iters * settings.batch):
-            place = k % len(thing.given)
+            given = thing.given[k % len(thing.given)]
             if not settings.spatial:
-                samples.append(thing.given[place])
+                samples.append(given.sample)
                 continue
-            source, generator = thing.sources[place], seeds.generator(*path, 1, k)
-            samples.append(
-                Sample(*augment(source.image, source.masks, generator, size=self.size, colour=settings.colour))
-            )
+            image, masks, generator = given.source.image, given.source.masks, seeds.generator(*path, 1, k)
+            samples.append(Sample(*augment(image, masks, generator, size=self.size, colour=settings.colour)))
         losses = inner_losses(self.model, samples, self.iters, settings.batch, (*path, 2)) if self.iters else []
         thing.first = thing.phi = self._adapt(self.learner.theta, losses)
         self.adapt_seconds += time.perf_counter() - began
@@ -216,7 +234,8 @@ class EOSVOS:
     @torch.no_grad()
     def _segment(self, thing: _Object, image: Tensor, size: Sequence[int]) -> Tensor:
         """The object's probability in every pixel of a frame of `size`, float32 (H, W)."""
-        self.model.eval()
+        if self.model.training:
+            self.model.eval()
         height, width = int(size[0]), int(size[1])
         settings, last = self.propagation, None
         more: dict[str, Any] = {"voting": settings.voting}
@@ -249,7 +268,8 @@ class EOSVOS:
         past = [s for s in latest if float(s.masks.float().mean()) >= settings.min_area]
         path = (self.seed, thing.index, 4, thing.adaptations)
         losses = [
-            loss_of(self.model, [thing.given[t % len(thing.given)], *past], (*path, t)) for t in range(settings.steps)
+            loss_of(self.model, [thing.given[t % len(thing.given)].sample, *past], (*path, t))
+            for t in range(settings.steps)
         ]
         base = thing.first if settings.reset else thing.phi
         thing.phi = self._adapt(base, losses)

@@ -19,12 +19,21 @@ def check_frame(frame: Tensor, size: Sequence[int] | None) -> None:
         raise ValueError(f"the frame is {tuple(frame.shape[-2:])}, the video began with {tuple(size)}")
 
 
+def check_fits(masks: Mapping[int, np.ndarray], frame: Tensor) -> None:
+    """Raise ValueError for an id that no object can have, and for a mask that has not the size of `frame`."""
+    for i, mask in masks.items():
+        if not 1 <= i < VOID:
+            raise ValueError(f"object ids are 1 to {VOID - 1}, found {i}")
+        if np.shape(mask) != tuple(frame.shape[-2:]):
+            raise ValueError(f"object {i}: the mask is {np.shape(mask)}, the frame {tuple(frame.shape[-2:])}")
+
+
 def check_new(masks: Mapping[int, np.ndarray], frame: Tensor, known: Collection[int] = ()) -> None:
     """Raise ValueError for first masks of objects, bool (H, W) by id, that are known, empty, or unfit for `frame`."""
     for i, mask in masks.items():
         if i in known:
             raise ValueError(f"object {i} is known already; use correct() to change its mask")
-        _check_fits(i, mask, frame)
+        check_fits({i: mask}, frame)
         if not np.any(mask):
             raise ValueError(f"the first mask of object {i} is empty; it must show the object")
 
@@ -32,10 +41,10 @@ def check_new(masks: Mapping[int, np.ndarray], frame: Tensor, known: Collection[
 def check_known(masks: Mapping[int, np.ndarray], frame: Tensor, known: Collection[int]) -> None:
     """Raise ValueError for masks, bool (H, W) by id, of objects that are not known, or unfit for `frame`. A mask may be
     empty: the object is not here."""
-    for i, mask in masks.items():
+    for i in masks:
         if i not in known:
             raise ValueError(f"object {i} is unknown; known are {list(known)}; use add() for new ones")
-        _check_fits(i, mask, frame)
+    check_fits(masks, frame)
 
 
 def shown(planes: Tensor, ids: Sequence[int], masks: Mapping[int, np.ndarray]) -> Tensor:
@@ -52,10 +61,3 @@ def shown(planes: Tensor, ids: Sequence[int], masks: Mapping[int, np.ndarray]) -
     for i, mask in given.items():
         result[list(ids).index(i)] = mask.to(result)
     return result
-
-
-def _check_fits(i: int, mask: np.ndarray, frame: Tensor) -> None:
-    if not 1 <= i < VOID:
-        raise ValueError(f"object ids are 1 to {VOID - 1}, found {i}")
-    if np.shape(mask) != tuple(frame.shape[-2:]):
-        raise ValueError(f"object {i}: the mask is {np.shape(mask)}, the frame {tuple(frame.shape[-2:])}")

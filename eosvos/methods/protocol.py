@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -36,4 +36,22 @@ class Method(Protocol):
 
     def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         """Masks of known objects on the frame just stepped (empty: the object is not here); returns its id mask."""
+        ...
+
+
+@runtime_checkable
+class Learning(Method, Protocol):
+    """A method that more annotated frames make better, from any place of the video."""
+
+    def learn(self, frame: Tensor, masks: dict[int, np.ndarray]) -> None:
+        """Take masks (empty: the object is not here) on any frame into the fine-tuning; nothing of it is shown.
+
+        Before `start` or `add`, which is once the cheapest: an object that comes then is fine-tuned on them together
+        with its first mask. Afterwards it is fine-tuned again, on all that was given.
+        """
+        ...
+
+    def show(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        """Masks of known objects on the frame just stepped, of which nothing is learned; returns its id mask, in which
+        they win. `correct` is `learn` and `show`."""
         ...
