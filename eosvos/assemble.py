@@ -257,7 +257,7 @@ def measures(config: FiguresConfig) -> Measures:
     return Measures(protocol, config.ends, config.void, tuple(dict.fromkeys(config.measures)))
 
 
-def evaluation_folder(config: EvalConfig, fingerprint: dict[str, Any], job: str | None) -> Path:
+def evaluation_folder(config: EvalConfig, fingerprint: dict[str, Any], job: str | None, command: str = "eval") -> Path:
     """Where a run's results go: `out`, with a folder for each job of a sweep, or a name that tells the settings."""
     if config.out is not None:
         return Path(config.out) / job if job else Path(config.out)
@@ -270,7 +270,7 @@ def evaluation_folder(config: EvalConfig, fingerprint: dict[str, Any], job: str 
         words += [f"T{config.iters}"] + ["ona"] * config.ona
     text = json.dumps(fingerprint, sort_keys=True, default=str)
     short = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return RUNS / "eval" / f"{data}-{split}" / "-".join([*words, f"s{config.seed}", short])
+    return RUNS / command / f"{data}-{split}" / "-".join([*words, f"s{config.seed}", short])
 
 
 def common_folder(runs: Collection[Path]) -> Path:

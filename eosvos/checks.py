@@ -13,6 +13,7 @@ from eosvos.config import MetaSection
 from eosvos.errors import UserError
 from eosvos.evaluation.measure import MORE
 from eosvos.evaluation.metrics import PROTOCOLS
+from eosvos.evaluation.refinement import FRAME_CHOICES
 from eosvos.meta.learner import LEVELS
 from eosvos.meta.outer import OPTIMIZERS
 from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES
@@ -57,7 +58,7 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.window": _SOME,
     "meta.validation_tasks": _SOME, "parent.validation_pictures": _SOME, "search.rates": _POSITIVE,
     "search.steps": _SOME, "search.batch": _SOME, "search.inner_clip": _POSITIVE, "search.tasks": _SOME,
-    "model.short": Range(32), "model.long": Range(32), "model.rpn_first": Range(0, 3),
+    "annotations": _SOME, "model.short": Range(32), "model.long": Range(32), "model.rpn_first": Range(0, 3),
     **{f"model.{key}": _SHARE for key in ("rpn_nms", "roi_positive", "box_nms", "score")},
     **{
         f"model.{key}": _SOME
@@ -71,7 +72,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "method": METHODS, "meta.level": LEVELS, "model.size": tuple(SIZES), "model.mask_loss": MASK_LOSSES,
     "search.mask_losses": MASK_LOSSES, "init_norm": NORMS, "meta.optimizer": OPTIMIZERS, "parent.optimizer": OPTIMIZERS,
     "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
-    "dataset.kind": DATASETS, "dataset.protocol": PROTOCOLS,
+    "dataset.kind": DATASETS, "dataset.protocol": PROTOCOLS, "choice": FRAME_CHOICES,
     "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
     "protocol": PROTOCOLS, "ends": ("skip", "keep"), "void": ("background", "ignore"), "measures": MORE,
 }  # fmt: skip
@@ -151,6 +152,9 @@ def _together(config: Any) -> list[str]:
             wrong.append(
                 "meta.rate=null: takes the rates of the learner in init=, and init is null; give one of the two"
             )
+    counts = getattr(config, "annotations", None)
+    if counts is not None and (not counts or counts != sorted(set(counts))):
+        wrong.append(f"annotations={counts}: expected one or more numbers in ascending order, say [1,2,4]")
     if getattr(config, "search", None) is not None and not config.search.rates:
         wrong.append("search.rates=[]: expected one or more learning rates")
     if model is not None and model.short is not None and model.long is not None and model.short > model.long:

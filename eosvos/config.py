@@ -95,6 +95,12 @@ class EvalConfig(FiguresConfig):
 
 
 @dataclass
+class RefineConfig(EvalConfig):
+    annotations: list[int] = MISSING  # numbers of annotated frames, ascending
+    choice: str = MISSING  # of the next frame
+
+
+@dataclass
 class TasksetSection:
     """Where training tasks come from; conf/taskset/."""
 
@@ -190,6 +196,7 @@ def register() -> None:
     """Make the schemas known to Hydra under the names that conf/*.yaml begin with."""
     store = ConfigStore.instance()
     store.store("eval_schema", EvalConfig)
+    store.store("refine_schema", RefineConfig)
     store.store("meta_train_schema", MetaTrainConfig)
     store.store("parent_train_schema", ParentTrainConfig)
     for path in shipped("tasksets").glob("*.yaml"):  # taskset=NAME

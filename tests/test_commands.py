@@ -17,8 +17,9 @@ import pytest
 import torch
 from group import group
 
-from eosvos import assemble, command, eval, meta_train, parent_train, progress
+from eosvos import assemble, command, eval, meta_train, parent_train, progress, refine
 from eosvos.data.masks import read_mask
+from eosvos.data.synthetic import held_out
 from eosvos.evaluation.benchmark import read_run
 from eosvos.meta.learner import Learner
 
@@ -29,7 +30,7 @@ PARENT = [*SMALL, "parent.iterations=2", "parent.tasks=2", "parent.validation_pi
 META = [*SMALL, "meta.iterations=4", "meta.tasks=2", "meta.steps=1", "meta.validation_tasks=1", "meta.save_every=100",
         "meta.validation_steps=[1]", "meta.validate_every=3"]  # fmt: skip
 VIDEO = ["dataset.count=1", "dataset.length=4", "dataset.size=[64,112]", "processes=1", "device=cpu"]
-MAINS = {"eval": eval.main, "meta_train": meta_train.main, "parent_train": parent_train.main}
+MAINS = {"refine": refine.main, "eval": eval.main, "meta_train": meta_train.main, "parent_train": parent_train.main}
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,21 @@ def test_another_protocol_needs_no_new_masks(nowhere, capsys):
         assert eval.main([*VIDEO, "method=copy_first", "out=run", "dataset.length=5"]) == 0
     assert eval.main([*VIDEO, "method=copy_first", "out=run", "dataset.protocol=from-first-appearance"]) == 0
     assert "protocol: from-first-appearance" in capsys.readouterr().out
+
+
+def test_refining_annotates_one_frame_more(there, capsys):
+    assert refine.main([*VIDEO, "iters=1", "annotations=[1,2]"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("annotations") and [line.split()[0] for line in printed[2:4]] == ["1", "2"]
+    (out,) = (there / "runs/refine/synthetic-test").glob("eosvos-T1-s0-*")
+    run = read_run(out / "2")
+    assert run is not None and run["fingerprint"]["choice"] == "worst"
+    ((name, (frame,)),) = run["fingerprint"]["annotations"].items()
+    assert np.array_equal(  # it is given, and wins there
+        read_mask(out / "2/masks" / name / f"{frame}.png"),
+        held_out("test", count=1, size=(64, 112), length=4)[0].mask(int(frame)),
+    )
+    assert {"config.yaml", "refinement.csv", "annotations.csv"} <= {path.name for path in out.iterdir()}
 
 
 def test_a_sweep_ends_with_one_comparison(there, capsys):
@@ -254,6 +270,7 @@ def test_the_methods_can_be_sent_to_other_processes(there):
         ("eval", ["ends=both", "void=x"], ["ends=both: expected one of skip, keep", "void=x: expected one of backgr"]),
         ("eval", ["method=eosvs"], ["method=eosvs: expected one of copy_first, eosvos"]),
         ("eval", ["seed=[1"], ["[1"]),
+        ("refine", ["method=flow"], ["Flow cannot learn from more annotations", "method=eosvos"]),
         ("eval", ["split=tset", "method=copy_first"], ["tset", "test"]),
         ("eval", ["sequences=[bear]", "method=copy_first"], ["[bear]: no such sequence", "synthetic"]),
         ("eval", ["model=resnet18"], ["tiny.safetensors is of model=tiny", "model=resnet18 is asked for"]),

@@ -22,6 +22,7 @@ from eosvos.methods.eosvos import FineTuning, Online, Propagation
 CONF = command.config_dir()
 GROUPS = {"eval": ("dataset", "method", "model", "experiment"), "meta_train": ("model", "taskset")}
 GROUPS["parent_train"] = GROUPS["meta_train"]
+GROUPS["refine"] = ("dataset", "method", "model")
 TRAININGS = sorted((CONF / "training").glob("*.yaml"))
 CHOICES = [
     (name, f"{group}={path.stem}")
@@ -129,6 +130,12 @@ def test_outer_settings_come_from_the_file():
         ("eval", ["processes=0"], ["processes=0"]),
         ("eval", ["learner=nowhere.safetensors"], ["nowhere.safetensors: no such file", "make meta-train"]),
         ("eval", ["device=gpu"], ["device=gpu: expected auto, cpu, cuda"]),
+        (
+            "refine",
+            ["annotations=[2,1]", "choice=best"],
+            ["annotations=[2, 1]: expected one or", "choice=best: expected"],
+        ),
+        ("refine", ["annotations=[0,1]"], ["annotations=[0, 1]: expected 1 or more"]),
         ("meta_train", ["meta.level=layer"], ["meta.level=layer: expected one of single, tensor, neuron, parameter"]),
         ("meta_train", ["meta.order=3"], ["meta.order=3"]),
         ("meta_train", ["meta.validation_steps=[5,1]"], ["ascending order"]),

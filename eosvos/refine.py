@@ -1,0 +1,56 @@
+"""python -m eosvos.refine: annotate one frame more of every video, segment it again, and measure what that gains."""
+
+from __future__ import annotations
+
+import sys
+
+from omegaconf import OmegaConf
+
+from eosvos import assemble, checks, command, config, sources
+from eosvos.evaluation import refinement
+from eosvos.files import write_text
+from eosvos.meta import distributed
+
+
+def refine(settings: config.RefineConfig) -> float:
+    """Returns the mean J with the most annotations."""
+    world, job = distributed.start(), command.job_name()
+    with world.together():
+        checks.check(settings)
+        device, processes, gpus = assemble.evaluation_devices(settings.device, settings.processes)
+        path, learner = assemble.evaluation_learner(settings)
+        sequences = sources.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
+        fingerprint = {**assemble.evaluation_fingerprint(settings, path, device), "choice": settings.choice}
+        out = assemble.evaluation_folder(settings, fingerprint, job, "refine")
+    if world.first:
+        print(f"{out}: {settings.method}" + ("" if path is None else f" with {path}"), file=sys.stderr, flush=True)
+    rounds = refinement.refine(
+        assemble.MakeMethod(settings, learner, device),
+        sequences,
+        out,
+        counts=settings.annotations,
+        choice=settings.choice,
+        seed=settings.seed,
+        fingerprint=fingerprint,
+        measures=assemble.measures(settings),
+        processes=processes,
+        gpus=gpus,
+        world=world,
+        resume=settings.resume,
+        overlay=settings.overlay,
+    )
+    if world.first:
+        write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
+        refinement.show(rounds, out)
+        print(f"masks and figures: {out}")
+    j = rounds[-1].results.summary["J-Mean"]
+    return float("nan") if j is None else j
+
+
+def main(arguments: list[str] | None = None) -> int:
+    config.register()
+    return command.run("refine", refine, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
