@@ -15,7 +15,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from eosvos.errors import UserError
 from eosvos.evaluation.results import load, to_csv
 from eosvos.files import write_text
 
@@ -90,11 +89,8 @@ def tabulate(out: Path) -> None:
     """OUT/table.csv, a line for each evaluation, and OUT/table.md, beside the paper's."""
     figures: dict[tuple[str, bool, int], dict[str, float]] = {}
     for name in ROWS:
-        for folder in sorted((out / "eval" / name).glob("*/")):
-            try:
-                results = load(folder)
-            except UserError:  # not finished
-                continue
+        for table in sorted((out / "eval" / name).glob("*/global.csv")):  # written when all sequences are finished
+            results = load(table.parent)
             figures[name, bool(results.fingerprint["ona"]), int(results.fingerprint["iters"])] = results.summary
     if not figures:
         return

@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from eosvos import checks, command, config
-from eosvos.evaluation.results import SequenceResult
+from eosvos.evaluation.results import SequenceResult, load
 
 PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "real_data.py"
 
@@ -33,6 +33,7 @@ def write_run(folder: Path, iters: int, ona: bool, j: float, f: float) -> None:
     (folder / "per_sequence" / "hike.json").write_text(json.dumps(result.to_json()))
     run = {"fingerprint": {"iters": iters, "ona": ona}, "seed": 0, "sequences": ["hike"]}
     (folder / "run.json").write_text(json.dumps(run))
+    load(folder).write()
 
 
 def test_every_command_fits_the_configuration(script, tmp_path, monkeypatch, capsys):
@@ -75,6 +76,8 @@ def test_the_table_holds_what_was_measured(script, tmp_path):
     write_run(tmp_path / "eval/single/iters=10,ona=False", 10, False, 0.6, 0.4)
     write_run(tmp_path / "eval/single/iters=1,ona=True", 1, True, 0.5, 0.5)
     (tmp_path / "eval/neuron/iters=10,ona=False").mkdir(parents=True)  # just begun
+    write_run(tmp_path / "eval/neuron/iters=1,ona=False", 1, False, 0.9, 0.9)
+    (tmp_path / "eval/neuron/iters=1,ona=False/global.csv").unlink()  # some sequences finished
     script.tabulate(tmp_path)
     lines = (tmp_path / "table.md").read_text().splitlines()
     assert lines[0] == "| J&F (J, F) | T=1 | T=10 |"
