@@ -20,6 +20,7 @@ import numpy as np
 from eosvos.data.mask_formats import MaskSet, first_appearances, open_masks, tell
 from eosvos.data.mask_json import open_json
 from eosvos.data.masks import wrong_size
+from eosvos.data.roots import meant
 from eosvos.data.sequence import Sequence
 from eosvos.data.stored import check_file, folders, listing, read_image, several
 from eosvos.errors import UserError
@@ -134,6 +135,7 @@ def _find(root: Path) -> tuple[Path, Path]:
                 return root / first / level, file if file.is_file() else root / second / level
         return root / first, file if file.is_file() else root / second
     raise UserError(
-        f"data_root={root}: neither JPEGImages/ and Annotations/ nor frames/ and masks/ are in it; there is"
+        f"data_root={root}: neither JPEGImages/ and Annotations/ nor frames/ and masks/ are in it;"
+        f" {meant(root, lambda path: any((path / first).is_dir() for first, _ in _LAYOUTS))}there is"
         f" {several(folders(root)) or 'no folder at all'}"
     )

@@ -170,3 +170,13 @@ def test_bad_folders(tmp_path, what, remedy):
     with pytest.raises(UserError, match=remedy) as caught:
         open_folder(root)
     assert str(path) in str(caught.value)
+
+
+def test_a_root_too_low_or_too_high_names_the_right_one(tmp_path):
+    root = tmp_path / "my videos"
+    video(root / "frames" / "v", root / "masks" / "v", "01", {"0": square(1)})
+    for low in (root / "masks", root / "frames", root / "masks" / "v"):
+        with pytest.raises(UserError, match=f"give the folder above: data_root={root};"):
+            open_folder(low)
+    with pytest.raises(UserError, match=f"one folder lower, give data_root={root};"):
+        open_folder(tmp_path)

@@ -26,7 +26,7 @@ def test_segtrack_has_objects_in_folders_and_mixed_kinds_of_files(tmp_path):
 
 def test_segtrack_of_missing_masks_and_odd_folders(tmp_path):
     tree = segtrack(tmp_path)
-    (tree.masks.parent / "2" / "a video_00001.bmp").unlink()
+    (tree.masks.parent / "2" / "a video_00001.png").unlink()
     with pytest.raises(UserError, match="no masks of a video_00001; every frame has one"):
         tree.open(tree.root)
     tree.masks.rename(tree.masks.with_name("first"))

@@ -144,14 +144,14 @@ def sav(root: Path, split: str = "val") -> Tree:
 
 
 def segtrack(root: Path) -> Tree:
-    """The first sequence has two objects, frames as PNG, masks as BMP and PNG; the second one object, all BMP."""
+    """The first sequence has two objects, frames as PNG, masks as BMP and as PNG; the second one object, all BMP."""
     base = root / "my data"
     for name, kind in zip(VIDEOS, (".png", ".bmp"), strict=True):
         frames(base / "JPEGImages" / name, [f"{name}_{k:05d}{kind}" for k in range(5)])
     for k in range(5):
         stem = f"{VIDEOS[0]}_{k:05d}"
-        layer(base / "GroundTruth" / VIDEOS[0] / "1" / f"{stem}.png", mask_of((1,), k))
-        layer(base / "GroundTruth" / VIDEOS[0] / "2" / f"{stem}.bmp", mask_of((2,), k))
+        layer(base / "GroundTruth" / VIDEOS[0] / "1" / f"{stem}.bmp", mask_of((1,), k))
+        layer(base / "GroundTruth" / VIDEOS[0] / "2" / f"{stem}.png", mask_of((2,), k))
         layer(base / "GroundTruth" / VIDEOS[1] / f"{VIDEOS[1]}_{k:05d}.bmp", mask_of((1,), k))
     image, mask = _places(base, "JPEGImages", "GroundTruth")
     return Tree(base, open_segtrack, image, mask / "1", reads=3)
