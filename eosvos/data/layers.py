@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from eosvos.data.masks import FORMATS, stacked, unreadable, wrong_size
+from eosvos.data.masks import FORMATS, ids_of, stacked, unreadable, wrong_size
 from eosvos.data.sequence import Sequence
 from eosvos.data.stored import check_file, read_image, several
 from eosvos.errors import UserError
@@ -36,7 +36,7 @@ def layered_sequence(
 
     A pixel is the object's where its brightness (0 to 255) is above `above`, or, if that is None, where its value is
     not 0. `lossy`: masks may be JPEGs. `scaled`: frames of the masks' shape, but larger or smaller, are read at the
-    masks' size. The first frame that shows an object is found by reading its masks until one does: mostly one of them.
+    masks' size. Masks are read until all objects are found: mostly those of the first frame.
 
     Raises UserError for files that are missing, truncated or of another size, for an object whose files leave out a
     frame that others have between, and for one that no mask shows.
@@ -53,22 +53,29 @@ def layered_sequence(
         for path in files.values():
             check_file(path, size, mask=True, modes=_MODES, lossy=lossy)
     _check_gaps(frames, layers)
-    objects = {}
-    for i, files in sorted(layers.items()):
-        seen = next((index for index in sorted(files) if read_layer(files[index], size, above).any()), None)
-        if seen is None:
-            raise UserError(
-                f"{next(iter(files.values())).parent}: all {len(files)} masks of object {i} are empty; fetch the"
-                " sequence again, or remove this object"
-            )
-        objects[i] = seen
+    kept = {i: dict(files) for i, files in sorted(layers.items())}
+    objects: dict[int, int] = {}
+    for index in sorted({index for files in kept.values() for index in files}):
+        mask = _read_mask(kept, size, above, index)
+        assert mask is not None  # one of them has this frame
+        for i in ids_of(mask):
+            objects.setdefault(i, index)
+        if objects.keys() == kept.keys():
+            break
+    hidden = sorted(kept.keys() - objects.keys())
+    if hidden:
+        files = kept[hidden[0]]
+        raise UserError(
+            f"{next(iter(files.values())).parent}: none of the {len(files)} masks shows object {hidden[0]}; fetch the"
+            " sequence again, or remove this object"
+        )
     return Sequence(
         name=name,
         frame_names=tuple(path.stem for path in frames),
         size=size,
         objects=objects,
         read_frame=partial(_read_frame, tuple(frames), shown, size),
-        read_mask=partial(_read_mask, {i: dict(files) for i, files in sorted(layers.items())}, size, above),
+        read_mask=partial(_read_mask, kept, size, above),
         files=(*frames, *(path for files in layers.values() for path in files.values())),
     )
 

@@ -61,7 +61,7 @@ def test_sav_of_missing_files(tmp_path):
     for k in range(0, 14, 4):
         write_mask(tree.masks.parent / f"001/{k:05d}.png", np.zeros(SIZE, np.uint8))
     write_mask(tree.masks / "00004.png", mask_of((1,)))
-    with pytest.raises(UserError, match="001: all 4 masks of object 2 are empty"):
+    with pytest.raises(UserError, match="001: none of the 4 masks shows object 2"):
         tree.open(tree.root)
     tree.masks.rename(tree.masks.with_name("cat"))
     with pytest.raises(UserError, match="a folder for each object, named 000, 001.*there is cat"):
@@ -121,6 +121,8 @@ def test_of_overlapping_objects_the_smaller_is_in_front(tmp_path):
         assert ((mask == small) == hand).all() and ((mask == large) == (person & ~hand)).all()
     layer(tmp_path / "masks/2/0.png", person, "L")
     assert set(np.unique(opened.mask(0))) == {0, 1}  # of equal ones the lower id
+    again = layered_sequence("v", sorted((tmp_path / "frames").iterdir()), files)
+    assert again.objects == {1: 0, 2: 1}  # it is given where it can be seen
 
 
 def test_masks_of_16_bits_are_refused(tmp_path):

@@ -140,7 +140,7 @@ def sav(root: Path, split: str = "val") -> Tree:
             write_mask(base / masks / name / f"001/{k:05d}.png", mask_of((2,) if k >= 8 else ()) > 0)
     (base / f"sav_{split}/sav_{split}.txt").write_text("\n".join(VIDEOS) + "\n", encoding="utf-8")
     image, mask = _places(base, images, masks)
-    return Tree(base, partial(open_sav, split=split), image, mask / "000", late=True, reads=8)
+    return Tree(base, partial(open_sav, split=split), image, mask / "000", late=True, reads=12)
 
 
 def segtrack(root: Path) -> Tree:
