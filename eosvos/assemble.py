@@ -9,7 +9,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Collection
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import torch
@@ -20,9 +20,9 @@ from eosvos.config import (
     DatasetSection,
     EvalConfig,
     FiguresConfig,
-    MetaSection,
     ModelSection,
-    ParentSection,
+    OSVOSModelSection,
+    OuterSection,
     TasksetSection,
     TrainConfig,
     outer_settings,
@@ -39,11 +39,12 @@ from eosvos.methods.copy_first import CopyFirst
 from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation
 from eosvos.methods.flow import Flow
 from eosvos.methods.protocol import Method
-from eosvos.models.mask_rcnn import LOSSES, SIZES, MaskRCNN, build
+from eosvos.models.mask_rcnn import LOSSES, SIZES, build
 from eosvos.progress import TrainingProgress
 
 RUNS = Path("runs")
 FLOORS: dict[str, Callable[[], Method]] = {"copy_first": CopyFirst, "flow": Flow}  # methods without a learner
+NETWORKS = {"mask_rcnn": "e-OSVOS (Mask R-CNN)", "osvos": "OSVOS", "osmn": "OSMN"}  # Learner.spec["network"]
 _TRAINING = ("data/*.py", "meta/*.py", "methods/*.py", "models/*.py", "seeds.py")  # code that decides its outcome
 
 
@@ -92,17 +93,30 @@ def evaluation_devices(word: str, processes: int | None) -> tuple[torch.device, 
     return torch.device("cuda"), processes or count, count
 
 
-def model_settings(section: ModelSection) -> dict[str, Any]:
+def model_settings(section: ModelSection | OSVOSModelSection) -> dict[str, Any]:
     """The settings of the network that are given; the others are the size's own."""
     return {key: value for key, value in vars(section).items() if value is not None}
 
 
-def build_network(settings: dict[str, Any]) -> MaskRCNN:
+N = TypeVar("N")
+
+
+def build_network(settings: dict[str, Any], build: Callable[..., N]) -> N:
     """`build` for settings of a user: raises UserError where they make no network."""
     try:
         return build(**settings)
     except ValueError as error:  # such as channels that the groups do not divide
         raise UserError(f"model settings {settings} make no network: {error}") from error
+
+
+def check_kind(learner: Learner, kind: str, source: str | Path) -> None:
+    """Raise UserError where the learner is of another kind of network than the method or the training in hand."""
+    found = learner.spec.get("network", "mask_rcnn")
+    if found != kind:
+        raise UserError(
+            f"learner {source} is of {NETWORKS.get(found, found)}, and one of {NETWORKS[kind]} is expected; give "
+            "another with learner= or init=, or another method="
+        )
 
 
 def check_size(learner: Learner, size: str | None, source: str | Path) -> None:
@@ -129,12 +143,12 @@ def check_learner(learner: Learner, section: ModelSection, source: Path) -> None
                 f"learner {source} is of model.{key}={stored.get(key)}, and {value} is asked for; leave it out"
             )
     with torch.device("meta"):  # shapes are enough
-        learner.check_fits(build_network(stored), source)
+        learner.check_fits(build_network(stored, build), source)
 
 
 def train(
     config: TrainConfig,
-    section: MetaSection | ParentSection,
+    section: OuterSection,
     learner: Learner,
     items: tuple[Tasks, str],
     gradient: Callable[[Learner, Any], MetaGradient],
@@ -144,8 +158,9 @@ def train(
     fingerprint: dict[str, Any],
     world: World,
     progress: TrainingProgress,
+    terms: Collection[str] = LOSSES,
 ) -> Learner:
-    """The outer loop as both trainings call it; items: a taskset and the kind of its items, "task" or "picture"."""
+    """The outer loop as all trainings call it; items: a taskset and the kind of its items, "task" or "picture"."""
     try:
         return outer.train(
             learner,
@@ -164,13 +179,13 @@ def train(
             other_code=config.other_code,
             report=progress,
             say=progress.say,
-            terms=LOSSES,
+            terms=terms,
         )  # fmt: skip
     finally:
         progress.close()
 
 
-def training_fingerprint(config: TrainConfig, model: MaskRCNN, tasks: Collection[Tasks], **more: Any) -> dict[str, Any]:
+def training_fingerprint(config: TrainConfig, model: Any, tasks: Collection[Tasks], **more: Any) -> dict[str, Any]:
     """All that decides the outcome of a training, besides the settings of the outer loop."""
     data = {"taskset": sources.fingerprint(config.taskset), "data": [taskset.content() for taskset in tasks]}
     return {"seed": config.seed, "model": model.spec, **data, **more}
@@ -183,9 +198,23 @@ def training_environment(device: torch.device, threads: int) -> dict[str, Any]:
     return {"code": code_digest(_TRAINING), **versions, "device": name, "threads": threads}
 
 
-def same_search(found: Learner, made: dict[str, Any]) -> bool:
-    """Whether a parent's learner came from this training and this search already."""
-    return all(found.spec.get(key) == json.loads(json.dumps(value)) for key, value in made.items())
+def searched(
+    result: Path, trained: Learner, settings: dict[str, Any], search: Callable[[], tuple[Learner, dict[str, float]]],
+    world: World, say: Callable[[str], None],
+) -> Learner:  # fmt: skip
+    """The learner with the rate that `search` finds for what was trained, in the file `result`, or the one that stands
+    there already from the same training and the same search, of these `settings`."""
+    made = {"training": trained.spec["training"], "search": settings}
+    found = world.share(lambda: Learner.load(result) if result.exists() else None)
+    if found is not None and all(found.spec.get(key) == json.loads(json.dumps(value)) for key, value in made.items()):
+        return found
+    say(f"searching the best single rate at T={settings['steps']} among {settings['rates']}")
+    best, figures = search()
+    best.spec = best.spec | made | {"J": figures}
+    with world.together():
+        if world.first:
+            best.save(result)
+    return best
 
 
 def newest_learner() -> Path:

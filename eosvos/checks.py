@@ -16,6 +16,7 @@ from eosvos.evaluation.metrics import PROTOCOLS
 from eosvos.evaluation.refinement import FRAME_CHOICES
 from eosvos.meta.learner import LEVELS
 from eosvos.meta.outer import OPTIMIZERS
+from eosvos.methods.foreground import BRANCHES
 from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES
 from eosvos.models.weight_files import NAMES, PREFIX, unknown_name
 from eosvos.models.weights import NORMS
@@ -56,21 +57,25 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     "taskset.reuse": _SOME, "taskset.train_copies": _SOME, "taskset.meta_frames": _SOME, "taskset.min_area": _SHARE,
     **{f"{section}.{key}": value for section in ("meta", "parent") for key, value in _OUTER.items()},
     "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.window": _SOME,
+    "parent.iterations": Range(0),  # none: what it starts from
     "meta.validation_tasks": _SOME, "parent.validation_pictures": _SOME, "search.rates": _POSITIVE,
+    "osvos.seconds": _POSITIVE, "osvos.momentum": Range(0, 0.9999), "osvos.clip": _POSITIVE, "osvos.zoom": _POSITIVE,
     "search.steps": _SOME, "search.batch": _SOME, "search.inner_clip": _POSITIVE, "search.tasks": _SOME,
     "annotations": _SOME, "model.short": Range(32), "model.long": Range(32), "model.rpn_first": Range(0, 3),
+    "model.first": Range(1, 5),
     **{f"model.{key}": _SHARE for key in ("rpn_nms", "roi_positive", "box_nms", "score")},
     **{
         f"model.{key}": _SOME
         for key in (
-            "widths", "fpn", "hidden", "groups", "anchors", "canonical", "box_roi", "mask_roi", "rpn_pre", "rpn_post",
-            "rpn_batch", "rpn_convs", "roi_batch", "detections",
+            "widths", "fpn", "hidden", "anchors", "canonical", "box_roi", "mask_roi", "rpn_pre", "rpn_post",
+            "rpn_batch", "rpn_convs", "roi_batch", "detections", "path",
         )
     },
 }  # fmt: skip
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "method": METHODS, "meta.level": LEVELS, "model.size": tuple(SIZES), "model.mask_loss": MASK_LOSSES,
-    "search.mask_losses": MASK_LOSSES, "init_norm": NORMS, "meta.optimizer": OPTIMIZERS, "parent.optimizer": OPTIMIZERS,
+    "method": METHODS, "meta.level": LEVELS, "model.size": (*SIZES, "vgg16"), "model.mask_loss": MASK_LOSSES,
+    "branch": BRANCHES, "search.mask_losses": MASK_LOSSES, "init_norm": NORMS,
+    "meta.optimizer": OPTIMIZERS, "parent.optimizer": OPTIMIZERS,
     "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
     "dataset.kind": DATASETS, "dataset.protocol": PROTOCOLS, "choice": FRAME_CHOICES,
     "taskset.kind": ("synthetic", "davis", "folder", "mixture"),

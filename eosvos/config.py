@@ -14,6 +14,8 @@ from omegaconf import MISSING
 from eosvos.files import shipped
 from eosvos.meta.outer import OuterSettings
 from eosvos.methods.eosvos import FineTuning, Online, Propagation
+from eosvos.methods.osvos import Tuning
+from eosvos.models import osvos
 from eosvos.models.mask_rcnn import Spec
 
 
@@ -35,12 +37,16 @@ if TYPE_CHECKING:
     from eosvos.methods.eosvos import FineTuning as FineTuningSection
     from eosvos.methods.eosvos import Online as OnlineSection
     from eosvos.methods.eosvos import Propagation as PropagationSection
+    from eosvos.methods.osvos import Tuning as TuningSection
     from eosvos.models.mask_rcnn import Spec as ModelSection
+    from eosvos.models.osvos import Spec as OSVOSModelSection
 else:
     OuterSection, OnlineSection = _section("OuterSection", OuterSettings), _section("OnlineSection", Online)
     FineTuningSection = _section("FineTuningSection", FineTuning)
     PropagationSection = _section("PropagationSection", Propagation)
+    TuningSection = _section("TuningSection", Tuning)
     ModelSection = _section("ModelSection", Spec, optional=True)  # None: the size's own
+    OSVOSModelSection = _section("OSVOSModelSection", osvos.Spec, optional=True)
 
 
 @dataclass
@@ -160,13 +166,25 @@ class SearchSection:
 
 
 @dataclass
+class OSVOSParentSection(OuterSection):  # type: ignore[misc]
+    deep_supervision: int = MISSING  # iterations over which the side outputs' part of the loss falls from 1 to 0
+    validation_pictures: int = MISSING
+
+
+@dataclass
+class OSVOSSearchSection:
+    """The search of the best rate of online fine-tuning."""
+
+    rates: list[float] = MISSING
+    steps: int = MISSING
+    tasks: int = MISSING
+
+
+@dataclass
 class TrainConfig:
-    model: ModelSection = field(default_factory=ModelSection)
     taskset: TasksetSection = field(default_factory=TasksetSection)
     data_root: str | None = None
     init: str | None = None
-    init_norm: str = MISSING
-    init_images: str | None = None
     seed: int = MISSING
     out: str | None = None
     resume: bool = MISSING
@@ -177,14 +195,32 @@ class TrainConfig:
 
 
 @dataclass
-class MetaTrainConfig(TrainConfig):
+class DetectorTrainConfig(TrainConfig):
+    """Of Mask R-CNN."""
+
+    model: ModelSection = field(default_factory=ModelSection)
+    init_norm: str = MISSING
+    init_images: str | None = None
+
+
+@dataclass
+class MetaTrainConfig(DetectorTrainConfig):
     meta: MetaSection = field(default_factory=MetaSection)
 
 
 @dataclass
-class ParentTrainConfig(TrainConfig):
+class ParentTrainConfig(DetectorTrainConfig):
     parent: ParentSection = field(default_factory=ParentSection)
     search: SearchSection = field(default_factory=SearchSection)
+
+
+@dataclass
+class OSVOSTrainConfig(TrainConfig):
+    branch: str = MISSING
+    model: OSVOSModelSection = field(default_factory=OSVOSModelSection)
+    parent: OSVOSParentSection = field(default_factory=OSVOSParentSection)
+    osvos: TuningSection = field(default_factory=TuningSection)  # of the search
+    search: OSVOSSearchSection = field(default_factory=OSVOSSearchSection)
 
 
 def outer_settings(section: OuterSection) -> OuterSettings:
@@ -199,6 +235,7 @@ def register() -> None:
     store.store("refine_schema", RefineConfig)
     store.store("meta_train_schema", MetaTrainConfig)
     store.store("parent_train_schema", ParentTrainConfig)
+    store.store("osvos_train_schema", OSVOSTrainConfig)
     for path in shipped("tasksets").glob("*.yaml"):  # taskset=NAME
         node = {"name": path.stem, "kind": "mixture", "file": path.stem}
         store.store(group="taskset", name=path.stem, node=node)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from eosvos import assemble, seeds, sources
 from eosvos.checks import check
-from eosvos.config import MetaSection, MetaTrainConfig, TrainConfig
+from eosvos.config import DetectorTrainConfig, MetaSection, MetaTrainConfig, OSVOSTrainConfig, TrainConfig
 from eosvos.data.stored import listing, read_image
 from eosvos.data.tasks import Tasks
 from eosvos.data.transforms import fit
@@ -23,7 +24,7 @@ from eosvos.meta import outer
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import FORMAT, Learner
 from eosvos.models import published, weights
-from eosvos.models.mask_rcnn import SIZES, MaskRCNN
+from eosvos.models.mask_rcnn import SIZES, MaskRCNN, build
 from eosvos.models.published import Published
 
 REPORT = "weights.txt"
@@ -31,9 +32,9 @@ Init = Learner | Published | None
 _WEIGHTS = 31  # first part of the path of the draw of initial weights
 
 
-def begin(config: TrainConfig, world: World) -> tuple[torch.device, MaskRCNN, Init, tuple[Tasks, Tasks], Any]:
-    """What both trainings begin with: their device, the network with its weights, what `init` gave, the tasks to train
-    and to validate on, and what tells this start from any other (`fill`)."""
+def begin(config: DetectorTrainConfig, world: World) -> tuple[torch.device, MaskRCNN, Init, tuple[Tasks, Tasks], Any]:
+    """What the trainings of Mask R-CNN begin with: their device, the network with its weights, what `init` gave, the
+    tasks to train and to validate on, and what tells this start from any other (`fill`)."""
     with world.together():
         check(config)
         device = assemble.compute_on(config.device, config.threads)
@@ -43,7 +44,7 @@ def begin(config: TrainConfig, world: World) -> tuple[torch.device, MaskRCNN, In
     return device, model, init, (tasks, unseen), fill(model, init, config, tasks, world)
 
 
-def network(config: TrainConfig, device: torch.device, world: World) -> tuple[MaskRCNN, Init]:
+def network(config: DetectorTrainConfig, device: torch.device, world: World) -> tuple[MaskRCNN, Init]:
     """The network to train, of the form that the weights in `init` are for, and those.
 
     A learner's weights are in it already, published ones get there by `fill`, as their norms may want pictures.
@@ -52,10 +53,11 @@ def network(config: TrainConfig, device: torch.device, world: World) -> tuple[Ma
     init = None if config.init is None else _read(config.init, world)
     with world.together(), seeds.fixed(config.seed, _WEIGHTS):
         if init is None:
-            return assemble.build_network(given).to(device), None
+            return assemble.build_network(given, build).to(device), None
         if isinstance(init, Learner):
+            assemble.check_kind(init, "mask_rcnn", str(config.init))
             assemble.check_size(init, given.pop("size"), str(config.init))
-            model = assemble.build_network({**init.spec["model"], **given})
+            model = assemble.build_network({**init.spec["model"], **given}, build)
             init.check_fits(model, str(config.init))
             model.load_state_dict(init.theta)
         else:
@@ -65,14 +67,14 @@ def network(config: TrainConfig, device: torch.device, world: World) -> tuple[Ma
             if given.get("size") != size:
                 raise UserError(f"init={config.init}: weights of a {size}, and model={given.get('size')} is asked for; "
                                 f"use model={size}")  # fmt: skip
-            model = assemble.build_network({**init.settings, **given})
+            model = assemble.build_network({**init.settings, **given}, build)
             bare = sorted(name for name, _ in model.named_parameters() if name not in init.rates)
             if bare and isinstance(config, MetaTrainConfig) and config.meta.rate is None:
                 raise UserError(f"meta.rate=null: {config.init} has no learning rates of {bare[0]}; give meta.rate=")
     return model.to(device), init
 
 
-def fill(model: MaskRCNN, init: Init, config: TrainConfig, tasks: Tasks, world: World) -> Any:
+def fill(model: MaskRCNN, init: Init, config: DetectorTrainConfig, tasks: Tasks, world: World) -> Any:
     """Published weights into the network; the first process says what became of them, and writes all of it down.
 
     Their norms are fitted to pictures of the folder `init_images`, or to those that the training is going to see.
@@ -86,13 +88,54 @@ def fill(model: MaskRCNN, init: Init, config: TrainConfig, tasks: Tasks, world: 
     with torch.no_grad():
         for p in model.parameters():  # what is computed on another GPU may differ in its last bit
             world.sum_(p if world.first else p.zero_())
+    _tell(report, config, world)
+    return {"weights": init.digest(), "norm": config.init_norm, "images": config.init_images}
+
+
+T = TypeVar("T", bound=nn.Module)
+
+
+def begin_trunked(
+    config: OSVOSTrainConfig, world: World, kind: str, make: Callable[..., T], trunks: Sequence[str]
+) -> tuple[torch.device, T, tuple[Tasks, Tasks], Any]:
+    """The same for a network of `kind` ("osvos") that stands on VGGs, its parts `trunks`; `init` is a learner of that
+    kind, or ImageNet's VGG16 for all of the trunks."""
+    with world.together():
+        check(config)
+        device = assemble.compute_on(config.device, config.threads)
+    given = assemble.model_settings(config.model)
+    init = None if config.init is None else _read(config.init, world)
+    report: weights.Report | None = None
+    told: Any = None
+    with world.together(), seeds.fixed(config.seed, _WEIGHTS):
+        if isinstance(init, Learner):
+            assemble.check_kind(init, kind, str(config.init))
+            model = assemble.build_network({**init.spec["model"], **given}, make)
+            init.check_fits(model, str(config.init))
+            model.load_state_dict(init.theta)
+            told = assemble.digest(str(config.init))
+        else:
+            model = assemble.build_network(given, make)
+        if isinstance(init, Published):
+            if init.settings["size"] != "vgg16" or given["size"] != "vgg16":
+                raise UserError(f"init={config.init}: {init.kind}, and model={given['size']} is asked for; expected a "
+                                "VGG16 and model=vgg16")  # fmt: skip
+            report, told = weights.load_trunks(model, init, trunks), {"weights": init.digest()}
+    if report is not None:
+        _tell(report, config, world)
+    with world.together():
+        tasks = sources.tasksets(config.taskset, config.data_root, model)  # type: ignore[arg-type]
+    return device, model.to(device), tasks, told
+
+
+def _tell(report: weights.Report, config: TrainConfig, world: World) -> None:
+    """What became of published weights: said by the first process, and all of it written down."""
     with world.together():
         if world.first:
             print(report)
             folder = Path(str(config.out))
             if next(folder.rglob(outer.CHECKPOINT), None) is None:  # else its run has one already
                 write_text(folder / REPORT, report.full())
-    return {"weights": init.digest(), "norm": config.init_norm, "images": config.init_images}
 
 
 def first_learner(model: MaskRCNN, init: Init, meta: MetaSection, spec: dict[str, Any]) -> Learner:
@@ -133,7 +176,7 @@ def _is_learner(path: str) -> bool:
         return False
 
 
-def _pictures(model: MaskRCNN, config: TrainConfig, tasks: Tasks) -> list[Tensor]:
+def _pictures(model: MaskRCNN, config: DetectorTrainConfig, tasks: Tasks) -> list[Tensor]:
     """So many that they fit into memory, all of one size."""
     spec = model.network_spec
     count = min(max(4_000_000 // (spec.short * spec.long), 4), 16) + weights.ASIDE

@@ -15,7 +15,7 @@ from eosvos.progress import TrainingProgress
 
 def parent_train(settings: config.ParentTrainConfig) -> float:
     """Returns the J of the best rate."""
-    world, parent, search = distributed.start(), settings.parent, asdict(settings.search)
+    world, parent, search = distributed.start(), settings.parent, settings.search
     device, model, _, (tasks, unseen), start = initial.begin(settings, world)
     with world.together():
         validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
@@ -37,27 +37,18 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
             folder,
             fingerprint=fingerprint, world=world, progress=progress,
         )  # fmt: skip
-        made = {"training": trained.spec["training"], "search": search}
-        found = world.share(lambda: Learner.load(result) if result.exists() else None)
-        if found is not None and assemble.same_search(found, made):
-            best = found
-        else:
-            progress.say(f"searching the best single rate at T={search['steps']} among {search['rates']}")
-            judges = [unseen.task(0, 0, index) for index in range(settings.search.tasks)]
-            best, figures = training.search_rate(
-                model, trained.to(device).theta, settings.search.rates, settings.search.mask_losses, judges,
-                steps=settings.search.steps, batch=settings.search.batch, clip=settings.search.inner_clip,
-                spec=spec, world=world,
-            )  # fmt: skip
-            best.spec = best.spec | made | {"J": figures}
-            with world.together():
-                if world.first:
-                    best.save(result)
+        best = assemble.searched(
+            result, trained, asdict(search), lambda: training.search_rate(
+                model, trained.to(device).theta, search.rates, search.mask_losses,
+                [unseen.task(0, 0, index) for index in range(search.tasks)],
+                steps=search.steps, batch=search.batch, clip=search.inner_clip, spec=spec, world=world,
+            ), world, progress.say,
+        )  # fmt: skip
     except outer.Interrupted as stop:
         raise command.interrupted(stop) from stop
     if world.first:
         for rate, j in best.spec["J"].items():
-            print(f"{rate:>22}: J@{settings.search.steps} {j:.3f}")
+            print(f"{rate:>22}: J@{search.steps} {j:.3f}")
         progress.report(folder / outer.LOG, result)
     return max(best.spec["J"].values())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence as Collection
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 from eosvos import mixture
 from eosvos.config import DatasetSection, TasksetSection
@@ -22,9 +22,14 @@ from eosvos.data.tasks import SyntheticTaskset, Tasks, VideoTaskset
 from eosvos.data.youtube_objects import open_youtube_objects
 from eosvos.data.youtube_vos import open_youtube_vos
 from eosvos.errors import UserError
-from eosvos.models.mask_rcnn import MaskRCNN
 
 WITHOUT_SPLITS = ("folder", "segtrack", "youtube_objects")
+
+
+class Network(Protocol):
+    """Any of `models`."""
+
+    network_spec: Any  # has the sides of its images, short and long
 
 
 def open_dataset(
@@ -73,7 +78,7 @@ def _chosen(found: list[Sequence], names: Collection[str]) -> list[Sequence]:
     return [known[name] for name in names] if names else found
 
 
-def tasksets(section: TasksetSection, data_root: str | None, model: MaskRCNN) -> tuple[Tasks, Tasks]:
+def tasksets(section: TasksetSection, data_root: str | None, model: Network) -> tuple[Tasks, Tasks]:
     """What to train on, and what to validate on: held-out synthetic videos, held-out videos of the same split, or what
     a mixture holds out."""
     if section.kind == "mixture":

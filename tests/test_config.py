@@ -23,6 +23,7 @@ CONF = command.config_dir()
 GROUPS = {"eval": ("dataset", "method", "model", "experiment"), "meta_train": ("model", "taskset")}
 GROUPS["parent_train"] = GROUPS["meta_train"]
 GROUPS["refine"] = ("dataset", "method", "model")
+GROUPS["osvos_train"] = ("taskset",)
 TRAININGS = sorted((CONF / "training").glob("*.yaml"))
 CHOICES = [
     (name, f"{group}={path.stem}")

@@ -39,6 +39,7 @@ class Adapted:
     sums: Params
     losses: list[float] = field(default_factory=list)
     finite: bool = True
+    velocity: Params = field(default_factory=dict)  # with momentum: what the last step went along
 
 
 After = Callable[[int, Adapted], None]
@@ -60,18 +61,25 @@ class MetaGradient:
 
 
 def adapt(
-    theta: Params, rates: Params, losses: Iterable[Loss], *, clip: float = math.inf, after: After | None = None
+    theta: Params,
+    rates: Params,
+    losses: Iterable[Loss],
+    *,
+    clip: float = math.inf,
+    after: After | None = None,
+    momentum: float = 0.0,
 ) -> Adapted:
     """One SGD step for each loss: phi <- phi - lambda * g, from phi = theta.
 
     clip: a gradient whose norm over all parameters exceeds it is scaled down to it. This is a guard that the paper does
     not have (math.inf turns it off); the closed form holds with it, as the scaled gradients are constants too.
     after: called after each step with the number of steps done and the state, which the next step changes in place.
+    momentum: v <- momentum * v + g, and a step goes along v; the closed form is without.
     """
     phi = {name: p.detach().clone().requires_grad_() for name, p in theta.items()}
     adapted = Adapted(phi, {name: torch.zeros_like(p) for name, p in phi.items()})
     for done, loss in enumerate(losses, start=1):
-        adapted.finite = _step(adapted, rates, loss, clip)
+        adapted.finite = _step(adapted, rates, loss, clip, momentum)
         if not adapted.finite:
             break
         if after is not None:
@@ -102,7 +110,7 @@ class TailMean:
                 self.phi[name] += (p - self.phi[name]) / self.count
 
 
-def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float) -> bool:
+def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float, momentum: float) -> bool:
     """False, and nothing changed, where the loss or its gradient is not finite."""
     value = loss(adapted.phi)
     adapted.losses.append(float(value.detach()))
@@ -119,6 +127,8 @@ def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float) -> bool:
             if norm > clip:
                 g = g * (clip / norm)
             adapted.sums[name] += g
+            if momentum:
+                g = adapted.velocity[name] = adapted.velocity[name] * momentum + g if name in adapted.velocity else g
             adapted.phi[name] -= rates[name] * g
     return True
 

@@ -5,7 +5,7 @@ A stream's item is ((iteration, index), task or picture), so that every draw of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -191,18 +191,32 @@ def search_rate(
 
     Returns a learner of level "single" with the best, and the mean J after `steps` by "LOSS RATE".
     """
+    own = model.network_spec
+
+    def candidates() -> Iterator[tuple[str, Learner]]:
+        for loss in mask_losses:
+            model.network_spec = replace(own, mask_loss=loss)
+            for rate in rates:
+                tensor = next(iter(theta.values())).new_tensor(rate)
+                learner = Learner(theta, {name: tensor for name in theta}, "single", spec | {"model": model.spec})
+                yield f"{loss} {rate:g}", learner
+        model.network_spec = own
+
+    def judge(learner: Learner) -> float:
+        return validate_tasks(model, learner, tasks, steps=(steps,), batch=batch, clip=clip, world=world)["score"]
+
+    return best_of(candidates(), judge)
+
+
+def best_of(
+    candidates: Iterable[tuple[str, Learner]], judge: Callable[[Learner], float]
+) -> tuple[Learner, dict[str, float]]:
+    """The candidate that is judged best, the first of equals, and all judgements by name."""
     figures: dict[str, float] = {}
     best: Learner | None = None
-    own = model.network_spec
-    for loss in mask_losses:
-        model.network_spec = replace(model.network_spec, mask_loss=loss)
-        for rate in rates:
-            tensor = next(iter(theta.values())).new_tensor(rate)
-            candidate = Learner(theta, {name: tensor for name in theta}, "single", spec | {"model": model.spec})
-            j = validate_tasks(model, candidate, tasks, steps=(steps,), batch=batch, clip=clip, world=world)["score"]
-            if best is None or j > max(figures.values()):
-                best = candidate
-            figures[f"{loss} {rate:g}"] = j
-    model.network_spec = own
-    assert best is not None, "no rate to search among"
+    for name, candidate in candidates:
+        figures[name] = judge(candidate)
+        if best is None or figures[name] > max(value for other, value in figures.items() if other != name):
+            best = candidate
+    assert best is not None, "nothing to search among"
     return best, figures

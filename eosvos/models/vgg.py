@@ -28,7 +28,7 @@ class Trunk:
 
 
 TRUNKS: dict[str, Trunk] = {
-    "tiny": Trunk((12, 24, 64, 128, 256)),
+    "tiny": Trunk((8, 16, 32, 96, 192)),
     "vgg16": Trunk((64, 128, 256, 512, 512), levels=True),
 }
 

@@ -22,8 +22,9 @@ from eosvos.meta.learner import Learner
 from eosvos.methods.copy_first import CopyFirst
 from eosvos.methods.eosvos import EOSVOS, Propagation
 from eosvos.methods.flow import Flow
+from eosvos.methods.osvos import OSVOS
 from eosvos.methods.protocol import Learning
-from eosvos.models import mask_rcnn
+from eosvos.models import mask_rcnn, osvos
 from eosvos.seeds import derive
 
 HEIGHT, WIDTH = 32, 48
@@ -39,10 +40,18 @@ def mask_rcnn_learner() -> Learner:
     return Learner.create(model, 0.02, "neuron", {"model": model.spec})
 
 
+@cache
+def osvos_learner() -> Learner:
+    torch.manual_seed(0)
+    model = osvos.build("tiny", short=32, long=48, widths=(2, 2, 2, 2, 2), path=2)
+    return Learner.create(model, 1e-7, "single", {"network": "osvos", "model": model.spec})
+
+
 METHODS = {
     "copy_first": lambda seed: CopyFirst(),
     "flow": lambda seed: Flow(),
     "eosvos": lambda seed: EOSVOS(mask_rcnn_learner(), iters=2, seed=seed, propagation=Propagation(boxes=5)),
+    "osvos": lambda seed: OSVOS(osvos_learner(), iters=2, seed=seed),
 }
 
 

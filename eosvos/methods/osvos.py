@@ -1,0 +1,173 @@
+"""OSVOS: a parent network that knows objects is fine-tuned on the given masks, then segments each frame by itself.
+
+(Caelles et al., CVPR 2017.) Every object has its own fine-tuned parameters; the network itself is shared.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eosvos import seeds
+from eosvos.data.masks import merge
+from eosvos.data.tasks import Sample
+from eosvos.data.transforms import augment, fit
+from eosvos.meta.adapt import Loss, Params, adapt
+from eosvos.meta.learner import Learner
+from eosvos.methods.foreground import loss_of, probability
+from eosvos.methods.given import check_fits, check_frame, check_known, check_new, shown
+from eosvos.models.osvos import FCN, build
+
+Snap = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the network is fine-tuned on the given frames. seconds: for so long each time, whatever the number of
+    steps (the paper's trade-off, 10 s to 10 min); None: by steps. momentum: of SGD. clip: norm to which a
+    gradient is scaled down; None: the paper's rule, never. flip, zoom: every step sees one of the given frames mirrored
+    half of the time and scaled within these bounds.
+    """
+
+    seconds: float | None = None
+    momentum: float = 0.9
+    clip: float | None = None
+    flip: bool = True
+    zoom: tuple[float, float] = (0.75, 1.25)
+
+
+@dataclass
+class _Object:
+    """One object on its way through the video."""
+
+    index: int  # of the draw, for seeds
+    given: list[Sample]  # annotated frames, at up to twice the network's size, so that zoomed copies stay sharp
+    phi: Params  # in use
+
+
+class OSVOS:
+    """The method of the paper; see `protocol.Learning`.
+
+    learner: the parent network, and the rate of its fine-tuning. iters: T, steps for each given frame; 0: the parent
+    itself (-OS in Table 1). seed: of every draw. snap: what to make of a frame (3, H, W) and the probabilities of its
+    objects (K, H, W), see `methods.snapping`; None: nothing (-BS). Frames do not depend on one another, and nothing but
+    the given ones is kept.
+
+    With a further given frame (the paper's progressive refinement) an object is fine-tuned again from the parent, on
+    all of its frames in turn.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        *,
+        iters: int = 50,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        tuning: Tuning | None = None,
+        snap: Snap | None = None,
+    ) -> None:
+        with seeds.fixed(0):  # its own weights are never used: leave the caller's random state alone
+            self.model: FCN = build(**learner.spec["model"]).to(device)
+        self.learner = learner.to(device)
+        self.iters, self.seed, self.tuning, self.snap = iters, seed, tuning or Tuning(), snap
+        self.size = (self.model.network_spec.short, self.model.network_spec.long)
+        self.adapt_seconds = 0.0
+        self.probabilities = torch.zeros(0, 0, 0)
+        self._objects: dict[int, _Object] = {}
+        self._waiting: dict[int, list[Sample]] = {}  # learned of objects that are still to come
+        self._frame_size: tuple[int, int] | None = None
+
+    @property
+    def object_ids(self) -> list[int]:
+        return list(self._objects)
+
+    @property
+    def parameters_in_use(self) -> dict[int, Params]:
+        """The fine-tuned parameters of every object, by id."""
+        return {object_id: thing.phi for object_id, thing in self._objects.items()}
+
+    def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        height, width = frame.shape[-2:]
+        self._objects, self._frame_size = {}, (height, width)
+        self.probabilities = torch.zeros(0, height, width)
+        return self.add(frame, masks)
+
+    def step(self, frame: Tensor) -> np.ndarray:
+        check_frame(frame, self._frame_size)
+        size = (int(frame.shape[-2]), int(frame.shape[-1]))
+        image, _ = fit(frame, np.zeros((0, *size), bool), size=self.size)
+        planes = [probability(self.model, thing.phi, image, size) for thing in self._objects.values()]
+        self.probabilities = torch.stack(planes) if planes else torch.zeros(0, *size)
+        if planes and self.snap is not None:
+            self.probabilities = self.snap(frame, self.probabilities)
+        return merge(self.probabilities, self.object_ids)
+
+    def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        check_frame(frame, self._frame_size)
+        check_new(masks, frame, self._objects)
+        for object_id, mask in masks.items():
+            given = [self._given(frame, mask), *self._waiting.pop(object_id, [])]
+            thing = _Object(len(self._objects), given, {})
+            self._fine_tune(thing)
+            self._objects[object_id] = thing
+        return self.show(frame, masks)
+
+    def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        check_frame(frame, self._frame_size)
+        check_known(masks, frame, self._objects)
+        self.learn(frame, masks)
+        return self.show(frame, masks)
+
+    def learn(self, frame: Tensor, masks: dict[int, np.ndarray]) -> None:
+        check_fits(masks, frame)
+        for object_id, mask in masks.items():
+            given, thing = self._given(frame, mask), self._objects.get(object_id)
+            if thing is None:
+                self._waiting.setdefault(object_id, []).append(given)
+            else:
+                thing.given.append(given)
+                self._fine_tune(thing)
+
+    def show(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        check_frame(frame, self._frame_size)
+        check_known(masks, frame, self._objects)
+        self.probabilities = shown(self.probabilities, self.object_ids, masks)
+        return merge(self.probabilities, self.object_ids)
+
+    def _given(self, frame: Tensor, mask: np.ndarray) -> Sample:
+        short, long = self.size
+        scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
+        size = (round(short * scale), round(long * scale))
+        return Sample(*fit(frame, np.asarray(mask, bool)[None], size=size))
+
+    def _fine_tune(self, thing: _Object) -> None:
+        """From the parent, on all of the object's given frames."""
+        began, tuning = time.perf_counter(), self.tuning
+        losses = self._losses(thing, began) if self.iters else ()
+        clip = math.inf if tuning.clip is None else tuning.clip
+        result = adapt(self.learner.theta, self.learner.rates, losses, momentum=tuning.momentum, clip=clip)
+        thing.phi = {name: p.detach() for name, p in result.phi.items()}
+        self.adapt_seconds += time.perf_counter() - began
+
+    def _losses(self, thing: _Object, began: float) -> Iterator[Loss]:
+        """One for each step, on copies of the given frames in turn."""
+        seconds, number, steps = self.tuning.seconds, 0, self.iters * len(thing.given)
+        # An empty frame ("the object is not here") is all negative, and weighs as much as in the other frames.
+        shares = [1 - float(s.masks.float().mean()) for s in thing.given if s.masks.any()]
+        while number < steps if seconds is None else time.perf_counter() - began < seconds:
+            source = thing.given[number % len(thing.given)]
+            draw = seeds.generator(self.seed, thing.index, len(thing.given), number)
+            image, masks = augment(
+                source.image, source.masks, draw, size=self.size, scale=self.tuning.zoom, rotation=0.0,
+                translation=0.0, flip=self.tuning.flip, colour=0.0,
+            )  # fmt: skip
+            beta = None if masks.any() else sum(shares) / len(shares)
+            yield loss_of(self.model, Sample(image, masks), beta=beta)
+            number += 1

@@ -1,0 +1,149 @@
+"""Contour snapping (OSVOS, section 3.3): masks drawn to the edges of the image, or to contours learned offline.
+
+What is made here is called with a frame float32 (3, H, W) and probabilities float32 (K, H, W), and returns such. The
+libraries it needs are those of the extra `snapping`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from eosvos import seeds
+from eosvos.data.transforms import fit
+from eosvos.errors import UserError
+from eosvos.meta.learner import Learner
+from eosvos.methods.foreground import probability
+from eosvos.models.osvos import build
+
+KINDS = ("none", "bilateral", "contours")
+_NEEDS = {"bilateral": "scipy", "contours": "higra"}
+
+
+def check_installed(kind: str) -> None:
+    """Raise UserError where the library that a kind of snapping needs is missing."""
+    needed = _NEEDS.get(kind)
+    if needed is not None and find_spec(needed) is None:
+        raise UserError(
+            f"osvos.snapping={kind}: needs {needed}, which is not installed; pip install 'eosvos[snapping]', or use "
+            "osvos.snapping=none"
+        )
+
+
+@dataclass(frozen=True)
+class Bilateral:
+    """The fast bilateral solver (Barron & Poole, ECCV 2016): probabilities smoothed over pixels that are near in colour
+    and place. spatial: such distance in shares of the frame's height; luma, chroma: in grey levels; strength: lambda of
+    its equation 1. A probability counts for as much as it is away from one half.
+
+    Written out on SciPy's sparse matrices, as OpenCV's (`ximgproc.fastBilateralSolverFilter`) needs Eigen, and no wheel
+    of it is built with that.
+    """
+
+    spatial: float = 1 / 60
+    luma: float = 8.0
+    chroma: float = 8.0
+    strength: float = 64.0
+
+    def __call__(self, frame: Tensor, probabilities: Tensor) -> Tensor:
+        image = (frame.permute(1, 2, 0).numpy() * 255).round().clip(0, 255).astype(np.uint8)
+        grid = _Grid(image, self.spatial * image.shape[0], self.luma, self.chroma)
+        planes = [grid.solve(plane.numpy(), self.strength) for plane in probabilities]
+        return torch.from_numpy(np.stack(planes)).to(probabilities)
+
+
+class _Grid:
+    """The bilateral space of an image: its pixels in cells of place and colour, of which only those in use exist."""
+
+    def __init__(self, image: np.ndarray, spatial: float, luma: float, chroma: float) -> None:
+        from scipy import sparse
+
+        height, width = image.shape[:2]
+        rows, columns = np.mgrid[:height, :width]
+        colours = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb).astype(np.float64)
+        place = [rows / spatial, columns / spatial, *(colours / (luma, chroma, chroma)).transpose(2, 0, 1)]
+        cells = np.stack([np.floor(p).astype(np.int64).ravel() for p in place], 1)
+        sides = cells.max(0) + 3  # so that a neighbour's number is never another cell's
+        steps = np.append(np.cumprod(sides[:0:-1])[::-1], 1)
+        numbers, self.cell_of = np.unique(cells @ steps, return_inverse=True)
+        count = len(numbers)
+        # Blur: [1 2 1] along each dimension, summed over them.
+        blur = sparse.diags_array(np.full(count, 2.0 * len(steps))).tocsr()
+        for step in steps:
+            after = np.searchsorted(numbers, numbers + step)
+            has = numbers[np.minimum(after, count - 1)] == numbers + step
+            pairs = (np.flatnonzero(has), after[has])
+            way = sparse.csr_array((np.ones(len(pairs[0])), pairs), shape=(count, count))
+            blur = blur + way + way.T
+        # Algorithm 1: with n, blur * n n' has row sums m, those of the pixels in the cells.
+        n, m = np.ones(count), self._sum(np.ones(height * width))
+        for _ in range(10):
+            n = np.sqrt(n * m / (blur @ n))
+        scale = sparse.diags_array(n)
+        self.smoothness = sparse.diags_array(n * (blur @ n)) - scale @ blur @ scale
+
+    def _sum(self, values: np.ndarray) -> np.ndarray:
+        return np.bincount(self.cell_of, values)
+
+    def solve(self, plane: np.ndarray, strength: float) -> np.ndarray:
+        """Its equations 5 to 7 for target `plane` (H, W): float (H, W)."""
+        from scipy import sparse
+        from scipy.sparse import linalg
+
+        target = plane.astype(np.float64).ravel()
+        confidence = np.abs(2 * target - 1) + 1e-3
+        weight, right = self._sum(confidence), self._sum(confidence * target)
+        system = strength * self.smoothness + sparse.diags_array(weight)
+        near = sparse.diags_array(1 / system.diagonal())
+        found, _ = linalg.cg(system, right, x0=right / weight, rtol=1e-5, maxiter=25, M=near)
+        return found[self.cell_of].reshape(plane.shape).clip(0, 1)
+
+
+class Contours:
+    """Superpixels along learned contours, each all foreground where more than half of it is.
+
+    learner: the contour branch. threshold: of the ultrametric contour map, low: a superpixel may cross no contour whose
+    mean probability is above it.
+    """
+
+    def __init__(self, learner: Learner, *, threshold: float = 0.1, device: torch.device | str = "cpu") -> None:
+        with seeds.fixed(0):
+            self.model = build(**learner.spec["model"]).to(device)
+        self.theta, self.threshold = learner.to(device).theta, threshold
+
+    def __call__(self, frame: Tensor, probabilities: Tensor) -> Tensor:
+        height, width = frame.shape[-2:]
+        spec = self.model.network_spec
+        image, _ = fit(frame, np.zeros((0, height, width), bool), size=(spec.short, spec.long))
+        contours = probability(self.model, self.theta, image, (height, width))
+        return vote(probabilities, superpixels(contours.numpy(), self.threshold))
+
+
+def superpixels(contours: np.ndarray, threshold: float) -> np.ndarray:
+    """Labels int (H, W), from 0, of the regions of the ultrametric contour map of contour probabilities (H, W), cut at
+    `threshold` (Arbelaez et al., TPAMI 2011)."""
+    import higra
+
+    graph = higra.get_4_adjacency_graph(contours.shape)
+    # Between two pixels the stronger one's: a line one pixel wide is as strong as it says.
+    edges = higra.weight_graph(graph, contours.astype(np.float64), higra.WeightFunction.max)
+    tree, altitudes = higra.mean_pb_hierarchy(graph, edges)
+    regions = higra.labelisation_horizontal_cut_from_threshold(tree, altitudes, threshold)
+    labels = higra.rag_back_project_vertex_weights(higra.CptHierarchy.get_leaf_graph(tree), regions)
+    return np.unique(labels, return_inverse=True)[1].reshape(contours.shape)
+
+
+def vote(probabilities: Tensor, labels: np.ndarray) -> Tensor:
+    """Of each object, in all pixels of a superpixel the share of it that is foreground: float32 (K, H, W). Exactly one
+    half is below one half, as more is asked for."""
+    flat, sizes = labels.ravel(), np.bincount(labels.ravel())
+    planes = []
+    for plane in probabilities.numpy():
+        share = np.bincount(flat, plane.ravel() >= 0.5) / sizes
+        planes.append(np.where(share == 0.5, np.nextafter(np.float32(0.5), np.float32(0)), share)[labels])
+    return torch.from_numpy(np.stack(planes)).to(probabilities)

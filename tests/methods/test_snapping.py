@@ -1,0 +1,126 @@
+"""Snapping: the vote and the superpixels by hand, the bilateral solver against a dense solution of its equations."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+from eosvos.errors import UserError
+from eosvos.meta.learner import Learner
+from eosvos.methods import snapping
+from eosvos.methods.snapping import Bilateral, Contours, superpixels, vote
+from eosvos.models.osvos import build
+
+needs_higra = pytest.mark.skipif(importlib.util.find_spec("higra") is None, reason="needs eosvos[snapping]")
+needs_scipy = pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="needs eosvos[snapping]")
+
+
+def test_a_superpixel_is_foreground_where_more_than_half_of_it_is():
+    labels = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 2, 3]])
+    planes = torch.tensor([[[0.9, 0.9, 0.9, 0.9], [0.9, 0.1, 0.1, 0.1], [0.5, 0.5, 0.4, 0.6]]])
+    result = vote(planes, labels)
+    assert result.dtype == torch.float32 and result.shape == planes.shape
+    assert torch.allclose(result[0, 0], torch.tensor([0.75, 0.75, 0.5, 0.5]))
+    # Three of four, exactly half, two of three, all of one.
+    assert np.array_equal(result[0].numpy() >= 0.5, np.isin(labels, [0, 2, 3]))
+
+
+def room(strong, weak):
+    """Contours that cut a picture in four: a strong vertical line, a weak horizontal one in its left half."""
+    contours = np.zeros((40, 60), np.float32)
+    contours[:, 30] = strong
+    contours[20, :30] = weak
+    return contours
+
+
+@needs_higra
+def test_superpixels_are_bounded_by_the_contours_above_the_threshold():
+    contours = room(0.8, 0.3)
+    parts = superpixels(contours, 0.05)
+    assert parts.shape == contours.shape and set(np.unique(parts)) == {0, 1, 2}
+    corners = {int(parts[5, 5]), int(parts[35, 5]), int(parts[20, 50])}
+    assert len(corners) == 3 and parts[5, 20] == parts[5, 5] and parts[5, 50] == parts[35, 50]
+    assert len(np.unique(superpixels(contours, 0.5))) == 2
+    assert len(np.unique(superpixels(contours, 0.9))) == 1
+    assert len(np.unique(superpixels(np.zeros((16, 16), np.float32), 0.1))) == 1
+
+
+@needs_higra
+def test_contours_snap_a_mask_that_leaks(monkeypatch):
+    model = build("tiny", widths=(2, 2, 2, 2, 2), path=2, short=40, long=60)
+    snap = Contours(Learner.create(model, 0.0, "single", {"model": model.spec}), threshold=0.1)
+    monkeypatch.setattr(snapping, "probability", lambda *a: torch.from_numpy(room(0.9, 0.9)))
+    truth = np.zeros((40, 60), bool)
+    truth[:20, :30] = True
+    leaking = torch.from_numpy(np.roll(truth, 4, 1)).float()[None]
+    snapped = snap(torch.rand(3, 40, 60), leaking)[0].numpy() >= 0.5
+    assert (snapped ^ truth).sum() < 80 < (leaking[0].numpy().astype(bool) ^ truth).sum()
+
+
+def dense(image, plane, solver):
+    """Equations 5 to 7 of Barron & Poole with full matrices, cell by cell."""
+    import cv2
+
+    spatial = solver.spatial * image.shape[0]
+    colours = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb).astype(float)
+    cells = {}
+    where = np.zeros(image.shape[:2], int)
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            luma, u, v = colours[y, x]
+            key = (int(y // spatial), int(x // spatial), int(luma // solver.luma), int(u // solver.chroma),
+                   int(v // solver.chroma))  # fmt: skip
+            where[y, x] = cells.setdefault(key, len(cells))
+    count = len(cells)
+    blur = np.zeros((count, count))
+    for a, i in cells.items():
+        blur[i, i] = 2 * 5
+        for b, k in cells.items():
+            blur[i, k] += sum(abs(p - q) for p, q in zip(a, b, strict=True)) == 1
+    splat = np.zeros((count, where.size))
+    splat[where.ravel(), np.arange(where.size)] = 1
+    m, n = splat.sum(1), np.ones(count)
+    for _ in range(10):
+        n = np.sqrt(n * m / (blur @ n))
+    smooth = np.diag(n * (blur @ n)) - np.diag(n) @ blur @ np.diag(n)
+    c = np.abs(2 * plane.ravel() - 1) + 1e-3
+    system = solver.strength * smooth + np.diag(splat @ c)
+    return (splat.T @ np.linalg.solve(system, splat @ (c * plane.ravel()))).reshape(plane.shape)
+
+
+@needs_scipy
+def test_the_bilateral_solver_solves_its_equations():
+    draws = np.random.default_rng(0)
+    image = draws.integers(0, 60, (12, 16, 3), np.uint8)
+    image[:, 8:] += 120
+    plane = draws.random((12, 16)).astype(np.float32)
+    solver = Bilateral(spatial=1 / 4, luma=24, chroma=24, strength=4)
+    frame = torch.from_numpy(image).permute(2, 0, 1).float() / 255
+    found = solver(frame, torch.from_numpy(plane)[None])[0].numpy()
+    assert np.abs(found - dense(image, plane, solver).clip(0, 1)).max() < 1e-3
+    flat = solver(frame, torch.full((1, 12, 16), 0.7))
+    assert torch.allclose(flat, torch.tensor(0.7), atol=1e-3)
+
+
+@needs_scipy
+def test_the_bilateral_solver_draws_a_mask_to_the_edge():
+    draws = torch.Generator().manual_seed(0)
+    frame = torch.rand(3, 60, 90, generator=draws) * 0.04 + 0.2
+    frame[:, 15:45, 20:60] += 0.5
+    truth = torch.zeros(60, 90)
+    truth[15:45, 20:60] = 1
+    rough = truth.roll((2, 3), (0, 1)) * 0.8 + 0.1
+    snapped = Bilateral(spatial=1 / 6)(frame, rough[None])[0]
+    wrong = [int(((p >= 0.5) != truth.bool()).sum()) for p in (rough, snapped)]
+    assert wrong[1] < 0.25 * wrong[0]
+
+
+def test_what_is_missing_is_said_before_the_work(monkeypatch):
+    monkeypatch.setattr(snapping, "find_spec", lambda name: None)
+    for kind, library in (("bilateral", "scipy"), ("contours", "higra")):
+        with pytest.raises(UserError, match=rf"snapping={kind}: needs {library}.*eosvos\[snapping\]"):
+            snapping.check_installed(kind)
+    snapping.check_installed("none")
