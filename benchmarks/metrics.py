@@ -1,6 +1,6 @@
 """Measuring J and F beside the plain formulation of the official toolkit, from files to figures.
 
-    python benchmarks/metrics.py [--data ../shared/data] [--processes 2] [--repeats 2] [--sequences bear boat ...]
+    python benchmarks/metrics.py [--data ../shared/data] [--processes 2] [--turns 5] [--sequences bear boat ...]
 
 Truth: the annotations of DAVIS 2016 (480p, 30 sequences, 2,079 masks). Predictions: made of them before any clock runs
 (shifted, eroded, with noise at the contour, now and then nothing), written as PNG.
@@ -9,8 +9,8 @@ The plain formulation, as davis2017-evaluation does its work: one process; of a 
 (T, H, W) and then one bool mask per object (objects, T, H, W); J of the whole array, F frame by frame by two dilations
 of the full frame with OpenCV (the fast form: older toolkits dilate with scikit-image, forty times slower). Its extra
 passes for void pixels are left out. Ours: data set opened and its files checked, masks streamed, started processes
-included. Both take turns, `--repeats` times; of each the best wall time counts, and CPU seconds are told as well, as
-they suffer less from what else the machine does. Ends with status 1 if a figure differs by more than 1e-12.
+included. The sequences are dealt into `--turns` parts, and both sides take turns on each, so that whatever else the
+machine does slows both. Ends with status 1 if a figure differs by more than 1e-12.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from eosvos.evaluation.metrics import statistics
 from eosvos.evaluation.scoring import score_sequences
 
 Figures = dict[str, tuple[np.ndarray, np.ndarray]]  # sequence -> J and F of each measured frame
+Side = Callable[[list[str]], Figures]  # measures some sequences
 
 
 def predict(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -120,7 +122,7 @@ def read(folder: Path, names: tuple[str, ...], index: int) -> np.ndarray:
     return read_mask(folder / f"{names[index]}.png")
 
 
-def timed(function) -> tuple[Figures, float, float]:
+def timed(function: Callable[[], Figures]) -> tuple[Figures, float, float]:
     """Its result, wall and CPU seconds; those of processes that it started and that ended count."""
     before, began = os.times(), time.perf_counter()
     figures = function()
@@ -132,7 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--sequences", nargs="*")
     arguments = parser.parse_args()
     annotations = arguments.data / "DAVIS-2016" / "Annotations" / "480p"
@@ -143,28 +145,30 @@ def main() -> None:
         for name in names:
             for file in sorted((annotations / name).glob("*.png")):
                 write_mask(predictions / name / file.name, predict(read_mask(file, binary=True), rng))
-        sides = {
-            "plain, one process": lambda: plain(annotations, predictions, names),
-            f"ours, {arguments.processes} processes": lambda: ours(
-                arguments.data, predictions, names, arguments.processes
+        sides: dict[str, Side] = {
+            "plain, one process": lambda part: plain(annotations, predictions, part),
+            f"ours, {arguments.processes} processes": lambda part: ours(
+                arguments.data, predictions, part, arguments.processes
             ),
         }
-        runs: dict[str, list] = {side: [] for side in sides}
-        for _ in range(arguments.repeats):
-            for side, function in sides.items():
-                runs[side].append(timed(function))
-                print(f"{side}: {runs[side][-1][1]:.2f} s wall, {runs[side][-1][2]:.2f} s CPU", flush=True)
+        figures: dict[str, Figures] = {side: {} for side in sides}
+        spent = {side: np.zeros(2) for side in sides}
+        for turn in range(arguments.turns):
+            part = names[turn :: arguments.turns]
+            for side in list(sides)[:: 1 if turn % 2 else -1]:
+                found, wall, cpu = timed(partial(sides[side], part))
+                figures[side] |= found
+                spent[side] += wall, cpu
+                print(f"{side}, part {turn + 1}: {wall:.2f} s wall, {cpu:.2f} s CPU", flush=True)
 
-    (plain_runs, our_runs) = runs.values()
-    expected, found = plain_runs[0][0], our_runs[0][0]
+    expected, found = figures.values()
     frames = sum(len(values[0]) for values in expected.values())
     pairs = [(a, b) for name in names for a, b in zip(expected[name], found[name], strict=True)]
     worst = max(float(np.abs(a - b).max()) for a, b in pairs)
     worst = max(worst, *(float(np.abs(np.subtract(statistics(a), statistics(b))).max()) for a, b in pairs))
-    for side, of_side in runs.items():
-        wall, cpu = (min(run[k] for run in of_side) for k in (1, 2))
+    for side, (wall, cpu) in spent.items():
         print(f"{side:24} {frames / wall:7.0f} objects/s   {wall:7.2f} s wall   {cpu:6.2f} s CPU")
-    wall, cpu = (min(run[k] for run in plain_runs) / min(run[k] for run in our_runs) for k in (1, 2))
+    wall, cpu = np.divide(*spent.values())
     j, f = (np.mean([statistics(values[k]).mean for values in found.values()]) for k in (0, 1))
     print(f"{len(names)} sequences, {frames} masks, J {j:.3f}, F {f:.3f}")
     print(f"{wall:.2f} times as many objects per second, {cpu:.2f} times less CPU")
