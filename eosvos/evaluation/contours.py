@@ -1,8 +1,8 @@
 """J and F of up to four objects at once: one bit of an image for each of their masks.
 
 An image "planes" is uint8 (H, W): bit k is set where the prediction has object k, bit k + 4 where the truth has it.
-What is done to a pixel is then done to eight masks, and a dilation by a disk is a few dozen shifts of the whole image:
-three times faster at 480p, and seven at 1080p, than dilations by OpenCV for one object. NumPy and OpenCV only.
+What is done to a pixel is then done to eight masks, and a dilation by a disk is a few dozen shifts of the whole image,
+not one for each of its pixels (docs/results/metrics.md tells what that gains). NumPy and OpenCV only.
 """
 
 from __future__ import annotations
