@@ -18,7 +18,7 @@ from pathlib import Path
 from eosvos.evaluation.results import load, to_csv
 from eosvos.files import write_text
 
-TRAININGS = ("parent", "single", "tensor", "neuron", "cross_entropy")
+TRAININGS = ("parent", "single", "tensor", "neuron", "cross_entropy", "from_parent")
 ROWS = {
     "parent": "ordinary training, best single rate",
     "single": "meta-learned, a single rate",
@@ -26,6 +26,7 @@ ROWS = {
     "neuron": "meta-learned, a rate per neuron",
     "cross_entropy": "... cross-entropy in place of Lovász",
     "no_propagation": "... no box propagation",
+    "from_parent": "... from the initialization of ordinary training",
 }
 PER_UPDATE = 1.6  # ordinary updates in the time of one meta-update (docs/results/main-job.md)
 
@@ -64,9 +65,13 @@ def train(name: str, given: argparse.Namespace) -> Path:
     start = [sys.executable]
     if given.processes > 1:
         start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={given.processes}"]
-    out = given.out / name
-    own = [f"training=real_{name}", f"data_root={given.data_root}", f"out={out}", f"{key}.iterations={iterations}"]
-    run([*start, "-m", command, *own, *(setting for setting in given.train if not setting.startswith(foreign))])
+    out, conf = given.out / name, "real_neuron" if name == "from_parent" else f"real_{name}"
+    own = [f"training={conf}", f"data_root={given.data_root}", f"out={out}", f"{key}.iterations={iterations}"]
+    more = [setting for setting in given.train if not setting.startswith(foreign)]
+    if name == "from_parent":
+        parent = given.out / "parent" / "training" / "learner.safetensors"
+        more = [*(setting for setting in more if not setting.startswith("init=")), f"init={parent}"]
+    run([*start, "-m", command, *own, *more])
     return out / "learner.safetensors"
 
 
@@ -120,12 +125,14 @@ def markdown(figures: dict[tuple[str, bool, int], dict[str, float]]) -> str:
         "rates per neuron": ("neuron", False, "single", False, 2.8),
         "Lovász in place of cross-entropy (the paper: with group norm)": ("neuron", False, "cross_entropy", False, 2.2),
         "box propagation": ("neuron", False, "no_propagation", False, 0.5),
+        "meta-learning that begins with ordinary training": ("from_parent", False, "parent", False, None),
         "online adaptation": ("neuron", True, "neuron", False, 1.3),
     }
     for text, (name, ona, other, other_ona, paper) in gains.items():
         pair = [figures.get(key, {}).get("J&F-Mean") for key in ((name, ona, 10), (other, other_ona, 10))]
         here = "" if None in pair else f"{100 * (pair[0] - pair[1]):+.1f}"
-        lines.append(f"| {text} | {here} | {paper:+.1f} |")
+        there = "" if paper is None else f"{paper:+.1f}"
+        lines.append(f"| {text} | {here} | {there} |")
     return "\n".join(lines) + "\n"
 
 

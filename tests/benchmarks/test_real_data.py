@@ -37,6 +37,8 @@ def write_run(folder: Path, iters: int, ona: bool, j: float, f: float) -> None:
 
 
 def test_every_command_fits_the_configuration(script, tmp_path, monkeypatch, capsys):
+    (tmp_path / "parent/training").mkdir(parents=True)
+    (tmp_path / "parent/training/learner.safetensors").touch()  # by then ordinary training has written it
     commands: list[list[str]] = []
     monkeypatch.setattr(script, "run", commands.append)
     arguments = ["--data-root", "/data", "--out", str(tmp_path), "--iterations", "500", "--processes", "2"]
@@ -44,7 +46,7 @@ def test_every_command_fits_the_configuration(script, tmp_path, monkeypatch, cap
         sys, "argv", ["real_data.py", *arguments, "--train", "model.fpn=32", "meta.steps=3", "search.tasks=5"]
     )
     assert script.main() == 0
-    assert len(commands) == 5 + 6
+    assert len(commands) == 6 + 7
     trained = {}
     for words in commands:
         place = next(k for k, word in enumerate(words) if word.startswith("eosvos."))
@@ -68,6 +70,7 @@ def test_every_command_fits_the_configuration(script, tmp_path, monkeypatch, cap
     assert trained["cross_entropy"].model.mask_loss == "cross_entropy" and trained["neuron"].model.mask_loss is None
     assert all((trained[name].meta.iterations, trained[name].meta.steps) == (500, 3) for name in levels)
     assert trained["parent"].search.tasks == 5
+    assert trained["from_parent"].init == str(tmp_path / "parent/training/learner.safetensors")
     assert [words[-1] for words in commands].count("propagation.boxes=0") == 1
 
 
