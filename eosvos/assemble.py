@@ -23,6 +23,7 @@ from eosvos.config import (
     ModelSection,
     OSVOSModelSection,
     OuterSection,
+    ScoreConfig,
     TasksetSection,
     TrainConfig,
     outer_settings,
@@ -275,7 +276,7 @@ def evaluation_fingerprint(config: EvalConfig, learner: Path | None, device: tor
 
 def _data(config: FiguresConfig) -> dict[str, Any]:
     """What the data is; not how figures on it are measured, which changes no mask."""
-    dataset = {key: value for key, value in asdict(config.dataset).items() if key != "protocol"}
+    dataset = {key: value for key, value in asdict(config.dataset).items() if key not in ("protocol", "truth")}
     place = _place(config.dataset, config.data_root)
     return {"dataset": dataset, "split": config.split, "data_root": place, "sequences": list(config.sequences)}
 
@@ -290,16 +291,31 @@ def evaluation_folder(config: EvalConfig, fingerprint: dict[str, Any], job: str 
     """Where a run's results go: `out`, with a folder for each job of a sweep, or a name that tells the settings."""
     if config.out is not None:
         return Path(config.out) / job if job else Path(config.out)
-    default = "all" if config.dataset.kind in sources.WITHOUT_SPLITS else "val"
-    data, split = config.dataset.name, config.split or ("some" if config.sequences else default)
-    if config.dataset.kind == "folder":
-        data, split = "folder", Path(config.data_root or "").expanduser().resolve().name
     words = [config.method]
     if config.method == "eosvos":
         words += [f"T{config.iters}"] + ["ona"] * config.ona
-    text = json.dumps(fingerprint, sort_keys=True, default=str)
-    short = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return RUNS / command / f"{data}-{split}" / "-".join([*words, f"s{config.seed}", short])
+    return RUNS / command / data_name(config) / "-".join([*words, f"s{config.seed}", _short(fingerprint)])
+
+
+def data_name(config: FiguresConfig) -> str:
+    """The data set and split in a word."""
+    if config.dataset.kind == "folder":
+        return f"folder-{Path(config.data_root or '').expanduser().resolve().name}"
+    default = "all" if config.dataset.kind in sources.WITHOUT_SPLITS else "val"
+    return f"{config.dataset.name}-{config.split or ('some' if config.sequences else default)}"
+
+
+def score_folder(config: ScoreConfig, job: str | None) -> tuple[Path, dict[str, Any]]:
+    """Where the figures of masks of others go, and what they are the figures of."""
+    results = Path(config.results or "").expanduser().resolve()
+    fingerprint = {"results": str(results), "missing": config.missing, "binary": config.binary, **_data(config)}
+    name = "-".join([results.stem, data_name(config), _short(fingerprint | asdict(measures(config)))])
+    out = RUNS / "score" / name if config.out is None else Path(config.out) / (job or "")
+    return out, fingerprint
+
+
+def _short(fingerprint: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def common_folder(runs: Collection[Path]) -> Path:

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from eosvos.config import MetaSection
+from eosvos.config import FiguresConfig, MetaSection
 from eosvos.errors import UserError
-from eosvos.evaluation.measure import MORE
-from eosvos.evaluation.metrics import PROTOCOLS
+from eosvos.evaluation.metrics import MEASURES, PROTOCOLS
 from eosvos.evaluation.refinement import FRAME_CHOICES
+from eosvos.evaluation.submission import SERVERS
 from eosvos.meta.learner import LEVELS
 from eosvos.meta.outer import OPTIMIZERS
 from eosvos.methods.foreground import BRANCHES
@@ -79,7 +79,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
     "dataset.kind": DATASETS, "dataset.protocol": PROTOCOLS, "choice": FRAME_CHOICES,
     "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
-    "protocol": PROTOCOLS, "ends": ("skip", "keep"), "void": ("background", "ignore"), "measures": MORE,
+    "protocol": PROTOCOLS, "ends": ("skip", "keep"), "void": ("background", "ignore"), "measures": tuple(MEASURES),
+    "missing": ("error", "empty"),
 }  # fmt: skip
 
 
@@ -144,6 +145,12 @@ def _together(config: Any) -> list[str]:
     """Values that fit each by itself, but not one another."""
     wrong = []
     online, meta, model = (getattr(config, name, None) for name in ("online", "meta", "model"))
+    if getattr(config, "submission", False):
+        wrong += _submission(config)
+    if getattr(config, "results", "") is None:
+        wrong.append(
+            "results=null: give the folder, zip or JSON file with the masks that are to be measured, results=DIR"
+        )
     if online is not None and online.low > online.high:
         wrong.append(f"online.low={online.low}: expected at most online.high={online.high}")
     if meta is not None:
@@ -164,6 +171,21 @@ def _together(config: Any) -> list[str]:
         wrong.append("search.rates=[]: expected one or more learning rates")
     if model is not None and model.short is not None and model.long is not None and model.short > model.long:
         wrong.append(f"model.short={model.short}: expected at most model.long={model.long}")
+    return wrong
+
+
+def _submission(config: FiguresConfig) -> list[str]:
+    """What keeps masks from being handed in."""
+    wrong, section = [], config.dataset
+    if section.kind not in SERVERS or (section.kind == "davis" and section.year == 2016):
+        wrong.append(
+            f"submission=true: no server takes masks of dataset={section.name}; expected is one of kind "
+            f"{', '.join(SERVERS)} (DAVIS of 2017)"
+        )
+    if hasattr(config, "annotations"):
+        wrong.append("submission=true: of several rounds; hand one in by eosvos.score results=OUT/... submission=true")
+    if config.sequences:
+        wrong.append("submission=true: a server wants all sequences of a split; leave out sequences=[...]")
     return wrong
 
 

@@ -79,6 +79,7 @@ class FiguresConfig:
     ends: str | None = None  # whether the first and last annotated frame count; null: as the protocol has it
     void: str = MISSING  # what pixels of unknown truth are
     measures: list[str] = field(default_factory=list)  # besides J and F
+    submission: bool = False
     out: str | None = None
     resume: bool = MISSING
     processes: int | None = None
@@ -104,6 +105,13 @@ class EvalConfig(FiguresConfig):
 class RefineConfig(EvalConfig):
     annotations: list[int] = MISSING  # numbers of annotated frames, ascending
     choice: str = MISSING  # of the next frame
+
+
+@dataclass
+class ScoreConfig(FiguresConfig):
+    results: str | None = None
+    missing: str = MISSING  # what sequences and frames without a mask are
+    binary: bool | None = None  # masks show one object, all that is not 0; null: look
 
 
 @dataclass
@@ -233,6 +241,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store("eval_schema", EvalConfig)
     store.store("refine_schema", RefineConfig)
+    store.store("score_schema", ScoreConfig)
     store.store("meta_train_schema", MetaTrainConfig)
     store.store("parent_train_schema", ParentTrainConfig)
     store.store("osvos_train_schema", OSVOSTrainConfig)

@@ -44,6 +44,7 @@ def evaluate(settings: config.EvalConfig) -> float:
         world=world,
         resume=settings.resume,
         overlay=settings.overlay,
+        submission=settings.dataset.kind if settings.submission else None,
     )
     if world.first and job is None:
         report.show(results)

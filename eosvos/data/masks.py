@@ -127,13 +127,19 @@ def stacked(layers: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarr
 
 def write_mask(path: str | Path, ids: np.ndarray) -> None:
     """Write an id mask, (H, W) of integers 0 to 255, as a palette PNG in the DAVIS colours, atomically."""
+    image = palette_image(ids)
+    with atomic(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def palette_image(ids: np.ndarray) -> Image.Image:
+    """An id mask, (H, W) of integers 0 to 255, as an image with the palette of DAVIS."""
     ids = np.asarray(ids)
     if ids.ndim != 2 or (ids.dtype != np.uint8 and (ids.dtype.kind not in "biu" or ids.min() < 0 or ids.max() > 255)):
         raise ValueError(f"an id mask is (H, W) with integers 0 to 255, not {ids.dtype} {ids.shape}")
     image = Image.fromarray(np.ascontiguousarray(ids, np.uint8))
     image.putpalette(DAVIS_PALETTE.tobytes())  # turns "L" into "P", values unchanged
-    with atomic(path) as temporary:
-        image.save(temporary, format="PNG")
+    return image
 
 
 def box_of(mask: np.ndarray | Tensor) -> Tensor | None:

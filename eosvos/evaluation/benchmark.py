@@ -12,26 +12,34 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import numpy as np
 import torch
 
+from eosvos.data.masks import read_mask
 from eosvos.data.sequence import Sequence
 from eosvos.data.stored import several
 from eosvos.errors import UserError
 from eosvos.evaluation import pictures
-from eosvos.evaluation.measure import Measures, outdated, proof
+from eosvos.evaluation.measure import Measures, Score, outdated, proof
+from eosvos.evaluation.pool import spread
 from eosvos.evaluation.progress import Progress
 from eosvos.evaluation.results import Results, SequenceResult, differences, read_run, read_sequence, sequence_file
 from eosvos.evaluation.streaming import Evaluate, mask_files
+from eosvos.evaluation.submission import write_submission
 from eosvos.evaluation.workers import over_processes
 from eosvos.files import locked, write_text
 from eosvos.meta.distributed import World
 
 if TYPE_CHECKING:
+    from eosvos.evaluation.predictions import Predictions
     from eosvos.methods.protocol import Method
+
+SUBMISSION = "submission.zip"
 
 
 def run(
@@ -47,6 +55,7 @@ def run(
     world: World | None = None,
     resume: bool = True,
     overlay: bool = False,
+    submission: str | None = None,
     progress: bool = True,
 ) -> Results:
     """Segment every sequence, measure the masks that were written, and write the tables.
@@ -56,7 +65,7 @@ def run(
     `fingerprint`: all that decides the masks (settings, learner, code), as JSON. `measures`: the rules of the figures,
     by default DAVIS's. Each process computes on one thread, this one too. `gpus` > 0: process k makes GPU k modulo
     `gpus` its present one. `world`: that of torchrun; each of its processes takes a share of the sequences, and all see
-    the same folder.
+    the same folder. `submission`: write the masks as submission.zip, too, for the server of data sets of this kind.
 
     Finished sequences of the same run in `out` are kept if `resume`. Their figures are kept only where they are proven
     to be of these masks, truth and rules, else the masks are measured again, which is said. A sequence annotated on its
@@ -82,6 +91,8 @@ def run(
             todo = sorted(todo, key=len, reverse=True)[world.rank :: world.size]
         work = {sequence.name: (sequence, again.get(sequence.name, (None, None))[0]) for sequence in todo}
         job = Evaluate(make_method, out, seed, measures)
+        if work and world.first:
+            (out / SUBMISSION).unlink(missing_ok=True)  # of other masks
         with _progress(out, sequences, todo, done, visible=progress and world.first) as bar:
             for why in dict.fromkeys(reason for _, reason in again.values()):
                 of = [name for name, (_, reason) in again.items() if reason == why]
@@ -95,6 +106,51 @@ def run(
         results = Results(out, fingerprint, seed, tuple(done[name] for name in names))
         if world.first:
             results.write()
+            if submission is not None:
+                masks = {sequence.name: partial(_read, mask_files(out, sequence)) for sequence in sequences}
+                write_submission(out / SUBMISSION, sequences, masks, submission)
+        return results
+
+
+def score(
+    predictions: Mapping[str, Predictions],
+    sequences: Iterable[Sequence],
+    out: str | Path,
+    *,
+    fingerprint: dict[str, Any],
+    measures: Measures | None = None,
+    processes: int = 1,
+    resume: bool = True,
+    submission: str | None = None,
+    progress: bool = True,
+) -> Results:
+    """Measure masks that any program made (see `predictions.opened`) and write the tables, as `run` does, into `out`.
+
+    `fingerprint`: whose masks of which data they are, as JSON. Figures in `out` are kept, if `resume`, where they are
+    proven to be of these masks, truth and rules. Raises UserError as `run` does.
+    """
+    sequences, out, measures = list(sequences), Path(out), measures or Measures()
+    names = [sequence.name for sequence in sequences]
+    _check(sequences, processes)
+    claim(out, fingerprint, resume=resume, sequences=names, measures=measures)
+    with locked(out):
+        done = {}
+        for sequence in sequences:
+            kept = read_sequence(sequence_file(out, sequence.name))
+            if kept is not None and kept.proof == proof(sequence, predictions[sequence.name].files, measures):
+                done[sequence.name] = kept
+        todo = sorted((s for s in sequences if s.name not in done), key=len, reverse=True)
+        if todo:
+            (out / SUBMISSION).unlink(missing_ok=True)  # of other masks
+        with _progress(out, sequences, todo, done, visible=progress) as bar, one_thread():
+            for result in spread(Score(out, measures), [(s, predictions[s.name]) for s in todo], processes):
+                done[result.name] = result
+                bar.tick(result.frames)
+                bar.finished(result)
+        results = Results(out, fingerprint, 0, tuple(done[name] for name in names))
+        results.write()
+        if submission is not None:
+            write_submission(out / SUBMISSION, sequences, predictions, submission)
         return results
 
 
@@ -226,6 +282,10 @@ def _segmented(out: Path, sequence: Sequence, measures: Measures) -> tuple[Seque
     if not all(path.name in there for path in files):
         return None
     return result, outdated(result, proof(sequence, files, measures))
+
+
+def _read(files: tuple[Path, ...], index: int) -> np.ndarray:
+    return read_mask(files[index])
 
 
 def _as_json(content: Any) -> Any:

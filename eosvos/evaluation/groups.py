@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eosvos.evaluation.overlap import THRESHOLDS, Errors, error_shares, share_above
+
 if TYPE_CHECKING:
     from eosvos.evaluation.results import SequenceResult
 
@@ -34,6 +36,25 @@ def figures(of: Objects) -> dict[str, float]:
     # An empty mean would warn; no annotation is no reason to.
     j, f = (values.mean(0) if len(values) else np.full(3, math.nan) for values in (region, contour))
     return {name: float(value) for name, value in zip(FIGURES, [(j[0] + f[0]) / 2, *j, *f], strict=True)}
+
+
+def further(of: Objects) -> dict[str, float]:
+    """What was measured of some objects besides J and F: the mean of T, the share of boxes above each overlap (OSVOS,
+    Table 5), the wrong pixels and the share of each kind in them (OSVOS, Figure 5)."""
+    of = list(of)
+    found: dict[str, float] = {}
+    if any("T" in result.more for result, _ in of):
+        means = [_mean(result.more["T"][i]) for result, i in of if "T" in result.more]
+        found["T-Mean"] = _mean(means)
+    if any("boxes" in result.more for result, _ in of):
+        overlaps = [value for result, i in of for value in result.more["boxes"][i]]
+        found |= {f"boxes-{t:g}": share for t, share in zip(THRESHOLDS, share_above(overlaps), strict=True)}
+    if any("near" in result.more for result, _ in of):
+        kinds = [[result.more[kind][i] for kind in Errors._fields] for result, i in of]
+        errors = [pixels for columns in kinds for pixels in zip(*columns, strict=True)]
+        found["error-pixels"] = float(np.nansum(np.array(errors, np.float64)))
+        found |= {f"error-{kind}": share for kind, share in error_shares(errors)._asdict().items()}
+    return found
 
 
 def by_attribute(results: Sequence[SequenceResult]) -> list[dict[str, Any]]:
@@ -92,3 +113,9 @@ def over_time(results: Sequence[SequenceResult], bins: int = 20) -> list[dict[st
             position = round((part + 0.5) / bins, 6)
             rows.append({"Position": position, "J-Mean": float(j), "F-Mean": float(f), "objects": len(found)})
     return rows
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean without nan; nan where nothing is left."""
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else math.nan

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Collection
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eosvos.data.sequence import Sequence
-from eosvos.errors import UserError
-from eosvos.evaluation.metrics import score_sequence
-from eosvos.evaluation.results import SequenceResult, differences
+from eosvos.evaluation.results import SequenceResult, differences, write_sequence
+from eosvos.evaluation.scoring import score_one
 
-MORE: tuple[str, ...] = ()  # measures beyond J and F
-_CODE = ("metrics.py", "contours.py", "measure.py", "../data/masks.py")  # that decides the figures of given masks
+if TYPE_CHECKING:
+    from eosvos.evaluation.predictions import Predictions
+
+# The code that decides the figures of given masks.
+_CODE = ("scoring.py", "metrics.py", "contours.py", "overlap.py", "temporal.py", "../data/*.py")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,22 @@ class Measures:
     protocol: str = "davis"
     ends: str | None = None  # None: as the protocol has it
     void: str = "background"
-    more: tuple[str, ...] = ()  # of `MORE`
+    more: tuple[str, ...] = ()  # of `metrics.MEASURES`, besides J and F
+
+
+@dataclass(frozen=True)
+class Score:
+    """Measures masks of one sequence after the other, into `out`; may be sent to other processes."""
+
+    out: Path
+    measures: Measures
+
+    def __call__(self, item: tuple[Sequence, Predictions]) -> SequenceResult:
+        sequence, predictions = item
+        blank = SequenceResult(sequence.name, len(sequence), None, None, None, None)
+        result = measured(blank, sequence, predictions, predictions.files, self.measures)
+        write_sequence(self.out, result)
+        return result
 
 
 def measured(
@@ -44,28 +61,34 @@ def measured(
     Raises UserError for masks that cannot be read, ValueError where one has not the sequence's size.
     """
     evidence = proof(sequence, files, measures)  # before anything is read: what changes meanwhile is found out later
-    frames = range(len(sequence)) if sequence.truth else ()
-    protocol, ends, void = measures.protocol, measures.ends, measures.void
-    try:
-        scores = score_sequence(
-            read_prediction, sequence.mask, sequence.objects, frames, protocol=protocol, ends=ends, void=void
-        )
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise ValueError(f"{sequence.name}, {error}") from error
+    rules = {"protocol": measures.protocol, "ends": measures.ends, "void": measures.void, "measures": measures.more}
+    _, scores = score_one(rules, (sequence, read_prediction))
     return replace(
         result,
         scored=[sequence.frame_names[index] for index in scores.frames],
         region=scores.region,
         contour=scores.contour,
-        protocol=protocol,
+        protocol=measures.protocol,
         attributes=sequence.attributes,
         categories=dict(sequence.categories),
         unseen=sequence.unseen,
         strange=scores.strange,
+        more=scores.more,
         proof=evidence,
     )
+
+
+def counts(sequence: Sequence, indices: Iterable[int], measures: Measures) -> list[int]:
+    """Those of some frames that figures can be of: that have a truth, and are no end that is left out."""
+    if not sequence.truth:
+        return []
+    indices = list(indices)
+    ends = set()
+    if indices and (measures.ends or ("keep" if measures.protocol == "youtube-vos" else "skip")) == "skip":
+        order = range(len(sequence))
+        ends = {next(i for i in way if sequence.mask(i) is not None) for way in (order, reversed(order))}
+    first = min(sequence.objects.values()) if measures.protocol == "youtube-vos" else -1
+    return [i for i in indices if i > first and i not in ends and sequence.mask(i) is not None]
 
 
 def proof(sequence: Sequence, files: Collection[Path], measures: Measures) -> dict[str, Any]:
@@ -73,8 +96,9 @@ def proof(sequence: Sequence, files: Collection[Path], measures: Measures) -> di
     sizes and times of the data set's files, and what it tells of the sequence), and one of the code."""
     masks = hashlib.sha256()
     for path in files:
-        content = path.read_bytes()
-        masks.update(f"{path.parent.name}/{path.name} {len(content)}\n".encode() + content)
+        stat = path.stat()
+        content = _digest(path, stat.st_size, stat.st_mtime_ns)
+        masks.update(f"{path.parent.name}/{path.name} {content}\n".encode())
     stats = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in sequence.files]
     of_objects = [sorted(sequence.objects.items()), sorted(sequence.categories.items())]
     unseen = None if sequence.unseen is None else sorted(sequence.unseen)
@@ -98,7 +122,12 @@ def _plain(value: Any) -> str:
     return "null" if value is None else str(value).replace("'", "").replace(" ", "")
 
 
+@lru_cache(maxsize=1)  # one file may hold the masks of all sequences
+def _digest(path: Path, size: int, time: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 @cache
 def _code() -> str:
-    here = Path(__file__).parent
-    return hashlib.sha256(b"\0".join((here / name).read_bytes() for name in _CODE)).hexdigest()[:16]
+    files = (path for pattern in _CODE for path in sorted(Path(__file__).parent.glob(pattern)))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]

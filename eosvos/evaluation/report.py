@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from eosvos.data.stored import several
 from eosvos.errors import UserError
 from eosvos.evaluation import groups
 from eosvos.evaluation.pictures import plain_ticks, pyplot
 from eosvos.evaluation.results import Results, differences, load, to_csv
+from eosvos.evaluation.temporal import UNSTABLE
 from eosvos.files import atomic, write_text
 
 _FIGURES = ("J&F", "J", "J recall", "J decay", "F", "F recall", "F decay")
@@ -22,15 +24,15 @@ def show(results: Results, *, file: IO[str] | None = None) -> None:
     """Print a run: a line per sequence (means over its objects) and one for all (means over all objects); what is known
     of groups of objects; and whatever a reader should beware of."""
     file = file or sys.stdout
-    rows = []
+    everything, rows = results.summary, []
+    further = ("T-Mean",) if "T-Mean" in everything else ()
     for result in results.sequences:
         one = Results(results.out, results.fingerprint, results.seed, (result,)).summary
-        rows.append([result.name, *_figures(one), result.frames, *_speed(one)])
-    everything = results.summary
+        rows.append([result.name, *_figures(one, further), result.frames, *_speed(one)])
     frames = sum(result.frames for result in results.sequences)
-    total = [f"all ({everything['sequences']}, {everything['objects']} objects)", *_figures(everything), frames]
-    rows.append([*total, *_speed(everything)])
-    header = ["sequence", *_FIGURES, "frames", *_SPEED]
+    total = [f"all ({everything['sequences']}, {everything['objects']} objects)", *_figures(everything, further)]
+    rows.append([*total, frames, *_speed(everything)])
+    header = ["sequence", *_FIGURES, *("T" for _ in further), "frames", *_SPEED]
     if math.isnan(everything["fps"]):  # masks of others, and nobody took the time
         header, rows = header[: -len(_SPEED)], [row[: -len(_SPEED)] for row in rows]
     print(table(header, rows, total=True), file=file)
@@ -53,11 +55,19 @@ def _remarks(results: Results) -> list[str]:
     never = [f"{r.name} {i}" for r in results.sequences if r.scored for i in r.region if i not in r.objects]
     if never:
         lines.append(f"not measured, as no frame counts for them by this protocol: {', '.join(never)}")
+    unstable = [r.name for r in results.sequences if "T" in r.more and r.name in UNSTABLE]
+    if unstable:
+        lines.append(
+            f"T is over the other sequences, as DAVIS has it: the shape changes by itself in {several(unstable)}"
+        )
     lines.append(f"protocol: {results.summary['protocol']}")
     for result in results.sequences:
         if result.strange:
             counts = ", ".join(f"{i} in {n} of {len(result.scored)} frames" for i, n in sorted(result.strange.items()))
-            lines.append(f"beware: {result.name} has predicted ids that are no object: {counts}")
+            hint = "; binary=true takes them as parts of the one object" * (
+                result.seconds is None and len(result.region) == 1
+            )
+            lines.append(f"beware: {result.name} has predicted ids that are no object: {counts}{hint}")
     return lines
 
 
@@ -120,8 +130,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, total: bool =
     return "\n".join(lines)
 
 
-def _figures(row: dict[str, Any]) -> list[str]:
-    return [_cell(row[key]) for key in groups.FIGURES]
+def _figures(row: dict[str, Any], further: Sequence[str] = ()) -> list[str]:
+    return [_cell(row.get(key, math.nan)) for key in (*groups.FIGURES, *further)]
 
 
 def _speed(row: dict[str, Any]) -> list[str]:

@@ -14,7 +14,11 @@ from typing import Any
 from eosvos.errors import UserError
 from eosvos.evaluation import groups
 from eosvos.evaluation.metrics import Statistics, statistics
+from eosvos.evaluation.overlap import THRESHOLDS, Errors
+from eosvos.evaluation.temporal import UNSTABLE
 from eosvos.files import write_text
+
+COLUMNS = ("Sequence", "J-Mean", "F-Mean", "J-Recall", "J-Decay", "F-Recall", "F-Decay", "fps")  # of an object
 
 
 @dataclass(frozen=True)
@@ -118,36 +122,34 @@ class Results:
             "fps-without-fine-tuning": _rate(frames, rest),
             "strange-ids": sum(len(result.strange) for result in self.sequences),
             **groups.seen_and_unseen(self.sequences),
+            **self._further(),
         }
+
+    def _further(self) -> dict[str, float]:
+        """Further measures over all objects. T as DAVIS 2016 reports it: without sequences in which the object's shape
+        changes by itself."""
+        stable = [result for result in self.sequences if result.name not in UNSTABLE]
+        found, calm = (groups.further(groups.objects(of)) for of in (self.sequences, stable))
+        return found | {key: calm.get(key, math.nan) for key in found if key == "T-Mean"}
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per object, "<sequence>_<id>" as the official toolkit names it; unmeasured ones have none."""
         rows = []
         for result, i in groups.objects(self.sequences):
             j, f = result.statistics(i)
-            rows.append(
-                {
-                    "Sequence": f"{result.name}_{i}",
-                    "J-Mean": j.mean,
-                    "F-Mean": f.mean,
-                    "J-Recall": j.recall,
-                    "J-Decay": j.decay,
-                    "F-Recall": f.recall,
-                    "F-Decay": f.decay,
-                    "fps": result.fps,
-                }
-            )
+            official = (f"{result.name}_{i}", j.mean, f.mean, j.recall, j.decay, f.recall, f.decay, result.fps)
+            rows.append({**dict(zip(COLUMNS, official, strict=True)), **groups.further([(result, i)])})
         return rows
 
     def write(self) -> None:
-        """Write the tables into the run's folder: global.csv, per_sequence.csv, per_frame.json, over_time.csv, and
-        attributes.csv and categories.csv where there are such."""
+        """Write the tables into the run's folder: global.csv, per_sequence.csv, per_frame.json, and those of `tables`
+        that have rows."""
         write_text(self.out / "global.csv", to_csv([self.summary]))
-        columns = ["Sequence", "J-Mean", "F-Mean", "J-Recall", "J-Decay", "F-Recall", "F-Decay", "fps"]
-        write_text(self.out / "per_sequence.csv", to_csv(self.rows(), columns))
-        frames = {
-            result.name: {"frames": result.scored, "objects": result.to_json()["objects"]} for result in self.sequences
-        }
+        write_text(self.out / "per_sequence.csv", to_csv(self.rows()) or ",".join(COLUMNS) + "\n")
+        frames = {}
+        for result in self.sequences:
+            content = result.to_json()
+            frames[result.name] = {"frames": result.scored, "objects": content["objects"], "more": content["more"]}
         write_text(self.out / "per_frame.json", json.dumps(frames))
         for name, rows in self.tables().items():
             if rows:
@@ -157,19 +159,25 @@ class Results:
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """What there is besides, by the name of its file; without rows where it does not apply."""
+        found = self._further()
+        overlaps = [t for t in THRESHOLDS if f"boxes-{t:g}" in found]
+        kinds = [kind for kind in Errors._fields if f"error-{kind}" in found]
         return {
             "over_time": groups.over_time(self.sequences),
             "attributes": groups.by_attribute(self.sequences),
             "categories": groups.by_category(self.sequences),
+            "boxes": [{"Overlap-above": f"{t:g}", "boxes": found[f"boxes-{t:g}"]} for t in overlaps],
+            "errors": [{"Error": kind, "share-of-wrong-pixels": found[f"error-{kind}"]} for kind in kinds],
         }
 
 
 def to_csv(rows: list[dict[str, Any]], columns: list[str] | None = None) -> str:
-    """Rows as CSV, floats with 6 digits; `columns` are by default all that a row has."""
+    """Rows as CSV, floats with 6 digits; `columns` are by default all that a row has. Empty without rows."""
     text = io.StringIO()
     every = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, columns or every, lineterminator="\n")
-    writer.writeheader()
+    if rows:
+        writer.writeheader()
     for row in rows:
         writer.writerow({k: f"{v:.6f}" if isinstance(v, float) else v for k, v in row.items()})
     return text.getvalue()
@@ -190,6 +198,11 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> d
 def sequence_file(out: Path, name: str) -> Path:
     """Where a finished sequence's figures are kept."""
     return out / "per_sequence" / f"{name}.json"
+
+
+def write_sequence(out: Path, result: SequenceResult) -> None:
+    """Keep a finished sequence's figures: marks it as finished."""
+    write_text(sequence_file(out, result.name), json.dumps(result.to_json(), allow_nan=False))
 
 
 def load(out: str | Path) -> Results:

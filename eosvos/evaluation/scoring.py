@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,11 @@ def score_sequences(items: Iterable[Item], processes: int = 1, **rules: Any) -> 
     Raises what `score_sequence` and `spread` do; a ValueError names the sequence.
     """
     longest_first = sorted(items, key=lambda item: len(item[0]), reverse=True)
-    return spread(partial(_score, rules), longest_first, processes)
+    return spread(partial(score_one, rules), longest_first, processes)
 
 
-def _score(rules: dict[str, Any], item: Item) -> tuple[str, Scores]:
+def score_one(rules: Mapping[str, Any], item: Item) -> tuple[str, Scores]:
+    """The name and scores of one sequence, as of `score_sequences`."""
     sequence, read_prediction = item
     frames = range(len(sequence)) if sequence.truth else ()
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import resource
 import sys
@@ -22,8 +21,7 @@ from eosvos.data.masks import read_mask, write_mask
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
 from eosvos.evaluation.measure import Measures, measured
-from eosvos.evaluation.results import SequenceResult, sequence_file
-from eosvos.files import write_text
+from eosvos.evaluation.results import SequenceResult, write_sequence
 from eosvos.methods.protocol import Learning, Method
 from eosvos.seeds import derive
 
@@ -49,7 +47,7 @@ class Evaluate:
             tick(len(sequence))
         files = mask_files(self.out, sequence)
         result = measured(result, sequence, lambda index: read_mask(files[index]), files, self.measures)
-        write_text(sequence_file(self.out, sequence.name), json.dumps(result.to_json(), allow_nan=False))
+        write_sequence(self.out, result)
         return result
 
     def segment(self, sequence: Sequence, tick: Callable[[int], object] | None = None) -> SequenceResult:

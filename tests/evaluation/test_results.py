@@ -106,6 +106,53 @@ def test_what_a_run_tells_besides(tmp_path):
     assert "fps" not in text.getvalue().removeprefix(said)
 
 
+def test_further_measures_are_told_as_osvos_does(tmp_path):
+    more = {
+        "boxes": {1: [0.55, 0.95, NAN]},
+        "T": {1: [NAN, 0.2, 0.4]},
+        "near": {1: [3.0, 5.0, NAN]},
+        "far": {1: [0.0, 4.0, NAN]},
+        "missed": {1: [2.0, 6.0, NAN]},
+    }
+    calm = replace(result("calm", {1: [0.5, 0.6, 0.7]}), more=more)
+    wild = replace(calm, name="dog", more={**more, "T": {1: [NAN, 0.9, 0.9]}})  # DAVIS leaves it out of T
+    results = Results(tmp_path, {}, 0, (calm, wild))
+    summary = results.summary
+    assert summary["T-Mean"] == pytest.approx(0.3)
+    assert [summary[f"boxes-{t}"] for t in (0.5, 0.6, 0.7, 0.8, 0.9)] == [1, 0.5, 0.5, 0.5, 0.5]
+    assert summary["error-pixels"] == 40 and [summary[f"error-{k}"] for k in ("near", "far", "missed")] == [
+        0.4,
+        0.2,
+        0.4,
+    ]
+    results.write()
+    rows = list(csv.DictReader((tmp_path / "per_sequence.csv").read_text().splitlines()))
+    assert [float(row["T-Mean"]) for row in rows] == pytest.approx([0.3, 0.9])
+    rows = list(csv.DictReader((tmp_path / "boxes.csv").read_text().splitlines()))
+    assert [(row["Overlap-above"], float(row["boxes"])) for row in rows[:2]] == [("0.5", 1), ("0.6", 0.5)]
+    rows = list(csv.DictReader((tmp_path / "errors.csv").read_text().splitlines()))
+    assert [(row["Error"], float(row["share-of-wrong-pixels"])) for row in rows] == [
+        ("near", 0.4), ("far", 0.2), ("missed", 0.4)
+    ]  # fmt: skip
+    text = io.StringIO()
+    report.show(results, file=text)
+    said = text.getvalue()
+    assert " T " in said.splitlines()[0] and "0.300" in said and "changes by itself in dog" in said
+    Results(tmp_path, {}, 0, (replace(calm, more={}),)).write()
+    assert not (tmp_path / "boxes.csv").exists() and not (tmp_path / "errors.csv").exists()
+
+
+def test_a_run_measures_what_it_is_asked_for(tmp_path, capsys):
+    sequences = [made.video("a", 1), made.video("b", 2, late=4)]
+    run(tmp_path / "run", sequences)
+    rules = Measures(more=("boxes", "errors", "T"))
+    results = benchmark.run(never, sequences, tmp_path / "run", fingerprint={"x": 1}, measures=rules)
+    assert "measured again (more=" in capsys.readouterr().err
+    assert {"T-Mean", "boxes-0.5", "error-near"} <= results.summary.keys()
+    assert [len(values) for values in results.sequences[1].more["boxes"].values()] == [6, 6]
+    assert load(tmp_path / "run").sequences[1].to_json() == results.sequences[1].to_json()
+
+
 def test_another_protocol_measures_the_same_masks_again(tmp_path, capsys):
     sequences = [made.video("a", 1), made.video("b", 2, late=4)]
     first = run(tmp_path / "run", sequences, made.noisy)

@@ -1,0 +1,66 @@
+"""The zip file that the data sets' servers take, checked before it is there.
+
+DAVIS 2017 (test-dev, test-challenge) and MOSE want the folders of the sequences at its top level, SEQUENCE/FRAME.png;
+YouTube-VOS and LVOS in a folder, Annotations/SEQUENCE/FRAME.png, and YouTube-VOS only the frames that it asks for. The
+server of DAVIS says so where it is otherwise (https://github.com/codalab/codalab-competitions/issues/2709); the others
+as in what is handed in by https://github.com/hkchengrex/Cutie (cutie/inference/utils/results_utils.py).
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Collection
+from pathlib import Path
+
+import numpy as np
+
+from eosvos.data.masks import VOID, ids_of, palette_image
+from eosvos.data.sequence import Sequence
+from eosvos.errors import UserError
+from eosvos.files import atomic
+
+SERVERS = {"davis": "", "mose": "", "youtube_vos": "Annotations/", "lvos": "Annotations/"}  # kind of data set -> folder
+
+
+def write_submission(
+    path: str | Path,
+    sequences: Collection[Sequence],
+    predictions: Mapping[str, Callable[[int], np.ndarray]],
+    kind: str,
+) -> None:
+    """Write the masks of all sequences as `path`, a zip file for the server of data sets of a `kind` in `SERVERS`.
+
+    `predictions[name](i)` gives the id mask uint8 (H, W) of frame i and raises UserError where there is none. In the
+    zip are palette PNGs in the colours of DAVIS, of every frame that is asked for. Equal masks make an equal file.
+
+    Raises UserError, and leaves no file, where a mask is missing, has another size than its frame, or an id that is no
+    object of its sequence.
+    """
+    folder = SERVERS[kind]
+    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:  # PNGs are compressed already
+        for sequence in sequences:
+            for index, name in enumerate(sequence.frame_names):
+                if sequence.asked is None or index in sequence.asked:
+                    mask = predictions[sequence.name](index)
+                    _check(sequence, name, mask)
+                    content = io.BytesIO()
+                    palette_image(mask).save(content, format="PNG")
+                    entry = zipfile.ZipInfo(f"{folder}{sequence.name}/{name}.png")  # of 1980: no time of its own
+                    entry.external_attr = 0o644 << 16
+                    archive.writestr(entry, content.getvalue())
+
+
+def _check(sequence: Sequence, name: str, mask: np.ndarray) -> None:
+    if mask.shape != sequence.size:
+        raise UserError(
+            f"{sequence.name} {name}: the mask is {mask.shape[1]}x{mask.shape[0]} pixels, its frame {sequence.size[1]}x"
+            f"{sequence.size[0]}; no submission was written"
+        )
+    strange = sorted({*ids_of(mask), *([VOID] if (mask == VOID).any() else [])} - set(sequence.objects))
+    if strange:
+        raise UserError(
+            f"{sequence.name} {name}: the mask has the ids {', '.join(map(str, strange))}, and the objects are "
+            f"{', '.join(map(str, sequence.objects))}; no submission was written: a server would refuse it"
+        )

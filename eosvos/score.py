@@ -1,0 +1,55 @@
+"""python -m eosvos.score: measure the masks that any program made."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eosvos.config import ScoreConfig
+
+
+def score(settings: ScoreConfig) -> float:
+    """Returns the mean J."""
+    # Here, not above: processes that measure load this file too, and start fifteen times faster without torch.
+    from eosvos import assemble, checks, command, sources
+    from eosvos.evaluation import benchmark, predictions, report
+
+    job = command.job_name()
+    checks.check(settings)
+    sequences = sources.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
+    measures, data = assemble.measures(settings), assemble.data_name(settings)
+    out, fingerprint = assemble.score_folder(settings, job)
+    print(f"{out}: the masks of {settings.results}", file=sys.stderr, flush=True)
+    results, missing, binary = settings.results or "", settings.missing, settings.binary
+    opened = predictions.opened(results, sequences, measures, out=out, dataset=data, missing=missing, binary=binary)
+    with opened as (found, told):
+        for line in told:
+            print(line, file=sys.stderr, flush=True)
+        figures = benchmark.score(
+            found,
+            sequences,
+            out,
+            fingerprint=fingerprint,
+            measures=measures,
+            processes=settings.processes or assemble.cores(),
+            resume=settings.resume,
+            submission=settings.dataset.kind if settings.submission else None,
+        )
+    if job is None:
+        report.show(figures)
+        print(f"figures: {out}")
+    else:
+        command.note(job, out)
+    return figures.summary["J-Mean"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    from eosvos import command, config, eval
+
+    config.register()
+    return command.run("score", score, arguments, end=eval.compare)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
