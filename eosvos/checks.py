@@ -23,7 +23,7 @@ from eosvos.models.weights import NORMS
 
 METHODS = ("eosvos", "copy_first", "flow")
 DATASETS = (
-    "synthetic", "davis", "folder", "youtube_vos", "mose", "lvos", "sav", "youtube_objects", "segtrack",
+    "synthetic", "davis", "folder", "video", "youtube_vos", "mose", "lvos", "sav", "youtube_objects", "segtrack",
 )  # fmt: skip
 
 

@@ -61,7 +61,8 @@ class DatasetSection:
     version: int = 1  # of LVOS
     every_frame: bool = False  # of YouTube-VOS: all frames, from SPLIT_all_frames, not every fifth
     truth: str | None = None  # of YouTube-VOS: a folder with the masks that valid and test keep back
-    binary: bool | None = None  # of a folder: masks show one object, all that is not 0; null: look
+    binary: bool | None = None  # of a folder or video: masks show one object, all that is not 0; null: look
+    masks: str | None = None  # of a video: the first frame's mask, or a folder or .json of masks
     count: int = 20  # of synthetic videos
     length: int = 24  # their frames
     size: tuple[int, int] = (240, 432)  # their height and width

@@ -19,11 +19,12 @@ from eosvos.data.sequence import Sequence
 from eosvos.data.stored import several
 from eosvos.data.synthetic import held_out
 from eosvos.data.tasks import SyntheticTaskset, Tasks, VideoTaskset
+from eosvos.data.video import open_video
 from eosvos.data.youtube_objects import open_youtube_objects
 from eosvos.data.youtube_vos import open_youtube_vos
 from eosvos.errors import UserError
 
-WITHOUT_SPLITS = ("folder", "segtrack", "youtube_objects")
+WITHOUT_SPLITS = ("folder", "segtrack", "video", "youtube_objects")
 
 
 class Network(Protocol):
@@ -66,8 +67,19 @@ def open_dataset(
             return open_youtube_objects(data_root, sequences=names)
         case "segtrack":
             return open_segtrack(data_root, sequences=names)
+        case "video":
+            return [_video(section, data_root, names)]
         case _:
             return open_folder(data_root, sequences=names, binary=section.binary)
+
+
+def _video(section: DatasetSection, path: str, names: Collection[str]) -> Sequence:
+    if section.masks is None:
+        raise UserError(
+            "dataset.masks=null: what to follow is not known; give the mask of the first frame with"
+            " dataset.masks=first.png, or a folder of masks that are named by the numbers of their frames"
+        )
+    return _chosen([open_video(path, section.masks, binary=section.binary)], names)[0]
 
 
 def _chosen(found: list[Sequence], names: Collection[str]) -> list[Sequence]:

@@ -16,6 +16,7 @@ from PIL import Image
 from eosvos import command, config, meta_train, mixture, parent_train, sources
 from eosvos.data.masks import write_mask
 from eosvos.data.tasks import MixedTaskset
+from eosvos.data.video import write_video
 from eosvos.errors import UserError
 from eosvos.meta.learner import Learner
 from eosvos.models.mask_rcnn import build
@@ -108,3 +109,20 @@ def test_two_stages_on_a_mixture(mine, tmp_path, monkeypatch):
     assert parent_train.main([*PARENT, *data, "out=parent"]) == 0  # all objects of a still as instances
     (Path(mine).parent / "mine.yaml").write_text(Path(mine).read_text() + "seed: 3\n")
     assert meta_train.main([*META, *data, "out=one", "resume=true"]) == command.MISTAKE
+
+
+def test_a_video_file_is_a_data_set_of_one_sequence(tmp_path):
+    pytest.importorskip("av")
+    write_video(tmp_path / "clip.mp4", [np.zeros((64, 112, 3), np.uint8)] * 3)
+    mask = np.zeros((64, 112), np.uint8)
+    mask[10:40, 10:50] = 2
+    write_mask(tmp_path / "first.png", mask)
+    section = compose("eval", "dataset=video", f"dataset.masks={tmp_path / 'first.png'}").dataset
+    (video,) = sources.open_dataset(section, str(tmp_path / "clip.mp4"), None, [])
+    assert (video.name, len(video), video.objects) == ("clip", 3, {2: 0})
+    with pytest.raises(UserError, match="sequences=.dog.: no such sequence"):
+        sources.open_dataset(section, str(tmp_path / "clip.mp4"), None, ["dog"])
+    with pytest.raises(UserError, match="dataset.masks=null: what to follow is not known"):
+        sources.open_dataset(replace(section, masks=None), str(tmp_path / "clip.mp4"), None, [])
+    with pytest.raises(UserError, match="split=val: video has no splits"):
+        sources.open_dataset(section, str(tmp_path / "clip.mp4"), "val", [])

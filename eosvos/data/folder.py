@@ -17,9 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eosvos.data.mask_formats import MaskSet, first_appearances, open_masks, tell
+from eosvos.data.mask_formats import MaskSet, first_appearances, open_masks, read_named, tell
 from eosvos.data.mask_json import open_json
-from eosvos.data.masks import wrong_size
 from eosvos.data.roots import meant
 from eosvos.data.sequence import Sequence
 from eosvos.data.stored import check_file, folders, listing, read_image, several
@@ -98,16 +97,6 @@ def _sequence(
         read_mask=partial(read_named, masks, stems, size),
         files=(*frames, *dict.fromkeys(path for files in masks.files.values() for path in files)),
     )
-
-
-def read_named(masks: MaskSet, names: tuple[str, ...], size: tuple[int, int], index: int) -> np.ndarray | None:
-    """The id mask of frame `index` if there is one. Raises UserError if it is not of `size` (H, W)."""
-    if names[index] not in masks.files:
-        return None
-    mask = masks.read(names[index])
-    if mask.shape != tuple(size):
-        raise wrong_size(masks.files[names[index]][0], mask.shape, size)
-    return mask
 
 
 def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], index: int) -> np.ndarray:

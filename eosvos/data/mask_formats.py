@@ -35,7 +35,7 @@ from eosvos.data.colours import (
     read_numbered,
     refuse_soft,
 )
-from eosvos.data.masks import FORMATS, MODES, VOID, ids_of, read_mask, stacked
+from eosvos.data.masks import FORMATS, MODES, VOID, ids_of, read_mask, stacked, wrong_size
 from eosvos.data.stored import check_file, empty_mask, folders, listing, natural, several
 from eosvos.errors import UserError
 from eosvos.files import atomic
@@ -133,6 +133,16 @@ def first_appearances(masks: MaskSet, order: Iterable[tuple[int, str]]) -> dict[
         if not found:
             raise UserError(f"{masks.files[name][0]}: {empty_mask(mask)}")
     return found
+
+
+def read_named(masks: MaskSet, names: tuple[str, ...], size: tuple[int, int], index: int) -> np.ndarray | None:
+    """The id mask of frame `index` if there is one. Raises UserError if it is not of `size` (H, W)."""
+    if names[index] not in masks.files:
+        return None
+    mask = masks.read(names[index])
+    if mask.shape != tuple(size):
+        raise wrong_size(masks.files[names[index]][0], mask.shape, size)
+    return mask
 
 
 def write_grey(path: str | Path, ids: np.ndarray) -> None:

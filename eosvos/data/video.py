@@ -1,19 +1,98 @@
-"""Video files by PyAV, an extra: pip install 'eosvos[video]'."""
+"""Video files by PyAV, an extra (pip install 'eosvos[video]'): as a sequence, and written."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from eosvos.data.mask_formats import KINDS, MaskSet, first_appearances, open_masks, read_named, tell
+from eosvos.data.mask_json import open_json
+from eosvos.data.sequence import Sequence
+from eosvos.data.stored import several
+from eosvos.data.video_files import pyav
+from eosvos.data.video_frames import Frames, inspect
 from eosvos.errors import UserError
 from eosvos.files import atomic
 
 _CODECS = ("libx264", "h264", "mpeg4")  # best first: what a build of FFmpeg has
+
+
+def open_video(
+    path: str | Path, masks: str | Path | None = None, *, name: str | None = None, binary: bool | None = None
+) -> Sequence:
+    """Open a video file as a sequence, whose frames are named by their numbers, 00000, 00001, ...
+
+    `masks`: an image, the mask of the first frame; or a folder or JSON file of masks in any form of mask_formats.py or
+    mask_json.py, each named by its frame's number; None: there are no objects. `binary`: all that is not 0 in a mask is
+    one object; None takes it so where there is nothing but 0 and 255. What masks were taken for is logged.
+
+    Raises UserError where PyAV is missing; for a file that is missing, no video, only sound, cut off, too large or
+    damaged in its first frame; for masks as open_masks does, of another size, without an object or without a frame.
+    """
+    path = Path(path).expanduser()
+    frames = Frames(path, inspect(path))
+    height, width, _ = frames(0).shape
+    size, count = (height, width), frames.layout.count
+    names = tuple(f"{number:0{max(5, len(str(count - 1)))}d}" for number in range(count))
+    if masks is None:
+        return Sequence(name or path.stem, names, size, {}, frames, _no_mask, (path,))
+    given = _given(Path(masks).expanduser(), names, size, binary)
+    tell({name or path.stem: given})
+    return Sequence(
+        name=name or path.stem,
+        frame_names=names,
+        size=size,
+        objects=first_appearances(given, sorted((int(frame), frame) for frame in given.files)),
+        read_frame=frames,
+        read_mask=partial(read_named, given, names, size),
+        files=(path, *dict.fromkeys(file for files in given.files.values() for file in files)),
+        truth=len(given.files) > 1,
+    )
+
+
+def _given(path: Path, names: tuple[str, ...], size: tuple[int, int], binary: bool | None) -> MaskSet:
+    """The masks, renamed as the frames are."""
+    if path.suffix.lower() in KINDS and not path.is_dir():
+        masks = open_masks([path], binary=binary, size=size)
+        return replace(masks, files={names[0]: (path,)}, read=partial(_renamed, masks, {names[0]: path.stem}))
+    if path.suffix.lower() == ".json":
+        found = open_json(path)
+        if len(found) > 1:
+            raise UserError(f"{path}: holds masks of several videos, {several(list(found))}; give a file of one")
+        masks = next(iter(found.values()))
+    elif path.is_dir():
+        masks = open_masks(path, names, binary=binary, size=size)
+    else:
+        raise UserError(f"{path}: no mask there; give an image, a folder of images, or a .json file, with masks=")
+    old: dict[str, str] = {}
+    for stem, files in masks.files.items():
+        digits = re.search(r"[0-9]{1,9}$", stem)
+        number = int(digits.group()) if digits else -1
+        if not 0 <= number < len(names):
+            raise UserError(
+                f"{files[0]}: mask {stem} has no frame: the {len(names)} frames are numbered from 0; name each mask by"
+                f" the number of its frame, {names[0]} to {names[-1]}"
+            )
+        if names[number] in old:
+            raise UserError(f"{files[0]}: two masks for frame {number}, {old[names[number]]} and {stem}; keep one")
+        old[names[number]] = stem
+    files_of = {frame: masks.files[stem] for frame, stem in old.items()}
+    return replace(masks, files=files_of, read=partial(_renamed, masks, old))
+
+
+def _renamed(masks: MaskSet, old: dict[str, str], name: str) -> np.ndarray:
+    return masks.read(old[name])
+
+
+def _no_mask(index: int) -> None:
+    return None
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 24.0, *, quality: int = 20) -> None:
@@ -26,7 +105,7 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 24.
     Raises UserError where PyAV is missing, the ending is unknown or the file cannot be written; ValueError for frames
     of another kind, of several sizes, or none at all.
     """
-    av = _pyav()
+    av = pyav()
     path = Path(path)
     if path.suffix.lower() not in (".mp4", ".mkv", ".mov", ".avi"):
         raise UserError(f"{path}: a video is written as .mp4, .mkv, .mov or .avi; give it one of these endings")
@@ -60,14 +139,3 @@ def _describe(stream: Any, size: tuple[int, ...], quality: int | None) -> None:
         stream.bit_rate = 8 * stream.height * stream.width
     else:
         stream.options = {"crf": str(quality)}
-
-
-def _pyav() -> ModuleType:
-    try:
-        import av
-    except ImportError as error:
-        raise UserError(
-            "video files need PyAV, which is not installed: pip install 'eosvos[video]' (or pip install av); or give a"
-            " folder of frames instead, dataset=folder"
-        ) from error
-    return av

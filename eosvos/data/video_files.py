@@ -1,0 +1,110 @@
+"""Opening video files: what is one, and which of its streams; whatever goes wrong as a UserError."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
+
+from eosvos.errors import UserError
+
+_MOST_PIXELS = 2**26  # of a frame: 8K twice
+# Not playlists and the like: these open other files, wherever they say. The last ones only to say that it is sound.
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,m4v,ivf,obu,gif,apng,mxf,nut,"
+    "dv,rm,wtv,yuv4mpegpipe,wav,mp3,aac,flac"
+)
+ANEW = "fetch it again, or write it anew: ffmpeg -i OLD -c:v libx264 -crf 15 NEW.mp4"
+
+
+def pyav() -> ModuleType:
+    """The module av. Raises UserError where it is not installed."""
+    try:
+        import av
+    except ImportError as error:
+        raise UserError(
+            "video files need PyAV, which is not installed: pip install 'eosvos[video]' (or pip install av); or give a"
+            " folder of frames instead, dataset=folder"
+        ) from error
+    return av
+
+
+def open_file(path: Path) -> Any:
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"{path}: {what}; give the path of a video file, say clip.mp4")
+    with path.open("rb") as file:
+        _check_whole(path, file)
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    return pyav().open(str(path.absolute()), options=options, metadata_errors="ignore")
+
+
+def video_stream(container: Any, path: Path) -> Any:
+    """The video stream, with a decoder that takes no pictures beyond measure."""
+    kinds = sorted({stream.type for stream in container.streams})
+    moving = [s for s in container.streams.video if "attached_pic" not in str(s.disposition)]  # a cover
+    if not moving:
+        raise UserError(f"{path}: no video in this file, only {', '.join(kinds) or 'nothing'}; give a video file")
+    stream = moving[0]
+    context = stream.codec_context
+    if context is None or not context.width * context.height:
+        raise UserError(f"{path}: a video that FFmpeg cannot decode here; {ANEW}")
+    if context.width * context.height > _MOST_PIXELS:
+        raise UserError(
+            f"{path}: frames of {context.width}x{context.height}, more than {_MOST_PIXELS >> 20} megapixels; scale it"
+        )
+    if not context.is_open:
+        context.options = {"max_pixels": str(_MOST_PIXELS)}
+    return stream
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    av = pyav()
+    try:
+        yield
+    except (av.error.FFmpegError, OSError, EOFError) as error:
+        raise UserError(
+            f"{path}: cannot be read as a video ({getattr(error, 'strerror', None) or error}); {ANEW}"
+        ) from error
+
+
+def _check_whole(path: Path, file: BinaryIO) -> None:
+    """Raise UserError for a file that says of itself that it should be longer: .mp4 and .mov, .mkv and .webm, .avi."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    head = file.read(64)
+    end = 0
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+        while end + 8 <= size:
+            file.seek(end)
+            box = file.read(16)
+            length = int.from_bytes(box[:4], "big")
+            length = int.from_bytes(box[8:16], "big") if length == 1 else length or size - end
+            if length < 8:
+                return
+            end += length
+    elif head[:4] == b"RIFF" and head[8:12] == b"AVI " and head[4:8] != b"\xff\xff\xff\xff":
+        end = 8 + int.from_bytes(head[4:8], "little")
+    elif head[:4] == b"\x1aE\xdf\xa3":
+        length, start = _ebml(head, 4)
+        file.seek(start + length)
+        head = file.read(16)
+        if head[:4] == b"\x18S\x80g":  # the segment, which is all the rest
+            length, begin = _ebml(head, 4)
+            end = start + begin + length
+    if end > size:
+        raise UserError(f"{path}: is cut off: {size} bytes of at least {end}; fetch it again")
+
+
+def _ebml(data: bytes, place: int) -> tuple[int, int]:
+    """A length in Matroska's coding, 0 for an unknown one, and how many bytes into `data` it ends."""
+    first = data[place] if place < len(data) else 0
+    if not first:
+        return 0, place
+    end = place + 9 - first.bit_length()
+    most = (1 << 7 * (end - place)) - 1
+    value = int.from_bytes(data[place:end], "big") & most
+    return 0 if value == most else value, end
