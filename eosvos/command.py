@@ -205,8 +205,8 @@ def _known_words(name: str) -> list[str]:
     """All settings of a command in dotted form, sections included."""
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
         config = hydra.compose(config_name=name)
-    # Groups that stand for no setting of their own.
-    words = {"eval": ["experiment"], "meta_train": ["training"], "parent_train": ["training"]}.get(name, [])
+    # Groups that are no setting of their own.
+    words = {"eval": ["experiment"], "refine": [], "score": []}.get(name, ["training"])
 
     def collect(node: Any, prefix: str) -> None:
         for key in node:

@@ -2,7 +2,8 @@
 
 A run's folder: run.json (what it was made with), masks/<sequence>/<frame>.png (the layout that the official toolkit
 takes), per_sequence/<sequence>.json (written last: it marks a sequence as finished), and at the end global.csv,
-per_sequence.csv and per_frame.json; overlay/ with pictures where asked for.
+per_sequence.csv, per_frame.json and the tables of `Results.tables`; overlay/ with pictures and submission.zip where
+asked for. Where masks of others are measured, it is the same without masks/.
 """
 
 from __future__ import annotations

@@ -103,10 +103,8 @@ def recognised(there: Collection[str], dataset: str) -> str:
         path.stem: set(path.read_text(encoding="utf-8").split()) for path in shipped("tasksets").glob("davis1?-*.txt")
     }
     best = max(lists, key=lambda name: (len(lists[name] & set(there)), -len(lists[name])), default=None)
-    found = None
     if best is not None and len(lists[best] & set(there)) >= 0.8 * len(there):
         kind, _, split = best.partition("-")
-        found = f"dataset={kind} split={split}"
-    else:
-        found = next((name for name, form in _NAMES.items() if all(re.fullmatch(form, one) for one in there)), None)
-    return f" (by their names, these are of {found})" if found and found.removeprefix("dataset=") != dataset else ""
+        return "" if best == dataset else f" (by their names, these are of dataset={kind} split={split})"
+    found = next((name for name, form in _NAMES.items() if all(re.fullmatch(form, one) for one in there)), None)
+    return f" (by their names, these are of {found})" if found else ""

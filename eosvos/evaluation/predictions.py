@@ -124,10 +124,11 @@ def _open(
             own = own or any(path.name == one.name and path.samefile(one) for path in sequence.files)
             _check_objects(sequence, place)
             told += _check_frames(sequence, place, measures, missing)
-        objects = tuple(sequence.objects)
-        found[sequence.name] = Predictions(
-            sequence.name, sequence.frame_names, sequence.size, objects, place, missing == "empty"
-        )
+        objects, empty = tuple(sequence.objects), missing == "empty"
+        mine = Predictions(sequence.name, sequence.frame_names, sequence.size, objects, place, empty)
+        if place is not None and place.form == "json":  # of others the headers have told the size
+            mine(next(index for index, name in enumerate(sequence.frame_names) if name in place.files))
+        found[sequence.name] = mine
     tell(sets)
     if own:
         told.append("beware: these are the data set's own masks")

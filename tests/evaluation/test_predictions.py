@@ -238,6 +238,14 @@ def test_broken_masks_are_named_before_the_work(tmp_path, masks, spoil, said):
     assert not (tmp_path / "out").exists()
 
 
+def test_run_length_codes_of_another_size_are_named_before_the_work(tmp_path, masks):
+    shutil.rmtree(masks / "b")
+    write_json(masks / "b.json", [(name, np.ones((12, 16), np.uint8)) for name in videos()[1].frame_names])
+    with pytest.raises(UserError, match="b.json: the mask of b 00000 is 16x12 pixels, but its frame is 32x24"):
+        score(masks, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_one_object_where_ids_are_due(tmp_path, masks):
     for path in (masks / "b").iterdir():
         write_grey(path, (np.array(Image.open(path)) > 0) * np.uint8(255))
