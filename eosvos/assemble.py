@@ -34,18 +34,12 @@ from eosvos.evaluation.measure import Measures
 from eosvos.meta import outer
 from eosvos.meta.adapt import MetaGradient
 from eosvos.meta.distributed import World
-from eosvos.meta.learner import SHIPPED, Learner
+from eosvos.meta.learner import Learner
 from eosvos.methods import training
-from eosvos.methods.copy_first import CopyFirst
-from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation
-from eosvos.methods.flow import Flow
-from eosvos.methods.protocol import Method
-from eosvos.models.mask_rcnn import LOSSES, SIZES, build
+from eosvos.models.mask_rcnn import LOSSES
 from eosvos.progress import TrainingProgress
 
 RUNS = Path("runs")
-FLOORS: dict[str, Callable[[], Method]] = {"copy_first": CopyFirst, "flow": Flow}  # methods without a learner
-NETWORKS = {"mask_rcnn": "e-OSVOS (Mask R-CNN)", "osvos": "OSVOS", "osmn": "OSMN"}  # Learner.spec["network"]
 _TRAINING = ("data/*.py", "meta/*.py", "methods/*.py", "models/*.py", "seeds.py")  # code that decides its outcome
 
 
@@ -108,43 +102,6 @@ def build_network(settings: dict[str, Any], build: Callable[..., N]) -> N:
         return build(**settings)
     except ValueError as error:  # such as channels that the groups do not divide
         raise UserError(f"model settings {settings} make no network: {error}") from error
-
-
-def check_kind(learner: Learner, kind: str, source: str | Path) -> None:
-    """Raise UserError where the learner is of another kind of network than the method or the training in hand."""
-    found = learner.spec.get("network", "mask_rcnn")
-    if found != kind:
-        raise UserError(
-            f"learner {source} is of {NETWORKS.get(found, found)}, and one of {NETWORKS[kind]} is expected; give "
-            "another with learner= or init=, or another method="
-        )
-
-
-def check_size(learner: Learner, size: str | None, source: str | Path) -> None:
-    """Raise UserError where the learner is of another network than the model asked for."""
-    found = learner.spec.get("model", {}).get("size")
-    if found not in SIZES:
-        raise UserError(
-            f"learner {source}: the network it is for, {found!r}, is unknown; expected one of {', '.join(SIZES)}"
-        )
-    if size is not None and found != size:
-        raise UserError(
-            f"learner {source} is of model={found}, and model={size} is asked for; leave out one of the two"
-        )
-
-
-def check_learner(learner: Learner, section: ModelSection, source: Path) -> None:
-    """Raise UserError where a learner's network is not the one asked for, or its parameters do not fit it."""
-    given = model_settings(section)
-    check_size(learner, given.get("size"), source)
-    stored = {**asdict(SIZES[learner.spec["model"]["size"]]), **learner.spec["model"]}  # newer settings: the defaults
-    for key, value in given.items():
-        if stored.get(key) != json.loads(json.dumps(value)):
-            raise UserError(
-                f"learner {source} is of model.{key}={stored.get(key)}, and {value} is asked for; leave it out"
-            )
-    with torch.device("meta"):  # shapes are enough
-        learner.check_fits(build_network(stored, build), source)
 
 
 def train(
@@ -218,63 +175,7 @@ def searched(
     return best
 
 
-def newest_learner() -> Path:
-    """The learner written last by a meta-training under runs/; where there is none, the one that ships."""
-    paths = sorted(RUNS.glob("**/learner.safetensors"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for path in paths:
-        if Learner.load(path).spec.get("made_by") == "meta_train":
-            return path
-    return SHIPPED
-
-
-def evaluation_learner(config: EvalConfig) -> tuple[Path | None, Learner | None]:
-    """The learner of the method, and its file; None and None for a method without one."""
-    if config.method in FLOORS:
-        return None, None
-    path = newest_learner() if config.learner is None else Path(config.learner)
-    learner = Learner.load(path)
-    check_learner(learner, config.model, path)
-    return path, learner
-
-
-class MakeMethod:
-    """seed -> a fresh method; can be sent to another process. On a GPU without a number: that process's present one."""
-
-    def __init__(self, config: EvalConfig, learner: Learner | None, device: torch.device) -> None:
-        self.method, self.learner = config.method, learner
-        self.settings: dict[str, Any] = {
-            "iters": config.iters,
-            "ona": config.ona,
-            "device": device,
-            "fine_tuning": FineTuning(**vars(config.fine_tuning)),
-            "propagation": Propagation(**vars(config.propagation)),
-            "online": Online(**vars(config.online)),
-            "score": config.score,
-        }
-
-    def __call__(self, seed: int) -> Method:
-        if self.learner is None:
-            return FLOORS[self.method]()
-        device = self.settings["device"]
-        if device.type == "cuda":
-            if device.index is not None:
-                torch.cuda.set_device(device)  # whose memory is measured
-            device = torch.device("cuda", torch.cuda.current_device())
-        return EOSVOS(self.learner, seed=seed, **{**self.settings, "device": device})
-
-
-def evaluation_fingerprint(config: EvalConfig, learner: Path | None, device: torch.device) -> dict[str, Any]:
-    """All that decides the masks of an evaluation, besides its seed and sequences."""
-    settings: dict[str, Any] = {"method": config.method}
-    if learner is not None:
-        settings |= {"iters": config.iters, "ona": config.ona, "device": device.type, "score": config.score}
-        settings |= {"fine_tuning": vars(config.fine_tuning), "propagation": vars(config.propagation)}
-        settings |= {"online": vars(config.online)} if config.ona else {}
-        settings |= {"learner_hash": digest(learner)}
-    return {**settings, **_data(config), "code_hash": code_digest()}
-
-
-def _data(config: FiguresConfig) -> dict[str, Any]:
+def data_fingerprint(config: FiguresConfig) -> dict[str, Any]:
     """What the data is; not how figures on it are measured, which changes no mask."""
     dataset = {key: value for key, value in asdict(config.dataset).items() if key not in ("protocol", "truth")}
     place = _place(config.dataset, config.data_root)
@@ -294,6 +195,9 @@ def evaluation_folder(config: EvalConfig, fingerprint: dict[str, Any], job: str 
     words = [config.method]
     if config.method == "eosvos":
         words += [f"T{config.iters}"] + ["ona"] * config.ona
+    if config.method == "osvos":
+        words.append(f"T{config.iters}" if config.osvos.seconds is None else f"{config.osvos.seconds:g}s")
+        words += [config.osvos.snapping] * (config.osvos.snapping != "none")
     return RUNS / command / data_name(config) / "-".join([*words, f"s{config.seed}", _short(fingerprint)])
 
 
@@ -308,7 +212,12 @@ def data_name(config: FiguresConfig) -> str:
 def score_folder(config: ScoreConfig, job: str | None) -> tuple[Path, dict[str, Any]]:
     """Where the figures of masks of others go, and what they are the figures of."""
     results = Path(config.results or "").expanduser().resolve()
-    fingerprint = {"results": str(results), "missing": config.missing, "binary": config.binary, **_data(config)}
+    fingerprint = {
+        "results": str(results),
+        "missing": config.missing,
+        "binary": config.binary,
+        **data_fingerprint(config),
+    }
     name = "-".join([results.stem, data_name(config), _short(fingerprint | asdict(measures(config)))])
     out = RUNS / "score" / name if config.out is None else Path(config.out) / (job or "")
     return out, fingerprint

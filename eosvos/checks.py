@@ -17,11 +17,12 @@ from eosvos.evaluation.submission import SERVERS
 from eosvos.meta.learner import LEVELS
 from eosvos.meta.outer import OPTIMIZERS
 from eosvos.methods.foreground import BRANCHES
+from eosvos.methods.snapping import KINDS as SNAPPING
 from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES
 from eosvos.models.weight_files import NAMES, PREFIX, unknown_name
 from eosvos.models.weights import NORMS
 
-METHODS = ("eosvos", "copy_first", "flow")
+METHODS = ("eosvos", "osvos", "copy_first", "flow")
 DATASETS = (
     "synthetic", "davis", "folder", "video", "youtube_vos", "mose", "lvos", "sav", "youtube_objects", "segtrack",
 )  # fmt: skip
@@ -60,6 +61,7 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     "parent.iterations": Range(0),  # none: what it starts from
     "meta.validation_tasks": _SOME, "parent.validation_pictures": _SOME, "search.rates": _POSITIVE,
     "osvos.seconds": _POSITIVE, "osvos.momentum": Range(0, 0.9999), "osvos.clip": _POSITIVE, "osvos.zoom": _POSITIVE,
+    "osvos.threshold": _SHARE, **{f"osvos.bilateral.{key}": _POSITIVE for key in ("spatial", "luma", "chroma")},
     "search.steps": _SOME, "search.batch": _SOME, "search.inner_clip": _POSITIVE, "search.tasks": _SOME,
     "annotations": _SOME, "model.short": Range(32), "model.long": Range(32), "model.rpn_first": Range(0, 3),
     "model.first": Range(1, 5),
@@ -74,7 +76,7 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
 }  # fmt: skip
 CHOICES: dict[str, tuple[Any, ...]] = {
     "method": METHODS, "meta.level": LEVELS, "model.size": (*SIZES, "vgg16"), "model.mask_loss": MASK_LOSSES,
-    "branch": BRANCHES, "search.mask_losses": MASK_LOSSES, "init_norm": NORMS,
+    "branch": BRANCHES, "osvos.snapping": SNAPPING, "search.mask_losses": MASK_LOSSES, "init_norm": NORMS,
     "meta.optimizer": OPTIMIZERS, "parent.optimizer": OPTIMIZERS,
     "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
     "dataset.kind": DATASETS, "dataset.protocol": PROTOCOLS, "choice": FRAME_CHOICES,
@@ -117,7 +119,7 @@ def _judge(key: str, value: Any) -> str | None:
         return _judge_device(value)
     if key == "init" and value.startswith(PREFIX):
         return None if value.removeprefix(PREFIX) in NAMES else unknown_name(value)
-    if key in ("learner", "init") and not Path(value).is_file():
+    if key in ("learner", "init", "osvos.contours") and not Path(value).is_file():
         names = "" if key == "learner" else f", of published weights, or one of {', '.join(PREFIX + n for n in NAMES)}"
         return (
             f"{key}={value}: no such file; train one with `make meta-train`, or give the path of a learner.safetensors"
@@ -167,6 +169,9 @@ def _together(config: Any) -> list[str]:
     counts = getattr(config, "annotations", None)
     if counts is not None and (not counts or counts != sorted(set(counts))):
         wrong.append(f"annotations={counts}: expected one or more numbers in ascending order, say [1,2,4]")
+    tuning = getattr(config, "osvos", None)
+    if tuning is not None and tuning.zoom[0] > tuning.zoom[1]:
+        wrong.append(f"osvos.zoom={list(tuning.zoom)}: expected the smaller one first")
     if getattr(config, "search", None) is not None and not config.search.rates:
         wrong.append("search.rates=[]: expected one or more learning rates")
     if model is not None and model.short is not None and model.long is not None and model.short > model.long:

@@ -15,6 +15,7 @@ from eosvos.files import shipped
 from eosvos.meta.outer import OuterSettings
 from eosvos.methods.eosvos import FineTuning, Online, Propagation
 from eosvos.methods.osvos import Tuning
+from eosvos.methods.snapping import Bilateral
 from eosvos.models import osvos
 from eosvos.models.mask_rcnn import Spec
 
@@ -38,13 +39,14 @@ if TYPE_CHECKING:
     from eosvos.methods.eosvos import Online as OnlineSection
     from eosvos.methods.eosvos import Propagation as PropagationSection
     from eosvos.methods.osvos import Tuning as TuningSection
+    from eosvos.methods.snapping import Bilateral as BilateralSection
     from eosvos.models.mask_rcnn import Spec as ModelSection
     from eosvos.models.osvos import Spec as OSVOSModelSection
 else:
     OuterSection, OnlineSection = _section("OuterSection", OuterSettings), _section("OnlineSection", Online)
     FineTuningSection = _section("FineTuningSection", FineTuning)
     PropagationSection = _section("PropagationSection", Propagation)
-    TuningSection = _section("TuningSection", Tuning)
+    TuningSection, BilateralSection = _section("TuningSection", Tuning), _section("BilateralSection", Bilateral)
     ModelSection = _section("ModelSection", Spec, optional=True)  # None: the size's own
     OSVOSModelSection = _section("OSVOSModelSection", osvos.Spec, optional=True)
 
@@ -87,6 +89,16 @@ class FiguresConfig:
 
 
 @dataclass
+class OSVOSSection(TuningSection):  # type: ignore[misc]
+    """Of method=osvos."""
+
+    snapping: str = "none"  # to edges or to learned contours: bilateral or contours
+    contours: str | None = None  # path of the contour branch; null: the newest one under runs/
+    threshold: float = 0.1  # of its ultrametric contour map, at which superpixels are cut
+    bilateral: BilateralSection = field(default_factory=BilateralSection)
+
+
+@dataclass
 class EvalConfig(FiguresConfig):
     method: str = MISSING
     learner: str | None = None
@@ -97,6 +109,7 @@ class EvalConfig(FiguresConfig):
     fine_tuning: FineTuningSection = field(default_factory=FineTuningSection)
     propagation: PropagationSection = field(default_factory=PropagationSection)
     online: OnlineSection = field(default_factory=OnlineSection)
+    osvos: OSVOSSection = field(default_factory=OSVOSSection)
     seed: int = MISSING
     overlay: bool = MISSING
     device: str = MISSING

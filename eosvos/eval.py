@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from eosvos import assemble, checks, command, config, sources
+from eosvos import assemble, checks, chosen, command, config, sources
 from eosvos.evaluation import benchmark, report
 from eosvos.files import write_text
 from eosvos.meta import distributed
@@ -19,9 +19,9 @@ def evaluate(settings: config.EvalConfig) -> float:
     with world.together():
         checks.check(settings)
         device, processes, gpus = assemble.evaluation_devices(settings.device, settings.processes)
-        path, learner = assemble.evaluation_learner(settings)
+        path, learner = chosen.evaluation_learner(settings)
         sequences = sources.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
-        fingerprint = assemble.evaluation_fingerprint(settings, path, device)
+        fingerprint = chosen.evaluation_fingerprint(settings, path, device)
         out = assemble.evaluation_folder(settings, fingerprint, job)
         measures = assemble.measures(settings)
         if world.first:
@@ -33,7 +33,7 @@ def evaluate(settings: config.EvalConfig) -> float:
             )
             write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
     results = benchmark.run(
-        assemble.MakeMethod(settings, learner, device),
+        chosen.MakeMethod(settings, learner, device),
         sequences,
         out,
         seed=settings.seed,

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from eosvos import assemble, seeds, sources
+from eosvos import assemble, chosen, seeds, sources
 from eosvos.checks import check
 from eosvos.config import DetectorTrainConfig, MetaSection, MetaTrainConfig, OSVOSTrainConfig, TrainConfig
 from eosvos.data.stored import listing, read_image
@@ -55,8 +55,8 @@ def network(config: DetectorTrainConfig, device: torch.device, world: World) -> 
         if init is None:
             return assemble.build_network(given, build).to(device), None
         if isinstance(init, Learner):
-            assemble.check_kind(init, "mask_rcnn", str(config.init))
-            assemble.check_size(init, given.pop("size"), str(config.init))
+            chosen.check_kind(init, "mask_rcnn", str(config.init))
+            chosen.check_size(init, "mask_rcnn", given.pop("size"), str(config.init))
             model = assemble.build_network({**init.spec["model"], **given}, build)
             init.check_fits(model, str(config.init))
             model.load_state_dict(init.theta)
@@ -109,7 +109,7 @@ def begin_trunked(
     told: Any = None
     with world.together(), seeds.fixed(config.seed, _WEIGHTS):
         if isinstance(init, Learner):
-            assemble.check_kind(init, kind, str(config.init))
+            chosen.check_kind(init, kind, str(config.init))
             model = assemble.build_network({**init.spec["model"], **given}, make)
             init.check_fits(model, str(config.init))
             model.load_state_dict(init.theta)

@@ -6,7 +6,7 @@ import sys
 
 from omegaconf import OmegaConf
 
-from eosvos import assemble, checks, command, config, sources
+from eosvos import assemble, checks, chosen, command, config, sources
 from eosvos.evaluation import refinement
 from eosvos.files import write_text
 from eosvos.meta import distributed
@@ -18,14 +18,14 @@ def refine(settings: config.RefineConfig) -> float:
     with world.together():
         checks.check(settings)
         device, processes, gpus = assemble.evaluation_devices(settings.device, settings.processes)
-        path, learner = assemble.evaluation_learner(settings)
+        path, learner = chosen.evaluation_learner(settings)
         sequences = sources.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
-        fingerprint = {**assemble.evaluation_fingerprint(settings, path, device), "choice": settings.choice}
+        fingerprint = {**chosen.evaluation_fingerprint(settings, path, device), "choice": settings.choice}
         out = assemble.evaluation_folder(settings, fingerprint, job, "refine")
     if world.first:
         print(f"{out}: {settings.method}" + ("" if path is None else f" with {path}"), file=sys.stderr, flush=True)
     rounds = refinement.refine(
-        assemble.MakeMethod(settings, learner, device),
+        chosen.MakeMethod(settings, learner, device),
         sequences,
         out,
         counts=settings.annotations,

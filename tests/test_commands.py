@@ -17,7 +17,7 @@ import pytest
 import torch
 from group import group
 
-from eosvos import assemble, command, eval, meta_train, parent_train, progress, refine
+from eosvos import assemble, chosen, command, eval, meta_train, parent_train, progress, refine
 from eosvos.data.masks import read_mask
 from eosvos.data.synthetic import held_out
 from eosvos.evaluation.benchmark import read_run
@@ -247,9 +247,9 @@ def test_an_evaluation_over_a_group_gives_the_same_masks(there):
 
 def test_the_methods_can_be_sent_to_other_processes(there):
     learner = Learner.load("runs/meta/tiny/learner.safetensors")
-    settings = SimpleNamespace(iters=0, ona=False, score=None, fine_tuning=SimpleNamespace(),
+    settings = SimpleNamespace(method="eosvos", iters=0, ona=False, score=None, fine_tuning=SimpleNamespace(),
                                propagation=SimpleNamespace(), online=SimpleNamespace())  # fmt: skip
-    make = pickle.loads(pickle.dumps(assemble.MakeMethod(settings, learner, torch.device("cpu"))))
+    make = pickle.loads(pickle.dumps(chosen.MakeMethod(settings, learner, torch.device("cpu"))))
     assert make(3).seed == 3
 
 
@@ -345,7 +345,7 @@ def test_an_error_of_ours_keeps_its_traceback(nowhere, monkeypatch):
 
 
 def test_the_newest_learner_is_that_of_a_meta_training(there):
-    newest = assemble.newest_learner()
+    newest = chosen.newest_learner()
     assert newest.name == "learner.safetensors"
     assert Learner.load(newest).spec["made_by"] == "meta_train"
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from eosvos import assemble
+from eosvos import assemble, chosen
 from eosvos.errors import UserError
 from eosvos.evaluation import workers
 
@@ -56,12 +56,12 @@ def test_an_evaluation_takes_all_gpus_or_the_one_asked_for(gpus, monkeypatch):
 
 
 def test_a_method_computes_on_the_present_gpu_whose_memory_is_measured(gpus, monkeypatch):
-    monkeypatch.setattr(assemble, "EOSVOS", lambda learner, seed, device, **more: device)
-    nothing = SimpleNamespace(iters=0, ona=False, score=None, fine_tuning=SimpleNamespace(),
+    monkeypatch.setattr(chosen, "EOSVOS", lambda learner, seed, device, **more: device)
+    nothing = SimpleNamespace(method="eosvos", iters=0, ona=False, score=None, fine_tuning=SimpleNamespace(),
                               propagation=SimpleNamespace(), online=SimpleNamespace())  # fmt: skip
-    make = assemble.MakeMethod(nothing, object(), torch.device("cuda"))
+    make = chosen.MakeMethod(nothing, object(), torch.device("cuda"))
     assert make(0) == torch.device("cuda", 1) and gpus == []
-    make = assemble.MakeMethod(nothing, object(), torch.device("cuda", 1))
+    make = chosen.MakeMethod(nothing, object(), torch.device("cuda", 1))
     assert make(0) == torch.device("cuda", 1) and gpus == [torch.device("cuda", 1)]
 
 

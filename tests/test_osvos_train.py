@@ -10,13 +10,16 @@ import pytest
 import torch
 from published_vgg import vgg16_file
 
-from eosvos import command, osvos_train
+from eosvos import command, eval, osvos_train
+from eosvos.evaluation.benchmark import read_run
 from eosvos.meta.learner import Learner
+from eosvos.methods import snapping
 from eosvos.models.osvos import build
 
-SMALL = ["model.short=32", "model.long=56", "model.widths=[4,4,6,6,8]", "model.path=4", "taskset.render=[32,56]",
-         "taskset.length=4", "device=cpu", "parent.iterations=3", "parent.tasks=2", "parent.validation_pictures=2",
-         "search.rates=[1e-9,1e-6]", "search.steps=2", "search.tasks=2"]  # fmt: skip
+SMALL = ["model.short=32", "model.long=56", "model.widths=[4,4,6,6,8]", "model.groups=2", "model.path=4",
+         "taskset.render=[32,56]", "taskset.length=4", "device=cpu", "parent.iterations=3", "parent.tasks=2",
+         "parent.validation_pictures=2", "search.rates=[1e-9,1e-6]", "search.steps=2", "search.tasks=2"]  # fmt: skip
+VIDEO = ["dataset.count=1", "dataset.length=3", "dataset.size=[32,56]", "processes=1", "device=cpu", "method=osvos"]
 OUT = Path("runs/osvos/tiny-foreground")
 
 
@@ -98,6 +101,41 @@ def test_imagenets_vgg16_is_the_base_network(tmp_path, monkeypatch, capsys):
     assert "model=tiny is asked for; expected a VGG16 and model=vgg16" in said
 
 
+@pytest.mark.parametrize("kind", ["none", "bilateral", "contours"])
+def test_eval_takes_the_newest_parent_and_contours(there, capsys, kind):
+    """Paths may be given, too; nothing that decides the masks is left out of the fingerprint."""
+    pytest.importorskip({"bilateral": "scipy", "contours": "higra"}.get(kind, "torch"))
+    assert eval.main([*VIDEO, "iters=1", f"osvos.snapping={kind}", f"out={kind}"]) == 0
+    assert f"{OUT}/learner.safetensors" in capsys.readouterr().err
+    run = read_run(Path(kind))["fingerprint"]
+    assert run["method"] == "osvos" and run["iters"] == 1 and run["osvos"]["snapping"] == kind
+    assert ("contours_hash" in run) == (kind == "contours") and "score" not in run
+    assert len(list(Path(kind, "masks").rglob("*.png"))) == 3
+
+
+def test_eval_says_what_a_learner_is_of(there, capsys, monkeypatch):
+    Learner.shipped().save("e.safetensors")
+    said = told(eval.main([*VIDEO, "learner=e.safetensors"]), capsys)
+    assert "is of e-OSVOS (Mask R-CNN), which method=eosvos takes; one of OSVOS is expected" in said
+    parent, contours = OUT / "learner.safetensors", "runs/osvos/tiny-contours/learner.safetensors"
+    said = told(eval.main([*VIDEO[:-1], f"learner={parent}"]), capsys)
+    assert "is of OSVOS, which method=osvos takes" in said and "eosvos.meta_train trains it" in said
+    said = told(eval.main([*VIDEO, f"learner={contours}"]), capsys)
+    assert "OSVOS's branch for contours; the one for foreground is expected" in said
+    said = told(eval.main([*VIDEO, "osvos.snapping=contours", f"osvos.contours={parent}"]), capsys)
+    assert "OSVOS's branch for foreground; the one for contours is expected" in said
+    monkeypatch.setattr(snapping, "find_spec", lambda name: None)
+    said = told(eval.main([*VIDEO, "osvos.snapping=bilateral"]), capsys)
+    assert "pip install 'eosvos[snapping]'" in said
+
+
+def test_eval_without_a_parent_says_how_to_train_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    said = told(eval.main(VIDEO), capsys)
+    assert "runs/ holds no learner of python -m eosvos.osvos_train; train one, or give its path with learner=" in said
+    assert not Path("runs").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -105,6 +143,7 @@ def test_imagenets_vgg16_is_the_base_network(tmp_path, monkeypatch, capsys):
         (["osvos.momentum=1"], "osvos.momentum=1.0: expected 0 or more"),
         (["model=resnet18"], "model size 'resnet18' is unknown; expected one of tiny, vgg16"),
         (["model.first=6"], "model.first=6: expected 1 or more, at most 5"),
+        (["osvos.zoom=[1.2,0.8]"], "osvos.zoom=[1.2, 0.8]: expected the smaller one first"),
         (["init_norm=match"], "init_norm: no such setting"),
     ],
 )
@@ -117,4 +156,4 @@ def test_a_learner_of_another_network_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Learner.shipped().save("e.safetensors")
     said = told(osvos_train.main([*SMALL, "init=e.safetensors"]), capsys)
-    assert "is of e-OSVOS (Mask R-CNN), and one of OSVOS is expected" in said
+    assert "is of e-OSVOS (Mask R-CNN), which method=eosvos takes; one of OSVOS is expected" in said

@@ -22,7 +22,7 @@ HEIGHT, WIDTH, RATE = 40, 72, 3e-7
 @pytest.fixture(scope="module")
 def learner():
     torch.manual_seed(0)
-    model = build("tiny", widths=(4, 6, 8, 8, 8), path=4, short=32, long=64)
+    model = build("tiny", widths=(4, 6, 8, 8, 8), groups=0, path=4, short=32, long=64)
     return Learner.create(model, RATE, "single", {"network": "osvos", "model": model.spec})
 
 

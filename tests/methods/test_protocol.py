@@ -43,7 +43,7 @@ def mask_rcnn_learner() -> Learner:
 @cache
 def osvos_learner() -> Learner:
     torch.manual_seed(0)
-    model = osvos.build("tiny", short=32, long=48, widths=(2, 2, 2, 2, 2), path=2)
+    model = osvos.build("tiny", short=32, long=48, widths=(2, 2, 2, 2, 2), groups=1, path=2)
     return Learner.create(model, 1e-7, "single", {"network": "osvos", "model": model.spec})
 
 

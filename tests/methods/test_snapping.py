@@ -50,7 +50,7 @@ def test_superpixels_are_bounded_by_the_contours_above_the_threshold():
 
 @needs_higra
 def test_contours_snap_a_mask_that_leaks(monkeypatch):
-    model = build("tiny", widths=(2, 2, 2, 2, 2), path=2, short=40, long=60)
+    model = build("tiny", widths=(2, 2, 2, 2, 2), groups=0, path=2, short=40, long=60)
     snap = Contours(Learner.create(model, 0.0, "single", {"model": model.spec}), threshold=0.1)
     monkeypatch.setattr(snapping, "probability", lambda *a: torch.from_numpy(room(0.9, 0.9)))
     truth = np.zeros((40, 60), bool)

@@ -12,7 +12,7 @@ from torch import nn
 
 from eosvos.models.osvos import PIXELS, balanced_cross_entropy, build, total_loss
 
-SMALL = {"widths": (2, 3, 4, 4, 5), "path": 3}
+SMALL = {"widths": (2, 3, 4, 4, 5), "groups": 0, "path": 3}
 
 
 def test_the_papers_network_has_its_layers_and_numbers():
@@ -109,7 +109,7 @@ def test_deep_supervision_adds_the_side_outputs():
 
 
 def test_a_network_is_rebuilt_from_its_spec():
-    model = build("tiny", short=64, groups=1, **SMALL)
+    model = build("tiny", short=64, **{**SMALL, "groups": 1})
     again = build(**json.loads(json.dumps(model.spec)))
     assert again.network_spec == model.network_spec
     assert {n: p.shape for n, p in again.named_parameters()} == {n: p.shape for n, p in model.named_parameters()}
