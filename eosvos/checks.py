@@ -13,6 +13,7 @@ from eosvos.config import FiguresConfig, MetaSection
 from eosvos.errors import UserError
 from eosvos.evaluation.metrics import MEASURES, PROTOCOLS
 from eosvos.evaluation.refinement import FRAME_CHOICES
+from eosvos.evaluation.speed import QUALITIES
 from eosvos.evaluation.submission import SERVERS
 from eosvos.meta.learner import LEVELS
 from eosvos.meta.outer import OPTIMIZERS
@@ -26,6 +27,7 @@ METHODS = ("eosvos", "osvos", "copy_first", "flow")
 DATASETS = (
     "synthetic", "davis", "folder", "video", "youtube_vos", "mose", "lvos", "sav", "youtube_objects", "segtrack",
 )  # fmt: skip
+PICTURES = ("bars", "over_time", "speed", "contact_sheet", "video")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "dataset.kind": DATASETS, "dataset.protocol": PROTOCOLS, "choice": FRAME_CHOICES,
     "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
     "protocol": PROTOCOLS, "ends": ("skip", "keep"), "void": ("background", "ignore"), "measures": tuple(MEASURES),
-    "missing": ("error", "empty"),
+    "missing": ("error", "empty"), "pictures": PICTURES, "measure": tuple(QUALITIES),
 }  # fmt: skip
 
 

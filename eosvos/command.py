@@ -188,6 +188,10 @@ def _explain(error: Exception, name: str) -> str:
         if missing[1] == "taskset" and not near:
             hint = f"; a file of your own: taskset=mixture taskset.file={missing[2]}"
         return f"{missing[1]}={missing[2]}: expected one of {', '.join(sorted(options))}{hint}"
+    if "no viable alternative" in text or "token recognition" in text or "LexerNoViable" in text:
+        return (
+            f"{text}\na value with other signs than letters, digits, - _ . / + stands in quotes: \"out='läufe/T=10'\""
+        )
     unknown = re.search(r"Could not override '([\w./@-]+)'|Key '(\w+)' (?:not|is not) in", text)
     if unknown is None:
         return text
@@ -206,7 +210,7 @@ def _known_words(name: str) -> list[str]:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
         config = hydra.compose(config_name=name)
     # Groups that are no setting of their own.
-    words = {"eval": ["experiment"], "refine": [], "score": []}.get(name, ["training"])
+    words = {"eval": ["experiment"], "refine": [], "score": [], "plot": []}.get(name, ["training"])
 
     def collect(node: Any, prefix: str) -> None:
         for key in node:

@@ -245,6 +245,18 @@ class OSVOSTrainConfig(TrainConfig):
     search: OSVOSSearchSection = field(default_factory=OSVOSSearchSection)
 
 
+@dataclass
+class PlotConfig:
+    runs: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    out: str | None = None
+    pictures: list[str] = MISSING
+    measure: str = MISSING
+    published: str | None = None
+    sequences: list[str] = field(default_factory=list)
+    data_root: str | None = None
+
+
 def outer_settings(section: OuterSection) -> OuterSettings:
     """The part of a training's settings that the outer loop takes."""
     return OuterSettings(**{f.name: getattr(section, f.name) for f in fields(OuterSettings)})
@@ -259,6 +271,7 @@ def register() -> None:
     store.store("meta_train_schema", MetaTrainConfig)
     store.store("parent_train_schema", ParentTrainConfig)
     store.store("osvos_train_schema", OSVOSTrainConfig)
+    store.store("plot_schema", PlotConfig)
     for path in shipped("tasksets").glob("*.yaml"):  # taskset=NAME
         node = {"name": path.stem, "kind": "mixture", "file": path.stem}
         store.store(group="taskset", name=path.stem, node=node)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from collections.abc import Sequence as Collection
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, Protocol
 
 from eosvos import mixture
@@ -80,6 +81,18 @@ def _video(section: DatasetSection, path: str, names: Collection[str]) -> Sequen
             " dataset.masks=first.png, or a folder of masks that are named by the numbers of their frames"
         )
     return _chosen([open_video(path, section.masks, binary=section.binary)], names)[0]
+
+
+def reopen(settings: Mapping[str, Any], data_root: str | None, names: Collection[str]) -> list[Sequence]:
+    """The sequences `names` of a run with the `settings` in its run.json; `data_root`: where its data lies by now.
+
+    Raises UserError where they are not to be had.
+    """
+    if not isinstance(settings.get("dataset"), dict):
+        raise UserError("the run does not tell which data set it is over")
+    known = {f.name for f in fields(DatasetSection)}
+    section = DatasetSection(**{key: value for key, value in settings["dataset"].items() if key in known})
+    return open_dataset(section, data_root or settings.get("data_root"), settings.get("split"), names)
 
 
 def _chosen(found: list[Sequence], names: Collection[str]) -> list[Sequence]:

@@ -25,7 +25,8 @@ GROUPS["parent_train"] = GROUPS["meta_train"]
 GROUPS["refine"] = ("dataset", "method", "model")
 GROUPS["osvos_train"] = ("taskset",)
 GROUPS["score"] = ()  # "dataset" is composed for eval
-NEEDED = {"score": "results=theirs"}  # of the others, settings that fit any machine
+GROUPS["plot"] = ()
+NEEDED = {"score": "results=theirs", "plot": "measure=J"}  # of the others, settings that fit any machine
 TRAININGS = sorted((CONF / "training").glob("*.yaml"))
 CHOICES = [
     (name, f"{group}={path.stem}")
@@ -83,7 +84,7 @@ def test_no_number_may_be_negative_or_infinite(name):
         return isinstance(first, int | float) and not isinstance(first, bool)
 
     numbers = [key for key, value in checks._leaves(compose(name), "") if is_number(value)]
-    assert len(numbers) > (3 if name == "score" else 10)
+    assert len(numbers) > {"score": 3, "plot": -1}.get(name, 10)
     for value in (-1, math.inf, math.nan):
         assert all(checks._judge(key, value) for key in numbers)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
@@ -47,19 +47,7 @@ def overlay(
         return draw(sequence.read_frame(index), ids, width, given=index in sequence.objects.values())
 
     spread = _spread(len(sequence), frames)
-    moving = [Image.fromarray(drawn(index, WIDTH)) for index in spread]
-    duration = round(1000 / 24 * len(sequence) / len(spread))
-    with atomic(animation) as path:
-        moving[0].save(
-            path,
-            format="WEBP",
-            save_all=True,
-            append_images=moving[1:],
-            duration=duration,
-            loop=0,
-            quality=75,
-            method=2,
-        )
+    animate((drawn(index, WIDTH) for index in spread), animation, 24 * len(spread) / len(sequence))
     shown = _spread(len(sequence), columns * rows)
     tiles = [_write(drawn(index, TILE), sequence.frame_names[index], (7, 5)) for index in shown]
     with atomic(sheet) as path:
@@ -67,10 +55,35 @@ def overlay(
     return sheet, animation
 
 
-def draw(image: np.ndarray, ids: np.ndarray, width: int = WIDTH, *, given: bool = False) -> np.ndarray:
+def animate(frames: Iterable[np.ndarray], out: Path, fps: float) -> None:
+    """Write frames, uint8 (H, W, 3) RGB, as an animated WebP of `fps` frames per second, which plays in every browser;
+    all are held at once."""
+    moving = [Image.fromarray(frame) for frame in frames]
+    with atomic(out) as path:
+        moving[0].save(
+            path,
+            format="WEBP",
+            save_all=True,
+            append_images=moving[1:],
+            duration=round(1000 / fps),
+            loop=0,
+            quality=75,
+            method=2,
+        )
+
+
+def draw(
+    image: np.ndarray,
+    ids: np.ndarray,
+    width: int = WIDTH,
+    *,
+    given: bool = False,
+    truth: np.ndarray | None = None,
+) -> np.ndarray:
     """A frame, uint8 (H, W, 3) RGB, with its id mask, uint8 (H, W), tinted and outlined in the DAVIS colours.
 
-    At most `width` pixels wide. A frame whose mask was `given` has a yellow border. Returns uint8 (h, w, 3).
+    At most `width` pixels wide. A frame whose mask was `given` has a yellow border. `truth`: the true id mask; it is
+    then the one outlined, in white on black. Returns uint8 (h, w, 3).
     """
     scale = min(1.0, width / image.shape[1])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
@@ -79,13 +92,14 @@ def draw(image: np.ndarray, ids: np.ndarray, width: int = WIDTH, *, given: bool 
     tinted = picture.copy()
     for i in np.unique(ids):
         if i not in (0, 255):
-            tinted[ids == i] = _colour(i)
+            tinted[ids == i] = _colour(i) if truth is None else _bright(i)
     picture = cv2.addWeighted(picture, 0.6, tinted, 0.4, 0)
-    for i in np.unique(ids):
+    lines = ids if truth is None else cv2.resize(truth, size, interpolation=cv2.INTER_NEAREST)
+    for i in np.unique(lines):
         if i not in (0, 255):
-            contours, _ = cv2.findContours((ids == i).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-            bright = tuple(int(value) for value in np.minimum(_colour(i).astype(int) * 2, 255))
-            cv2.drawContours(picture, contours, -1, bright, 1, cv2.LINE_AA)
+            contours, _ = cv2.findContours((lines == i).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            for colour, thickness in [(_bright(i), 1)] if truth is None else [((0, 0, 0), 3), ((255, 255, 255), 1)]:
+                cv2.drawContours(picture, contours, -1, colour, thickness, cv2.LINE_AA)
     if given:
         cv2.rectangle(picture, (0, 0), (size[0] - 1, size[1] - 1), GIVEN, 5)
         picture = _write(picture, "given", (size[0] - 46, 5))
@@ -191,6 +205,10 @@ def _smooth(values: list[float]) -> np.ndarray:
 
 def _colour(i: int) -> np.ndarray:
     return DAVIS_PALETTE[i]
+
+
+def _bright(i: int) -> tuple[int, ...]:
+    return tuple(int(value) for value in np.minimum(_colour(i).astype(int) * 2, 255))
 
 
 def _spread(length: int, count: int) -> list[int]:
