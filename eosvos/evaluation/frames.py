@@ -7,6 +7,7 @@ import importlib.util
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,8 +21,10 @@ from eosvos.data.sequence import Sequence as Video
 from eosvos.data.stored import several
 from eosvos.errors import UserError
 from eosvos.evaluation.gallery import Run, means
+from eosvos.evaluation.measure import Measures
 from eosvos.evaluation.pictures import animate, draw
 from eosvos.evaluation.plots import font_file, per_frame, readable
+from eosvos.evaluation.predictions import opened
 from eosvos.files import atomic
 
 Reopen = Callable[[Run, Sequence[str]], list[Video]]  # a run's sequences of some names; UserError: they are gone
@@ -32,6 +35,14 @@ STRIP = 22  # pixels of the line of text above a frame
 GAP = 6
 FPS = 12.0  # of videos: half the speed of DAVIS, so that the eye can follow two panels
 LONGEST = 120  # frames of an animation, which is held in memory as a whole
+
+
+@dataclass(frozen=True)
+class Masks:
+    """A run's id masks uint8 (H, W) of a video: the frames that have one, and what reads it."""
+
+    frames: frozenset[int]
+    read: Callable[[int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -96,23 +107,24 @@ def pick_sequences(runs: Sequence[Run]) -> list[str]:
 
 def with_masks(runs: Sequence[Run], one: Video) -> list[int]:
     """The frames of a video for which every run has a mask."""
-    there = [{path.stem for path in _masks(run, one.name).glob("*.png")} for run in runs]
-    return [k for k, name in enumerate(one.frame_names) if all(name in names for names in there)]
+    with ExitStack() as stack:
+        found = [stack.enter_context(_masks(run, [one]))[one.name] for run in runs]
+    return [k for k in range(len(one)) if all(k in masks.frames for masks in found)]
 
 
 def contact_sheet(run: Run, videos: Mapping[str, Video], out: Path, *, count: int = 4) -> None:
     """Draw the best, median and worst frames of a run, a row each: its masks tinted, the truth's contour in white."""
     rows = []
-    for word, frames in pick_frames(run, count).items():
-        tiles: list[tuple[np.ndarray, str]] = []
-        for frame in frames:
-            one = videos[frame.sequence]
-            index = one.frame_names.index(frame.name)
-            ids = read_mask(_masks(run, frame.sequence) / f"{frame.name}.png")
-            text = f"J {frame.region:.2f}  {frame.sequence} {frame.name}"
-            tiles.append((_panel(one.read_frame(index), ids, one.mask(index)), text))
-        size = (PANEL[0], max(picture.shape[0] for picture, _ in tiles))
-        rows.append((f"{word} frames by J", [_titled(picture, text, size) for picture, text in tiles]))
+    with _masks(run, list(videos.values())) as masks:
+        for word, frames in pick_frames(run, count).items():
+            tiles: list[tuple[np.ndarray, str]] = []
+            for frame in frames:
+                one = videos[frame.sequence]
+                index = one.frame_names.index(frame.name)
+                picture = _panel(one.read_frame(index), masks[one.name].read(index), one.mask(index))
+                tiles.append((picture, f"J {frame.region:.2f}  {frame.sequence} {frame.name}"))
+            size = (PANEL[0], max(picture.shape[0] for picture, _ in tiles))
+            rows.append((f"{word} frames by J", [_titled(picture, text, size) for picture, text in tiles]))
     width = max(len(tiles) for _, tiles in rows) * (PANEL[0] + GAP) - GAP
     title = f"{run.label}: tint: its masks; white line: the truth; frames of different sequences where there are"
     parts = [_text(title, width, 15)]
@@ -134,7 +146,7 @@ def side_by_side(runs: Sequence[Run], one: Video, out: Path) -> None:
     found = [{result.name: result for result in run.results.sequences}.get(one.name) for run in runs]
     region = [{} if r is None else dict(zip(r.scored, per_frame(r), strict=True)) for r in found]
 
-    def drawn() -> Iterator[np.ndarray]:
+    def drawn(masks: Sequence[Masks]) -> Iterator[np.ndarray]:
         for index in frames:
             image, truth, name = one.read_frame(index), one.mask(index), one.frame_names[index]
             given = index in one.objects.values()
@@ -143,27 +155,29 @@ def side_by_side(runs: Sequence[Run], one: Video, out: Path) -> None:
                 empty = np.zeros(one.size, np.uint8)
                 text = "truth" if truth is not None else "no truth for this frame"
                 tiles = [_titled(_panel(image, empty if truth is None else truth, truth), f"{name}  {text}")]
-            for run, values in zip(runs, region, strict=True):
-                ids = read_mask(_masks(run, one.name) / f"{name}.png", size=one.size)
+            for run, values, of in zip(runs, region, masks, strict=True):
+                ids = of.read(index)
                 j = values.get(name, math.nan)
                 figure = "given" if given else "" if math.isnan(j) else f"J {j:.2f}"
                 tiles.append(_titled(_panel(image, ids, truth), f"{figure}  {run.label}".strip()))
             yield _grid(tiles, len(tiles) if len(tiles) < 4 else -(-len(tiles) // 2))
 
-    if out.suffix == ".webp":
-        animate(drawn(), out, FPS * len(frames) / len(every))
-    else:
-        video.write_video(out, drawn(), FPS)
+    with ExitStack() as stack:
+        masks = [stack.enter_context(_masks(run, [one]))[one.name] for run in runs]
+        if out.suffix == ".webp":
+            animate(drawn(masks), out, FPS * len(frames) / len(every))
+        else:
+            video.write_video(out, drawn(masks), FPS)
 
 
 def _reopened(runs: Sequence[Run], reopen: Reopen, names: Sequence[str]) -> list[Video]:
     """Sequences of the first run; none where the data or all masks of one are gone, which is said."""
     try:
         found = reopen(runs[0], names)
+        bare = [one.name for one in found if not with_masks(runs, one)]
     except UserError as error:
         _say(f"{runs[0].label}: no pictures of frames: {error}; if the data has moved, give its folder with data_root=")
         return []
-    bare = [one.name for one in found if not with_masks(runs, one)]
     if bare:
         _say(f"{runs[0].label}: no pictures of frames: there are no masks of {several(bare)} any more")
     return [] if bare else found
@@ -173,8 +187,32 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _masks(run: Run, name: str) -> Path:
-    return run.results.out / "masks" / name
+@contextmanager
+def _masks(run: Run, videos: Sequence[Video]) -> Iterator[dict[str, Masks]]:
+    """The masks of some sequences by name: an evaluation's own, or those of another program that were scored. Raises
+    UserError where the latter are not there any more."""
+    told = run.results.fingerprint
+    if "results" not in told:
+        yield {one.name: _own(run.results.out / "masks" / one.name, one) for one in videos}
+        return
+    out, binary = run.results.out, told.get("binary")
+    scored = opened(told["results"], videos, Measures(), out=out, dataset="this run", missing="empty", binary=binary)
+    with scored as (found, _):
+        every = told.get("missing") == "empty"
+        there = {name: set() if one.masks is None else set(one.masks.files) for name, one in found.items()}
+        yield {
+            one.name: Masks(
+                frozenset(k for k, name in enumerate(one.frame_names) if every or name in there[one.name]),
+                found[one.name],
+            )
+            for one in videos
+        }
+
+
+def _own(folder: Path, one: Video) -> Masks:
+    there = {path.stem for path in folder.glob("*.png")}
+    frames = frozenset(k for k, name in enumerate(one.frame_names) if name in there)
+    return Masks(frames, lambda index: read_mask(folder / f"{one.frame_names[index]}.png", size=one.size))
 
 
 def _of_many(frames: Sequence[Frame], count: int) -> list[Frame]:

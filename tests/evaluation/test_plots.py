@@ -16,7 +16,7 @@ from PIL import Image
 from eosvos import plot
 from eosvos.data.masks import write_mask
 from eosvos.errors import UserError
-from eosvos.evaluation import benchmark, frames, gallery, pictures, plots, speed
+from eosvos.evaluation import benchmark, frames, gallery, measure, pictures, plots, predictions, speed
 from eosvos.evaluation.gallery import Run
 from eosvos.evaluation.results import Results, SequenceResult
 
@@ -317,6 +317,25 @@ def test_frames_without_masks_are_left_out(two, tmp_path):
     frames.side_by_side([lone], videos["a"], tmp_path / "v.webp")
     with Image.open(tmp_path / "v.webp") as animation:
         assert animation.n_frames == 2
+
+
+def test_masks_of_others_are_found_where_they_were_scored(two, tmp_path):
+    runs, videos = two
+    theirs, shown = runs[0].results.out / "masks", [videos["a"], videos["Ü b"]]
+    out, rules = tmp_path / "scored", measure.Measures()
+    with predictions.opened(theirs, shown, rules, out=out, dataset="made") as (found, _):
+        settings = {"results": str(theirs), "missing": "error", "binary": None}
+        benchmark.score(found, shown, out, fingerprint=settings, progress=False)
+    (scored,) = gallery.open_runs([out], ["same"])
+    own = Run("same", runs[0].results)
+    assert speed.speed(scored) is None and frames.pick_frames(scored) == frames.pick_frames(own)
+    for one, name in ((own, "own"), (scored, "scored")):
+        frames.contact_sheet(one, videos, tmp_path / f"{name}.png", count=2)
+        frames.side_by_side([one], videos["Ü b"], tmp_path / f"{name}.webp")
+    for ending in ("png", "webp"):
+        assert (tmp_path / f"own.{ending}").read_bytes() == (tmp_path / f"scored.{ending}").read_bytes()
+    gone = Run("gone", Results(out, settings | {"results": str(tmp_path / "gone")}, 0, scored.results.sequences))
+    assert list(frames.videos([gone], lambda _, names: [videos[name] for name in names], ["a"])) == []
 
 
 def test_only_own_pictures_are_written_over(tmp_path):
