@@ -283,7 +283,7 @@ def test_the_methods_can_be_sent_to_other_processes(there):
         ("meta_train", ["init=no.safetensors"], ["no.safetensors: no such file"]),
         ("meta_train", ["taskset=davis17", "data_root=no"], ["no: does not exist"]),
         ("meta_train", ["model.groups=7"], ["groups"]),
-        ("parent_train", ["parent.iterations=0"], ["parent.iterations=0"]),
+        ("parent_train", ["parent.iterations=-1"], ["parent.iterations=-1"]),
     ],
 )
 def test_mistakes_end_before_the_work(nowhere, capsys, name, arguments, said):

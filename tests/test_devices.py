@@ -67,10 +67,10 @@ def test_a_method_computes_on_the_present_gpu_whose_memory_is_measured(gpus, mon
 
 def test_workers_are_dealt_out_to_the_gpus(gpus, monkeypatch):
     monkeypatch.setattr(workers.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(workers, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(workers, "end_with_parent", lambda: None)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     monkeypatch.setattr(workers.cv2, "setNumThreads", lambda _: None)
-    monkeypatch.setattr(workers, "_make_method", None, raising=False)
+    monkeypatch.setattr(workers, "_job", None, raising=False)
     turns: queue.SimpleQueue = queue.SimpleQueue()
     for number in (0, 1, 0, None):
         turns.put(number)
