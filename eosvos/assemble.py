@@ -198,6 +198,9 @@ def evaluation_folder(config: EvalConfig, fingerprint: dict[str, Any], job: str 
     if config.method == "osvos":
         words.append(f"T{config.iters}" if config.osvos.seconds is None else f"{config.osvos.seconds:g}s")
         words += [config.osvos.snapping] * (config.osvos.snapping != "none")
+    rules = measures(config)
+    if job and rules != Measures(config.dataset.protocol):  # of a sweep over them, which are to be compared
+        words.append(_short(asdict(rules)))
     return RUNS / command / data_name(config) / "-".join([*words, f"s{config.seed}", _short(fingerprint)])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from eosvos import checks, command, config
+from eosvos import assemble, checks, command, config
 from eosvos.data.tasks import SyntheticTaskset, Taskset
 from eosvos.errors import UserError
 from eosvos.files import shipped
@@ -194,6 +194,15 @@ def test_a_gpu_that_is_not_there(monkeypatch):
     checks.check(compose("eval", "device=cuda:0"))
     with pytest.raises(UserError, match="has 1 GPUs"):
         checks.check(compose("eval", "device=cuda:1"))
+
+
+def test_only_jobs_of_a_sweep_over_protocols_have_masks_of_their_own():
+    def folder(job, *overrides):
+        return assemble.evaluation_folder(compose("eval", "method=copy_first", *overrides), {}, job)
+
+    plain, other = ["protocol=davis"], ["protocol=youtube-vos"]
+    assert folder(None, *plain) == folder(None, *other) == folder(None) == folder("protocol=davis", *plain)
+    assert len({folder("job"), folder("job", *other), folder("job", *other, "measures=[boxes]")}) == 3
 
 
 def test_the_data_root_comes_from_the_environment(monkeypatch):

@@ -41,7 +41,7 @@ def show(results: Results, *, file: IO[str] | None = None) -> None:
     for name, found in results.tables().items():
         if found and name != "over_time":
             print("\n" + table([_heading(key) for key in found[0]], [list(row.values()) for row in found]), file=file)
-    if "Overall" in everything:
+    if not all(math.isnan(everything.get(name, math.nan)) for name in groups.YOUTUBE_VOS):
         words = [f"{name} {_cell(everything[name])}" for name in groups.YOUTUBE_VOS]
         print("\n" + "   ".join(words), file=file)
 
