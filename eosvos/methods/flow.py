@@ -7,32 +7,28 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
 from torch import Tensor
 
 from eosvos.data.masks import merge
-from eosvos.methods.given import check_frame, check_known, check_new, shown
+from eosvos.methods.copy_first import CopyFirst
+from eosvos.methods.given import check_frame
 
 
-class Flow:
-    """Follows `protocol.Method`; learns nothing.
+class Flow(CopyFirst):
+    """`CopyFirst` with masks that move along: learns nothing.
 
     Each pixel of a frame is looked up where it was in the frame before (backward flow), and takes the probabilities of
     there, bilinear; from outside of the frame nothing comes. An object that is lost stays lost until it is corrected.
     """
 
     def __init__(self) -> None:
-        self.object_ids: list[int] = []
-        self.adapt_seconds = 0.0  # it does not learn
-        self.probabilities = torch.zeros(0, 0, 0)
-        self._size: tuple[int, ...] | None = None
+        super().__init__()
         self._last = np.zeros((0, 0), np.uint8)  # the frame that the probabilities are of, grey
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        self.object_ids, self._size, self._last = [], tuple(frame.shape[-2:]), _grey(frame)
-        self.probabilities = torch.zeros(0, *self._size)
-        return self.add(frame, masks)
+        self._last = _grey(frame)
+        return super().start(frame, masks)
 
     def step(self, frame: Tensor) -> np.ndarray:
         check_frame(frame, self._size)
@@ -42,21 +38,6 @@ class Flow:
         for plane in self.probabilities.numpy():
             plane[:] = cv2.remap(plane, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
         self._last = now
-        return merge(self.probabilities, self.object_ids)
-
-    def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        check_frame(frame, self._size)
-        check_new(masks, frame, self.object_ids)
-        self.object_ids += masks
-        return self._show(masks)
-
-    def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        check_frame(frame, self._size)
-        check_known(masks, frame, self.object_ids)
-        return self._show(masks)
-
-    def _show(self, masks: dict[int, np.ndarray]) -> np.ndarray:
-        self.probabilities = shown(self.probabilities, self.object_ids, masks)
         return merge(self.probabilities, self.object_ids)
 
 
