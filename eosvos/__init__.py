@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from eosvos.methods.copy_first import CopyFirst as CopyFirst
     from eosvos.methods.eosvos import EOSVOS as EOSVOS
     from eosvos.methods.flow import Flow as Flow
+    from eosvos.methods.osvos import OSVOS as OSVOS
 
 _PLACES = {
     "open_davis": "eosvos.data.davis:open_davis",
@@ -41,9 +42,11 @@ _PLACES = {
     "CopyFirst": "eosvos.methods.copy_first:CopyFirst",
     "EOSVOS": "eosvos.methods.eosvos:EOSVOS",
     "Flow": "eosvos.methods.flow:Flow",
+    "OSVOS": "eosvos.methods.osvos:OSVOS",
 }
 __all__ = [
     "EOSVOS",
+    "OSVOS",
     "CopyFirst",
     "Flow",
     "Learner",

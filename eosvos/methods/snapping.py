@@ -46,8 +46,8 @@ class Bilateral:
     """
 
     spatial: float = 1 / 60
-    luma: float = 8.0
-    chroma: float = 8.0
+    luma: float = 12.0
+    chroma: float = 6.0
     strength: float = 64.0
 
     def __call__(self, frame: Tensor, probabilities: Tensor) -> Tensor:
