@@ -123,7 +123,7 @@ NAMES = [
     [
         [random_run("one", ["alone"], length=1)],
         [random_run(name, NAMES, seed) for seed, name in enumerate(NAMES)],
-        [random_run("many", [f"sequence-{k:03d}" for k in range(130)])],
+        [random_run("many", [f"sequence-{k:03d}" for k in range(90)], length=9)],
         [random_run("a", ["x"]), run("nothing measured", [result("x", {})])],
     ],
     ids=["one", "names", "many", "unmeasured"],
@@ -235,7 +235,8 @@ def test_a_run_of_unknown_speed_is_a_line(tmp_path, drawn):
 
 def test_frames_are_picked_by_j_of_different_sequences():
     generator = np.random.default_rng(3)
-    values = {name: generator.random(9).round(3).tolist() for name in "abcde"}
+    ranges = {"a": (0, 0.1), "b": (0.9, 0.99), "c": (0.45, 0.55), "d": (0.1, 0.9), "e": (0.2, 0.8)}
+    values = {name: generator.uniform(*ends, 9).round(4).tolist() for name, ends in ranges.items()}
     values["e"][4], values["a"][2] = 1.0, NAN
     one = run("one", [result(name, {1: v}) for name, v in values.items()])
     picked = frames.pick_frames(one, 3)
