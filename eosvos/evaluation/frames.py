@@ -108,8 +108,7 @@ def pick_sequences(runs: Sequence[Run]) -> list[str]:
 def with_masks(runs: Sequence[Run], one: Video) -> list[int]:
     """The frames of a video for which every run has a mask."""
     with ExitStack() as stack:
-        found = [stack.enter_context(_masks(run, [one]))[one.name] for run in runs]
-    return [k for k in range(len(one)) if all(k in masks.frames for masks in found)]
+        return _common([stack.enter_context(_masks(run, [one]))[one.name] for run in runs], one)
 
 
 def contact_sheet(run: Run, videos: Mapping[str, Video], out: Path, *, count: int = 4) -> None:
@@ -140,16 +139,13 @@ def side_by_side(runs: Sequence[Run], one: Video, out: Path) -> None:
     """Write the masks of runs over a video beside one another, of a single run beside the truth: as an .mp4, or for
     that ending of `out` an animated .webp. Each panel has the truth's contour and the frame's J, where there is one;
     frames without a mask are left out."""
-    frames = every = with_masks(runs, one)
-    if out.suffix == ".webp" and len(every) > LONGEST:
-        frames = [every[k] for k in np.linspace(0, len(every) - 1, LONGEST).round().astype(int)]
     found = [{result.name: result for result in run.results.sequences}.get(one.name) for run in runs]
     region = [{} if r is None else dict(zip(r.scored, per_frame(r), strict=True)) for r in found]
 
-    def drawn(masks: Sequence[Masks]) -> Iterator[np.ndarray]:
+    def drawn(masks: Sequence[Masks], frames: Sequence[int]) -> Iterator[np.ndarray]:
         for index in frames:
             image, truth, name = one.read_frame(index), one.mask(index), one.frame_names[index]
-            given = index in one.objects.values()
+            else_told = "given" if index in one.objects.values() else ""
             tiles = []
             if len(runs) == 1:
                 empty = np.zeros(one.size, np.uint8)
@@ -158,16 +154,18 @@ def side_by_side(runs: Sequence[Run], one: Video, out: Path) -> None:
             for run, values, of in zip(runs, region, masks, strict=True):
                 ids = of.read(index)
                 j = values.get(name, math.nan)
-                figure = "given" if given else "" if math.isnan(j) else f"J {j:.2f}"
+                figure = else_told if math.isnan(j) else f"J {j:.2f}"
                 tiles.append(_titled(_panel(image, ids, truth), f"{figure}  {run.label}".strip()))
             yield _grid(tiles, len(tiles) if len(tiles) < 4 else -(-len(tiles) // 2))
 
     with ExitStack() as stack:
         masks = [stack.enter_context(_masks(run, [one]))[one.name] for run in runs]
+        every = _common(masks, one)
         if out.suffix == ".webp":
-            animate(drawn(masks), out, FPS * len(frames) / len(every))
+            chosen = np.linspace(0, len(every) - 1, min(len(every), LONGEST)).round().astype(int)
+            animate(drawn(masks, [every[k] for k in chosen]), out, FPS * len(chosen) / len(every))
         else:
-            video.write_video(out, drawn(masks), FPS)
+            video.write_video(out, drawn(masks, every), FPS)
 
 
 def _reopened(runs: Sequence[Run], reopen: Reopen, names: Sequence[str]) -> list[Video]:
@@ -207,6 +205,10 @@ def _masks(run: Run, videos: Sequence[Video]) -> Iterator[dict[str, Masks]]:
             )
             for one in videos
         }
+
+
+def _common(found: Sequence[Masks], one: Video) -> list[int]:
+    return [k for k in range(len(one)) if all(k in masks.frames for masks in found)]
 
 
 def _own(folder: Path, one: Video) -> Masks:
