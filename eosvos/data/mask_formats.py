@@ -167,11 +167,11 @@ def _by_stem(files: Iterable[Path]) -> dict[str, Path]:
 
 
 def _kind(path: Path) -> bytes | str | None:
-    """The palette of an image that has one, "RGB" for colours, None for all others."""
-    with Image.open(path, formats=FORMATS) as image:
+    """The palette of an image that has one, "RGB" for colours, None for all others; nothing is decoded."""
+    with Image.open(path, formats=FORMATS) as image:  # `check_file` has seen that this works
         if image.mode in ("RGB", "RGBA"):
             return "RGB"
-        return None if image.palette is None else bytes(image.getpalette("RGB") or ())
+        return None if image.palette is None else bytes(image.palette.getdata()[1])
 
 
 def _parted(files: Collection[Path], frames: Collection[str]) -> dict[str, dict[str, Path]]:

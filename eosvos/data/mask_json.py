@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 
 from eosvos.data.mask_formats import MaskSet
-from eosvos.data.masks import VOID, ids_of, rle_encode, segment_mask, stacked
+from eosvos.data.masks import MOST_PIXELS, VOID, ids_of, rle_encode, segment_mask, stacked
 from eosvos.errors import UserError
 from eosvos.files import write_text
 
-_MOST_BYTES, _MOST_PIXELS = 2**30, 2**27
+_MOST_BYTES = 2**30
 _TRACKS = ("track_id", "instance_id", "object_id")
 _Frames = dict[str, list[tuple[Any, Any]]]  # frame name -> (object's key or VOID for a crowd, segmentation)
 
@@ -164,8 +164,8 @@ def _of_images(content: Mapping[str, Any]) -> tuple[dict[str, _Frames], dict[str
 def _size(given: Any) -> tuple[int, int]:
     if not isinstance(given, list | tuple) or len(given) != 2 or not all(isinstance(n, int) and n > 0 for n in given):
         raise UserError(f"a size of {given!r:.80}; expected is [height, width] in pixels")
-    if given[0] * given[1] > _MOST_PIXELS:
-        raise UserError(f"a size of {given[0]}x{given[1]}; at most {_MOST_PIXELS} pixels are read")
+    if given[0] * given[1] > MOST_PIXELS:
+        raise UserError(f"a size of {given[0]}x{given[1]}; at most {MOST_PIXELS} pixels are read")
     return given[0], given[1]
 
 

@@ -28,7 +28,7 @@ FORMATS = ("PNG", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG", "WEBP")
 
 _LOSSLESS = ("PNG", "BMP", "DIB", "GIF", "TIFF", "PPM")
 MODES = ("P", "PA", "L", "LA", "1", "RGBA", "I", "I;16", "I;16B")
-_MOST_PIXELS = 2**27  # of a mask that a file claims to hold
+MOST_PIXELS = 2**26  # of a picture or mask: 8K twice; files may claim to hold any number
 _HOW = "save it as a palette or grey PNG whose pixel values are the object ids (0 background, 255 void)"
 
 
@@ -81,6 +81,7 @@ def ids_of(mask: np.ndarray) -> list[int]:
 
 def check_mask_header(path: Path, image: Image.Image, modes: Sequence[str] = MODES, lossy: bool = False) -> None:
     """Raise UserError if an opened, not yet decoded image cannot be an id mask by its kind; `lossy`: it may blur."""
+    check_pixels(path, image)
     blurred = image.format == "TIFF" and "jpeg" in str(image.info.get("compression"))
     if not lossy and (image.format not in _LOSSLESS or blurred):
         name = "JPEG" if image.format == "MPO" or blurred else image.format
@@ -89,6 +90,14 @@ def check_mask_header(path: Path, image: Image.Image, modes: Sequence[str] = MOD
         raise UserError(f"{path}: a mask holds object ids, but this one holds {image.mode} colours; {_HOW}")
     if getattr(image, "is_animated", False):
         raise UserError(f"{path}: a mask of several pictures (animated); save one file for each frame")
+
+
+def check_pixels(path: Path, image: Image.Image) -> None:
+    """Raise UserError if an opened, not yet decoded image would fill the memory."""
+    if image.width * image.height > MOST_PIXELS:
+        raise UserError(
+            f"{path}: {image.width}x{image.height} pixels, more than {MOST_PIXELS >> 20} mega; scale it down"
+        )
 
 
 def check_upright(path: Path, image: Image.Image) -> None:
@@ -207,7 +216,7 @@ def rle_decode(code: Mapping[str, Any]) -> np.ndarray:
         counts = code["counts"]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"no run-length code of size [H, W] and counts: {str(code)[:80]}") from error
-    if not (0 < height and 0 < width and height * width <= _MOST_PIXELS):
+    if not (0 < height and 0 < width and height * width <= MOST_PIXELS):
         raise ValueError(f"a run-length code of size {height}x{width}")
     runs = _listed(counts) if isinstance(counts, list | tuple) else _unpacked(counts)
     if len(runs) and (runs.min() < 0 or runs.max() > height * width):
@@ -249,7 +258,7 @@ def _decoded(code: Mapping[str, Any]) -> np.ndarray:
 
 
 def _listed(counts: Sequence[Any]) -> np.ndarray:
-    if not all(isinstance(n, int) and abs(n) <= _MOST_PIXELS for n in counts):
+    if not all(isinstance(n, int) and abs(n) <= MOST_PIXELS for n in counts):
         raise ValueError(f"a run-length code of other things than numbers: {str(counts)[:80]}")
     return np.array(counts, np.int64)
 

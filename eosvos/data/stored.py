@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from eosvos.data.masks import FORMATS, MODES, check_mask_header, ids_of, read_mask, unreadable, wrong_size
+from eosvos.data.masks import FORMATS, MODES, check_mask_header, check_pixels, ids_of, read_mask, unreadable, wrong_size
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
 
@@ -80,6 +80,7 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> np.ndar
     path = Path(path)
     try:
         with Image.open(path, formats=FORMATS) as image:
+            check_pixels(path, image)
             if image.mode[0] in "IF":
                 raise UserError(f"{path}: a picture of more than 8 bits per channel; save it with 8 bits")
             turned = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
@@ -106,6 +107,7 @@ def check_file(
         with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
             if mask:
                 check_mask_header(path, image, modes, lossy)
+            check_pixels(path, image)
             width, height = image.size
             if not mask and _orientation(image) >= 5:  # turned by a quarter when it is read
                 width, height = height, width
