@@ -108,7 +108,7 @@ def train(
     config: TrainConfig,
     section: OuterSection,
     learner: Learner,
-    items: tuple[Tasks, str],
+    items: tuple[Any, str],
     gradient: Callable[[Learner, Any], MetaGradient],
     validate: outer.Validate,
     folder: Path,
@@ -118,7 +118,7 @@ def train(
     progress: TrainingProgress,
     terms: Collection[str] = LOSSES,
 ) -> Learner:
-    """The outer loop as all trainings call it; items: a taskset and the kind of its items, "task" or "picture"."""
+    """The outer loop as all trainings call it; items: a taskset and the kind of its items, see `training.stream`."""
     try:
         return outer.train(
             learner,
@@ -195,6 +195,9 @@ def evaluation_folder(config: EvalConfig, fingerprint: dict[str, Any], job: str 
     words = [config.method]
     if config.method == "eosvos":
         words += [f"T{config.iters}"] + ["ona"] * config.ona
+    if config.method == "osmn":
+        without = [part for part in ("visual", "spatial") if not getattr(config.osmn, part)]
+        words += [f"T{config.iters}", *(f"no-{part}" for part in without)]
     if config.method == "osvos":
         words.append(f"T{config.iters}" if config.osvos.seconds is None else f"{config.osvos.seconds:g}s")
         words += [config.osvos.snapping] * (config.osvos.snapping != "none")

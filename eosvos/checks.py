@@ -23,7 +23,7 @@ from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES
 from eosvos.models.weight_files import NAMES, PREFIX, unknown_name
 from eosvos.models.weights import NORMS
 
-METHODS = ("eosvos", "osvos", "copy_first", "flow")
+METHODS = ("eosvos", "osvos", "osmn", "copy_first", "flow")
 DATASETS = (
     "synthetic", "davis", "folder", "video", "youtube_vos", "mose", "lvos", "sav", "youtube_objects", "segtrack",
 )  # fmt: skip
@@ -58,9 +58,12 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     "online.high": _SHARE, "online.min_area": _SHARE, "dataset.count": Range(1, 20), "dataset.length": Range(2),
     "dataset.size": Range(16), "dataset.version": Range(1, 2), "taskset.length": Range(2), "taskset.render": Range(16),
     "taskset.reuse": _SOME, "taskset.train_copies": _SOME, "taskset.meta_frames": _SOME, "taskset.min_area": _SHARE,
-    **{f"{section}.{key}": value for section in ("meta", "parent") for key, value in _OUTER.items()},
+    **{f"{section}.{key}": value for section in ("meta", "parent", "outer") for key, value in _OUTER.items()},
     "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.window": _SOME,
-    "parent.iterations": Range(0),  # none: what it starts from
+    "parent.iterations": Range(0), "outer.iterations": Range(0),  # none: what it starts from
+    "outer.validation_objects": _SOME, "guidance.squares": Range(32), "objects": Range(3), "osmn.widen": Range(1),
+    "osmn.widest": _SHARE, "osmn.momentum": Range(0, 0.9999), "osmn.zoom": _POSITIVE, "model.guide": Range(32),
+    "model.dropout": Range(0, 0.9999),
     "meta.validation_tasks": _SOME, "parent.validation_pictures": _SOME, "search.rates": _POSITIVE,
     "osvos.seconds": _POSITIVE, "osvos.momentum": Range(0, 0.9999), "osvos.clip": _POSITIVE, "osvos.zoom": _POSITIVE,
     "osvos.threshold": _SHARE, **{f"osvos.bilateral.{key}": _POSITIVE for key in ("spatial", "luma", "chroma")},
@@ -72,7 +75,7 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
         f"model.{key}": _SOME
         for key in (
             "widths", "fpn", "hidden", "anchors", "canonical", "box_roi", "mask_roi", "rpn_pre", "rpn_post",
-            "rpn_batch", "rpn_convs", "roi_batch", "detections", "path",
+            "rpn_batch", "rpn_convs", "roi_batch", "detections", "path", "guide_widths", "pooled",
         )
     },
 }  # fmt: skip
@@ -80,6 +83,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "method": METHODS, "meta.level": LEVELS, "model.size": (*SIZES, "vgg16"), "model.mask_loss": MASK_LOSSES,
     "branch": BRANCHES, "osvos.snapping": SNAPPING, "search.mask_losses": MASK_LOSSES, "init_norm": NORMS,
     "meta.optimizer": OPTIMIZERS, "parent.optimizer": OPTIMIZERS,
+    "outer.optimizer": OPTIMIZERS,
     "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
     "dataset.kind": DATASETS, "dataset.protocol": PROTOCOLS, "choice": FRAME_CHOICES,
     "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
@@ -174,8 +178,13 @@ def _together(config: Any) -> list[str]:
     tuning = getattr(config, "osvos", None)
     if tuning is not None and tuning.zoom[0] > tuning.zoom[1]:
         wrong.append(f"osvos.zoom={list(tuning.zoom)}: expected the smaller one first")
+    osmn = getattr(config, "osmn", None)
+    if osmn is not None and osmn.zoom[0] > osmn.zoom[1]:
+        wrong.append(f"osmn.zoom={list(osmn.zoom)}: expected the smaller one first")
     if getattr(config, "search", None) is not None and not config.search.rates:
         wrong.append("search.rates=[]: expected one or more learning rates")
+    if osmn is not None and hasattr(config, "outer") and not (config.outer.segmentation or osmn.visual or osmn.spatial):
+        wrong.append("outer.segmentation=false: nothing is left to train with osmn.visual=false osmn.spatial=false")
     if model is not None and model.short is not None and model.long is not None and model.short > model.long:
         wrong.append(f"model.short={model.short}: expected at most model.long={model.long}")
     return wrong

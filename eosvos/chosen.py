@@ -18,9 +18,10 @@ from eosvos.methods import snapping
 from eosvos.methods.copy_first import CopyFirst
 from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation
 from eosvos.methods.flow import Flow
+from eosvos.methods.osmn import OSMN, Modulation
 from eosvos.methods.osvos import OSVOS, Tuning
 from eosvos.methods.protocol import Method
-from eosvos.models import mask_rcnn, osvos
+from eosvos.models import mask_rcnn, osmn, osvos
 
 FLOORS: dict[str, Callable[[], Method]] = {"copy_first": CopyFirst, "flow": Flow}  # methods without a learner
 
@@ -39,6 +40,7 @@ class Kind:
 KINDS = {  # by Learner.spec["network"]
     "mask_rcnn": Kind("e-OSVOS (Mask R-CNN)", "eosvos", "meta_train", mask_rcnn.SIZES, mask_rcnn.build),
     "osvos": Kind("OSVOS", "osvos", "osvos_train", osvos.SIZES, osvos.build),
+    "osmn": Kind("OSMN", "osmn", "osmn_train", osmn.SIZES, osmn.build),
 }
 
 
@@ -152,6 +154,8 @@ class MakeMethod:
             self.settings = {"iters": config.iters, "tuning": Tuning(**tuning)}
             self.snapping = section.snapping, snapping.Bilateral(**vars(section.bilateral)), section.threshold
             self.contours = _contours(config)[1]
+        if self.method == "osmn":
+            self.settings = {"iters": config.iters, "modulation": Modulation(**vars(config.osmn))}
 
     def __call__(self, seed: int) -> Method:
         if self.learner is None:
@@ -163,6 +167,8 @@ class MakeMethod:
             device = torch.device("cuda", torch.cuda.current_device())
         if self.method == "osvos":
             return OSVOS(self.learner, seed=seed, device=device, snap=self._snap(device), **self.settings)
+        if self.method == "osmn":
+            return OSMN(self.learner, seed=seed, device=device, **self.settings)
         return EOSVOS(self.learner, seed=seed, device=device, **self.settings)
 
     def _snap(self, device: torch.device) -> snapping.Bilateral | snapping.Contours | None:
@@ -186,4 +192,6 @@ def evaluation_fingerprint(config: EvalConfig, learner: Path | None, device: tor
         settings |= {"osvos": {key: value for key, value in asdict(config.osvos).items() if key != "contours"}}
         contours = _contours(config)[0]
         settings |= {} if contours is None else {"contours_hash": digest(contours)}
+    if config.method == "osmn":
+        settings |= {"osmn": asdict(config.osmn)}
     return {**settings, **data_fingerprint(config), "code_hash": code_digest()}

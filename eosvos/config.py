@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from eosvos.data.guides import Guidance
 from eosvos.files import shipped
 from eosvos.meta.outer import OuterSettings
 from eosvos.methods.eosvos import FineTuning, Online, Propagation
+from eosvos.methods.osmn import Modulation
 from eosvos.methods.osvos import Tuning
 from eosvos.methods.snapping import Bilateral
-from eosvos.models import osvos
+from eosvos.models import osmn, osvos
 from eosvos.models.mask_rcnn import Spec
 
 
@@ -34,13 +36,16 @@ def _section(name: str, source: type, *, optional: bool = False) -> Any:
 
 
 if TYPE_CHECKING:
+    from eosvos.data.guides import Guidance as GuidanceSection
     from eosvos.meta.outer import OuterSettings as OuterSection
     from eosvos.methods.eosvos import FineTuning as FineTuningSection
     from eosvos.methods.eosvos import Online as OnlineSection
     from eosvos.methods.eosvos import Propagation as PropagationSection
+    from eosvos.methods.osmn import Modulation as ModulationSection
     from eosvos.methods.osvos import Tuning as TuningSection
     from eosvos.methods.snapping import Bilateral as BilateralSection
     from eosvos.models.mask_rcnn import Spec as ModelSection
+    from eosvos.models.osmn import Spec as OSMNModelSection
     from eosvos.models.osvos import Spec as OSVOSModelSection
 else:
     OuterSection, OnlineSection = _section("OuterSection", OuterSettings), _section("OnlineSection", Online)
@@ -49,6 +54,11 @@ else:
     TuningSection, BilateralSection = _section("TuningSection", Tuning), _section("BilateralSection", Bilateral)
     ModelSection = _section("ModelSection", Spec, optional=True)  # None: the size's own
     OSVOSModelSection = _section("OSVOSModelSection", osvos.Spec, optional=True)
+    GuidanceSection, ModulationSection = (
+        _section("GuidanceSection", Guidance),
+        _section("ModulationSection", Modulation),
+    )
+    OSMNModelSection = _section("OSMNModelSection", osmn.Spec, optional=True)
 
 
 @dataclass
@@ -110,6 +120,7 @@ class EvalConfig(FiguresConfig):
     propagation: PropagationSection = field(default_factory=PropagationSection)
     online: OnlineSection = field(default_factory=OnlineSection)
     osvos: OSVOSSection = field(default_factory=OSVOSSection)
+    osmn: ModulationSection = field(default_factory=ModulationSection)
     seed: int = MISSING
     overlay: bool = MISSING
     device: str = MISSING
@@ -257,6 +268,31 @@ class PlotConfig:
     data_root: str | None = None
 
 
+@dataclass
+class OSMNOuterSection(OuterSection):  # type: ignore[misc]
+    segmentation: bool = MISSING  # false: that network stays as init= has it, the modulators alone are trained
+    validation_objects: int = MISSING
+
+
+@dataclass
+class OSMNTrainConfig(TrainConfig):
+    model: OSMNModelSection = field(default_factory=OSMNModelSection)
+    outer: OSMNOuterSection = field(default_factory=OSMNOuterSection)
+    guidance: GuidanceSection = field(default_factory=GuidanceSection)
+    osmn: ModulationSection = field(default_factory=ModulationSection)
+    search: OSVOSSearchSection = field(default_factory=OSVOSSearchSection)
+
+
+@dataclass
+class OSMNShowConfig:
+    learner: str | None = None
+    taskset: TasksetSection = field(default_factory=TasksetSection)
+    data_root: str | None = None
+    objects: int = MISSING
+    seed: int = MISSING
+    out: str = MISSING
+
+
 def outer_settings(section: OuterSection) -> OuterSettings:
     """The part of a training's settings that the outer loop takes."""
     return OuterSettings(**{f.name: getattr(section, f.name) for f in fields(OuterSettings)})
@@ -272,6 +308,8 @@ def register() -> None:
     store.store("parent_train_schema", ParentTrainConfig)
     store.store("osvos_train_schema", OSVOSTrainConfig)
     store.store("plot_schema", PlotConfig)
+    store.store("osmn_train_schema", OSMNTrainConfig)
+    store.store("osmn_show_schema", OSMNShowConfig)
     for path in shipped("tasksets").glob("*.yaml"):  # taskset=NAME
         node = {"name": path.stem, "kind": "mixture", "file": path.stem}
         store.store(group="taskset", name=path.stem, node=node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from eosvos import assemble, chosen, seeds, sources
 from eosvos.checks import check
-from eosvos.config import DetectorTrainConfig, MetaSection, MetaTrainConfig, OSVOSTrainConfig, TrainConfig
+from eosvos.config import (
+    DetectorTrainConfig,
+    MetaSection,
+    MetaTrainConfig,
+    OSMNTrainConfig,
+    OSVOSTrainConfig,
+    TrainConfig,
+)
 from eosvos.data.stored import listing, read_image
 from eosvos.data.tasks import Tasks
 from eosvos.data.transforms import fit
@@ -96,10 +103,16 @@ T = TypeVar("T", bound=nn.Module)
 
 
 def begin_trunked(
-    config: OSVOSTrainConfig, world: World, kind: str, make: Callable[..., T], trunks: Sequence[str]
+    config: OSVOSTrainConfig | OSMNTrainConfig,
+    world: World,
+    kind: str,
+    make: Callable[..., T],
+    trunks: Sequence[str],
+    parts: Mapping[str, str] | None = None,
 ) -> tuple[torch.device, T, tuple[Tasks, Tasks], Any]:
-    """The same for a network of `kind` ("osvos") that stands on VGGs, its parts `trunks`; `init` is a learner of that
-    kind, or ImageNet's VGG16 for all of the trunks."""
+    """The same for a network of `kind` ("osvos" or "osmn") that stands on VGGs, its parts `trunks`; `init` is a learner
+    of that kind, or of one of the kinds in `parts`, whose network is the part of that name, or ImageNet's VGG16 for all
+    of the trunks."""
     with world.together():
         check(config)
         device = assemble.compute_on(config.device, config.threads)
@@ -109,10 +122,12 @@ def begin_trunked(
     told: Any = None
     with world.together(), seeds.fixed(config.seed, _WEIGHTS):
         if isinstance(init, Learner):
-            chosen.check_kind(init, kind, str(config.init))
+            part = (parts or {}).get(init.spec.get("network", ""), "")
+            if not part:
+                chosen.check_kind(init, kind, str(config.init))
             model = assemble.build_network({**init.spec["model"], **given}, make)
-            init.check_fits(model, str(config.init))
-            model.load_state_dict(init.theta)
+            init.check_fits(model.get_submodule(part), str(config.init))
+            model.get_submodule(part).load_state_dict(init.theta)
             told = assemble.digest(str(config.init))
         else:
             model = assemble.build_network(given, make)

@@ -23,10 +23,12 @@ CONF = command.config_dir()
 GROUPS = {"eval": ("dataset", "method", "model", "experiment"), "meta_train": ("model", "taskset")}
 GROUPS["parent_train"] = GROUPS["meta_train"]
 GROUPS["refine"] = ("dataset", "method", "model")
-GROUPS["osvos_train"] = ("taskset",)
+GROUPS["osvos_train"] = GROUPS["osmn_train"] = ("taskset",)
 GROUPS["score"] = ()  # "dataset" is composed for eval
 GROUPS["plot"] = ()
-NEEDED = {"score": "results=theirs", "plot": "measure=J"}  # of the others, settings that fit any machine
+GROUPS["osmn_show"] = ("taskset",)
+# of those without a device, settings that fit any machine
+NEEDED = {"score": "results=theirs", "plot": "measure=J", "osmn_show": "objects=3"}
 TRAININGS = sorted((CONF / "training").glob("*.yaml"))
 CHOICES = [
     (name, f"{group}={path.stem}")
@@ -84,7 +86,7 @@ def test_no_number_may_be_negative_or_infinite(name):
         return isinstance(first, int | float) and not isinstance(first, bool)
 
     numbers = [key for key, value in checks._leaves(compose(name), "") if is_number(value)]
-    assert len(numbers) > {"score": 3, "plot": -1}.get(name, 10)
+    assert len(numbers) > {"score": 3, "plot": -1, "osmn_show": 7}.get(name, 10)
     for value in (-1, math.inf, math.nan):
         assert all(checks._judge(key, value) for key in numbers)
 

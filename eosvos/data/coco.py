@@ -61,6 +61,7 @@ def open_coco(
             f"{folder}: {len(missing)} of the {len(images)} images of {file.name} are missing: {several(missing)};"
             " fetch them, or choose others with sequences=[...]"
         )
+    names = {key: str(kind["name"]) for key, kind in index.cats.items() if "name" in kind}
     opened = []
     for image in images:
         size = (int(image["height"]), int(image["width"]))
@@ -83,6 +84,9 @@ def open_coco(
                     drawn,
                     partial(_frame, path, size),
                     partial(_mask, segments, size, f"{file}: image {image['file_name']}"),
+                    categories={
+                        n: names[a["category_id"]] for n, a in layers if n in drawn and a["category_id"] in names
+                    },
                 )
             )
     if not opened:
@@ -116,6 +120,7 @@ def _load(file: Path) -> COCO:
             _ = image["id"], image["file_name"], image["height"], image["width"]
         for annotation in index.anns.values():
             _ = annotation["image_id"], annotation["segmentation"], annotation["area"], annotation["bbox"]
+            _ = annotation["category_id"]
     except (ValueError, KeyError, TypeError, AssertionError, AttributeError) as error:
         raise UserError(f"{file}: not COCO's instances format ({error!r}); fetch the file again") from error
     return index

@@ -29,8 +29,9 @@ _LEAST = 0.01  # standard deviation, as a share: a Gaussian narrower than a pixe
 
 @dataclass(frozen=True)
 class Guidance:
-    """How guides and pictures are varied in training; the paper's values by default.
+    """What is drawn to train on, and how it is varied; the paper's values by default.
 
+    min_area: share of its image that an object must cover, where the taskset does not ask for more.
     guide_scale: the visual guide is enlarged or reduced by up to this share. guide_rotation: and turned by up to so
     many degrees. prior_shift: the prior moves by up to this share of the object's size, which is taken for that of the
     rectangle of its standard deviation. prior_scale: and is widened or narrowed, in each direction by itself, by up to
@@ -38,6 +39,7 @@ class Guidance:
     shape, at the network's size.
     """
 
+    min_area: float = 0.03
     guide_scale: float = 0.1
     guide_rotation: float = 10.0
     prior_shift: float = 0.2
@@ -137,14 +139,15 @@ class GuidedTasks:
         path = (_GUIDED, iteration, index)
         taskset = self.tasks.chosen(seed, *path)
         for sequence, object_id in taskset.pairs(seed, *path):
-            frames = list(islice(taskset.frames(sequence, object_id, numpy_generator(seed, *path, 0)), 2))
+            draws, area = numpy_generator(seed, *path, 0), self.guidance.min_area
+            frames = list(islice(taskset.frames(sequence, object_id, draws, min_area=area), 2))
             if frames:
                 guide, found = frames[0], frames[-1]
                 varied = self._varied(guide, object_id, generator(seed, *path, 1))
                 sample, prior = self._sample(taskset, sequence, found, object_id, generator(seed, *path, 2))
                 category = sequence.categories.get(object_id)
                 return Guided(sample, varied, prior, sequence.name, object_id, category)
-        raise taskset.nothing()
+        raise taskset.nothing(self.guidance.min_area)
 
     def _varied(self, found: Found, object_id: int, draws: torch.Generator) -> Tensor:
         turn, zoom = (2 * torch.rand(2, generator=draws, dtype=torch.float64) - 1).tolist()

@@ -161,8 +161,11 @@ class Taskset:
         judges = list(islice(others, self.meta_frames)) or [first]
         return [first, *(judges[k % len(judges)] for k in range(self.meta_frames))]
 
-    def frames(self, sequence: Sequence, object_id: int, draws: np.random.Generator, start: int = 0) -> Iterator[Found]:
-        """Different random frames from `start` on that show the object; at most `search` masks are read."""
+    def frames(
+        self, sequence: Sequence, object_id: int, draws: np.random.Generator, start: int = 0, min_area: float = 0.0
+    ) -> Iterator[Found]:
+        """Different random frames from `start` on that show the object, on at least `min_area` of them if that is more
+        than the taskset asks for; at most `search` masks are read."""
         read = 0
         for index in map(int, draws.permutation(len(sequence))):
             if index < max(start, sequence.objects[object_id]):
@@ -170,14 +173,14 @@ class Taskset:
             mask = sequence.mask(index)
             if mask is None:
                 continue
-            if self._visible(mask, object_id):
+            if self._visible(mask, object_id, min_area):
                 yield Found(sequence.read_frame(index), mask, index)
             read += 1
             if read == self.search:
                 return
 
-    def _visible(self, mask: np.ndarray, object_id: int) -> bool:
-        return bool(np.count_nonzero(mask == object_id) >= max(1, self.min_area * mask.size))
+    def _visible(self, mask: np.ndarray, object_id: int, min_area: float = 0.0) -> bool:
+        return bool(np.count_nonzero(mask == object_id) >= max(1, max(self.min_area, min_area) * mask.size))
 
     def _sample(self, found: Found, object_id: int | None, draws: torch.Generator) -> Sample:
         """The transformed sample of one object, or of all as instances if `object_id` is None."""
@@ -199,11 +202,11 @@ class Taskset:
             masks = masks[seen]
         return Sample(pixels, masks, ignore)
 
-    def nothing(self) -> UserError:
+    def nothing(self, min_area: float = 0.0) -> UserError:
         """What to say where no object was found."""
         return UserError(
-            f"no object that covers at least {self.min_area:.2%} of its image was found in the drawn sequences; lower"
-            " min_area, or look at the masks"
+            f"no object that covers at least {max(self.min_area, min_area):.2%} of its image was found in the drawn"
+            " sequences; lower min_area, or look at the masks"
         )
 
 

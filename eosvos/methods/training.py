@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils.data import DataLoader
 
-from eosvos.data.tasks import Sample, Task, Tasks, TaskStream
+from eosvos.data.tasks import Sample, Task, TaskStream
 from eosvos.meta.adapt import MetaGradient, Params, adapt, annealed_weights, meta_gradient
 from eosvos.meta.distributed import World
 from eosvos.meta.higher_sgd import unrolled_meta_gradient
@@ -30,10 +30,10 @@ _NO_END = 10**12  # iterations
 
 
 def stream(
-    taskset: Tasks, kind: str, *, seed: int, tasks: int, iterations: int | None, world: World, workers: int = 0
+    taskset: Any, kind: str, *, seed: int, tasks: int, iterations: int | None, world: World, workers: int = 0
 ) -> Callable[[int], Iterator[Item]]:
-    """start -> this process's items from iteration `start` on; without end where `iterations` is None. kind: "task" or
-    "picture". The items do not depend on the number of data workers or processes."""
+    """start -> this process's items from iteration `start` on; without end where `iterations` is None. kind: as in
+    `data.tasks.TaskStream`. The items do not depend on the number of data workers or processes."""
 
     def begin(start: int) -> Iterator[Item]:
         stop = _NO_END if iterations is None else iterations

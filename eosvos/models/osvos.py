@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eosvos.models.vgg import DEPTHS, STRIDES, TRUNKS, VGG, Trunk
+from eosvos.models.vgg import DEPTHS, STRIDES, TRUNKS, VGG, After, Trunk
 
 PIXELS = 480 * 854
 """Of the paper's images: what a loss is summed over, whatever the size of an image."""
@@ -84,16 +84,16 @@ class FCN(nn.Module):
         """Plain values that rebuild this network: `build(**spec)`."""
         return asdict(self.network_spec)
 
-    def forward(self, images: Tensor, sides: bool = False) -> list[Tensor]:
+    def forward(self, images: Tensor, sides: bool = False, after: After | None = None) -> list[Tensor]:
         """The logits float32 (N, 1, H, W) of images float32 (N, 3, H, W), RGB in [0, 1]; with `sides` those of the
-        side outputs behind them."""
+        side outputs behind them. after: as in `VGG.stage`."""
         height, width = images.shape[-2:]
         assert self.fuse.bias is not None
         fused, outputs = self.fuse.bias.view(1, 1, 1, 1), []
         weights = self.fuse.weight.split(self.network_spec.path, 1)
         x = self.trunk.normalised(images)
         for number, stride in enumerate(STRIDES):
-            x = self.trunk.stage(number, x)
+            x = self.trunk.stage(number, x, after)
             if number not in self.stages:
                 continue
             k = number - self.stages.start

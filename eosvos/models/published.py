@@ -136,17 +136,22 @@ def _resnet(source: str, found: dict[str, Tensor], note: str) -> Published:
 
 
 def _vgg(source: str, found: dict[str, Tensor]) -> Published:
-    """The convolutions, under the names of `models.vgg.VGG`, for pixels of 0 to 255.
+    """The convolutions, under the names of `models.vgg.VGG`, for pixels of 0 to 255, and, where the file has numbers
+    for them, the first two layers of the classifier as `fc`, as `models.osmn.VisualModulator` names them.
 
     The file of the authors' weights has numbers for these alone, its classifier is not a number; that of torchvision's
     own training is whole, and for pixels of unit variance. The latter's features are scaled up to pixels of 0 to 255,
     which scales all biases, so that learning rates mean the same with both.
     """
     result = Published(source, "an ImageNet VGG16")
-    _rename(found, [(r"features\.(\d+)\.(weight|bias)", lambda m: f"convs.{_VGG.index(int(m[1]))}.{m[2]}")], result)
-    result.settings["size"] = "vgg16"
     head = found.get("classifier.6.weight")
-    if head is None or not bool(head.isfinite().all()):
+    whole = head is not None and bool(head.isfinite().all())
+    rules: Rules = [(r"features\.(\d+)\.(weight|bias)", lambda m: f"convs.{_VGG.index(int(m[1]))}.{m[2]}")]
+    if whole:  # the third layer, classifier.6, names the classes of ImageNet
+        rules = [*rules, (r"classifier\.([03])\.(weight|bias)", lambda m: f"fc.{int(m[1]) // 3}.{m[2]}")]
+    _rename(found, rules, result)
+    result.settings["size"] = "vgg16"
+    if not whole:
         result.kind += " of its authors"
         return result
     result.kind += " of torchvision's training"
@@ -156,9 +161,10 @@ def _vgg(source: str, found: dict[str, Tensor]) -> Published:
     # There (rgb - mean) / std, here 255 * (rgb - m); the two zeros, which surround a picture, differ by 0.01.
     result.tensors["convs.0.weight"] = weight * scale / 255
     result.tensors["convs.0.bias"] += (weight * (torch.tensor(LEVELS_MEAN)[:, None, None] - mean)).sum((1, 2, 3))
-    for k in range(len(_VGG)):
-        result.tensors[f"convs.{k}.bias"] *= scale
-        result.converted[f"convs.{k}.bias"] = "to pixels of 0 to 255"
+    for name in result.tensors:
+        if name.endswith("bias"):
+            result.tensors[name] *= scale
+            result.converted[name] = "to pixels of 0 to 255"
     result.converted["convs.0.weight"] = "to pixels of 0 to 255, less the mean of VGG"
     return result
 

@@ -105,7 +105,8 @@ def load(
 def load_trunks(model: nn.Module, published: Published, trunks: Sequence[str]) -> Report:
     """Copy the weights of a VGG into every `models.vgg.VGG` of `model` that `trunks` names; the rest of it keeps its
     values. Raises UserError where nothing fits."""
-    each = [(f"{trunk}.{name}", name) for trunk in trunks for name in published.tensors]
+    there = {name for name, _ in model.named_parameters()}
+    each = [(f"{trunk}.{name}", name) for trunk in trunks for name in published.tensors if f"{trunk}.{name}" in there]
     placed = replace(
         published,
         tensors={new: published.tensors[name] for new, name in each},
@@ -114,8 +115,11 @@ def load_trunks(model: nn.Module, published: Published, trunks: Sequence[str]) -
     )
     top = dict.fromkeys(name.partition(".")[0] for name, _ in model.named_parameters())
     report = Report(published.source, published.kind, {part: f"{part}." for part in top})
-    for key in _copied(model, placed, "", report).values():
-        report.skipped[key] = "the network has no such part"
+    _copied(model, placed, "", report)
+    used = {name for _, name in each}
+    report.skipped |= {
+        key: "the network has no such part" for name, key in published.origin.items() if name not in used
+    }
     report.skipped |= published.skipped
     return report
 

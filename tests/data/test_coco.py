@@ -43,7 +43,9 @@ def write(root: Path, annotations: dict[str, list[dict]], split: str | None = No
         rows.append({"id": number, "file_name": f"{name}.jpg", "height": SIZE[0], "width": SIZE[1]})
         for one in these:
             all_of_them.append({"id": len(all_of_them) + 1, "image_id": number, "category_id": 1, **one})
-    file.write_text(json.dumps({"images": rows, "annotations": all_of_them, "categories": [{"id": 1}]}))
+    file.write_text(
+        json.dumps({"images": rows, "annotations": all_of_them, "categories": [{"id": 1, "name": "cat"}, {"id": 2}]})
+    )
     return root
 
 
@@ -53,6 +55,11 @@ BIG, SMALL, TINY, EDGE, CROWD = box(10, 10, 40, 30), box(40, 30, 20, 20), box(70
 @pytest.fixture
 def root(tmp_path) -> Path:
     return write(tmp_path, {"one": [TINY, SMALL, BIG, EDGE, crowd(5, 45, 30, 10)], "none": [], "edge": [EDGE]})
+
+
+def test_objects_have_their_class_where_the_file_names_it(tmp_path):
+    (one,) = open_coco(write(tmp_path / "named", {"one": [BIG, SMALL | {"category_id": 2}]}))
+    assert one.categories == {1: "cat"}
 
 
 def test_ids_by_falling_area_the_smaller_in_front_crowds_void(root):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from eosvos.errors import UserError
 
 HEIGHT, WIDTH = 48, 80
 STILL = {"scale": (1.0, 1.0), "rotation": 0.0, "translation": 0.0, "flip": False, "colour": 0.0}
-PLAIN = Guidance(guide_scale=0, guide_rotation=0, prior_shift=0, prior_scale=0, squares=())
+PLAIN = Guidance(min_area=0, guide_scale=0, guide_rotation=0, prior_shift=0, prior_scale=0, squares=())
 
 
 def rectangle(left, top, width, height, shape=(HEIGHT, WIDTH)):
@@ -140,7 +141,7 @@ def test_the_prior_goes_through_the_same_transform_as_the_picture():
 
 
 def test_pictures_are_squeezed_into_squares_of_all_the_sizes():
-    guidance = Guidance(0, 0, 0, 0, squares=(32, 40, 64))
+    guidance = replace(PLAIN, squares=(32, 40, 64))
     tasks = GuidedTasks(VideoTaskset([film(1)], size=(HEIGHT, WIDTH), transform=STILL), 16, guidance)
     items = [tasks.guided(0, k, 0) for k in range(20)]
     assert {tuple(item.sample.image.shape) for item in items} == {(3, s, s) for s in (32, 40, 64)}
@@ -158,6 +159,14 @@ def test_items_depend_on_their_numbers_only():
         assert torch.equal(a.sample.image, b.sample.image) and torch.equal(a.guide, b.guide)
         assert torch.equal(a.prior, b.prior) and torch.equal(a.sample.masks, b.sample.masks)
     assert not torch.equal(stream[0].guide, tasks.guided(4, 0, 0).guide)
+
+
+def test_objects_cover_as_much_as_is_asked_for():
+    tasks = VideoTaskset([film(1), film(1, ids=(2,), name="other")], size=(HEIGHT, WIDTH), transform=STILL)
+    share = 20 * 10 / (HEIGHT * WIDTH)
+    assert GuidedTasks(tasks, 16, replace(PLAIN, min_area=share)).guided(0, 0, 0)
+    with pytest.raises(UserError, match="no object"):
+        GuidedTasks(tasks, 16, replace(PLAIN, min_area=share + 1e-6)).guided(0, 0, 0)
 
 
 def test_void_is_left_out_and_nothing_to_find_is_said():

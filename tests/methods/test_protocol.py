@@ -22,9 +22,10 @@ from eosvos.meta.learner import Learner
 from eosvos.methods.copy_first import CopyFirst
 from eosvos.methods.eosvos import EOSVOS, Propagation
 from eosvos.methods.flow import Flow
+from eosvos.methods.osmn import OSMN
 from eosvos.methods.osvos import OSVOS
 from eosvos.methods.protocol import Learning
-from eosvos.models import mask_rcnn, osvos
+from eosvos.models import mask_rcnn, osmn, osvos
 from eosvos.seeds import derive
 
 HEIGHT, WIDTH = 32, 48
@@ -47,11 +48,25 @@ def osvos_learner() -> Learner:
     return Learner.create(model, 1e-7, "single", {"network": "osvos", "model": model.spec})
 
 
+@cache
+def osmn_learner() -> Learner:
+    torch.manual_seed(0)
+    model = osmn.build(
+        "tiny", short=32, long=48, widths=(2, 2, 2, 2, 2), groups=1, path=2, guide=32, guide_widths=(4, 4, 4, 4, 4),
+        pooled=1, hidden=8,
+    )  # fmt: skip
+    assert model.visual is not None
+    torch.nn.init.normal_(model.visual.last.weight)  # as after training: another gamma for another guide
+    return Learner.create(model, 0.02, "single", {"network": "osmn", "model": model.spec})
+
+
 METHODS = {
     "copy_first": lambda seed: CopyFirst(),
     "flow": lambda seed: Flow(),
     "eosvos": lambda seed: EOSVOS(mask_rcnn_learner(), iters=2, seed=seed, propagation=Propagation(boxes=5)),
     "osvos": lambda seed: OSVOS(osvos_learner(), iters=2, seed=seed),
+    "osmn": lambda seed: OSMN(osmn_learner(), seed=seed),
+    "osmn, fine-tuned": lambda seed: OSMN(osmn_learner(), iters=2, seed=seed),
 }
 
 
@@ -72,7 +87,7 @@ def ids_at(index):
 def image_at(index):
     """uint8 (H, W, 3): the objects before a pattern."""
     image = np.random.default_rng(0).integers(60, 160, (HEIGHT, WIDTH, 3), np.uint8)
-    image[ids_at(index) == 7] = (250, 220, 30)
+    image[ids_at(index) == 7] = (250 - 5 * index, 220, 30)  # no two frames show the same
     image[ids_at(index) == 3] = (10, 20, 90)
     return image
 

@@ -1,0 +1,59 @@
+"""python -m eosvos.osmn_show: pictures of what OSMN's modulators have learned (CVPR 2018, Figures 5, 6 and 7)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from eosvos import assemble, checks, chosen, command, config, sources
+from eosvos.data.guides import Guidance, GuidedTasks
+from eosvos.evaluation import modulation
+from eosvos.meta.learner import Learner
+from eosvos.models import osmn
+
+STILL = Guidance(guide_scale=0, guide_rotation=0, squares=())
+
+
+@torch.no_grad()
+def show(settings: config.OSMNShowConfig) -> float:
+    """Returns how often the nearest object is of the same group."""
+    checks.check(settings)
+    path = chosen.newest_learner("osmn_train") if settings.learner is None else Path(settings.learner)
+    learner, out = Learner.load(path), Path(settings.out)
+    chosen.check_learner(learner, config.ModelSection(), path, "osmn")
+    model = assemble.build_network(learner.spec["model"], osmn.build)
+    model.load_state_dict(learner.theta)
+    model.eval()
+    drawn, found = [], float("nan")
+    if (visual := model.visual) is not None:
+        _, unseen = sources.tasksets(settings.taskset, settings.data_root, model)
+        tasks = GuidedTasks(unseen, model.network_spec.guide, STILL)
+        things = [tasks.guided(settings.seed, 0, index) for index in range(settings.objects)]
+        gammas = torch.cat([visual(thing.guide[None]) for thing in things]).numpy()
+        guides = np.stack([(255 * thing.guide).round().byte().permute(1, 2, 0).numpy() for thing in things])
+        groups = [thing.category or f"{thing.name} {thing.object_id}" for thing in things]
+        found, chance = modulation.alike(gammas, groups)
+        print(f"nearest of {len(things)} objects of the same group: {found:.1%}, by chance {chance:.1%}")
+        drawn.append(modulation.draw_embedding(gammas, guides, groups, out / "embedding.png"))
+        spread = np.split(gammas.std(0), np.cumsum(model.channels)[:-1])
+        title = "standard deviation of gamma over the objects, share of channels"
+        drawn.append(modulation.draw_spread(spread, osmn.LAYERS, title, out / "visual.png"))
+    if model.spatial is not None:
+        scales = [p.flatten().abs().numpy() for p in model.spatial.parameters() if p.dim() == 4]  # the weights
+        title = "magnitude of the scale of the heat map in beta, share of channels"
+        drawn.append(modulation.draw_spread(scales, osmn.LAYERS, title, out / "spatial.png"))
+    for path in drawn:
+        print(path)
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    config.register()
+    return command.run("osmn_show", show, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
