@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from eosvos.data.sav import open_sav as open_sav
     from eosvos.data.segtrack import open_segtrack as open_segtrack
     from eosvos.data.sequence import Sequence as Sequence
+    from eosvos.data.video import open_video as open_video
     from eosvos.data.youtube_objects import open_youtube_objects as open_youtube_objects
     from eosvos.data.youtube_vos import open_youtube_vos as open_youtube_vos
     from eosvos.errors import UserError as UserError
@@ -33,6 +34,7 @@ _PLACES = {
     "open_mose": "eosvos.data.mose:open_mose",
     "open_sav": "eosvos.data.sav:open_sav",
     "open_segtrack": "eosvos.data.segtrack:open_segtrack",
+    "open_video": "eosvos.data.video:open_video",
     "open_youtube_objects": "eosvos.data.youtube_objects:open_youtube_objects",
     "open_youtube_vos": "eosvos.data.youtube_vos:open_youtube_vos",
     "Sequence": "eosvos.data.sequence:Sequence",
@@ -59,6 +61,7 @@ __all__ = [
     "open_mose",
     "open_sav",
     "open_segtrack",
+    "open_video",
     "open_youtube_objects",
     "open_youtube_vos",
 ]

@@ -9,6 +9,7 @@ from PIL import Image
 
 from eosvos.data.masks import box_of, boxes_of, ids_of, merge, read_mask, rle_decode, rle_encode, write_mask
 from eosvos.data.palette import DAVIS_PALETTE
+from eosvos.data.stored import check_file, read_image
 from eosvos.errors import UserError
 
 
@@ -112,6 +113,16 @@ def test_bad_masks_are_named_with_a_remedy(ids, tmp_path, kind, remedy):
     with pytest.raises(UserError, match=remedy) as caught:
         read_mask(path)
     assert str(path) in str(caught.value)
+
+
+def test_images_that_would_fill_the_memory_are_refused_before_they_are_decoded(ids, tmp_path, monkeypatch):
+    path = tmp_path / "large.png"
+    Image.fromarray(ids).save(path)
+    monkeypatch.setattr("eosvos.data.masks.MOST_PIXELS", ids.size - 1)
+    monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("decoded"))
+    for read in (read_mask, read_image, check_file, lambda file: check_file(file, mask=True)):
+        with pytest.raises(UserError, match="large.png: 14x9 pixels, more than"):
+            read(path)
 
 
 def test_a_mask_of_another_size_is_told(ids, tmp_path):
