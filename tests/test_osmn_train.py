@@ -87,7 +87,7 @@ def test_an_ablation_is_a_network_without_that_modulator(there):
 def test_modulators_learn_to_make_use_of_osvos(there):
     """OSVOS-M of Table 2: its network as it is, a visual modulator alone."""
     torch.manual_seed(0)
-    base = osvos.build("tiny", short=32, long=56, widths=(4, 4, 6, 6, 8), path=4)
+    base = osvos.build("tiny", short=32, long=56, widths=(4, 4, 6, 6, 8), groups=0, path=4)
     spec = {"network": "osvos", "model": base.spec}
     Learner.create(base, 0.0, "single", spec).save("osvos.safetensors")
     given = ["init=osvos.safetensors", "outer.segmentation=false", "osmn.spatial=false", "out=modulated"]
