@@ -11,7 +11,7 @@ PROCS ?= $(shell if [ $(GPUS) -gt 0 ]; then n=$(GPUS); else n=$(CORES); fi; \
 TRAIN := OMP_NUM_THREADS=1 $(if $(filter 1,$(PROCS)),$(PY),.venv/bin/torchrun --standalone --nproc-per-node=$(PROCS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install meta-train parent-train eval real-data test lint bench clean
+.PHONY: help install meta-train parent-train eval real-data compare test lint bench clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ lint: install ## style and types
 
 real-data: install ## hours: the paper's Table 1 at our scale; ARGS='--data-root /data'
 	OMP_NUM_THREADS=1 $(PY) benchmarks/real_data.py --processes $(PROCS) $(ARGS)
+
+compare: install ## hours: e-OSVOS, OSVOS, OSMN and the floors; ARGS='--seconds 1200 --data-root /data/DAVIS-2016'
+	OMP_NUM_THREADS=1 $(PY) benchmarks/compare.py $(ARGS)
 
 bench: install ## timings beside one another
 	@set -e; for file in speed memory; do echo "== $$file"; $(PY) benchmarks/$$file.py; done

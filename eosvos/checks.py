@@ -16,7 +16,7 @@ from eosvos.evaluation.refinement import FRAME_CHOICES
 from eosvos.evaluation.speed import QUALITIES
 from eosvos.evaluation.submission import SERVERS
 from eosvos.meta.learner import LEVELS
-from eosvos.meta.outer import OPTIMIZERS
+from eosvos.meta.outer import CLOCKS, OPTIMIZERS
 from eosvos.methods.foreground import BRANCHES
 from eosvos.methods.snapping import KINDS as SNAPPING
 from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES
@@ -84,6 +84,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "branch": BRANCHES, "osvos.snapping": SNAPPING, "search.mask_losses": MASK_LOSSES, "init_norm": NORMS,
     "meta.optimizer": OPTIMIZERS, "parent.optimizer": OPTIMIZERS,
     "outer.optimizer": OPTIMIZERS,
+    "meta.clock": tuple(CLOCKS), "parent.clock": tuple(CLOCKS), "outer.clock": tuple(CLOCKS),
     "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
     "dataset.kind": DATASETS, "dataset.protocol": PROTOCOLS, "choice": FRAME_CHOICES,
     "taskset.kind": ("synthetic", "davis", "folder", "mixture"),

@@ -28,23 +28,26 @@ from eosvos.meta.resume import BEST, CHECKPOINT, LAST, LOG, agree, compare, desc
 
 Validate = Callable[[Learner], dict[str, float]]
 OPTIMIZERS = ("radam", "sgd", "adam")
+CLOCKS = {"wall": time.monotonic, "processor": time.process_time}
 _SECOND = 1.0  # seconds between two Ctrl-C of a person, at least
 
 
 @dataclass(frozen=True)
 class OuterSettings:
     """iterations: updates. seconds: where given, the training ends when so many have passed instead, those before it
-    was resumed included, whatever `iterations` is. tasks: gradients averaged for one update. optimizer: "radam", "adam"
-    or "sgd" (momentum 0.9). theta_lr, rates_lr: its rates for the initialization and for the learning rates, after
-    `warmup` iterations of linear rise and along a cosine down to `final` times their value; rates_lr = 0 leaves the
-    learning rates as they are. beta2: of RAdam and Adam; RAdam's rectification holds the steps back for about
-    2 / (1 - beta2) iterations. weight_decay: on theta; decoupled, but with "sgd" added to the gradient. clip: norm to
-    which the gradient of a single task is scaled down, for theta and the rates apart; None: never. max_rate: upper
-    bound of the learning rates (0 is the lower). validate_every, save_every: iterations.
+    was resumed included, whatever `iterations` is. clock: that counts them, "wall", or "processor", the first process's
+    computing time without data workers, which other work on the machine changes little. tasks: gradients averaged for
+    one update. optimizer: "radam", "adam" or "sgd" (momentum 0.9). theta_lr, rates_lr: its rates for the initialization
+    and for the learning rates, after `warmup` iterations of linear rise and along a cosine down to `final` times their
+    value; rates_lr = 0 leaves the learning rates as they are. beta2: of RAdam and Adam; RAdam's rectification holds the
+    steps back for about 2 / (1 - beta2) iterations. weight_decay: on theta; decoupled, but with "sgd" added to the
+    gradient. clip: norm to which the gradient of a single task is scaled down, for theta and the rates apart; None:
+    never. max_rate: upper bound of the learning rates (0 is the lower). validate_every, save_every: iterations.
     """
 
     iterations: int = 600
     seconds: float | None = None
+    clock: str = "wall"
     tasks: int = 4
     optimizer: str = "radam"
     theta_lr: float = 2e-4
@@ -126,11 +129,12 @@ def train(
             _validate_and_keep(state, validate, files)
         tasks = iter(()) if state.done(settings) else iter(stream(state.iteration))
         mine = len(range(world.rank, settings.tasks, world.size))
-        started = time.monotonic() - state.seconds
+        now = CLOCKS[settings.clock]
+        started = now() - state.seconds
         with _stop_requests() as stop:
             while not state.done(settings):
                 results = [gradient(learner, next(tasks)) for _ in range(mine)]
-                clock = (time.monotonic() - started) * world.first
+                clock = (now() - started) * world.first
                 totals, stopping = _reduce(results, learner, settings.clip, world, bool(stop), terms, clock)
                 state.seconds = totals["clock"]
                 record = _update(state, totals, settings) | totals["terms"]
@@ -147,10 +151,8 @@ def train(
                 if stopping or done or state.iteration % settings.save_every == 0:
                     files.save(state)
                 if stopping:
-                    timed = settings.seconds is not None
-                    whole = (
-                        f", {state.seconds:.0f} of {settings.seconds:g} s" if timed else f" of {settings.iterations}"
-                    )
+                    end = settings.seconds
+                    whole = f" of {settings.iterations}" if end is None else f", {state.seconds:.0f} of {end:g} s"
                     raise Interrupted(f"stopped at iteration {state.iteration}{whole}, saved in {folder}")
         return world.share(lambda: Learner.load(folder / BEST))
 

@@ -139,11 +139,12 @@ def test_sgd_is_the_papers_rule(tmp_path):
     assert torch.allclose(Learner.load(tmp_path / outer.LAST).theta["weight"].double(), theta, rtol=1e-6)
 
 
-def test_a_budget_of_seconds_ends_the_training_and_sets_its_schedule(tmp_path, monkeypatch):
+@pytest.mark.parametrize("clock", outer.CLOCKS)
+def test_a_budget_of_seconds_ends_the_training_and_sets_its_schedule(tmp_path, monkeypatch, clock):
     """The clock goes on where a resumed run was, and one that has run out leaves nothing to do."""
     ticks = iter(0.5 * k for k in range(1000))
-    monkeypatch.setattr(outer.time, "monotonic", lambda: next(ticks))
-    settings = replace(SETTINGS, iterations=1, seconds=10.0, warmup=2, save_every=5, validate_every=1000)
+    monkeypatch.setitem(outer.CLOCKS, clock, lambda: next(ticks))
+    settings = replace(SETTINGS, iterations=1, seconds=10.0, clock=clock, warmup=2, save_every=5, validate_every=1000)
 
     def dying(learner, number):
         if number == 3 * 8:
