@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from eosvos.methods.copy_first import CopyFirst as CopyFirst
     from eosvos.methods.eosvos import EOSVOS as EOSVOS
     from eosvos.methods.flow import Flow as Flow
+    from eosvos.methods.osmn import OSMN as OSMN
     from eosvos.methods.osvos import OSVOS as OSVOS
+    from eosvos.segmenter import Segmenter as Segmenter
 
 _PLACES = {
     "open_davis": "eosvos.data.davis:open_davis",
@@ -44,14 +46,18 @@ _PLACES = {
     "CopyFirst": "eosvos.methods.copy_first:CopyFirst",
     "EOSVOS": "eosvos.methods.eosvos:EOSVOS",
     "Flow": "eosvos.methods.flow:Flow",
+    "OSMN": "eosvos.methods.osmn:OSMN",
     "OSVOS": "eosvos.methods.osvos:OSVOS",
+    "Segmenter": "eosvos.segmenter:Segmenter",
 }
 __all__ = [
     "EOSVOS",
+    "OSMN",
     "OSVOS",
     "CopyFirst",
     "Flow",
     "Learner",
+    "Segmenter",
     "Sequence",
     "UserError",
     "evaluate",

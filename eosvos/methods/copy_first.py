@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from eosvos.data.masks import merge
-from eosvos.methods.given import check_frame, check_known, check_new, shown
+from eosvos.methods.given import check_frame, check_ids, check_known, check_new, shown, without
 
 
 class CopyFirst:
     """Repeats each object's last given mask. Follows `eosvos.methods.protocol.Method`; learns and looks at nothing."""
+
+    STATE: tuple[str, ...] = ("object_ids", "probabilities", "_size")  # see methods.state
+    PARTS: tuple[type, ...] = ()
 
     def __init__(self) -> None:
         self.object_ids: list[int] = []
@@ -38,6 +43,11 @@ class CopyFirst:
         check_frame(frame, self._size)
         check_known(masks, frame, self.object_ids)
         return self._show(masks)
+
+    def remove(self, ids: Collection[int]) -> None:
+        check_ids(ids, self.object_ids)
+        self.probabilities = without(self.probabilities, self.object_ids, ids)
+        self.object_ids = [i for i in self.object_ids if i not in ids]
 
     def _show(self, masks: dict[int, np.ndarray]) -> np.ndarray:
         self.probabilities = shown(self.probabilities, self.object_ids, masks)

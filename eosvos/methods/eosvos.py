@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, TailMean, adapt
 from eosvos.meta.learner import Learner
 from eosvos.methods.finetune import inner_losses, loss_of
-from eosvos.methods.given import check_fits, check_frame, check_known, check_new, shown
+from eosvos.methods.given import check_fits, check_frame, check_ids, check_known, check_new, next_index, shown, without
 from eosvos.models.mask_rcnn import MaskRCNN, build
 
 
@@ -103,6 +103,9 @@ class EOSVOS:
     adaptation on. seed: of every draw. Memory does not grow with the length of the video, only with the frames given.
     """
 
+    STATE = ("_objects", "_waiting", "_frames", "_frame_size", "probabilities", "adapt_seconds")  # see methods.state
+    PARTS = (_Object, _Given, Sample, FineTuning, Propagation, Online)
+
     def __init__(
         self,
         learner: Learner,
@@ -119,7 +122,7 @@ class EOSVOS:
         settings = dict(learner.spec["model"])
         if score is not None:
             settings["score"] = score
-        self.propagation = propagation or Propagation()
+        self.score, self.propagation = score, propagation or Propagation()
         with seeds.fixed(0):  # its own weights are never used: leave the caller's random state alone
             self.model: MaskRCNN = build(**settings).to(device)
         self.learner = learner.to(device)
@@ -132,6 +135,11 @@ class EOSVOS:
         self._frame_size: tuple[int, ...] | None = None
         self.probabilities = torch.zeros(0, 0, 0)
         self.adapt_seconds = 0.0
+
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, besides the learner and the device."""
+        names = ("iters", "ona", "seed", "fine_tuning", "propagation", "online", "score")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def object_ids(self) -> list[int]:
@@ -170,7 +178,7 @@ class EOSVOS:
         check_new(masks, frame, self._objects)
         for object_id, mask in masks.items():
             given = [self._given(frame, mask), *self._waiting.pop(object_id, [])]
-            thing = _Object(len(self._objects), given, deque(maxlen=self._memory()))
+            thing = _Object(next_index(self._objects.values()), given, deque(maxlen=self._memory()))
             self._fine_tune(thing)
             self._objects[object_id] = thing
         return self.show(frame, masks)
@@ -201,6 +209,19 @@ class EOSVOS:
             if thing.past:  # the last of it is what was taken for the object on this frame
                 thing.past[-1] = self._given(frame, mask).sample
         return merge(self.probabilities, self.object_ids)
+
+    def remove(self, ids: Collection[int]) -> None:
+        check_ids(ids, self._objects)
+        self.probabilities = without(self.probabilities, self.object_ids, ids)
+        self._objects = {i: thing for i, thing in self._objects.items() if i not in ids}
+
+    def new_video(self, size: tuple[int, int]) -> None:
+        """Look for the same objects in another video, with frames of `size` (H, W): where they were is forgotten."""
+        self._frames, self._frame_size = 0, size
+        self.probabilities = torch.zeros(len(self._objects), *size)
+        for thing in self._objects.values():
+            thing.box, thing.phi, thing.adaptations = None, thing.first, 0
+            thing.past.clear()
 
     def _given(self, frame: Tensor, mask: np.ndarray) -> _Given:
         plane = torch.from_numpy(np.asarray(mask, bool))[None]

@@ -21,6 +21,8 @@ class Flow(CopyFirst):
     there, bilinear; from outside of the frame nothing comes. An object that is lost stays lost until it is corrected.
     """
 
+    STATE = (*CopyFirst.STATE, "_last")
+
     def __init__(self) -> None:
         super().__init__()
         self._last = np.zeros((0, 0), np.uint8)  # the frame that the probabilities are of, grey

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,10 +42,15 @@ def check_new(masks: Mapping[int, np.ndarray], frame: Tensor, known: Collection[
 def check_known(masks: Mapping[int, np.ndarray], frame: Tensor, known: Collection[int]) -> None:
     """Raise ValueError for masks, bool (H, W) by id, of objects that are not known, or unfit for `frame`. A mask may be
     empty: the object is not here."""
-    for i in masks:
+    check_ids(masks, known)
+    check_fits(masks, frame)
+
+
+def check_ids(ids: Collection[int], known: Collection[int]) -> None:
+    """Raise ValueError for an object that is not known."""
+    for i in ids:
         if i not in known:
             raise ValueError(f"object {i} is unknown; known are {list(known)}; use add() for new ones")
-    check_fits(masks, frame)
 
 
 def shown(planes: Tensor, ids: Sequence[int], masks: Mapping[int, np.ndarray]) -> Tensor:
@@ -61,3 +67,13 @@ def shown(planes: Tensor, ids: Sequence[int], masks: Mapping[int, np.ndarray]) -
     for i, mask in given.items():
         result[list(ids).index(i)] = mask.to(result)
     return result
+
+
+def without(planes: Tensor, ids: Sequence[int], gone: Collection[int]) -> Tensor:
+    """Probabilities (K, H, W) of the objects `ids` without those of `gone`."""
+    return planes[[k for k, i in enumerate(ids) if i not in gone]]
+
+
+def next_index(things: Iterable[Any]) -> int:
+    """A number for the draws of a new object beside these."""
+    return 1 + max((thing.index for thing in things), default=-1)

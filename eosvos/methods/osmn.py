@@ -7,8 +7,9 @@ kept (pydensecrf is dead, of pydensecrf2 there is one release, of 2024, that eve
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,6 +80,9 @@ class OSMN:
     nothing is kept of them; the given ones only where there is fine-tuning.
     """
 
+    STATE = ("_objects", "_waiting", "_frame_size", "priors", "probabilities", "adapt_seconds")  # see methods.state
+    PARTS = (_Object, _Given, Sample, Modulation)
+
     def __init__(
         self,
         learner: Learner,
@@ -102,6 +106,10 @@ class OSMN:
         self._objects: dict[int, _Object] = {}
         self._waiting: dict[int, list[_Given]] = {}  # learned of objects that are still to come
         self._frame_size: tuple[int, int] | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, besides the learner and the device."""
+        return {name: getattr(self, name) for name in ("iters", "seed", "modulation")}
 
     @property
     def object_ids(self) -> list[int]:
@@ -132,7 +140,9 @@ class OSMN:
         given.check_frame(frame, self._frame_size)
         given.check_new(masks, frame, self._objects)
         for object_id, mask in masks.items():
-            thing = _Object(len(self._objects), [self._take(frame, mask), *self._waiting.pop(object_id, [])])
+            thing = _Object(
+                given.next_index(self._objects.values()), [self._take(frame, mask), *self._waiting.pop(object_id, [])]
+            )
             self._adapt(thing)
             self._objects[object_id] = thing
         return self.show(frame, masks)
@@ -160,6 +170,19 @@ class OSMN:
             self._look_for(object_id, mask)
         self.probabilities = given.shown(self.probabilities, self.object_ids, masks)
         return merge(self.probabilities, self.object_ids)
+
+    def remove(self, ids: Collection[int]) -> None:
+        given.check_ids(ids, self._objects)
+        self.probabilities = given.without(self.probabilities, self.object_ids, ids)
+        self._objects = {i: thing for i, thing in self._objects.items() if i not in ids}
+        self.priors = {i: prior for i, prior in self.priors.items() if i not in ids}
+
+    def new_video(self, size: tuple[int, int]) -> None:
+        """Look for the same objects in another video, with frames of `size` (H, W): anywhere, at first."""
+        self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size)
+        everywhere = prior_of(np.ones(size, bool))
+        assert everywhere is not None
+        self.priors = {i: everywhere.clone() for i in self._objects}
 
     def _look_for(self, object_id: int, mask: np.ndarray) -> None:
         """In the next frame where its mask is, or, where that is empty, around where it was last, further out."""
@@ -202,7 +225,7 @@ class OSMN:
     def _gammas(self, things: list[_Object]) -> Tensor | None:
         """float32 (K, C)."""
         found = [thing.gamma for thing in things if thing.gamma is not None]
-        return torch.stack(found) if found else None
+        return torch.stack(found).to(self.device) if found else None
 
     def _take(self, frame: Tensor, mask: np.ndarray) -> _Given:
         """Look at the object in an annotated frame, and keep it for fine-tuning if there is any."""

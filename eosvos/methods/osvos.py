@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, adapt
 from eosvos.meta.learner import Learner
 from eosvos.methods.foreground import loss_of, probability
-from eosvos.methods.given import check_fits, check_frame, check_known, check_new, shown
+from eosvos.methods.given import check_fits, check_frame, check_ids, check_known, check_new, next_index, shown, without
+from eosvos.methods.snapping import Bilateral
 from eosvos.models.osvos import FCN, build
 
 Snap = Callable[[Tensor, Tensor], Tensor]
@@ -63,6 +65,9 @@ class OSVOS:
     all of its frames in turn.
     """
 
+    STATE = ("_objects", "_waiting", "_frame_size", "probabilities", "adapt_seconds")  # see methods.state
+    PARTS = (_Object, Sample, Tuning, Bilateral)
+
     def __init__(
         self,
         learner: Learner,
@@ -83,6 +88,10 @@ class OSVOS:
         self._objects: dict[int, _Object] = {}
         self._waiting: dict[int, list[Sample]] = {}  # learned of objects that are still to come
         self._frame_size: tuple[int, int] | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, besides the learner and the device."""
+        return {name: getattr(self, name) for name in ("iters", "seed", "tuning", "snap")}
 
     @property
     def object_ids(self) -> list[int]:
@@ -114,7 +123,7 @@ class OSVOS:
         check_new(masks, frame, self._objects)
         for object_id, mask in masks.items():
             given = [self._given(frame, mask), *self._waiting.pop(object_id, [])]
-            thing = _Object(len(self._objects), given, {})
+            thing = _Object(next_index(self._objects.values()), given, {})
             self._fine_tune(thing)
             self._objects[object_id] = thing
         return self.show(frame, masks)
@@ -140,6 +149,15 @@ class OSVOS:
         check_known(masks, frame, self._objects)
         self.probabilities = shown(self.probabilities, self.object_ids, masks)
         return merge(self.probabilities, self.object_ids)
+
+    def remove(self, ids: Collection[int]) -> None:
+        check_ids(ids, self._objects)
+        self.probabilities = without(self.probabilities, self.object_ids, ids)
+        self._objects = {i: thing for i, thing in self._objects.items() if i not in ids}
+
+    def new_video(self, size: tuple[int, int]) -> None:
+        """Look for the same objects in another video, with frames of `size` (H, W)."""
+        self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size)
 
     def _given(self, frame: Tensor, mask: np.ndarray) -> Sample:
         short, long = self.size

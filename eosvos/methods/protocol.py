@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -36,6 +37,10 @@ class Method(Protocol):
 
     def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         """Masks of known objects on the frame just stepped (empty: the object is not here); returns its id mask."""
+        ...
+
+    def remove(self, ids: Collection[int]) -> None:
+        """Forget known objects; those that stay are segmented as they would have been."""
         ...
 
 

@@ -19,6 +19,7 @@ from eosvos.errors import UserError
 from eosvos.evaluation import benchmark
 from eosvos.evaluation.streaming import walk
 from eosvos.meta.learner import Learner
+from eosvos.methods import state
 from eosvos.methods.copy_first import CopyFirst
 from eosvos.methods.eosvos import EOSVOS, Propagation
 from eosvos.methods.flow import Flow
@@ -27,6 +28,7 @@ from eosvos.methods.osvos import OSVOS
 from eosvos.methods.protocol import Learning
 from eosvos.models import mask_rcnn, osmn, osvos
 from eosvos.seeds import derive
+from eosvos.segmenter import Segmenter
 
 HEIGHT, WIDTH = 32, 48
 
@@ -276,3 +278,70 @@ def test_memory_does_not_grow_over_two_thousand_frames(make):
             state, blocks = held(method)
     assert held(method)[0] < 1.01 * state
     assert held(method)[1] < blocks + 900  # not one object per frame
+
+
+def test_saved_and_loaded_it_goes_on_as_if_nothing_had_been(make, tmp_path):
+    """Also adds and corrects objects as before: what was given is kept, and the draws."""
+    frames = [frame(i) for i in range(6)]
+    segmenter = Segmenter(make(3))
+    segmenter.start(frames[0], {7: ids_at(0) == 7})
+    segmenter.step(frames[1])
+    segmenter.save(tmp_path / "state.safetensors")
+    loaded = Segmenter.load(tmp_path / "state.safetensors")
+
+    def go_on(segmenter):
+        out = [segmenter.step(frames[2]), segmenter.add(frames[2], {3: ids_at(2) == 3})]
+        out += [segmenter.step(frames[3]), segmenter.correct(frames[3], {7: ids_at(3) == 7}), segmenter.step(frames[4])]
+        return [*out, segmenter.probabilities.numpy()]
+
+    for there, here in zip(go_on(segmenter), go_on(loaded), strict=True):
+        assert np.array_equal(there, here)
+    assert loaded.object_ids == segmenter.object_ids == [7, 3]
+    segmenter.save(tmp_path / "one.safetensors")
+    loaded.save(tmp_path / "two.safetensors")
+    one, two = (state.read(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
+    timeless = [str(p.tree).split("'adapt_seconds'")[0] for p in (one, two)]
+    assert timeless[0] == timeless[1]
+    assert all(torch.equal(one.tensors[k], two.tensors[k]) for k in one.tensors | two.tensors)
+
+
+def test_a_removed_object_is_gone_and_the_others_stay_as_they_are(make):
+    """The rest sees nothing of it, whether it is the first or the last; its number may be given anew."""
+    both, alone = make(3), make(3)
+    masks = {7: ids_at(2) == 7, 3: ids_at(2) == 3}
+    both.start(frame(2), masks)
+    both.remove([3])
+    alone.start(frame(2), {7: masks[7]})
+    assert both.object_ids == [7]
+    for index in (3, 4):
+        assert np.array_equal(both.step(frame(index)), alone.step(frame(index)))
+        assert torch.equal(both.probabilities, alone.probabilities)
+    both.add(frame(4), {3: ids_at(4) == 3})
+    both.remove([7])
+    assert both.object_ids == [3] and both.probabilities.shape[0] == 1
+    assert set(np.unique(both.step(frame(5)))) <= {0, 3}
+    with pytest.raises(ValueError, match="object 7 is unknown; known are \\[3\\]"):
+        both.remove([7])
+    both.remove([3])
+    assert not both.step(frame(5)).any()
+
+
+def test_objects_prepared_beforehand_are_found_in_another_video(make, tmp_path):
+    """What was learned stays, where it was does not; frames may be of another size."""
+    segmenter = Segmenter(make(3))
+    segmenter.start(frame(0), {7: ids_at(0) == 7})
+    segmenter.save(tmp_path / "object.safetensors")
+    if not isinstance(segmenter.method, Learning):
+        with pytest.raises(UserError, match="knows nothing of its objects but where they are"):
+            Segmenter.load(tmp_path / "object.safetensors", new_video=True)
+        return
+    found = []
+    for _ in range(2):
+        other = Segmenter.load(tmp_path / "object.safetensors", new_video=True)
+        wide = torch.nn.functional.interpolate(frame(3)[None], (48, 80), mode="bilinear")[0]
+        found.append(other.step(wide))
+        assert found[-1].shape == (48, 80) and set(np.unique(found[-1])) <= {0, 7}
+        assert np.array_equal(other.step(wide).shape, (48, 80))
+        with pytest.raises(ValueError, match="the frame is"):
+            other.step(frame(3))
+    assert np.array_equal(*found)

@@ -1,0 +1,123 @@
+"""What a method knows at a point of a video, as one safetensors file: plain values and tensors, and no code.
+
+A method names the attributes that make up its state, and the classes within (`STATE`, `PARTS`). Of these attributes a
+tree of plain values is made, in which tensors are numbers; a tensor that is there twice is kept once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from eosvos.errors import UserError
+from eosvos.files import write_bytes
+
+FORMAT = "eosvos-state-1"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """tree: plain values (see `pack`). tensors: by the names that stand for them in the tree; copies, on the CPU."""
+
+    tree: Any
+    tensors: dict[str, Tensor]
+
+
+def pack(value: Any) -> Packed:
+    """Numbers, text, None, tensors, arrays, and lists, tuples, deques, dicts and dataclasses of these."""
+    tensors: dict[str, Tensor] = {}
+    names: dict[int, str] = {}
+    kept: list[Tensor] = []  # so that no id is used twice while this runs
+
+    def plain(value: Any) -> Any:
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, np.ndarray):
+            return {"array": plain(torch.from_numpy(value))}
+        if isinstance(value, Tensor):
+            if id(value) not in names:
+                names[id(value)] = str(len(names))
+                kept.append(value)
+                tensors[names[id(value)]] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            return {"tensor": names[id(value)]}
+        if isinstance(value, list):
+            return {"list": [plain(v) for v in value]}
+        if isinstance(value, tuple):
+            return {"tuple": [plain(v) for v in value]}
+        if isinstance(value, deque):
+            return {"deque": [plain(v) for v in value], "most": value.maxlen}
+        if isinstance(value, Mapping):
+            return {"dict": [[plain(k), plain(v)] for k, v in value.items()]}
+        if is_dataclass(value) and not isinstance(value, type):
+            return {"class": type(value).__name__, "of": {f.name: plain(getattr(value, f.name)) for f in fields(value)}}
+        raise TypeError(f"{type(value).__name__} is nothing that a state may hold")
+
+    return Packed(plain(value), tensors)
+
+
+def unpack(packed: Packed, classes: tuple[type, ...] = (), device: torch.device | str = "cpu") -> Any:
+    """What was packed. classes: the dataclasses within; `device`: of tensors that stand in a dict by name, which are
+    the parameters of networks; all others stay on the CPU. Raises ValueError for a tree that `pack` did not make."""
+    known = {c.__name__: c for c in classes}
+    moved: dict[str, Tensor] = {}
+
+    def tensor(name: str, parameter: bool) -> Tensor:
+        if not parameter:
+            return packed.tensors[name]
+        if name not in moved:
+            moved[name] = packed.tensors[name].to(device)
+        return moved[name]
+
+    def value(plain: Any, parameter: bool = False) -> Any:
+        if not isinstance(plain, dict):
+            return plain
+        if "array" in plain:
+            return value(plain["array"]).numpy()
+        if "tensor" in plain:
+            return tensor(plain["tensor"], parameter)
+        if "list" in plain:
+            return [value(v) for v in plain["list"]]
+        if "tuple" in plain:
+            return tuple(value(v) for v in plain["tuple"])
+        if "deque" in plain:
+            return deque((value(v) for v in plain["deque"]), maxlen=plain["most"])
+        if "dict" in plain:
+            return {value(k): value(v, isinstance(k, str)) for k, v in plain["dict"]}
+        return known[plain["class"]](**{name: value(v) for name, v in plain["of"].items()})
+
+    try:
+        return value(packed.tree)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"no state of this version: {type(error).__name__} {error}") from error
+
+
+def write(path: str | Path, packed: Packed) -> None:
+    """One safetensors file, written atomically. Raises UserError where that cannot be."""
+    header = {"format": FORMAT, "tree": json.dumps(packed.tree)}
+    write_bytes(path, save(packed.tensors, metadata=header))
+
+
+def read(path: str | Path) -> Packed:
+    """Read what `write` wrote; executes no code. Raises UserError for a missing, damaged or foreign file."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"state {path}: no such file; give one that Segmenter.save wrote")
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                found = header.get("format", "none")
+                raise UserError(f"state {path}: format {found!r} found in its header, {FORMAT!r} expected")
+            return Packed(json.loads(header["tree"]), {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise UserError(f"state {path}: not a readable file of this kind ({error}); is it truncated?") from error

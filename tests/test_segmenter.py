@@ -1,0 +1,166 @@
+"""The Segmenter is the method behind it: same masks, the user's ids, and states that continue as if never saved."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from eosvos.errors import UserError
+from eosvos.meta.learner import Learner
+from eosvos.methods.copy_first import CopyFirst
+from eosvos.methods.eosvos import EOSVOS, Online
+from eosvos.methods.flow import Flow
+from eosvos.models import mask_rcnn
+from eosvos.segmenter import Segmenter, image_of, masks_of
+
+HEIGHT, WIDTH = 40, 64
+
+
+def image(index):
+    """uint8 (H, W, 3): two squares before a pattern."""
+    pixels = np.random.default_rng(0).integers(60, 160, (HEIGHT, WIDTH, 3), np.uint8)
+    pixels[5:20, 5 + index : 25 + index] = (250, 220, 30)
+    pixels[25:38, 40:60] = (10, 20, 90)
+    return pixels
+
+
+def ids(one, two, kind=np.int64):
+    mask = np.zeros((HEIGHT, WIDTH), kind)
+    mask[5:20, 5:25], mask[25:38, 40:60] = one, two
+    return mask
+
+
+def test_every_kind_of_image_is_the_same_frame():
+    pixels = image(0)
+    tensor = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+    expected = tensor.float() / 255
+    for given in (pixels, tensor, expected, expected.double(), expected.numpy().transpose(1, 2, 0), pixels[:, ::1]):
+        assert torch.allclose(image_of(given), expected, atol=1e-7) and image_of(given).dtype == torch.float32
+    grey = pixels[..., 0]
+    assert torch.equal(image_of(grey), image_of(np.stack([grey] * 3, -1)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (np.zeros((4, 4, 4), np.uint8), "array frame is"),
+        (np.zeros((4, 4, 3), np.uint16), "uint8, or floating"),
+        (np.full((4, 4, 3), 255.0), "values in \\[0, 1\\], found 255"),
+        (np.full((4, 4, 3), np.nan), "values in \\[0, 1\\], found nan"),
+        (torch.zeros(4, 4, 3), "tensor frame is \\(3, H, W\\)"),
+        (torch.zeros(3, 4, 4, dtype=torch.int32), "uint8, or floating"),
+    ],
+)
+def test_frames_that_cannot_be_meant_are_refused(wrong, told):
+    with pytest.raises(ValueError, match=told):
+        image_of(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (np.zeros((4, 5), np.uint8), "id mask is \\(4, 5\\), the frame \\(4, 4\\)"),
+        ({1: np.zeros((4, 5), bool)}, "object 1: the mask is \\(4, 5\\)"),
+        ({0: np.zeros((4, 4), bool)}, "from 1 to 2\\*\\*31 - 1, found 0"),
+        ({"dog": np.zeros((4, 4), bool)}, "found 'dog'"),
+        (np.full((4, 4), -3), "found -3"),
+        (np.full((4, 4), 2**40), "found 1099511627776"),
+        (np.zeros((4, 4)), "of integers, not float64"),
+    ],
+)
+def test_masks_that_cannot_be_meant_are_refused(wrong, told):
+    with pytest.raises(ValueError, match=told):
+        masks_of(wrong, (4, 4))
+
+
+def test_masks_of_all_kinds_are_the_same_objects():
+    mask = ids(3, 9, np.uint8)
+    mask[0, 0] = 255  # unknown
+    for given in (mask, torch.from_numpy(mask), {3: mask == 3, 9: torch.from_numpy(mask == 9)}):
+        found = masks_of(given, mask.shape)
+        assert list(found) == [3, 9] and all(np.array_equal(found[i], mask == i) for i in found)
+    assert list(masks_of(ids(255, 256), mask.shape)) == [255, 256]  # unknown only in uint8
+
+
+def test_ids_come_back_as_given_however_large():
+    segmenter = Segmenter(CopyFirst())
+    large = ids(1_000_000, 7)
+    found = segmenter.start(image(0), large)
+    assert found.dtype == np.int32 and np.array_equal(found, large)
+    added = segmenter.add(image(0), {1: ids(0, 0) == 0})
+    assert segmenter.object_ids == [7, 1_000_000, 1] and set(np.unique(added)) == {1}
+    assert np.array_equal(segmenter.correct(image(0), {1: ids(1, 0) == 1, 7: ids(0, 1) == 1}), ids(1, 7))
+    segmenter.remove(1_000_000)
+    small = segmenter.step(image(1))
+    assert small.dtype == np.uint8 and set(np.unique(small)) == {0, 1, 7}
+
+
+def test_a_refused_call_changes_nothing():
+    segmenter = Segmenter(CopyFirst())
+    segmenter.start(image(0), ids(1, 2))
+    before = segmenter.step(image(1))
+    tries = [
+        lambda: segmenter.start(image(0), {4: np.zeros((HEIGHT, WIDTH), bool)}),
+        lambda: segmenter.add(image(1), ids(1, 5)),  # 1 is known
+        lambda: segmenter.add(image(1)[:-1], {5: np.ones((HEIGHT - 1, WIDTH), bool)}),
+        lambda: segmenter.correct(image(1), ids(6, 2)),
+        lambda: segmenter.remove([1, 6]),
+        lambda: segmenter.step(image(1)[:, :-1]),
+        lambda: segmenter.add(image(1), {k: np.ones((HEIGHT, WIDTH), bool) for k in range(10, 310)}),
+        lambda: segmenter.learn(image(1), ids(1, 2)),
+    ]
+    for attempt in tries:
+        with pytest.raises(ValueError):
+            attempt()
+        assert segmenter.object_ids == [1, 2] and np.array_equal(segmenter.step(image(1)), before)
+
+
+def test_more_than_254_objects_are_refused_with_their_number():
+    masks = {k: np.ones((HEIGHT, WIDTH), bool) for k in range(1, 301)}
+    with pytest.raises(ValueError, match="300 objects: at most 254"):
+        Segmenter(CopyFirst()).start(image(0), masks)
+
+
+def test_online_adaptation_goes_on_after_loading(tmp_path, learner):
+    """What it remembers of the past frames is in the file, too; a GPU's or CPU's choice and settings are the user's."""
+    settings = {"iters": 2, "ona": True, "online": Online(every=2, steps=1, min_area=0.0), "seed": 4}
+    segmenter = Segmenter(EOSVOS(learner, **settings))
+    segmenter.start(image(0), ids(1, 2))
+    segmenter.step(image(1))
+    segmenter.step(image(2))
+    segmenter.save(tmp_path / "state")
+    loaded, other = Segmenter.load(tmp_path / "state"), Segmenter.load(tmp_path / "state", ona=False)
+    for index in range(3, 7):
+        expected = segmenter.step(image(index))
+        assert np.array_equal(loaded.step(image(index)), expected)
+        assert torch.equal(loaded.probabilities, segmenter.probabilities)
+        other.step(image(index))
+    assert not torch.equal(other.probabilities, segmenter.probabilities)
+
+
+def test_states_that_are_none_are_refused(tmp_path, learner):
+    segmenter = Segmenter(Flow())
+    segmenter.start(image(0), ids(1, 2))
+    segmenter.save(tmp_path / "state")
+    content = (tmp_path / "state").read_bytes()
+    (tmp_path / "cut").write_bytes(content[:-40])
+    (tmp_path / "text").write_text("no state")
+    learner.save(tmp_path / "learner")
+    (tmp_path / "other").write_bytes(content.replace(b"Flow", b"Slow"))
+    for name, told in [
+        ("none", "no such file"), ("cut", "truncated"), ("text", "not a readable file"),
+        ("learner", "format 'eosvos-learner-1' found"), ("other", "not of this version"),
+    ]:  # fmt: skip
+        with pytest.raises(UserError, match=told):
+            Segmenter.load(tmp_path / name)
+    with pytest.raises(ValueError, match="Own cannot be saved"):
+        Segmenter(type("Own", (CopyFirst,), {})()).save(tmp_path / "own")
+    assert not (tmp_path / "own").exists()
+
+
+@pytest.fixture(scope="module")
+def learner():
+    torch.manual_seed(0)
+    model = mask_rcnn.build("tiny", short=64, long=112, score=0.0)
+    return Learner.create(model, 0.02, "neuron", {"model": model.spec})
