@@ -27,7 +27,7 @@ TRAININGS = {"eosvos": ("meta_train", "meta"), "osvos": ("osvos_train", "parent"
 NAMES = {"copy_first": "first mask copied", "flow": "mask warped along optical flow", "eosvos": "e-OSVOS",
          "osvos": "OSVOS", "osmn": "OSMN"}  # fmt: skip
 FLOORS = ("copy_first", "flow")
-VALIDATIONS = 6  # of a training, or about so many
+VALIDATIONS = 2  # of a training, or about so many: they count as its time
 PER_SECOND = {"eosvos": 0.6, "osvos": 2.5, "osmn": 3.0}  # iterations, roughly: only to space what is told in iterations
 DRAWN = [("copy_first", 0), ("flow", 0), ("eosvos", 10), ("eosvos", 50), ("osvos", 10), ("osvos", 50), ("osmn", 0),
          ("osmn", 50)]  # fmt: skip
@@ -62,7 +62,7 @@ def train(method: str, given: argparse.Namespace) -> None:
     own += [f"model.short={given.size[0]}", f"model.long={given.size[1]}", f"{section}.seconds={given.seconds:g}"]
     own += [f"{section}.clock=processor", f"{section}.validate_every={max(iterations // VALIDATIONS, 1)}"]
     if method == "eosvos":
-        own.append(f"meta.mask_warm_up={iterations // 4}")
+        own += [f"meta.mask_warm_up={iterations // 4}", "meta.validation_tasks=12", "meta.validation_steps=[10]"]
     if method == "osvos":
         own.append(f"parent.deep_supervision={iterations}")
     sections = {section for _, section in TRAININGS.values()} - {section}

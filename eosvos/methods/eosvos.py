@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, TailMean, adapt
 from eosvos.meta.learner import Learner
 from eosvos.methods.finetune import inner_losses, loss_of
-from eosvos.methods.given import check_fits, check_frame, check_ids, check_known, check_new, next_index, shown, without
+from eosvos.methods.given import Taught, check_frame
 from eosvos.models.mask_rcnn import MaskRCNN, build
 
 
@@ -96,7 +96,7 @@ class _Object:
     adaptations: int = 0
 
 
-class EOSVOS:
+class EOSVOS(Taught):
     """The method of the paper; see `protocol.Learning`.
 
     learner: theta, rates and the spec of the network. iters: T, fine-tuning steps on a given frame. ona: online
@@ -142,10 +142,6 @@ class EOSVOS:
         return {name: getattr(self, name) for name in names}
 
     @property
-    def object_ids(self) -> list[int]:
-        return list(self._objects)
-
-    @property
     def parameters_in_use(self) -> dict[int, Params]:
         """The fine-tuned parameters of every object, by id."""
         return {object_id: thing.phi for object_id, thing in self._objects.items()}
@@ -173,48 +169,6 @@ class EOSVOS:
                 self._remember(thing, image, plane)
         return ids
 
-    def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        check_frame(frame, self._frame_size)
-        check_new(masks, frame, self._objects)
-        for object_id, mask in masks.items():
-            given = [self._given(frame, mask), *self._waiting.pop(object_id, [])]
-            thing = _Object(next_index(self._objects.values()), given, deque(maxlen=self._memory()))
-            self._fine_tune(thing)
-            self._objects[object_id] = thing
-        return self.show(frame, masks)
-
-    def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        check_frame(frame, self._frame_size)
-        check_known(masks, frame, self._objects)
-        self.learn(frame, masks)
-        return self.show(frame, masks)
-
-    def learn(self, frame: Tensor, masks: dict[int, np.ndarray]) -> None:
-        check_fits(masks, frame)
-        for object_id, mask in masks.items():
-            given, thing = self._given(frame, mask), self._objects.get(object_id)
-            if thing is None:
-                self._waiting.setdefault(object_id, []).append(given)
-            else:
-                thing.given.append(given)
-                self._fine_tune(thing)
-
-    def show(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        check_frame(frame, self._frame_size)
-        check_known(masks, frame, self._objects)
-        self.probabilities = shown(self.probabilities, self.object_ids, masks)
-        for object_id, mask in masks.items():
-            thing, box = self._objects[object_id], box_of(mask)
-            thing.box = thing.box if box is None else box
-            if thing.past:  # the last of it is what was taken for the object on this frame
-                thing.past[-1] = self._given(frame, mask).sample
-        return merge(self.probabilities, self.object_ids)
-
-    def remove(self, ids: Collection[int]) -> None:
-        check_ids(ids, self._objects)
-        self.probabilities = without(self.probabilities, self.object_ids, ids)
-        self._objects = {i: thing for i, thing in self._objects.items() if i not in ids}
-
     def new_video(self, size: tuple[int, int]) -> None:
         """Look for the same objects in another video, with frames of `size` (H, W): where they were is forgotten."""
         self._frames, self._frame_size = 0, size
@@ -223,7 +177,16 @@ class EOSVOS:
             thing.box, thing.phi, thing.adaptations = None, thing.first, 0
             thing.past.clear()
 
-    def _given(self, frame: Tensor, mask: np.ndarray) -> _Given:
+    def _begin(self, index: int, given: list[_Given]) -> _Object:
+        return _Object(index, given, deque(maxlen=self._memory()))
+
+    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+        thing, box = self._objects[object_id], box_of(mask)
+        thing.box = thing.box if box is None else box
+        if thing.past:  # the last of it is what was taken for the object on this frame
+            thing.past[-1] = self._take(frame, mask).sample
+
+    def _take(self, frame: Tensor, mask: np.ndarray) -> _Given:
         plane = torch.from_numpy(np.asarray(mask, bool))[None]
         short, long = self.size
         scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))

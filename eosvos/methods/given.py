@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eosvos.data.masks import VOID
+from eosvos.data.masks import VOID, merge
 
 
 def check_frame(frame: Tensor, size: Sequence[int] | None) -> None:
@@ -77,3 +78,75 @@ def without(planes: Tensor, ids: Sequence[int], gone: Collection[int]) -> Tensor
 def next_index(things: Iterable[Any]) -> int:
     """A number for the draws of a new object beside these."""
     return 1 + max((thing.index for thing in things), default=-1)
+
+
+class Taught(ABC):
+    """What all methods of `protocol.Learning` do alike that keep what was given of every object.
+
+    _objects: by id; the list `given` of each has its annotated frames, as `_take` keeps them, in the order they came.
+    _waiting: those of objects that are still to come.
+    """
+
+    probabilities: Tensor
+    _objects: dict[int, Any]
+    _waiting: dict[int, list[Any]]
+    _frame_size: tuple[int, ...] | None
+
+    @abstractmethod
+    def _take(self, frame: Tensor, mask: np.ndarray) -> Any:
+        """What is kept of an annotated frame."""
+
+    @abstractmethod
+    def _begin(self, index: int, given: list[Any]) -> Any:
+        """A new object, which these frames show. index: of its draws."""
+
+    @abstractmethod
+    def _fine_tune(self, thing: Any) -> None:
+        """Make the object's parameters fit all that was given of it."""
+
+    @abstractmethod
+    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+        """Note that in `frame`, the last one, the object is where `mask` has it; where that is empty, nowhere."""
+
+    @property
+    def object_ids(self) -> list[int]:
+        return list(self._objects)
+
+    def remove(self, ids: Collection[int]) -> None:
+        check_ids(ids, self._objects)
+        self.probabilities = without(self.probabilities, self.object_ids, ids)
+        self._objects = {i: thing for i, thing in self._objects.items() if i not in ids}
+
+    def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        check_frame(frame, self._frame_size)
+        check_new(masks, frame, self._objects)
+        for object_id, mask in masks.items():
+            given = [self._take(frame, mask), *self._waiting.pop(object_id, [])]
+            thing = self._begin(next_index(self._objects.values()), given)
+            self._fine_tune(thing)
+            self._objects[object_id] = thing
+        return self.show(frame, masks)
+
+    def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        check_frame(frame, self._frame_size)
+        check_known(masks, frame, self._objects)
+        self.learn(frame, masks)
+        return self.show(frame, masks)
+
+    def learn(self, frame: Tensor, masks: dict[int, np.ndarray]) -> None:
+        check_fits(masks, frame)
+        for object_id, mask in masks.items():
+            taken, thing = self._take(frame, mask), self._objects.get(object_id)
+            if thing is None:
+                self._waiting.setdefault(object_id, []).append(taken)
+            else:
+                thing.given.append(taken)
+                self._fine_tune(thing)
+
+    def show(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        check_frame(frame, self._frame_size)
+        check_known(masks, frame, self._objects)
+        for object_id, mask in masks.items():
+            self._place(object_id, frame, mask)
+        self.probabilities = shown(self.probabilities, self.object_ids, masks)
+        return merge(self.probabilities, self.object_ids)

@@ -24,7 +24,7 @@ from eosvos.data.tasks import Sample
 from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, adapt
 from eosvos.meta.learner import Learner
-from eosvos.methods import given
+from eosvos.methods.given import Taught, check_frame
 from eosvos.models.osmn import OSMN as Network
 from eosvos.models.osmn import build
 from eosvos.models.osvos import PIXELS, balanced_cross_entropy
@@ -67,7 +67,7 @@ class _Object:
     phi: Params = field(default_factory=dict)  # fine-tuned parameters in use; none: the learner's
 
 
-class OSMN:
+class OSMN(Taught):
     """The method of the paper; see `protocol.Learning`.
 
     learner: the trained networks, and the rate of fine-tuning. iters: T, steps of fine-tuning on the given frames (the
@@ -112,10 +112,6 @@ class OSMN:
         return {name: getattr(self, name) for name in ("iters", "seed", "modulation")}
 
     @property
-    def object_ids(self) -> list[int]:
-        return list(self._objects)
-
-    @property
     def gammas(self) -> dict[int, Tensor]:
         """What the visual modulator has made of every object, float32 (C,), by id."""
         return {i: thing.gamma for i, thing in self._objects.items() if thing.gamma is not None}
@@ -127,7 +123,7 @@ class OSMN:
         return self.add(frame, masks)
 
     def step(self, frame: Tensor) -> np.ndarray:
-        given.check_frame(frame, self._frame_size)
+        check_frame(frame, self._frame_size)
         size = (int(frame.shape[-2]), int(frame.shape[-1]))
         image, _ = fit(frame, np.zeros((0, *size), bool), size=self.size)
         self.probabilities = self._segment(image, size) if self._objects else torch.zeros(0, *size)
@@ -136,45 +132,8 @@ class OSMN:
             self._look_for(object_id, ids == object_id)
         return ids
 
-    def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        given.check_frame(frame, self._frame_size)
-        given.check_new(masks, frame, self._objects)
-        for object_id, mask in masks.items():
-            thing = _Object(
-                given.next_index(self._objects.values()), [self._take(frame, mask), *self._waiting.pop(object_id, [])]
-            )
-            self._adapt(thing)
-            self._objects[object_id] = thing
-        return self.show(frame, masks)
-
-    def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        given.check_frame(frame, self._frame_size)
-        given.check_known(masks, frame, self._objects)
-        self.learn(frame, masks)
-        return self.show(frame, masks)
-
-    def learn(self, frame: Tensor, masks: dict[int, np.ndarray]) -> None:
-        given.check_fits(masks, frame)
-        for object_id, mask in masks.items():
-            thing = self._objects.get(object_id)
-            if thing is None:
-                self._waiting.setdefault(object_id, []).append(self._take(frame, mask))
-            else:
-                thing.given.append(self._take(frame, mask))
-                self._adapt(thing)
-
-    def show(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        given.check_frame(frame, self._frame_size)
-        given.check_known(masks, frame, self._objects)
-        for object_id, mask in masks.items():
-            self._look_for(object_id, mask)
-        self.probabilities = given.shown(self.probabilities, self.object_ids, masks)
-        return merge(self.probabilities, self.object_ids)
-
     def remove(self, ids: Collection[int]) -> None:
-        given.check_ids(ids, self._objects)
-        self.probabilities = given.without(self.probabilities, self.object_ids, ids)
-        self._objects = {i: thing for i, thing in self._objects.items() if i not in ids}
+        super().remove(ids)
         self.priors = {i: prior for i, prior in self.priors.items() if i not in ids}
 
     def new_video(self, size: tuple[int, int]) -> None:
@@ -242,8 +201,14 @@ class OSMN:
         self.adapt_seconds += time.perf_counter() - began
         return _Given(gamma, source)
 
-    def _adapt(self, thing: _Object) -> None:
-        """To all that was given: the mean of its gammas, and T steps from theta on all but the visual modulator."""
+    def _begin(self, index: int, given: list[_Given]) -> _Object:
+        return _Object(index, given)
+
+    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+        self._look_for(object_id, mask)
+
+    def _fine_tune(self, thing: _Object) -> None:
+        """The mean of the gammas, and T steps from theta on all but the visual modulator."""
         began = time.perf_counter()
         gammas = [g.gamma for g in thing.given if g.gamma is not None]
         thing.gamma = torch.stack(gammas).mean(0) if gammas else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, adapt
 from eosvos.meta.learner import Learner
 from eosvos.methods.foreground import loss_of, probability
-from eosvos.methods.given import check_fits, check_frame, check_ids, check_known, check_new, next_index, shown, without
+from eosvos.methods.given import Taught, check_frame
 from eosvos.methods.snapping import Bilateral
 from eosvos.models.osvos import FCN, build
 
@@ -53,7 +53,7 @@ class _Object:
     phi: Params  # in use
 
 
-class OSVOS:
+class OSVOS(Taught):
     """The method of the paper; see `protocol.Learning`.
 
     learner: the parent network, and the rate of its fine-tuning. iters: T, steps for each given frame; 0: the parent
@@ -94,10 +94,6 @@ class OSVOS:
         return {name: getattr(self, name) for name in ("iters", "seed", "tuning", "snap")}
 
     @property
-    def object_ids(self) -> list[int]:
-        return list(self._objects)
-
-    @property
     def parameters_in_use(self) -> dict[int, Params]:
         """The fine-tuned parameters of every object, by id."""
         return {object_id: thing.phi for object_id, thing in self._objects.items()}
@@ -118,52 +114,21 @@ class OSVOS:
             self.probabilities = self.snap(frame, self.probabilities)
         return merge(self.probabilities, self.object_ids)
 
-    def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        check_frame(frame, self._frame_size)
-        check_new(masks, frame, self._objects)
-        for object_id, mask in masks.items():
-            given = [self._given(frame, mask), *self._waiting.pop(object_id, [])]
-            thing = _Object(next_index(self._objects.values()), given, {})
-            self._fine_tune(thing)
-            self._objects[object_id] = thing
-        return self.show(frame, masks)
-
-    def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        check_frame(frame, self._frame_size)
-        check_known(masks, frame, self._objects)
-        self.learn(frame, masks)
-        return self.show(frame, masks)
-
-    def learn(self, frame: Tensor, masks: dict[int, np.ndarray]) -> None:
-        check_fits(masks, frame)
-        for object_id, mask in masks.items():
-            given, thing = self._given(frame, mask), self._objects.get(object_id)
-            if thing is None:
-                self._waiting.setdefault(object_id, []).append(given)
-            else:
-                thing.given.append(given)
-                self._fine_tune(thing)
-
-    def show(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        check_frame(frame, self._frame_size)
-        check_known(masks, frame, self._objects)
-        self.probabilities = shown(self.probabilities, self.object_ids, masks)
-        return merge(self.probabilities, self.object_ids)
-
-    def remove(self, ids: Collection[int]) -> None:
-        check_ids(ids, self._objects)
-        self.probabilities = without(self.probabilities, self.object_ids, ids)
-        self._objects = {i: thing for i, thing in self._objects.items() if i not in ids}
-
     def new_video(self, size: tuple[int, int]) -> None:
         """Look for the same objects in another video, with frames of `size` (H, W)."""
         self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size)
 
-    def _given(self, frame: Tensor, mask: np.ndarray) -> Sample:
+    def _take(self, frame: Tensor, mask: np.ndarray) -> Sample:
         short, long = self.size
         scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
         size = (round(short * scale), round(long * scale))
         return Sample(*fit(frame, np.asarray(mask, bool)[None], size=size))
+
+    def _begin(self, index: int, given: list[Sample]) -> _Object:
+        return _Object(index, given, {})
+
+    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+        """Frames do not depend on one another."""
 
     def _fine_tune(self, thing: _Object) -> None:
         """From the parent, on all of the object's given frames."""
