@@ -156,6 +156,11 @@ def _together(config: Any) -> list[str]:
     online, meta, model = (getattr(config, name, None) for name in ("online", "meta", "model"))
     if getattr(config, "submission", False):
         wrong += _submission(config)
+    if getattr(config, "protocol", None) == "lvos" and config.dataset.kind != "lvos":
+        wrong.append(
+            f"protocol=lvos: measures an object up to its own last frame, which dataset={config.dataset.name} does not"
+            " tell; protocol=youtube-vos goes on to the end of the video"
+        )
     if getattr(config, "results", "") is None:
         wrong.append(
             "results=null: give the folder, zip or JSON file with the masks that are to be measured, results=DIR"

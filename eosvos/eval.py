@@ -48,7 +48,7 @@ def evaluate(settings: config.EvalConfig) -> float:
     )
     if world.first and job is None:
         report.show(results)
-        print(f"masks and figures: {out}")
+        print(f"masks and figures: {out}" + f"\nto hand in: {out / benchmark.SUBMISSION}" * settings.submission)
     elif world.first:
         command.note(job, out)
     j = results.summary["J-Mean"]

@@ -18,7 +18,10 @@ from eosvos.errors import UserError
 
 # EFBIG: the limit of a file system or of the process (ulimit -f)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST)  # the last two: a parent is a file
+_FORBIDDEN = (
+    errno.EACCES, errno.EROFS, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP,
+    errno.ENOTDIR, errno.EEXIST,  # a parent is a file
+)  # fmt: skip
 
 
 def shipped(name: str) -> Path:

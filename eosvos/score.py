@@ -38,7 +38,7 @@ def score(settings: ScoreConfig) -> float:
         )
     if job is None:
         report.show(figures)
-        print(f"figures: {out}")
+        print(f"figures: {out}" + f"\nto hand in: {out / benchmark.SUBMISSION}" * settings.submission)
     else:
         command.note(job, out)
     return figures.summary["J-Mean"]

@@ -266,7 +266,7 @@ def test_the_methods_can_be_sent_to_other_processes(there):
         ("eval", ["iters=-1"], ["iters=-1: expected 0 or more"]),
         ("eval", ["online.every=0"], ["online.every=0"]),
         ("eval", ["dataset=davis18"], ["dataset=davis18: expected one of davis16, davis17"]),
-        ("eval", ["protocol=davis17"], ["protocol=davis17: expected one of davis, youtube-vos, from-first-appearance"]),
+        ("eval", ["protocol=davis17"], ["protocol=davis17: expected one of davis, youtube-vos, lvos, "]),
         ("eval", ["ends=both", "void=x"], ["ends=both: expected one of skip, keep", "void=x: expected one of backgr"]),
         ("eval", ["method=eosvs"], ["method=eosvs: expected one of copy_first, eosvos"]),
         ("eval", ["seed=[1"], ["[1"]),

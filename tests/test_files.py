@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eosvos.errors import UserError
-from eosvos.files import unpacked
+from eosvos.files import unpacked, write_text
 
 
 def packed(path: Path, names: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -69,3 +69,12 @@ def test_links_bombs_passwords_and_damage_are_refused(tmp_path):
     refused(tmp_path / "missing.zip", "No such file")
     (tmp_path / "folder.zip").mkdir()
     refused(tmp_path / "folder.zip", "directory")
+
+
+def test_names_that_no_disk_takes_are_told(tmp_path):
+    with pytest.raises(UserError, match="cannot be written .File name too long."):
+        write_text(tmp_path / ("ä" * 200) / "run.json", "")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_text(tmp_path / "round" / "run.json", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["round"]

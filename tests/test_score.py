@@ -130,6 +130,7 @@ def test_processes_change_nothing(data):
         (["results=theirs", "split=val"], "bike-packing"),
         (["results=theirs", "out=theirs/figures"], "out=theirs/figures: lies among the masks"),
         (["results=theirs", "protocol=davis17"], "protocol=davis17: expected one of davis"),
+        (["results=theirs", "protocol=lvos"], "protocol=lvos: .* which dataset=davis17 does not tell"),
         (["results=theirs", "iters=10"], "iters: no such setting"),
     ],
 )
@@ -165,6 +166,7 @@ def test_an_output_below_a_file(data, capsys):
 
 def test_an_evaluation_writes_its_submission(data, capsys):
     assert eval.main([*HERE, "method=copy_first", "device=cpu", "submission=true", "out=run"]) == 0
+    assert "to hand in: run/submission.zip" in capsys.readouterr().out
     with zipfile.ZipFile("run/submission.zip") as archive:
         assert len(archive.namelist()) == 12
     assert "no server takes" in complaint(capsys, eval.main(["submission=true", "method=copy_first", "device=cpu"]))

@@ -103,7 +103,7 @@ def _find_roots(root: Path, year: int) -> list[Path]:
     if not found:
         raise UserError(
             f"data_root={root}: no DAVIS {year} found: neither JPEGImages nor a folder such as DAVIS-{year} or DAVIS"
-            f" that holds it; {meant(root, lambda path: (path / 'JPEGImages').is_dir())}"
+            f" that holds it; {meant(root, lambda path: (path / 'JPEGImages').is_dir(), name=f'DAVIS {year}')}"
             f"there is {several(folders(root)) or 'no folder at all'}"
         )
     return found

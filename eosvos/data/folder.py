@@ -95,6 +95,7 @@ def _sequence(
         objects=first_appearances(masks, sorted((place[stem], stem) for stem in masks.files)),
         read_frame=partial(_read_frame, tuple(frames), size),
         read_mask=partial(read_named, masks, stems, size),
+        shared=masks.shared,
         files=(*frames, *dict.fromkeys(path for files in masks.files.values() for path in files)),
     )
 

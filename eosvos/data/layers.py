@@ -1,7 +1,8 @@
 """Sequences with one binary mask file per object and frame, as one id mask per frame.
 
 Where objects overlap, the smaller one is in front (`masks.stacked`). An id mask cannot hold both, so that figures of
-overlapping objects differ from those of a toolkit that measures each object's files by themselves.
+overlapping objects differ from those of a toolkit that measures each object's files by themselves. In how many frames
+and pixels they overlap is counted as masks are read (`Sequence.shared`), and told beside the figures.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from eosvos.data.masks import FORMATS, ids_of, stacked, unreadable, wrong_size
+from eosvos.data.masks import FORMATS, ids_of, note_shared, stacked, unreadable, wrong_size
 from eosvos.data.sequence import Sequence
 from eosvos.data.stored import check_file, read_image, several
 from eosvos.errors import UserError
@@ -54,9 +55,11 @@ def layered_sequence(
             check_file(path, size, mask=True, modes=_MODES, lossy=lossy)
     _check_gaps(frames, layers)
     kept = {i: dict(files) for i, files in sorted(layers.items())}
+    names, shared = tuple(path.stem for path in frames), dict[str, int]()
+    read = partial(_read_mask, kept, size, above, names, shared)
     objects: dict[int, int] = {}
     for index in sorted({index for files in kept.values() for index in files}):
-        mask = _read_mask(kept, size, above, index)
+        mask = read(index)
         assert mask is not None  # one of them has this frame
         for i in ids_of(mask):
             objects.setdefault(i, index)
@@ -71,12 +74,13 @@ def layered_sequence(
         )
     return Sequence(
         name=name,
-        frame_names=tuple(path.stem for path in frames),
+        frame_names=names,
         size=size,
         objects=objects,
         read_frame=partial(_read_frame, tuple(frames), shown, size),
-        read_mask=partial(_read_mask, kept, size, above),
+        read_mask=read,
         files=(*frames, *(path for files in layers.values() for path in files.values())),
+        shared=shared,
     )
 
 
@@ -113,7 +117,16 @@ def _read_frame(paths: tuple[Path, ...], stored: tuple[int, int], size: tuple[in
 
 
 def _read_mask(
-    layers: dict[int, dict[int, Path]], size: tuple[int, int], above: int | None, index: int
+    layers: dict[int, dict[int, Path]],
+    size: tuple[int, int],
+    above: int | None,
+    names: tuple[str, ...],
+    shared: dict[str, int],
+    index: int,
 ) -> np.ndarray | None:
     there = {i: read_layer(files[index], size, above) for i, files in layers.items() if index in files}
-    return stacked(there, size) if there else None
+    if not there:
+        return None
+    mask = stacked(there, size)
+    note_shared(shared, names[index], there, mask)
+    return mask

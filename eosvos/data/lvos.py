@@ -1,8 +1,9 @@
 """LVOS, version 1 and 2: SPLIT/JPEGImages/VIDEO/00000001.jpg, SPLIT/Annotations/VIDEO/00000001.png and a file of meta
 data in SPLIT; SPLIT is train, val (or valid) or test. Every fifth frame of the video is stored.
 
-SPLIT_meta.json tells between which frames each object is seen; objects may appear late. SPLIT_meta_attribute.json, of
-version 2, has the videos' attributes too. Annotations of test show objects where they first appear and nothing else.
+SPLIT_meta.json tells between which frames each object is seen; objects may appear late, and protocol=lvos measures each
+between its own first and last frame alone. SPLIT_meta_attribute.json, of version 2, has the videos' attributes too.
+Annotations of test show objects where they first appear and nothing else.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def _open(
     if odd:
         raise UserError(f"{odd[0]}: frames are named by numbers, such as 00000001.jpg; fetch the video again")
     place = {int(path.stem): index for index, path in enumerate(frames)}
-    objects, without = {}, set()
+    objects, last, without = {}, {}, set()
     for number, (start, end) in ranges.items():
         shown = range(start, max(end, start + 1), 5)  # what lvos-evaluation reads; other frames need no mask
         lost = [f"{frame:08d}" for frame in shown if frame not in place]
@@ -102,7 +103,7 @@ def _open(
                 f"{images}: frames are missing between which {meta.name} has object {number}: {several(lost)}; fetch"
                 " the video again"
             )
-        objects[number] = place[start]
+        objects[number], last[number] = place[start], place[shown[-1]]
         if objects[number] not in masks:
             raise UserError(
                 f"{annotations}: no {start:08d}.png, where object {number} appears by {meta.name}; fetch it again"
@@ -115,4 +116,5 @@ def _open(
         stored_sequence(name, frames, masks, binary=False, later_objects=True, objects=objects),
         unseen=None if unseen is None else frozenset(objects if name in unseen else ()),
         truth=not without,
+        last=last,
     )

@@ -35,7 +35,7 @@ from eosvos.data.colours import (
     read_numbered,
     refuse_soft,
 )
-from eosvos.data.masks import FORMATS, MODES, VOID, ids_of, read_mask, stacked, wrong_size
+from eosvos.data.masks import FORMATS, MODES, VOID, ids_of, note_shared, read_mask, stacked, wrong_size
 from eosvos.data.stored import check_file, empty_mask, folders, listing, natural, several
 from eosvos.errors import UserError
 from eosvos.files import atomic
@@ -54,6 +54,7 @@ class MaskSet:
     told: str  # the same for people
     files: Mapping[str, tuple[Path, ...]] = field(repr=False)  # frame name -> what its mask is read from
     read: Callable[[str], np.ndarray] = field(repr=False)  # raises UserError; may be pickled
+    shared: dict[str, int] = field(default_factory=dict, repr=False, compare=False)  # of the masks read, see `stacked`
 
 
 def open_masks(
@@ -112,12 +113,17 @@ def open_masks(
     return MaskSet("grey", "grey images, the value is the id", named, read)
 
 
-def tell(opened: Mapping[str, MaskSet]) -> None:
-    """Log, once for a data set, which form the masks of which videos were taken to have."""
-    forms: dict[str, list[str]] = {}
+def forms(opened: Mapping[str, MaskSet]) -> str:
+    """Which form the masks of which videos were taken to have, for people."""
+    found: dict[str, list[str]] = {}
     for name, masks in opened.items():
-        forms.setdefault(masks.told, []).append(name)
-    log.info("masks: %s", "; ".join(f"{told} ({several(names)})" for told, names in forms.items()))
+        found.setdefault(masks.told, []).append(name)
+    return "masks: " + "; ".join(f"{told} ({several(names)})" for told, names in found.items())
+
+
+def tell(opened: Mapping[str, MaskSet]) -> None:
+    """Log `forms`, once for a data set."""
+    log.info(forms(opened))
 
 
 def first_appearances(masks: MaskSet, order: Iterable[tuple[int, str]]) -> dict[int, int]:
@@ -207,10 +213,14 @@ def _of_objects(parts: Mapping[str, Mapping[str, Path]], size: tuple[int, int] |
         raise UserError(f"{several(names)}: no masks in these folders; .png files named as the frames are expected")
     shown = several([f"{name} = {number}" for name, number in zip(names, numbers, strict=True)])
     files = {frame: tuple(path for _, path in frames[frame]) for frame in sorted(frames, key=natural)}
-    return MaskSet("objects", f"one {what} for each object: {shown}", files, partial(_read_objects, frames, size))
+    shared: dict[str, int] = {}
+    read = partial(_read_objects, frames, size, shared)
+    return MaskSet("objects", f"one {what} for each object: {shown}", files, read, shared)
 
 
-def _read_objects(frames: Mapping[str, Collection[tuple[int, Path]]], size: tuple[int, int], name: str) -> np.ndarray:
+def _read_objects(
+    frames: Mapping[str, Collection[tuple[int, Path]]], size: tuple[int, int], shared: dict[str, int], name: str
+) -> np.ndarray:
     layers = {}
     for number, path in frames[name]:
         codes = read_colours(path, size)
@@ -222,7 +232,9 @@ def _read_objects(frames: Mapping[str, Collection[tuple[int, Path]]], size: tupl
                 " lie in one folder, one for each frame"
             )
         layers[number] = codes != 0
-    return stacked(layers, size)
+    mask = stacked(layers, size)
+    note_shared(shared, name, layers, mask)
+    return mask
 
 
 def _only_white(files: Collection[Path]) -> bool:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from eosvos.data.mask_formats import MaskSet
-from eosvos.data.masks import MOST_PIXELS, VOID, ids_of, rle_encode, segment_mask, stacked
+from eosvos.data.masks import MOST_PIXELS, VOID, ids_of, note_shared, rle_encode, segment_mask, stacked
 from eosvos.errors import UserError
 from eosvos.files import write_text
 
@@ -56,7 +56,9 @@ def open_json(path: str | Path) -> dict[str, MaskSet]:
             frames = _numbered(videos[video])
             names = {name: (path,) for name in frames}
             size = sizes.get(video)
-            opened[video] = MaskSet("json", "run-length codes", names, partial(_read, path, frames, size))
+            shared: dict[str, int] = {}
+            read = partial(_read, path, frames, size, shared)
+            opened[video] = MaskSet("json", "run-length codes", names, read, shared)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -195,7 +197,11 @@ def _numbered(frames: _Frames) -> dict[str, list[tuple[int, Any]]]:
 
 
 def _read(
-    path: Path, frames: Mapping[str, Collection[tuple[int, Any]]], size: tuple[int, int] | None, name: str
+    path: Path,
+    frames: Mapping[str, Collection[tuple[int, Any]]],
+    size: tuple[int, int] | None,
+    shared: dict[str, int],
+    name: str,
 ) -> np.ndarray:
     """Of several masks of one object in a frame all count."""
     entries = frames[name]
@@ -212,5 +218,6 @@ def _read(
         raise UserError(f"{path}: frame {name}: {error}; write this mask anew") from error
     void = layers.pop(VOID, np.zeros(size, bool))
     mask = stacked(layers, size)
+    note_shared(shared, name, layers, mask)
     mask[void & (mask == 0)] = VOID
     return mask

@@ -134,6 +134,13 @@ def stacked(layers: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarr
     return mask
 
 
+def note_shared(shared: dict[str, int], name: str, layers: Mapping[int, np.ndarray], mask: np.ndarray) -> None:
+    """Keep in `shared`, by the frame's name, how many pixels objects lose to others in their `stacked` mask, if any."""
+    lost = sum(map(np.count_nonzero, layers.values())) - np.count_nonzero(mask)
+    if lost:
+        shared[name] = int(lost)
+
+
 def write_mask(path: str | Path, ids: np.ndarray) -> None:
     """Write an id mask, (H, W) of integers 0 to 255, as a palette PNG in the DAVIS colours, atomically."""
     image = palette_image(ids)

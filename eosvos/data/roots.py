@@ -23,7 +23,7 @@ def find_root(
         if holds(root / level):
             return root / level
     raise UserError(
-        f"data_root={root}: no {name} found: {expected} is expected in it; {meant(root, holds, below)}"
+        f"data_root={root}: no {name} found: {expected} is expected in it; {meant(root, holds, below, name)}"
         f"there is {several(folders(root)) or 'no folder at all'}"
     )
 
@@ -40,17 +40,23 @@ def existing(root: str | Path, name: str, expected: str) -> Path:
     return root
 
 
-def meant(root: Path, holds: Callable[[Path], bool], below: Collection[str] = ("",)) -> str:
-    """ "give ...; " where a folder around `root`, or one within it, holds the data set; otherwise ""."""
+def meant(root: Path, holds: Callable[[Path], bool], below: Collection[str] = ("",), name: str = "") -> str:
+    """ "give ...; " where a folder around `root`, or one within it, holds the data set `name`; otherwise "". Of several
+    within it one called like the data set comes first."""
     for above in list(root.resolve().parents)[:6]:
         if any(holds(above / level) for level in below):
             return f"this lies within the data set, give the folder above: data_root={above}; "
     within = [root / name for name in folders(root)[:100]]  # of a folder full of others, some
     found = [path for path in within if any(holds(path / level) for level in below)]
+    found.sort(key=lambda path: _letters(name) not in _letters(path.name))
     if found:
         others = f" (or {several([path.name for path in found[1:]], 4)} beside it)" if len(found) > 1 else ""
         return f"it is one folder lower, give data_root={found[0]}{others}; "
     return ""
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def split_of(split: str | None, known: Collection[str], name: str, default: str) -> str:
@@ -77,4 +83,10 @@ def split_folder(root: str | Path, split: str, known: Collection[str], name: str
                 f" the folder above, data_root={root.resolve().parent}, or another split="
             )
         return base
+    others = [word for word in known if word not in same and (root / word / "JPEGImages").is_dir()]
+    if others:
+        raise UserError(
+            f"data_root={root}: has no {split}/JPEGImages, but split={' and split='.join(others)}; ask for that, or"
+            f" fetch {split}"
+        )
     return find_root(root, name, lambda path: (path / "JPEGImages").is_dir(), f"{split}/JPEGImages", (split, ""))

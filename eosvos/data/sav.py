@@ -27,10 +27,13 @@ def open_sav(root: str | Path, *, split: str | None = "val", sequences: Collecti
     Raises UserError if a folder, a listed video or a file is missing or broken.
     """
     split = split_of(split, ("val", "test"), "SA-V", "val")
+    other = {"val": "test", "test": "val"}[split]
+    held, wanted = (Path(root).expanduser() / f"sav_{word}" / _IMAGES for word in (other, split))
+    if held.is_dir() and not wanted.is_dir():
+        raise UserError(f"data_root={root}: holds split={other}, not {split}; ask for that, or fetch sav_{split}")
     base = find_root(
         root, "SA-V", lambda path: (path / _IMAGES).is_dir(), f"sav_{split}/{_IMAGES}", (f"sav_{split}", split, "")
     )
-    other = {"val": "test", "test": "val"}[split]
     listed = base / f"sav_{split}.txt"
     if not listed.is_file() and (base / f"sav_{other}.txt").is_file():
         raise UserError(

@@ -36,6 +36,8 @@ class Sequence:
     categories: Mapping[int, str] = field(default_factory=dict)  # object id -> its class
     unseen: frozenset[int] | None = None  # objects of classes that training lacks; None: no such distinction
     truth: bool = True  # False: masks show objects where they first appear and nothing else; a server keeps the truth
+    last: Mapping[int, int] = field(default_factory=dict)  # object id -> its last annotated frame; none: the video's
+    shared: Mapping[str, int] = field(default_factory=dict, repr=False)  # of the masks read so far, see `stacked`
     given: tuple[int, ...] = ()  # frames, besides those of the first masks, whose masks a method is given too
     asked: frozenset[int] | None = None  # frames whose masks the data set's server takes; None: all
 

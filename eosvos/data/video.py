@@ -52,6 +52,7 @@ def open_video(
         objects=first_appearances(given, sorted((int(frame), frame) for frame in given.files)),
         read_frame=frames,
         read_mask=partial(read_named, given, names, size),
+        shared=given.shared,
         files=(path, *dict.fromkeys(file for files in given.files.values() for file in files)),
         truth=len(given.files) > 1,
     )

@@ -9,6 +9,7 @@ object on its first frame alone: figures come from the server, or from a folder 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence as Collection
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from eosvos.data.sequence import Sequence
 from eosvos.data.stored import MASKS, choose, files_in, folders, match_masks, several, stored_sequence
 from eosvos.errors import UserError
 from eosvos.files import shipped_list
+
+log = logging.getLogger(__name__)
 
 _SPLITS = ("train", "valid", "test")
 _VIDEOS = {2018: {"valid": 474, "test": 508}, 2019: {"valid": 507, "test": 541}}  # train: 3471 in both
@@ -43,8 +46,9 @@ def open_youtube_vos(
     `year`: 2018 or 2019, to be told if the other one lies there. `every_frame`: frames from SPLIT_all_frames; masks and
     what the server asks for stay every fifth. `truth`: a folder VIDEO/FRAME.png with the masks of all annotated frames.
 
-    A sequence tells its objects' classes where meta.json does, and for valid and test which of them train lacks. All
-    files are checked, about 0.1 ms each, and no mask is read: meta.json has what would be looked for.
+    A sequence tells its objects' classes where meta.json does, and for valid and test which of them train lacks; that
+    a meta.json names none, so that there are no figures over seen and unseen ones, is logged. All files are checked,
+    about 0.1 ms each, and no mask is read: meta.json has what would be looked for.
 
     Raises UserError if a folder, meta.json, a video or a file is missing or broken, or they contradict one another.
     """
@@ -65,6 +69,13 @@ def open_youtube_vos(
     chosen = choose(sequences, sorted(videos), base / "meta.json")
     whole = split == "train" or truth is not None
     seen = None if split == "train" else _seen(base.parent / "train" / "meta.json")
+    untold = [name for name in chosen if not all(o.get("category") for o in videos[name]["objects"].values())]
+    if seen is not None and untold:
+        log.warning(
+            "%s: does not tell the classes of %d of %d videos, %s: no figures over seen and unseen classes %s",
+            base / "meta.json", len(untold), len(chosen), several(untold, 3),
+            "are reported" if len(untold) == len(chosen) else "have these videos in them",
+        )  # fmt: skip
     return [_open(images / name, masks / name, videos[name]["objects"], seen, whole=whole) for name in chosen]
 
 

@@ -30,7 +30,7 @@ from eosvos.files import atomic
 Reopen = Callable[[Run, Sequence[str]], list[Video]]  # a run's sequences of some names; UserError: they are gone
 Drawing = Callable[[Path], None]  # writes a picture
 
-PANEL = (400, 300)  # pixels at most, width and height, of a frame in a picture; small ones are enlarged
+PANEL = (400, 300)  # pixels at most, width and height, of a frame in a picture; smaller ones are enlarged to it
 STRIP = 22  # pixels of the line of text above a frame
 GAP = 6
 FPS = 12.0  # of videos: half the speed of DAVIS, so that the eye can follow two panels
@@ -226,9 +226,9 @@ def _of_many(frames: Sequence[Frame], count: int) -> list[Frame]:
 
 
 def _panel(image: np.ndarray, ids: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
-    """A frame with masks that fits into PANEL; small ones are enlarged by a whole factor."""
+    """A frame with masks that fits into PANEL; smaller ones are enlarged by a whole factor, and then scaled down."""
     height, width = image.shape[:2]
-    times = max(1, min(PANEL[0] // width, PANEL[1] // height))
+    times = max(1, min(-(-PANEL[0] // width), -(-PANEL[1] // height)))
 
     def large(pixels: np.ndarray) -> np.ndarray:
         return pixels.repeat(times, 0).repeat(times, 1)

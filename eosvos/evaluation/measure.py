@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Collection
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eosvos.data.sequence import Sequence
+from eosvos.evaluation.metrics import counted_objects, ends_of
 from eosvos.evaluation.results import SequenceResult, differences, write_sequence
 from eosvos.evaluation.scoring import score_one
 
@@ -45,6 +46,8 @@ class Score:
         sequence, predictions = item
         blank = SequenceResult(sequence.name, len(sequence), None, None, None, None)
         result = measured(blank, sequence, predictions, predictions.files, self.measures)
+        if predictions.shared:
+            result = replace(result, shared={**result.shared, "masks": _extent(predictions.shared)})
         write_sequence(self.out, result)
         return result
 
@@ -73,6 +76,7 @@ def measured(
         categories=dict(sequence.categories),
         unseen=sequence.unseen,
         strange=scores.strange,
+        shared={"truth": _extent(sequence.shared)} if sequence.shared else {},
         more=scores.more,
         proof=evidence,
     )
@@ -84,11 +88,11 @@ def counts(sequence: Sequence, indices: Iterable[int], measures: Measures) -> li
         return []
     indices = list(indices)
     ends = set()
-    if indices and (measures.ends or ("keep" if measures.protocol == "youtube-vos" else "skip")) == "skip":
+    if indices and (measures.ends or ends_of(measures.protocol)) == "skip":
         order = range(len(sequence))
         ends = {next(i for i in way if sequence.mask(i) is not None) for way in (order, reversed(order))}
-    first = min(sequence.objects.values()) if measures.protocol == "youtube-vos" else -1
-    return [i for i in indices if i > first and i not in ends and sequence.mask(i) is not None]
+    of = (measures.protocol, sequence.objects, sequence.last)
+    return [i for i in indices if i not in ends and counted_objects(*of, i) and sequence.mask(i) is not None]
 
 
 def proof(sequence: Sequence, files: Collection[Path], measures: Measures) -> dict[str, Any]:
@@ -100,7 +104,7 @@ def proof(sequence: Sequence, files: Collection[Path], measures: Measures) -> di
         content = _digest(path, stat.st_size, stat.st_mtime_ns)
         masks.update(f"{path.parent.name}/{path.name} {content}\n".encode())
     stats = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in sequence.files]
-    of_objects = [sorted(sequence.objects.items()), sorted(sequence.categories.items())]
+    of_objects = [sorted(of.items()) for of in (sequence.objects, sequence.last, sequence.categories)]
     unseen = None if sequence.unseen is None else sorted(sequence.unseen)
     told = [sequence.frame_names, sequence.size, sequence.truth, sequence.attributes, of_objects, unseen, stats]
     truth = hashlib.sha256(json.dumps(told).encode())
@@ -116,6 +120,11 @@ def outdated(kept: SequenceResult, now: dict[str, Any]) -> str | None:
     words = [f"{key}={_plain(new)} now, {_plain(old)} then" for key, (old, new) in rules.items()]
     reasons = {"masks": "masks changed since", "truth": "the data set changed since", "code": "by other code then"}
     return "; ".join([*words, *(text for key, text in reasons.items() if kept.proof.get(key) != now[key])])
+
+
+def _extent(shared: Mapping[str, int]) -> list[int]:
+    """Frames in which objects overlap, and their pixels."""
+    return [len(shared), sum(shared.values())]
 
 
 def _plain(value: Any) -> str:

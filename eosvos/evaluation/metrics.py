@@ -19,7 +19,7 @@ from eosvos.evaluation.contours import GROUP, compare
 from eosvos.evaluation.overlap import box_overlap, contour_errors
 from eosvos.evaluation.temporal import matching_cost, shape_contexts
 
-PROTOCOLS = ("davis", "youtube-vos", "from-first-appearance")
+PROTOCOLS = ("davis", "youtube-vos", "lvos", "from-first-appearance")
 # What may be measured besides J and F, and the names that it has in `Scores.more`
 MEASURES = {"T": ("T",), "boxes": ("boxes",), "errors": ("near", "far", "missed")}
 
@@ -103,6 +103,7 @@ def score_sequence(
     ends: str | None = None,
     void: str = "background",
     measures: Collection[str] = (),
+    last: Mapping[int, int] | None = None,
 ) -> Scores:
     """J and F per object and frame of one sequence, each mask read once; two frames' masks are held at most.
 
@@ -117,9 +118,12 @@ def score_sequence(
       that the server takes every fifth frame (those with annotation), that objects may appear late, and that J and F
       are averaged over the objects of seen and of unseen classes; its code and the rule for first frames are not. That
       a given mask does not count, and that the last frame does, is our reading.
+    - "lvos", as the present lvos-evaluation (its first release counted the given mask, too): annotated frames between
+      the object's first and its last one (`last`, by id; for others to the end of the video), both left out. What is
+      predicted of an object that is gone for good costs nothing.
 
-    `ends`: "skip" leaves out the first and the last annotated frame, as DAVIS does, "keep" does not; by default "keep"
-    for youtube-vos, else "skip". `void`: pixels that are 255 in the truth are "background", as in the official
+    `ends`: "skip" leaves out the first and the last annotated frame, as DAVIS does, "keep" does not; None is
+    `ends_of(protocol)`. `void`: pixels that are 255 in the truth are "background", as in the official
     semi-supervised figures, or taken from both sides ("ignore"). Pixels of a predicted id that is no object are no
     object's. `measures`: what `Scores.more` is to hold, of `MEASURES`.
 
@@ -143,7 +147,7 @@ def score_sequence(
     before: dict[int, np.ndarray | None] = {}  # each object's shape contexts in the last measured frame
 
     def score(index: int, truth: np.ndarray) -> None:
-        counted = {i for i, first in objects.items() if protocol != "youtube-vos" or index > first}
+        counted = counted_objects(protocol, objects, last or {}, index)
         if not counted:
             return
         prediction = read_prediction(index)
@@ -171,7 +175,7 @@ def score_sequence(
                 _more(scores, i, prediction == i, truth == i, i in counted, before)
 
     held: tuple[int, np.ndarray] | None = None  # the last annotated frame: measured once a later one is seen
-    skip = ends == "skip" or (ends is None and protocol != "youtube-vos")
+    skip = (ends or ends_of(protocol)) == "skip"
     first = True
     for index in frames:
         truth = read_truth(index)
@@ -187,6 +191,19 @@ def score_sequence(
         for values in (scores.region, scores.contour, *scores.more.values()):
             values.update({i: [math.nan] * len(scores.frames) for i in objects.keys() - true})
     return scores
+
+
+def ends_of(protocol: str) -> str:
+    """What a protocol does with the first and the last annotated frame of a video: "skip" or "keep"."""
+    return "keep" if protocol in ("youtube-vos", "lvos") else "skip"
+
+
+def counted_objects(protocol: str, objects: Mapping[int, int], last: Mapping[int, int], index: int) -> set[int]:
+    """The ids of `objects` for which frame `index` counts, as far as that is known without its masks."""
+    if protocol not in ("youtube-vos", "lvos"):
+        return set(objects)
+    after = {i for i, first in objects.items() if index > first}
+    return {i for i in after if index < last.get(i, math.inf)} if protocol == "lvos" else after
 
 
 def _compare(prediction: np.ndarray, truth: np.ndarray, ids: list[int], radius: int) -> dict[int, tuple[float, float]]:

@@ -40,8 +40,8 @@ class Bars:
 
 def per_frame(result: SequenceResult) -> np.ndarray:
     """J of each measured frame, float (frames,): the mean over the objects that count there, nan where none does."""
-    values = np.array([result.region[i] for i in result.objects], float).reshape(-1, len(result.scored))
-    return np.array([average(column) for column in values.T])
+    values = [result.region[i] for i in result.objects]
+    return np.array([average([of[k] for of in values]) for k in range(len(result.scored))])
 
 
 def per_sequence(runs: Sequence[Run]) -> Bars:
@@ -96,7 +96,7 @@ def over_time(runs: Sequence[Run], out: Path) -> None:
     panels = len(runs) + (len(runs) > 1)
     columns = min(panels, 3) if panels != 4 else 2
     grid = {"nrows": -(-panels // columns), "ncols": columns, "sharey": True}
-    crowded = len(runs) > 3  # then the names of the means stand beside them
+    crowded = len(runs) > 3 or any(len(run.label) > 40 for run in runs)  # names of the means then stand beside them
     size = (max(6.0, 4.4 * columns) + 3.2 * crowded, 0.5 + 3.6 * grid["nrows"])
     with canvas(out, caveats(runs), figsize=size, **grid) as (_, axes):
         for axis in axes.flat[panels:]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eosvos.data.mask_formats import MaskSet, open_masks, tell
+from eosvos.data.mask_formats import MaskSet, forms, open_masks
 from eosvos.data.sequence import Sequence
 from eosvos.data.stored import several
 from eosvos.errors import UserError
@@ -19,7 +19,7 @@ from eosvos.evaluation.measure import Measures, counts
 from eosvos.evaluation.places import find_masks, recognised
 from eosvos.files import unpacked
 
-_EMPTY = "write it, or count what is missing as empty with missing=empty"
+_EMPTY = "write what is missing, or count it as empty with missing=empty"
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,11 @@ class Predictions:
         if self.masks.form == "binary" and len(self.objects) == 1:  # it says which pixels, not whose
             return mask * np.uint8(self.objects[0])
         return mask
+
+    @property
+    def shared(self) -> dict[str, int]:
+        """Frames read so far in which objects overlap, and how many pixels; see `masks.stacked`."""
+        return {} if self.masks is None else self.masks.shared
 
     @property
     def files(self) -> list[Path]:
@@ -129,7 +134,7 @@ def _open(
         if place is not None and place.form == "json":  # of others the headers have told the size
             mine(next(index for index, name in enumerate(sequence.frame_names) if name in place.files))
         found[sequence.name] = mine
-    tell(sets)
+    told.insert(0, forms(sets))
     if own:
         told.append("beware: these are the data set's own masks")
     return found, told

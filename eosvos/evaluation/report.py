@@ -11,6 +11,7 @@ from typing import IO, Any
 from eosvos.data.stored import several
 from eosvos.errors import UserError
 from eosvos.evaluation import groups
+from eosvos.evaluation.metrics import ends_of
 from eosvos.evaluation.pictures import plain_ticks, pyplot
 from eosvos.evaluation.results import Results, differences, load, to_csv
 from eosvos.evaluation.temporal import UNSTABLE
@@ -51,7 +52,9 @@ def _remarks(results: Results) -> list[str]:
     lines = []
     unmeasured = [result.name for result in results.sequences if not result.scored]
     if unmeasured:
-        lines.append(f"not measured, for want of annotated frames: {', '.join(unmeasured)}")
+        ends = any(ends_of(r.protocol) == "skip" for r in results.sequences)
+        beyond = " (the first and the last one do not count; protocol=youtube-vos counts all but the given)" * ends
+        lines.append(f"not measured, for want of annotated frames{beyond}: {several(unmeasured)}")
     never = [f"{r.name} {i}" for r in results.sequences if r.scored for i in r.region if i not in r.objects]
     if never:
         lines.append(f"not measured, as no frame counts for them by this protocol: {', '.join(never)}")
@@ -68,6 +71,14 @@ def _remarks(results: Results) -> list[str]:
                 result.seconds is None and len(result.region) == 1
             )
             lines.append(f"beware: {result.name} has predicted ids that are no object: {counts}{hint}")
+    for key, whose in (("truth", "of the data set"), ("masks", "of the results")):
+        found = {result.name: result.shared[key] for result in results.sequences if key in result.shared}
+        if found:
+            frames, pixels = (sum(counted) for counted in zip(*found.values(), strict=True))
+            lines.append(
+                f"beware: masks {whose} overlap in {frames} frames ({pixels} pixels) of {several(list(found))}; the"
+                " smaller object has the pixels, so that figures are not those of each object's files by themselves"
+            )
     return lines
 
 
@@ -102,17 +113,30 @@ def compare(
 
 
 def label(runs: Sequence[Results]) -> list[str]:
-    """A name for each run from the settings in which they differ, hashes only where nothing else tells them apart."""
+    """A name for each run: its method, or whose masks were scored; where that does not tell them apart, the settings of
+    its own in which they differ, hashes only where nothing else does."""
     settings: list[dict[str, Any]] = [{**results.fingerprint, "seed": results.seed} for results in runs]
+    words = [_made_by(one) for one in settings]
+    if all(words) and len(set(words)) == len(words):
+        return words
     keys = dict.fromkeys(key for one in settings[1:] for key in differences(settings[0], one))
     keys = {key: None for key in keys if not _nested(key, settings)}
     plain = [key for key in keys if "hash" not in key]
     for shown in (plain, list(keys)):
-        names = [", ".join(f"{key}={_short(_look_up(one, key))}" for key in shown) for one in settings]
+        parts = [[(key, _look_up(one, key)) for key in shown] for one in settings]
+        names = [", ".join(f"{key}={_short(value)}" for key, value in of if value != "nothing") for of in parts]
         if all(names) and len(set(names)) == len(names):
             return names
     folders = [results.out.name for results in runs]
     return folders if len(set(folders)) == len(folders) else [str(results.out) for results in runs]
+
+
+def _made_by(settings: dict[str, Any]) -> str:
+    """The method of a run, or the name of the folder whose masks it measured."""
+    if isinstance(settings.get("method"), str):
+        return settings["method"]
+    masks = [part for part in Path(settings.get("results", "")).parts if part not in ("masks", "Annotations", "480p")]
+    return Path(masks[-1]).stem if masks else ""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, total: bool = False) -> str:

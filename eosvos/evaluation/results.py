@@ -43,6 +43,7 @@ class SequenceResult:
     categories: dict[int, str] = field(default_factory=dict)  # object id -> its class
     unseen: frozenset[int] | None = None  # objects of classes that training lacks; None: no such distinction
     strange: dict[int, int] = field(default_factory=dict)  # predicted id that is no object -> frames that have it
+    shared: dict[str, list[int]] = field(default_factory=dict)  # "truth", "masks" -> frames and pixels of overlaps
     more: dict[str, dict[int, Any]] = field(default_factory=dict)  # further measure -> object id -> its values
     proof: dict[str, Any] = field(default_factory=dict)  # what the figures were computed from
 

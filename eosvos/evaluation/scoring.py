@@ -33,6 +33,7 @@ def score_one(rules: Mapping[str, Any], item: Item) -> tuple[str, Scores]:
     sequence, read_prediction = item
     frames = range(len(sequence)) if sequence.truth else ()
     try:
+        rules = {**rules, "last": sequence.last}
         return sequence.name, score_sequence(read_prediction, sequence.mask, sequence.objects, frames, **rules)
     except ValueError as error:
         if type(error) is not ValueError:  # a UserError names its file

@@ -90,7 +90,7 @@ def draw(runs: Sequence[Run], behind: Sequence[Published], out: Path, *, measure
             bold = {"fontsize": 8.5, "color": COLOURS[k], "fontweight": "bold"}
             if fps is None:
                 axis.axhline(quality, color=COLOURS[k], linewidth=1.2, linestyle="--")
-                text = f"{readable(run.label, 60)}: {quality:.3f}, speed not known"
+                text = f"{readable(run.label, 40)}: {quality:.3f}, speed not known"
                 axis.annotate(
                     text, (0.01, quality), xycoords=("axes fraction", "data"), xytext=(0, 3),
                     textcoords="offset points", **bold,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -123,6 +125,19 @@ def test_of_overlapping_objects_the_smaller_is_in_front(tmp_path):
     assert set(np.unique(opened.mask(0))) == {0, 1}  # of equal ones the lower id
     again = layered_sequence("v", sorted((tmp_path / "frames").iterdir()), files)
     assert again.objects == {1: 0, 2: 1}  # it is given where it can be seen
+
+
+def test_overlaps_are_counted_as_masks_are_read(tmp_path):
+    tree = sav(tmp_path)
+    for k in (4, 12):
+        write_mask(tree.masks.parent / f"001/{k:05d}.png", mask_of((1,), 1) > 0)  # 9 of 10 columns are the other's, too
+    video = tree.open(tree.root)[0]
+    assert video.shared == {"00004": 9 * 12}  # found while looking for the second object
+    for twin in (pickle.loads(pickle.dumps(video)), video):  # as another process has it
+        assert [(twin.mask(k) > 0).sum() for k in (4, 8)] == [11 * 12, 20 * 12]
+        twin.mask(12), twin.mask(12)
+        assert twin.shared == {"00004": 9 * 12, "00012": 9 * 12}
+    assert tree.open(tree.root)[1].shared == {}
 
 
 def test_masks_of_16_bits_are_refused(tmp_path):

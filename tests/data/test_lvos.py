@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 
+import numpy as np
 import pytest
 from trees import lvos, mask_of
 
 from eosvos.data.lvos import open_lvos
 from eosvos.errors import UserError
+from eosvos.evaluation import measure
+from eosvos.evaluation.metrics import statistics
+from eosvos.evaluation.scoring import score_one
 from eosvos.files import shipped_list
 
 
@@ -20,7 +25,24 @@ def test_late_objects_and_unseen_videos(tmp_path):
         assert all(s.unseen in ({1, 2}, set()) and s.truth for s in opened.values())
     video = opened["0tCWPOrc"]
     assert video.objects == {1: 0, 2: 3} and video.frame_names[:2] == ("00000001", "00000006")
+    assert video.last == {1: 4, 2: 6}  # frames 21 and 31, before the ends 26 and 36
     assert (video.mask(3) == mask_of((1, 2))).all() and video.attributes == ()
+
+
+def test_an_object_is_measured_between_its_own_first_and_last_frame(tmp_path):
+    """As lvos-evaluation: every fifth frame from `start` to before `end`, the first and the last of these left out."""
+    tree = lvos(tmp_path)
+    video = tree.open(tree.root)[0]
+    wrong = {k: np.where(video.mask(k) == 1, 0, video.mask(k)) for k in range(len(video))}  # 1 is never found
+    wrong[5][:5] = 1  # no longer measured, and thus nobody's loss
+    name, scores = score_one({"protocol": "lvos"}, (video, wrong.__getitem__))
+    numbers = {1: range(1, 26, 5)[1:-1], 2: range(16, 36, 5)[1:-1]}
+    for i, values in scores.region.items():
+        counted = [int(video.frame_names[k]) for k, v in zip(scores.frames, values, strict=True) if not math.isnan(v)]
+        assert counted == list(numbers[i])
+    assert statistics(scores.region[1]).mean == 0 and statistics(scores.region[2]).mean == 1
+    fewer = measure.counts(video, range(len(video)), measure.Measures("lvos"))
+    assert [int(video.frame_names[k]) for k in fewer] == [6, 11, 16, 21, 26]
 
 
 @pytest.mark.parametrize(("version", "count"), [("lvos", 27), ("lvos-v2", 51)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -80,11 +81,31 @@ def test_a_root_too_high_names_the_right_one(tree):
     assert f"one folder lower, give data_root={tree.root};" in said
 
 
+def test_among_several_the_folder_of_its_name_is_meant(tree):
+    for name in ("DAVIS-like", "zoo"):
+        shutil.copytree(tree.root, tree.root.with_name(name))
+    name = {"lvos": "my LVOS", "sav": "sa-v 2024", "mose": "MOSEv2", "youtube_vos": "YouTubeVOS_2018"}
+    kind = getattr(tree.open, "func", tree.open).__name__.removeprefix("open_")
+    right = tree.root.rename(tree.root.with_name(name.get(kind, kind.replace("_", "-") + " 2016 2017 v2")))
+    if kind not in ("davis", "segtrack"):
+        assert f"give data_root={right} (or " in complaint(tree, right.parent)
+
+
 def test_roots_that_are_nothing(tree, tmp_path):
     assert "does not exist" in complaint(tree, tmp_path / "nowhere")
     assert "is a file" in complaint(tree, next(iter(tree.images.iterdir())))
     (tmp_path / "else" / "things").mkdir(parents=True)
     assert "there is things" in complaint(tree, tmp_path / "else")
+
+
+@pytest.mark.parametrize("name", ["youtube-vos", "mose", "lvos", "sa-v"])
+def test_a_root_of_another_split_is_told(name, tmp_path):
+    tree = TREES[name](tmp_path)
+    there, asked = {"youtube-vos": ("train", "test"), "mose": ("train", "valid"), "lvos": ("val", "train")}.get(
+        name, ("val", "test")
+    )
+    with pytest.raises(UserError, match=f"data_root=.* split={there}.*ask for that, or fetch"):
+        tree.open.func(tree.root, split=asked)
 
 
 def third(folder: Path) -> Path:
@@ -185,6 +206,7 @@ def test_two_frames_of_one_name_are_refused(tree):
 BUILT = {**TREES, "youtube-vos-2018": lambda root: youtube_vos(root, "valid"), "mose": lambda root: mose(root, "valid")}
 BUILT |= {"youtube-vos-2019": BUILT["youtube-vos-2018"], "lvos-v2": BUILT["lvos"]}
 PROTOCOLS = {"sa-v": "from-first-appearance", "davis16": "davis", "davis17": "davis", "mose": "davis"}
+PROTOCOLS |= {"lvos": "lvos", "lvos-v2": "lvos"}
 
 
 @pytest.mark.parametrize("name", sorted({path.stem for path in (shipped("conf") / "dataset").glob("*.yaml")}

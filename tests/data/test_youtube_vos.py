@@ -126,7 +126,7 @@ FIRST, SECOND = VIDEOS
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (lambda root: (root / "train").rename(root / "valid"), ["train/JPEGImages is expected", "there is valid"]),
+        (lambda root: (root / "train").rename(root / "valid"), ["has no train/JPEGImages, but split=valid"]),
         (lambda root: (root / "train/meta.json").unlink(), ["meta.json: this file is missing"]),
         (lambda root: (root / "train/meta.json").write_text("[]"), ["meta.json: not the meta.json"]),
         (lambda root: edit(root, lambda m: m[FIRST]["objects"].update({"300": {"frames": ["00000"]}})), ["object 300"]),
@@ -152,3 +152,21 @@ def test_a_missing_first_mask_of_valid_is_named(tmp_path):
     with pytest.raises(UserError, match="no 00010.png, where object 2 appears by meta.json"):
         tree.open(tree.root)
     assert np.count_nonzero(tree.open(tree.root, sequences=[VIDEOS[1]])[0].mask(2)) > 0
+
+
+def test_classes_that_nobody_tells(tmp_path, caplog):
+    tree = youtube_vos(tmp_path, "valid", category=None)
+    video = tree.open(tree.root)[0]
+    assert video.unseen is None and video.categories == {} and video.objects == {1: 0, 2: 2, 4: 0}
+    assert "classes of 2 of 2 videos, a video, über: no figures over seen and unseen classes are rep" in caplog.text
+    path = tree.root / "valid/meta.json"
+    meta = json.loads(path.read_text())
+    for entry in meta["videos"]["a video"]["objects"].values():
+        entry["category"] = "fish"
+    path.write_text(json.dumps(meta))
+    caplog.clear()
+    assert [one.unseen for one in tree.open(tree.root)] == [frozenset(), None]
+    assert "classes of 1 of 2 videos, über: no figures over seen and unseen classes have these" in caplog.text
+    caplog.clear()
+    youtube_vos(tmp_path / "b", category=None).open(tmp_path / "b/my data")  # training measures no such thing
+    assert not caplog.records

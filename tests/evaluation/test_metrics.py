@@ -324,11 +324,13 @@ def appearing():
         ("davis", range(1, 7), {1: range(1, 7), 2: range(1, 7)}),
         ("from-first-appearance", range(1, 7), {1: range(1, 7), 2: range(2, 7)}),
         ("youtube-vos", range(1, 8), {1: range(1, 8), 2: range(4, 8)}),
+        ("lvos", range(1, 8), {1: range(1, 4), 2: range(4, 8)}),  # 1 ends with frame 4, of 2 no end is told
     ],
 )
 def test_a_protocol_tells_the_frames_that_count_for_an_object(protocol, frames, counted):
     predicted, true = appearing()
-    scores = metrics.score_sequence(predicted.__getitem__, true.__getitem__, {1: 0, 2: 3}, range(8), protocol=protocol)
+    rules = {"protocol": protocol, "last": {1: 4}}
+    scores = metrics.score_sequence(predicted.__getitem__, true.__getitem__, {1: 0, 2: 3}, range(8), **rules)
     assert scores.frames == list(frames)
     for i, where in counted.items():
         for measure, values in (

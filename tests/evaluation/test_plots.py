@@ -152,7 +152,7 @@ def test_runs_are_opened_and_what_is_wrong_with_them_is_named(tmp_path):
         settings = {"fingerprint": {"method": name}, "progress": False}
         benchmark.run(made.copy_first, videos, tmp_path / "runs" / name, **settings)
     p, q = tmp_path / "runs/p", tmp_path / "runs/q"
-    assert [r.label for r in gallery.open_runs([p, q])] == ["method=p", "method=q"]
+    assert [r.label for r in gallery.open_runs([p, q])] == ["p", "q"]
     assert [r.label for r in gallery.open_runs([p])] == ["p"] and gallery.caveats(gallery.open_runs([p, q])) == []
     for folders, labels, message in (
         ([], [], "expected 1 to 8 folders"),
@@ -169,7 +169,7 @@ def test_runs_are_opened_and_what_is_wrong_with_them_is_named(tmp_path):
         assert message in str(caught.value)
     (q / "per_sequence/b.json").unlink()
     said = " ".join(gallery.caveats(gallery.open_runs([p, q])))
-    assert "method=q: 1 sequences are not finished: b" in said and "not over the same objects" in said
+    assert "q: 1 sequences are not finished: b" in said and "not over the same objects" in said
 
 
 def test_published_points_are_whole_and_tell_their_source():
@@ -297,8 +297,7 @@ def test_videos_beside_one_another(two, tmp_path, count):
         decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         assert container.streams.video[0].average_rate == frames.FPS
     assert len(decoded) == len(one)
-    times = frames.PANEL[0] // made.SIZE[1]
-    height, width = made.SIZE[0] * times + frames.STRIP, 2 * made.SIZE[1] * times + frames.GAP
+    height, width = frames.PANEL[1] + frames.STRIP, 2 * frames.PANEL[0] + frames.GAP  # small frames are enlarged to it
     assert decoded[0].shape == (height + height % 2, width + width % 2, 3)
     frames.side_by_side(runs[:count], one, tmp_path / "v.webp")
     with Image.open(tmp_path / "v.webp") as animation:
@@ -306,6 +305,13 @@ def test_videos_beside_one_another(two, tmp_path, count):
         animation.seek(6)
         still = np.array(animation.convert("RGB")).astype(int)
     assert np.abs(decoded[6][:height, :width] - still).mean() < 8  # the same picture either way
+
+
+def test_a_video_that_nobody_measured_is_drawn(two, tmp_path):
+    runs, videos = two
+    frames.side_by_side(runs, videos["unmeasured"], tmp_path / "v.webp")
+    with Image.open(tmp_path / "v.webp") as animation:
+        assert animation.n_frames == 8
 
 
 def test_frames_without_masks_are_left_out(two, tmp_path):

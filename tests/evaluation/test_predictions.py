@@ -13,9 +13,10 @@ from eosvos.data.mask_formats import write_grey, write_objects
 from eosvos.data.mask_json import write_json
 from eosvos.data.masks import write_mask
 from eosvos.errors import UserError
-from eosvos.evaluation import benchmark
+from eosvos.evaluation import benchmark, report
 from eosvos.evaluation.measure import Measures
 from eosvos.evaluation.predictions import opened
+from eosvos.evaluation.results import load
 
 DAVIS = Measures()
 DOG = "chien à vélo"  # names with spaces, and beyond ASCII
@@ -102,7 +103,7 @@ def test_masks_in_any_place_and_form_are_measured_as_our_own(tmp_path, masks, ex
 
 def test_nobody_took_the_time_of_masks_of_others(tmp_path, masks):
     results, told = score(masks, tmp_path / "out")
-    assert results.sequences[0].seconds is None and np.isnan(results.summary["fps"]) and told == []
+    assert results.sequences[0].seconds is None and np.isnan(results.summary["fps"]) and len(told) == 1
     assert {p.name for p in tmp_path.iterdir()} == {"theirs", "out"}
     assert {p.name for p in (tmp_path / "theirs").iterdir()} == {DOG, "b"}  # left as they were
 
@@ -121,6 +122,18 @@ def test_kept_figures_are_those_of_the_same_masks(tmp_path, masks, monkeypatch):
     again, _ = score(masks, tmp_path / "out")
     assert measured == ["b"]
     assert again.sequences[1].region[1][2] == 0 < first.sequences[1].region[1][2]
+
+
+def test_masks_that_overlap_are_told_and_counted(tmp_path, capsys):
+    for index, name in enumerate(videos()[1].frame_names):
+        for number in (1, 3):
+            write_grey(tmp_path / f"theirs/b/{number}/{name}.png", (videos()[1].mask(index) == 3) * np.uint8(255))
+    for processes in (1, 2):
+        results, _ = score(tmp_path / "theirs", tmp_path / f"out{processes}", videos()[1:], processes=processes)
+        lost = [int((videos()[1].mask(k) == 3).sum()) for k in range(1, 7)]
+        assert results.sequences[0].shared == {"masks": [sum(n > 0 for n in lost), sum(lost)]}
+    report.show(load(tmp_path / "out1"))
+    assert f"masks of the results overlap in 3 frames ({sum(lost)} pixels) of b; the" in capsys.readouterr().out
 
 
 def test_one_object_in_black_and_white_is_the_object(tmp_path):
@@ -160,7 +173,7 @@ def test_what_is_missing_is_an_error_or_empty(tmp_path, masks):
         score(masks, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     results, told = score(masks, tmp_path / "out", missing="empty")
-    assert told == ["beware: b: 2 missing masks are counted as empty: 00003, 00005"]
+    assert told[1:] == ["beware: b: 2 missing masks are counted as empty: 00003, 00005"]
     assert results.sequences[1].region[1][2] == 0
     shutil.rmtree(masks / DOG)
     with pytest.raises(UserError, match="no masks of 1 of the 2 sequences of made-val: chien à vélo; .*sequences=\\["):
@@ -219,7 +232,10 @@ def test_masks_of_no_frame_are_told(tmp_path, masks):
     (masks / "cat").mkdir()
     shutil.copy(masks / "b/00007.png", masks / "cat/00000.png")
     _, told = score(masks, tmp_path / "out")
-    assert told == ["not in made-val, and left aside: cat", "beware: b: 1 masks are of no frame and left aside: 00008"]
+    assert [told[0], *told[2:]] == [
+        "not in made-val, and left aside: cat",
+        "beware: b: 1 masks are of no frame and left aside: 00008",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from eosvos.errors import UserError
 from eosvos.evaluation import benchmark, pictures, report
-from eosvos.evaluation.results import load
+from eosvos.evaluation.results import Results, load
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,16 @@ def test_comparisons_that_do_not_hold_are_named(runs, tmp_path):
     with pytest.raises(UserError, match="run.json is missing"):
         report.compare([tmp_path / "nothing"], tmp_path)
     assert report.label([load(runs[0]), load(runs[0])]) == [str(runs[0])] * 2
+
+
+def test_runs_are_named_by_what_made_them(tmp_path):
+    def names(*settings):
+        return report.label([Results(tmp_path, one, 0, ()) for one in settings])
+
+    flow, osvos, theirs = {"method": "flow"}, {"method": "osvos", "iters": 5}, {"results": "/x/theirs v2.zip", "a": 1}
+    assert names(flow, osvos, theirs, {"results": "/x/STM/masks"}) == ["flow", "osvos", "theirs v2", "STM"]
+    assert names(osvos, {**osvos, "iters": 6}) == ["iters=5", "iters=6"]
+    assert names({**flow, "ona": True}, {**flow, "deep": {"x": 1}, "b": 2}) == ["ona=true", "b=2"]  # its own ones
 
 
 def test_masks_are_drawn_over_the_video(tmp_path):
