@@ -49,6 +49,16 @@ def loss_of(
     return loss
 
 
+def mean_of(parts: Sequence[tuple[float, Loss]]) -> Loss:
+    """The mean of losses, by weight."""
+    total = sum(weight for weight, _ in parts)
+
+    def loss(phi: Params) -> Tensor:
+        return torch.stack([loss(phi) * (weight / total) for weight, loss in parts]).sum()
+
+    return loss
+
+
 def inner_losses(model: MaskRCNN, train: Sequence[Sample], steps: int, batch: int, seed: tuple[int, ...]) -> list[Loss]:
     """One closure a step; step t takes the next `batch` of the train samples, going round."""
     return [

@@ -1,9 +1,13 @@
 """The method on a moving square: protocol, determinism, streaming, guards. The network is untrained but small."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
+from eosvos.data.tasks import Sample
+from eosvos.data.transforms import fit
 from eosvos.meta.learner import Learner
 from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation, moved_boxes
 from eosvos.models import mask_rcnn
@@ -101,6 +105,32 @@ def test_online_adaptation_changes_phi_and_starts_from_the_first_frame_state(lea
     assert thing.adaptations == 2
     assert all(torch.equal(first[k], thing.first[k]) for k in first)
     assert any(not torch.equal(first[k], thing.phi[k]) for k in first)
+
+
+def test_past_frames_count_by_their_weight(learner):
+    """One step down the gradient of the mean of the losses, the given frame's counting 1, every past one's `weight`."""
+    frames, masks = clip(4)
+
+    def moved(**online):
+        method = EOSVOS(
+            learner,
+            iters=0,
+            ona=True,
+            fine_tuning=FineTuning(clip=math.inf),
+            online=Online(every=3, steps=1, stride=1, min_area=0.0, **online),
+        )
+        method.start(frames[0], given(masks[0], 3))
+        thing = method._objects[3]
+        for k in (1, 2):
+            thing.past.append(Sample(*fit(frames[k], masks[k][None] == 3, size=method.size)))
+        method._adapt_online(thing)
+        return {name: thing.phi[name] - p for name, p in learner.theta.items()}
+
+    alone, both, equal = moved(past=0), moved(weight=0.05), moved(weight=1.0)
+    assert any(not torch.allclose(alone[k], both[k], atol=1e-7) for k in alone)
+    for name, step in alone.items():
+        past = equal[name] * 3 - step  # equal: (given + 2 past) / 3
+        assert torch.allclose(both[name], (step + 0.05 * past) / 1.1, atol=1e-6)
 
 
 def test_the_parameters_in_use_are_the_mean_of_the_last_steps(learner):
