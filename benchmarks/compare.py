@@ -65,6 +65,8 @@ def train(method: str, given: argparse.Namespace) -> None:
         own += [f"meta.mask_warm_up={iterations // 4}", "meta.validation_tasks=12", "meta.validation_steps=[10]"]
     if method == "osvos":
         own.append(f"parent.deep_supervision={iterations}")
+    if method == "osmn":
+        own.append("guidance.squares=[]")  # pictures of the same size as the others'
     sections = {section for _, section in TRAININGS.values()} - {section}
     more = [setting for setting in given.train if setting.partition(".")[0] not in sections]
     if method == "eosvos":

@@ -6,6 +6,7 @@ kept (pydensecrf is dead, of pydensecrf2 there is one release, of 2024, that eve
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -34,7 +35,10 @@ from eosvos.models.osvos import PIXELS, balanced_cross_entropy
 class Modulation:
     """visual, spatial: false leaves out that modulator, gamma is then one, or beta zero (Table 3). widen: by this
     factor the prior of an object that was not found grows with every frame, in x and y, up to `widest`, as a share of
-    the image's sides: it may return anywhere, but first of all near by. momentum, flip, zoom: of the optional
+    the image's sides: it may return anywhere, but first of all near by. balance: the balanced loss makes the network
+    see every object as if it filled half of the image; so much of that, as a share of the log odds of the given mask,
+    is taken back. 0 is the paper's rule, under which a weak network sees the object all around it; 0.3 was measured
+    better (docs/results/compare.md). momentum, flip, zoom: of the optional
     fine-tuning: of SGD; every step sees one of the given frames mirrored half of the time, and scaled within these
     bounds.
     """
@@ -43,6 +47,7 @@ class Modulation:
     spatial: bool = True
     widen: float = 1.1
     widest: float = 0.5
+    balance: float = 0.3
     momentum: float = 0.9
     flip: bool = True
     zoom: tuple[float, float] = (0.75, 1.25)
@@ -50,10 +55,12 @@ class Modulation:
 
 @dataclass(frozen=True)
 class _Given:
-    """An annotated frame: what the visual modulator made of it, float32 (C,), and, where there is fine-tuning, the
-    frame at up to twice the network's size, so that zoomed copies of it stay sharp."""
+    """An annotated frame: what the visual modulator made of it, float32 (C,); the log odds of the background over the
+    object, None where there is none; and, where there is fine-tuning, the frame at up to twice the network's size, so
+    that zoomed copies of it stay sharp."""
 
     gamma: Tensor | None
+    odds: float | None
     source: Sample | None
 
 
@@ -64,6 +71,7 @@ class _Object:
     index: int  # of the draw, for seeds
     given: list[_Given]
     gamma: Tensor | None = None  # in use
+    odds: float = 0.0  # in use
     phi: Params = field(default_factory=dict)  # fine-tuned parameters in use; none: the learner's
 
 
@@ -172,7 +180,8 @@ class OSMN(Taught):
             logits = self.model(x, heat, gammas=gammas)
         if logits.shape[-2:] != size:
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
-        return logits.sigmoid()[:, 0].expand(len(things), -1, -1).cpu()
+        odds = logits.new_tensor([thing.odds for thing in things])[:, None, None]
+        return (logits[:, 0] - self.modulation.balance * odds).sigmoid().cpu()
 
     def _heat(self, image: Tensor) -> Tensor | None:
         """Heat maps float32 (K, 1, h, w)."""
@@ -199,7 +208,9 @@ class OSMN(Taught):
             scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
             source = Sample(*fit(frame, mask[None], size=(round(short * scale), round(long * scale))))
         self.adapt_seconds += time.perf_counter() - began
-        return _Given(gamma, source)
+        share = mask.mean()
+        odds = math.log(max(1 - share, 1 / mask.size) / share) if share else None
+        return _Given(gamma, odds, source)
 
     def _begin(self, index: int, given: list[_Given]) -> _Object:
         return _Object(index, given)
@@ -208,10 +219,12 @@ class OSMN(Taught):
         self._look_for(object_id, mask)
 
     def _fine_tune(self, thing: _Object) -> None:
-        """The mean of the gammas, and T steps from theta on all but the visual modulator."""
+        """The means of what was seen of it, and T steps from theta on all but the visual modulator."""
         began = time.perf_counter()
         gammas = [g.gamma for g in thing.given if g.gamma is not None]
         thing.gamma = torch.stack(gammas).mean(0) if gammas else None
+        odds = [g.odds for g in thing.given if g.odds is not None]
+        thing.odds = sum(odds) / len(odds)  # the first mask of an object is never empty
         if self.iters:
             start = {name: p for name, p in self.learner.theta.items() if not name.startswith("visual.")}
             result = adapt(start, self.learner.rates, self._losses(thing), momentum=self.modulation.momentum)

@@ -87,9 +87,11 @@ def test_one_pass_of_the_visual_modulator_per_object(learner, iters):
     assert torch.equal(passes[1][0], guide)
 
 
-def test_a_step_is_the_network_with_the_objects_gamma_and_the_last_masks_gaussian(learner):
+@pytest.mark.parametrize("balance", [0.0, 0.4])
+def test_a_step_is_the_network_with_the_objects_gamma_and_the_last_masks_gaussian(learner, balance):
+    """And the odds of the given mask are taken back as far as asked for."""
     frames, masks = clip(3)
-    method = OSMN(learner)
+    method = OSMN(learner, modulation=Modulation(balance=balance))
     method.start(frames[0], given(masks[0], 3, 7))
     model = osmn.build(**learner.spec["model"]).eval()
     model.load_state_dict(learner.theta)
@@ -101,8 +103,10 @@ def test_a_step_is_the_network_with_the_objects_gamma_and_the_last_masks_gaussia
         heat = heat_map(prior_of(masks[0] == i), (32, 53))[None]
         with torch.no_grad():
             logits = model(image, heat, guides=guide)
-        expected = torch.nn.functional.interpolate(logits, (HEIGHT, WIDTH), mode="bilinear")[0, 0].sigmoid()
-        assert torch.allclose(method.probabilities[k], expected, atol=1e-5)
+        share = float((masks[0] == i).mean())
+        odds = torch.nn.functional.interpolate(logits, (HEIGHT, WIDTH), mode="bilinear")[0, 0].exp()
+        odds = odds * (share / (1 - share)) ** balance
+        assert torch.allclose(method.probabilities[k], odds / (1 + odds), atol=1e-5)
 
 
 def test_the_prior_is_of_the_last_mask_and_widens_while_the_object_is_lost(learner):
