@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
+import numpy as np
 import torch
 import torchvision
 
@@ -24,10 +25,13 @@ from eosvos.config import (
     OSVOSModelSection,
     OuterSection,
     ScoreConfig,
+    SegmentConfig,
     TasksetSection,
     TrainConfig,
     outer_settings,
 )
+from eosvos.data.own import annotated_frames
+from eosvos.data.sequence import Sequence, content
 from eosvos.data.tasks import Tasks
 from eosvos.errors import UserError
 from eosvos.evaluation.measure import Measures
@@ -231,6 +235,15 @@ def score_folder(config: ScoreConfig, job: str | None) -> tuple[Path, dict[str, 
 
 def _short(fingerprint: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def own_fingerprint(config: SegmentConfig, sequence: Sequence) -> dict[str, Any]:
+    """What tells a video of one's own, with its masks, from any other."""
+    given = [str(Path(path).expanduser().resolve()) for path in (config.video, config.mask or config.masks) if path]
+    masks = hashlib.sha256()  # these are edited and given again
+    for index in annotated_frames(sequence):
+        masks.update(str(index).encode() + np.ascontiguousarray(sequence.mask(index)).tobytes())
+    return {"video": given, "binary": config.binary, "masks_hash": masks.hexdigest()[:16], **content([sequence])}
 
 
 def common_folder(runs: Collection[Path]) -> Path:

@@ -11,6 +11,7 @@ import torch
 
 from eosvos.config import FiguresConfig, MetaSection
 from eosvos.errors import UserError
+from eosvos.evaluation.exports import OUTPUTS
 from eosvos.evaluation.metrics import MEASURES, PROTOCOLS
 from eosvos.evaluation.refinement import FRAME_CHOICES
 from eosvos.evaluation.speed import QUALITIES
@@ -89,7 +90,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "dataset.kind": DATASETS, "dataset.protocol": PROTOCOLS, "choice": FRAME_CHOICES,
     "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
     "protocol": PROTOCOLS, "ends": ("skip", "keep"), "void": ("background", "ignore"), "measures": tuple(MEASURES),
-    "missing": ("error", "empty"), "pictures": PICTURES, "measure": tuple(QUALITIES),
+    "missing": ("error", "empty"), "pictures": PICTURES, "measure": tuple(QUALITIES), "outputs": tuple(OUTPUTS),
 }  # fmt: skip
 
 
@@ -165,6 +166,8 @@ def _together(config: Any) -> list[str]:
         wrong.append(
             "results=null: give the folder, zip or JSON file with the masks that are to be measured, results=DIR"
         )
+    if getattr(config, "video", "") is None:
+        wrong.append("video=null: give the video, a file or a folder of frames, as video=clip.mp4")
     if online is not None and online.low > online.high:
         wrong.append(f"online.low={online.low}: expected at most online.high={online.high}")
     if meta is not None:

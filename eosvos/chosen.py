@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from eosvos.assemble import RUNS, build_network, code_digest, data_fingerprint, digest, model_settings
-from eosvos.config import EvalConfig, ModelSection
+from eosvos.config import EvalConfig, MethodConfig, ModelSection
 from eosvos.errors import UserError
 from eosvos.meta.learner import SHIPPED, Learner
 from eosvos.methods import snapping
@@ -100,7 +100,7 @@ def newest_learner(made_by: str = "meta_train", branch: str | None = None) -> Pa
     )
 
 
-def evaluation_learner(config: EvalConfig) -> tuple[Path | None, Learner | None]:
+def evaluation_learner(config: MethodConfig) -> tuple[Path | None, Learner | None]:
     """The learner of the method, and its file; None and None for a method without one."""
     if config.method in FLOORS:
         return None, None
@@ -121,7 +121,7 @@ def _check_branch(learner: Learner, branch: str, source: Path) -> None:
         raise UserError(f"learner {source} is OSVOS's branch for {found}; the one for {branch} is expected")
 
 
-def _contours(config: EvalConfig) -> tuple[Path | None, Learner | None]:
+def _contours(config: MethodConfig) -> tuple[Path | None, Learner | None]:
     """The contour branch that OSVOS snaps to, and its file, where it does."""
     if config.method != "osvos" or config.osvos.snapping != "contours":
         return None, None
@@ -136,7 +136,7 @@ def _contours(config: EvalConfig) -> tuple[Path | None, Learner | None]:
 class MakeMethod:
     """seed -> a fresh method; can be sent to another process. On a GPU without a number: that process's present one."""
 
-    def __init__(self, config: EvalConfig, learner: Learner | None, device: torch.device) -> None:
+    def __init__(self, config: MethodConfig, learner: Learner | None, device: torch.device) -> None:
         self.method, self.learner, self.device = config.method, learner, device
         self.settings: dict[str, Any] = {}
         if self.method == "eosvos":
@@ -179,8 +179,8 @@ class MakeMethod:
         return bilateral if kind == "bilateral" else None
 
 
-def evaluation_fingerprint(config: EvalConfig, learner: Path | None, device: torch.device) -> dict[str, Any]:
-    """All that decides the masks of an evaluation, besides its seed and sequences."""
+def method_fingerprint(config: MethodConfig, learner: Path | None, device: torch.device) -> dict[str, Any]:
+    """All that decides a method's masks of a video, besides its seed."""
     settings: dict[str, Any] = {"method": config.method}
     if learner is not None:
         settings |= {"iters": config.iters, "device": device.type, "learner_hash": digest(learner)}
@@ -194,4 +194,9 @@ def evaluation_fingerprint(config: EvalConfig, learner: Path | None, device: tor
         settings |= {} if contours is None else {"contours_hash": digest(contours)}
     if config.method == "osmn":
         settings |= {"osmn": asdict(config.osmn)}
-    return {**settings, **data_fingerprint(config), "code_hash": code_digest()}
+    return {**settings, "code_hash": code_digest()}
+
+
+def evaluation_fingerprint(config: EvalConfig, learner: Path | None, device: torch.device) -> dict[str, Any]:
+    """All that decides the masks of an evaluation, besides its seed and sequences."""
+    return method_fingerprint(config, learner, device) | data_fingerprint(config)

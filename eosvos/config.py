@@ -109,7 +109,9 @@ class OSVOSSection(TuningSection):  # type: ignore[misc]
 
 
 @dataclass
-class EvalConfig(FiguresConfig):
+class MethodConfig:
+    """A method and what it goes by."""
+
     method: str = MISSING
     learner: str | None = None
     model: ModelSection = field(default_factory=ModelSection)
@@ -122,8 +124,25 @@ class EvalConfig(FiguresConfig):
     osvos: OSVOSSection = field(default_factory=OSVOSSection)
     osmn: ModulationSection = field(default_factory=ModulationSection)
     seed: int = MISSING
-    overlay: bool = MISSING
     device: str = MISSING
+
+
+@dataclass
+class EvalConfig(MethodConfig, FiguresConfig):
+    overlay: bool = MISSING
+
+
+@dataclass
+class SegmentConfig(MethodConfig):
+    """Of one's own video."""
+
+    video: str | None = None  # a video file, or a folder of frames
+    mask: str | None = None  # of its first frame
+    masks: str | None = None  # a folder or .json file of masks of any frames
+    binary: bool | None = None  # masks show one object, all that is not 0; null: look
+    outputs: list[str] = field(default_factory=list)  # besides the masks: checks.OUTPUTS
+    out: str | None = None
+    resume: bool = MISSING
 
 
 @dataclass
@@ -303,6 +322,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store("eval_schema", EvalConfig)
     store.store("refine_schema", RefineConfig)
+    store.store("segment_schema", SegmentConfig)
     store.store("score_schema", ScoreConfig)
     store.store("meta_train_schema", MetaTrainConfig)
     store.store("parent_train_schema", ParentTrainConfig)

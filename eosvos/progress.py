@@ -1,9 +1,10 @@
-"""What a training says while it runs: a bar on a terminal, else one plain line now and then."""
+"""What long work says while it runs: a bar on a terminal, else one plain line now and then."""
 
 from __future__ import annotations
 
 import math
 import sys
+import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,39 @@ from tqdm import tqdm
 from eosvos.evaluation.pictures import curves
 
 LINES_EVERY = 20  # iterations
+SECONDS_EVERY = 10.0
+
+
+class Frames:
+    """Counts the frames of a video that are done: call it with how many more are."""
+
+    def __init__(self, total: int, what: str) -> None:
+        self.total, self.what, self.done, self.began, self.told = total, what, 0, 0.0, 0.0
+        self.skipped = 0  # done before this process
+        bar = sys.stderr.isatty()
+        self.bar = tqdm(total=total, unit="frame", desc=what, dynamic_ncols=True, file=sys.stderr) if bar else None
+
+    def __call__(self, frames: int) -> None:
+        now = time.monotonic()
+        if not self.began:
+            self.began = self.told = now
+            self.skipped = frames
+        self.done += frames
+        if self.bar is not None:
+            self.bar.update(frames)
+        elif self.done < self.total and now - self.told >= SECONDS_EVERY:
+            self.told = now
+            speed = (self.done - self.skipped) / (now - self.began)
+            left = _clock((self.total - self.done) / speed) if speed else "?"
+            print(
+                f"{self.what} [{self.done}/{self.total}]  {speed:.2f} frames/s  {left} left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
 
 class TrainingProgress:

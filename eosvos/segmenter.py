@@ -103,6 +103,16 @@ class Segmenter:
         self._check_known(given)
         return self._outer(self.method.correct(image, self._inner(given)))
 
+    def show(self, frame: Image, masks: Masks) -> np.ndarray:
+        """Masks of known objects on the frame just stepped, of which nothing is learned (now: they may have been, by
+        `learn`); returns its id mask, in which they win."""
+        if not isinstance(self.method, Learning):
+            return self.correct(frame, masks)
+        image = image_of(frame)
+        given = masks_of(masks, image.shape[-2:])
+        self._check_known(given)
+        return self._outer(self.method.show(image, self._inner(given)))
+
     def learn(self, frame: Image, masks: Masks) -> None:
         """Take the masks of objects on any frame of the video into the fine-tuning; nothing else changes.
 

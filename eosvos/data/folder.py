@@ -52,16 +52,8 @@ def open_folder(root: str | Path, *, sequences: Collection[str] = (), binary: bo
     opened: list[Sequence] = []
     taken: dict[str, MaskSet] = {}
     for name in chosen:
-        frames = listing(images if single else images / name)
-        if not frames:
-            raise UserError(f"{images if single else images / name}: no frames; .jpg, .png or .bmp files are expected")
-        size = check_file(frames[0])
-        for path in frames[1:]:
-            check_file(path, size)
+        frames, size = open_frames(images if single else images / name)
         stems = tuple(path.stem for path in frames)
-        if len(set(stems)) < len(stems):
-            twice = next(b for a, b in zip(frames, frames[1:], strict=False) if a.stem == b.stem)
-            raise UserError(f"{twice}: two frames are named {twice.stem}; keep one file of each frame")
         file = annotations / f"{name}.json"
         if listed is not None or file.is_file():
             given, where = (listed, annotations) if listed is not None else (open_json(file), file)
@@ -81,13 +73,35 @@ def open_folder(root: str | Path, *, sequences: Collection[str] = (), binary: bo
 def _sequence(
     name: str, frames: Collection[Path], stems: tuple[str, ...], size: tuple[int, int], masks: MaskSet
 ) -> Sequence:
-    place = {stem: index for index, stem in enumerate(stems)}
     for stem, files in masks.files.items():
-        if stem not in place:
+        if stem not in stems:
             raise UserError(
                 f"{files[0]}: a mask without its frame: none of the {len(frames)} frames in {frames[0].parent} is named"
                 f" {stem}; a mask has the name of its frame (add the frame, or remove the mask)"
             )
+    return frames_and_masks(name, frames, size, masks)
+
+
+def open_frames(folder: Path) -> tuple[list[Path], tuple[int, int]]:
+    """The frames of a video, in order, and their size (H, W). Raises UserError where there are none, where they differ
+    in size, are broken, or have one name."""
+    frames = listing(folder)
+    if not frames:
+        raise UserError(f"{folder}: no frames; .jpg, .png or .bmp files are expected")
+    size = check_file(frames[0])
+    for path in frames[1:]:
+        check_file(path, size)
+    stems = [path.stem for path in frames]
+    if len(set(stems)) < len(stems):
+        twice = next(b for a, b in zip(frames, frames[1:], strict=False) if a.stem == b.stem)
+        raise UserError(f"{twice}: two frames are named {twice.stem}; keep one file of each frame")
+    return frames, size
+
+
+def frames_and_masks(name: str, frames: Collection[Path], size: tuple[int, int], masks: MaskSet) -> Sequence:
+    """The sequence of frames and of masks that are named as these; reads all masks."""
+    stems = tuple(path.stem for path in frames)
+    place = {stem: index for index, stem in enumerate(stems)}
     return Sequence(
         name=name,
         frame_names=stems,

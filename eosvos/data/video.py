@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -12,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from eosvos.data.mask_formats import KINDS, MaskSet, first_appearances, open_masks, read_named, tell
-from eosvos.data.mask_json import open_json
+from eosvos.data.mask_formats import first_appearances, read_named, tell
+from eosvos.data.placed import place
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import several
 from eosvos.data.video_files import pyav
 from eosvos.data.video_frames import Frames, inspect
 from eosvos.errors import UserError
@@ -43,7 +40,7 @@ def open_video(
     names = tuple(f"{number:0{max(5, len(str(count - 1)))}d}" for number in range(count))
     if masks is None:
         return Sequence(name or path.stem, names, size, {}, frames, _no_mask, (path,))
-    given = _given(Path(masks).expanduser(), names, size, binary)
+    given = place(Path(masks).expanduser(), names, size, binary=binary)
     tell({name or path.stem: given})
     return Sequence(
         name=name or path.stem,
@@ -56,40 +53,6 @@ def open_video(
         files=(path, *dict.fromkeys(file for files in given.files.values() for file in files)),
         truth=len(given.files) > 1,
     )
-
-
-def _given(path: Path, names: tuple[str, ...], size: tuple[int, int], binary: bool | None) -> MaskSet:
-    """The masks, renamed as the frames are."""
-    if path.suffix.lower() in KINDS and not path.is_dir():
-        masks = open_masks([path], binary=binary, size=size)
-        return replace(masks, files={names[0]: (path,)}, read=partial(_renamed, masks, {names[0]: path.stem}))
-    if path.suffix.lower() == ".json":
-        found = open_json(path)
-        if len(found) > 1:
-            raise UserError(f"{path}: holds masks of several videos, {several(list(found))}; give a file of one")
-        masks = next(iter(found.values()))
-    elif path.is_dir():
-        masks = open_masks(path, names, binary=binary, size=size)
-    else:
-        raise UserError(f"{path}: no mask there; give an image, a folder of images, or a .json file, with masks=")
-    old: dict[str, str] = {}
-    for stem, files in masks.files.items():
-        digits = re.search(r"[0-9]{1,9}$", stem)
-        number = int(digits.group()) if digits else -1
-        if not 0 <= number < len(names):
-            raise UserError(
-                f"{files[0]}: mask {stem} has no frame: the {len(names)} frames are numbered from 0; name each mask by"
-                f" the number of its frame, {names[0]} to {names[-1]}"
-            )
-        if names[number] in old:
-            raise UserError(f"{files[0]}: two masks for frame {number}, {old[names[number]]} and {stem}; keep one")
-        old[names[number]] = stem
-    files_of = {frame: masks.files[stem] for frame, stem in old.items()}
-    return replace(masks, files=files_of, read=partial(_renamed, masks, old))
-
-
-def _renamed(masks: MaskSet, old: dict[str, str], name: str) -> np.ndarray:
-    return masks.read(old[name])
 
 
 def _no_mask(index: int) -> None:

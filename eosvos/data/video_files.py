@@ -60,6 +60,15 @@ def video_stream(container: Any, path: Path) -> Any:
     return stream
 
 
+def frame_rate(path: Path) -> float:
+    """Frames per second of a video file, the mean where they vary; 24 where it does not say. Raises UserError as
+    `video_stream` does."""
+    with explained(path), open_file(path) as container:
+        stream = video_stream(container, path)
+        rate = stream.average_rate or stream.guessed_rate
+        return float(rate) if rate else 24.0
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     av = pyav()

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,8 +84,8 @@ def walk(method: Method, sequence: Sequence) -> Generator[np.ndarray, None, None
         for mask in masks.values():
             _check_size(sequence, index, mask.shape, "mask")
         learning(method).learn(sequence.frame(index), masks)
-    with closing(_decoded(sequence)) as decoded:
-        for index, (frame, new, given) in enumerate(decoded):
+    with closing(decoded(sequence)) as frames:
+        for index, (frame, new, given) in enumerate(frames):
             _check_size(sequence, index, tuple(frame.shape[-2:]), "frame")
             for mask in new.values():
                 _check_size(sequence, index, mask.shape, "mask")
@@ -117,7 +117,7 @@ def segment(
     """
     begin = end = time.perf_counter()
     waited = wait = 0.0
-    with _Writer(folder) as writer, closing(walk(method, sequence)) as masks:
+    with MaskWriter(folder) as writer, closing(walk(method, sequence)) as masks:
         for name, mask in zip(sequence.frame_names, masks, strict=True):
             end = time.perf_counter()
             waited += wait  # of the frames before: the last one's lies behind `end`
@@ -146,12 +146,12 @@ def _check_size(sequence: Sequence, index: int, found: tuple[int, ...], what: st
         )
 
 
-_Decoded = tuple[Tensor, dict[int, np.ndarray], dict[int, np.ndarray]]
+Decoded = tuple[Tensor, dict[int, np.ndarray], dict[int, np.ndarray]]
 
 
-def _decoded(sequence: Sequence) -> Generator[_Decoded, None, None]:
-    """Each frame, the objects that first appear in it, and the other masks given on it; decoded by a thread at most
-    `AHEAD` frames ahead."""
+def decoded(sequence: Sequence, order: Iterable[int] | None = None) -> Generator[Decoded, None, None]:
+    """Each frame, or those of `order`, the objects that first appear in it, and the other masks given on it; decoded by
+    a thread at most `AHEAD` frames ahead."""
     items: queue.Queue = queue.Queue(AHEAD - 1)  # one more is in the thread's hand
     stop = threading.Event()
 
@@ -162,7 +162,7 @@ def _decoded(sequence: Sequence) -> Generator[_Decoded, None, None]:
 
     def decode() -> None:
         try:
-            for index in range(len(sequence)):
+            for index in range(len(sequence)) if order is None else order:
                 if stop.is_set():
                     return
                 put((sequence.frame(index), sequence.new_objects(index), sequence.given_masks(index)))
@@ -182,7 +182,7 @@ def _decoded(sequence: Sequence) -> Generator[_Decoded, None, None]:
         thread.join()
 
 
-class _Writer:
+class MaskWriter:
     """Writes masks in a thread of its own; the first failure is raised by the next `put` or at the end."""
 
     def __init__(self, folder: Path) -> None:
@@ -196,6 +196,12 @@ class _Writer:
             raise self.error
         self.items.put((name, mask))
 
+    def flush(self) -> None:
+        """Wait until all is written."""
+        self.items.join()
+        if self.error is not None:
+            raise self.error
+
     def _write(self) -> None:
         while (item := self.items.get()) is not None:
             if self.error is None:  # after a failure the queue is only emptied, so that nobody waits for it
@@ -203,8 +209,9 @@ class _Writer:
                     write_mask(self.folder / f"{item[0]}.png", item[1])
                 except BaseException as error:
                     self.error = error
+            self.items.task_done()
 
-    def __enter__(self) -> _Writer:
+    def __enter__(self) -> MaskWriter:
         self.thread.start()
         return self
 

@@ -1,0 +1,130 @@
+"""A video of one's own, from its masks: all frames, forwards and backwards from the first mask.
+
+A run's folder: masks/ has the id mask of every frame, state/ what is needed to continue, as long as it is not finished.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from eosvos.data.sequence import Sequence
+from eosvos.errors import UserError
+from eosvos.evaluation.streaming import MaskWriter, decoded
+from eosvos.methods.protocol import Learning, Method
+from eosvos.segmenter import Segmenter
+
+
+def segment(
+    make_method: Callable[[], Method],
+    sequence: Sequence,
+    out: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    save_every: float = 60.0,
+    tick: Callable[[int], object] | None = None,
+) -> None:
+    """Write the id mask of every frame to `out`/masks/<frame>.png.
+
+    From the first frame with an object on it goes forwards to the end; objects of later masks join on their frames. To
+    the beginning it goes backwards, with the objects of that first frame alone. A method that learns is fine-tuned on
+    all masks of an object from the start; another one takes them on their frames.
+
+    What was cut off continues at the last state, of which one is saved every `save_every` seconds: with the same masks
+    as if it had not been, on a CPU. `device`: the method's. `tick(n)` is called where n more frames are done. Raises
+    UserError where a frame cannot be read, or a mask not be written.
+    """
+    out = Path(out)
+    orders = _orders(sequence)
+    number, at, segmenter = _saved(sequence, orders, out, device)
+    if tick is not None and (number or at):
+        tick(sum(len(order) for order in orders[:number]) + at)
+    while number < len(orders):
+        order = orders[number]
+        if segmenter is None:
+            segmenter = _begun(make_method(), sequence, order)
+        with MaskWriter(out / "masks") as writer, closing(_masks(segmenter, sequence, order, at)) as masks:
+            saved = time.monotonic()
+            for done, ids in enumerate(masks, at + 1):
+                writer.put(sequence.frame_names[order[done - 1]], ids.copy())
+                if tick is not None:
+                    tick(1)
+                if done < len(order) and time.monotonic() - saved >= save_every:
+                    writer.flush()
+                    _save(segmenter, out, number, done)
+                    saved = time.monotonic()
+        number, at, segmenter = number + 1, 0, None
+    shutil.rmtree(out / "state", ignore_errors=True)
+
+
+def total(sequence: Sequence) -> int:
+    """The masks that `segment` makes of a video: that of the first given mask's frame twice where it goes both ways."""
+    return sum(len(order) for order in _orders(sequence))
+
+
+def _orders(sequence: Sequence) -> list[range]:
+    first = min(sequence.objects.values())
+    return [range(first, -1, -1)] * (first > 0) + [range(first, len(sequence))]
+
+
+def _begun(method: Method, sequence: Sequence, order: range) -> Segmenter:
+    """Having learned the masks of all frames but the first one's."""
+    segmenter = Segmenter(method)
+    for index in sequence.given if isinstance(method, Learning) else ():
+        masks = {
+            i: m for i, m in sequence.given_masks(index).items() if sequence.objects[i] == order[0] or order.step > 0
+        }
+        if masks:
+            segmenter.learn(sequence.frame(index), masks)
+    return segmenter
+
+
+def _masks(segmenter: Segmenter, sequence: Sequence, order: range, at: int) -> Generator[np.ndarray, None, None]:
+    """The id masks of the frames in order, from number `at` on."""
+    with closing(decoded(sequence, order[at:])) as frames:
+        for number, (frame, new, given) in enumerate(frames, at):
+            if tuple(frame.shape[-2:]) != tuple(sequence.size):
+                raise UserError(
+                    f"{sequence.name}: frame {sequence.frame_names[order[number]]} is {tuple(frame.shape[-2:])}, "
+                    f"expected {sequence.size} as the others; mend or remove it"
+                )
+            if number == 0:
+                yield segmenter.start(frame, new)
+                continue
+            ids = segmenter.step(frame)
+            if new and order.step > 0:
+                ids = segmenter.add(frame, new)
+            if given and order.step > 0:
+                ids = segmenter.show(frame, given)
+            yield ids
+
+
+def _save(segmenter: Segmenter, out: Path, number: int, done: int) -> None:
+    """As out/state/WAY-FRAMES.safetensors; older ones go when it is there."""
+    path = out / "state" / f"{number}-{done}.safetensors"
+    segmenter.save(path)
+    for old in path.parent.glob("*.safetensors"):
+        if old != path:
+            old.unlink()
+
+
+def _saved(
+    sequence: Sequence, orders: list[range], out: Path, device: torch.device | str
+) -> tuple[int, int, Segmenter | None]:
+    """The way that a run was cut off on, how many of its frames were done, and the state; all from the start where
+    there is none, or masks are missing."""
+    names = [path.stem.split("-") for path in (out / "state").glob("*.safetensors")]
+    places = [(int(a), int(b)) for a, b in names]
+    if not places:
+        return 0, 0, None
+    number, done = max(places)
+    frames = [i for order in orders[:number] for i in order] + list(orders[number][:done])
+    if not all((out / "masks" / f"{sequence.frame_names[i]}.png").is_file() for i in frames):
+        return 0, 0, None
+    return number, done, Segmenter.load(out / "state" / f"{number}-{done}.safetensors", device=device)

@@ -1,0 +1,58 @@
+"""python -m eosvos.segment: segment a video of one's own from masks of some of its frames."""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from eosvos import assemble, checks, chosen, command, config, own
+from eosvos.data.own import annotated_frames, open_own
+from eosvos.data.stored import several
+from eosvos.evaluation import benchmark
+from eosvos.evaluation.exports import OUTPUTS
+from eosvos.files import write_text
+from eosvos.progress import Frames
+
+
+def segment(settings: config.SegmentConfig) -> None:
+    began = time.monotonic()
+    checks.check(settings)
+    device = assemble.device_of(settings.device)
+    path, learner = chosen.evaluation_learner(settings)
+    sequence, rate = open_own(settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary)
+    fingerprint = chosen.method_fingerprint(settings, path, device) | assemble.own_fingerprint(settings, sequence)
+    out = Path(settings.out or assemble.RUNS / "segment" / sequence.name)
+    benchmark.claim(out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=[sequence.name])
+    write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
+    names = [sequence.frame_names[i] for i in annotated_frames(sequence)]
+    print(
+        f"{out}: {len(sequence)} frames of {sequence.size[1]}x{sequence.size[0]}, objects {sorted(sequence.objects)} "
+        f"given on frame {several(names)}; {settings.method}" + ("" if path is None else f" with {path}"),
+        file=sys.stderr, flush=True,
+    )  # fmt: skip
+    done = out / "finished"
+    if not done.exists():
+        progress = Frames(own.total(sequence), "masks")
+        make = partial(chosen.MakeMethod(settings, learner, device), settings.seed)
+        own.segment(make, sequence, out, device=device, tick=progress)
+        progress.close()
+        write_text(done, "")
+    for kind in dict.fromkeys(settings.outputs):
+        progress = Frames(len(sequence), kind)
+        written = OUTPUTS[kind](sequence, out / "masks", out, rate, progress)
+        progress.close()
+        print(f"{kind}:".ljust(9), written)
+    print(f"masks:    {out / 'masks'}\n{len(sequence)} frames in {time.monotonic() - began:.1f} s")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    config.register()
+    return command.run("segment", segment, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""One's own video: read in every form, segmented both ways, the same by command and API, continued after a kill."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from eosvos import own, segment
+from eosvos.data.masks import read_mask, write_mask
+from eosvos.data.own import annotated_frames, open_own
+from eosvos.errors import UserError
+from eosvos.meta.learner import Learner
+from eosvos.methods.eosvos import EOSVOS
+from eosvos.methods.flow import Flow
+from eosvos.models import mask_rcnn
+from eosvos.segmenter import Segmenter
+
+HEIGHT, WIDTH, LENGTH = 40, 64, 7
+
+
+def ids_at(index):
+    """Object 1 all the time, 2 from frame 4 on."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[5:20, 5 + index : 25 + index] = 1
+    if index >= 4:
+        mask[25:38, 60 - 2 * index : 62 - index] = 2
+    return mask
+
+
+def image_at(index):
+    pixels = np.random.default_rng(0).integers(60, 160, (HEIGHT, WIDTH, 3), np.uint8)
+    pixels[ids_at(index) == 1] = (250 - 3 * index, 220, 30)
+    pixels[ids_at(index) == 2] = (10, 20, 90)
+    return pixels
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A folder of frames, numbered from 10."""
+    folder = tmp_path / "my clip ü"
+    folder.mkdir()
+    for index in range(LENGTH):
+        Image.fromarray(image_at(index)).save(folder / f"shot_{10 + index}.png")
+    return folder
+
+
+def masks_in(folder, indices, name=lambda index: f"{10 + index}"):
+    for index in indices:
+        write_mask(folder / f"{name(index)}.png", ids_at(index))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def learner():
+    torch.manual_seed(0)
+    model = mask_rcnn.build("tiny", short=64, long=112, score=0.0)
+    return Learner.create(model, 0.02, "neuron", {"model": model.spec})
+
+
+@pytest.fixture(scope="module")
+def learner_file(learner, tmp_path_factory):
+    path = tmp_path_factory.mktemp("learner") / "learner.safetensors"
+    learner.save(path)
+    return path
+
+
+def test_masks_are_put_to_frames_by_name_or_number(clip, tmp_path):
+    by_number = masks_in(tmp_path / "numbers", [2, 4, 6])
+    by_name = masks_in(tmp_path / "names", [2, 4, 6], lambda index: f"shot_{10 + index}")
+    for folder in (by_number, by_name):
+        video, rate = open_own(clip, masks=folder)
+        assert annotated_frames(video) == [2, 4, 6] and video.objects == {1: 2, 2: 4} and video.given == (4, 6)
+        assert np.array_equal(video.mask(4), ids_at(4)) and video.mask(3) is None and rate == 24
+    write_mask(tmp_path / "first.png", ids_at(0))
+    assert open_own(clip, mask=tmp_path / "first.png")[0].objects == {1: 0}
+    with pytest.raises(UserError, match="mask 3 has no frame: the 7 frames are shot_10 to shot_16"):
+        open_own(clip, masks=masks_in(tmp_path / "wrong", [2], lambda index: "3"))
+    with pytest.raises(UserError, match="two masks for frame shot_12"):
+        open_own(clip, masks=masks_in(by_number, [2], lambda index: "shot_12"))
+
+
+def test_it_goes_both_ways_from_the_first_mask_and_later_objects_join(clip, tmp_path, learner):
+    """Frame by frame what a Segmenter gives that is walked by hand."""
+    video, _ = open_own(clip, masks=masks_in(tmp_path / "masks", [2, 4]))
+    ticks = []
+    own.segment(lambda: EOSVOS(learner, iters=2, seed=3), video, tmp_path / "out", tick=ticks.append)
+    assert sum(ticks) == own.total(video) == LENGTH + 1
+    found = [read_mask(tmp_path / "out" / "masks" / f"{name}.png") for name in video.frame_names]
+
+    forwards, backwards = (Segmenter(EOSVOS(learner, iters=2, seed=3)) for _ in range(2))
+    for segmenter in (forwards, backwards):
+        segmenter.learn(image_at(4), {1: ids_at(4) == 1})
+        assert np.array_equal(segmenter.start(image_at(2), ids_at(2)), found[2])
+    assert np.array_equal(found[2], ids_at(2))
+    for index in (1, 0):
+        assert np.array_equal(backwards.step(image_at(index)), found[index])
+    assert np.array_equal(forwards.step(image_at(3)), found[3])
+    forwards.step(image_at(4))
+    forwards.add(image_at(4), {2: ids_at(4) == 2})
+    assert np.array_equal(forwards.show(image_at(4), {1: ids_at(4) == 1}), found[4])
+    assert np.array_equal(found[4], ids_at(4))
+    for index in (5, 6):
+        assert np.array_equal(forwards.step(image_at(index)), found[index])
+    assert not (tmp_path / "out" / "state").exists()
+
+
+def test_a_method_that_does_not_learn_takes_masks_on_their_frames(clip, tmp_path):
+    video, _ = open_own(clip, masks=masks_in(tmp_path / "masks", [2, 5]))
+    own.segment(Flow, video, tmp_path / "out")
+    for index in (2, 5):
+        assert np.array_equal(read_mask(tmp_path / "out" / "masks" / f"shot_{10 + index}.png"), ids_at(index))
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 5, 7])
+def test_what_was_cut_off_continues_with_the_same_masks(clip, tmp_path, learner, after):
+    """On the way back, between the ways, and on the way forth; it does not begin anew."""
+    video, _ = open_own(clip, masks=masks_in(tmp_path / "masks", [2, 4]))
+    made = []
+
+    def make():
+        made.append(EOSVOS(learner, iters=2, seed=3, ona=True))
+        return made[-1]
+
+    own.segment(make, video, tmp_path / "whole")
+    count = 0
+
+    def cut(frames):
+        nonlocal count
+        count += frames
+        if count == after + 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        own.segment(make, video, tmp_path / "cut", tick=cut, save_every=0)
+    begun, done = len(made), []
+    own.segment(make, video, tmp_path / "cut", tick=done.append, save_every=0)
+    assert done[0] == (2 if after == 3 else after) and sum(done) == LENGTH + 1  # the end of the way back is not saved
+    assert len(made) - begun == (after <= 3)  # fine-tuned anew for the way forth alone
+    for name in video.frame_names:
+        one, two = (read_mask(tmp_path / run / "masks" / f"{name}.png") for run in ("whole", "cut"))
+        assert np.array_equal(one, two)
+    shutil.rmtree(tmp_path / "whole" / "masks")
+    own.segment(make, video, tmp_path / "whole")  # the masks are gone: all anew
+    assert len(list((tmp_path / "whole" / "masks").glob("*.png"))) == LENGTH
+
+
+def run(*arguments):
+    return segment.main([*map(str, arguments), "device=cpu"])
+
+
+def test_the_command_writes_what_is_asked_for_in_all_forms(clip, tmp_path, learner_file, capsys):
+    masks, out = masks_in(tmp_path / "masks", [0, 4]), tmp_path / "out"
+    line = (f"video='{clip}'", f"masks={masks}", f"learner={learner_file}", "iters=2", f"out={out}")
+    assert run(*line, "outputs=[json,cutout,objects]") == 0
+    said = capsys.readouterr()
+    assert "masks: palette images, the index is the id" in said.out + said.err
+    assert "objects [1, 2] given on frame shot_10, shot_14" in said.err and f"masks:    {out / 'masks'}" in said.out
+    found = {p.stem: read_mask(p) for p in (out / "masks").glob("*.png")}
+    assert len(found) == LENGTH and np.array_equal(found["shot_14"], ids_at(4))
+    for index in range(LENGTH):
+        name = f"shot_{10 + index}"
+        for i in (1, 2):
+            apart = np.array(Image.open(out / "objects" / f"{i:03d}" / f"{name}.png"))
+            assert np.array_equal(apart, np.where(found[name] == i, 255, 0))
+        shown = np.array(Image.open(out / "cutout" / f"{name}.png"))
+        assert np.array_equal(shown[..., 3] == 255, found[name] > 0) and np.array_equal(shown[..., :3], image_at(index))
+    codes = json.loads((out / "masks.json").read_text())
+    assert [a["id"] for a in codes["annotations"]] == [1, 2]
+    before = {p: p.stat().st_mtime_ns for p in (out / "masks").glob("*.png")}
+    assert run(*line, "outputs=[overlay]") == 0  # added to what is there; nothing is segmented again
+    assert {p: p.stat().st_mtime_ns for p in (out / "masks").glob("*.png")} == before
+    write_mask(masks / "14.png", np.roll(ids_at(4), 1, 1))  # painted anew: another run, which is not mixed with this
+    assert run(*line) == 2 and "holds a run with other settings (masks_hash" in capsys.readouterr().err
+
+
+def test_command_and_api_give_the_same_masks_of_a_video_file(tmp_path, learner, learner_file):
+    pytest.importorskip("av")
+    from eosvos.data.video import open_video, write_video
+
+    write_video(tmp_path / "my clip.mp4", (image_at(index) for index in range(LENGTH)), 12.5)
+    write_mask(tmp_path / "first.png", ids_at(0))
+    out = tmp_path / "out"
+    assert run(f"video='{tmp_path / 'my clip.mp4'}'", f"mask={tmp_path / 'first.png'}", f"learner={learner_file}",
+               "iters=2", "seed=5", f"out={out}") == 0  # fmt: skip
+    frames = open_video(tmp_path / "my clip.mp4")
+    segmenter = Segmenter(EOSVOS(learner, iters=2, seed=5))
+    for index in range(LENGTH):
+        image = frames.read_frame(index)
+        ids = segmenter.start(image, read_mask(tmp_path / "first.png")) if index == 0 else segmenter.step(image)
+        assert np.array_equal(ids, read_mask(out / "masks" / f"{index:05d}.png"))
+    shown = open_video(out / "overlay.mp4")
+    assert len(shown) == LENGTH and shown.size == (HEIGHT, WIDTH)
+    assert open_own(out / "overlay.mp4", mask=tmp_path / "first.png")[1] == 12.5
+    difference = np.abs(shown.read_frame(0).astype(int) - frames.read_frame(0)).mean(2)
+    assert difference[ids_at(0) == 1].mean() > 20 > difference[24:34, 8:30].mean()  # tinted where the object is
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "video=null: give the video"),
+        (("video={clip}",), "neither JPEGImages/"),
+        (("video={clip}", "mask={mask}", "masks={clip}"), "give one of the two"),
+        (("video={clip}", "mask=none.png"), "none.png"),
+        (("video=nothing.mp4", "mask={mask}"), "nothing.mp4: does not exist"),
+        (("video={mask}", "mask={mask}"), "cannot be read as a video"),
+        (("video={clip}", "mask={small}"), "12x10"),
+        (("video={clip}", "mask={empty}"), "no object"),
+        (("video={clip}", "mask={mask}", "outputs=[gif]"), "outputs=['gif']: expected one of overlay"),
+        (("video={clip}", "mask={mask}", "out={mask}"), "is a file, expected a folder"),
+        (("video={clip}", "mask={mask}", "out={clip}"), "holds other files"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_long_work(tmp_path, clip, capsys, learner_file, arguments, told):
+    write_mask(tmp_path / "first.png", ids_at(0))
+    write_mask(tmp_path / "small.png", ids_at(0)[:10, :12])
+    write_mask(tmp_path / "empty.png", ids_at(0) * 0)
+    plain = tmp_path / "clip"
+    shutil.copytree(clip, plain)
+    places = {"small": tmp_path / "small.png", "empty": tmp_path / "empty.png", "mask": tmp_path / "first.png"}
+    places["clip"] = plain
+    before = sorted(p for p in tmp_path.rglob("*"))
+    code = run(*(a.format(**places) for a in arguments), f"learner={learner_file}", "iters=1",
+               *([] if any("out=" in a for a in arguments) else [f"out={tmp_path / 'out'}"]))  # fmt: skip
+    said = capsys.readouterr().err
+    assert code == 2 and told in said, said
+    assert sorted(p for p in tmp_path.rglob("*")) == before
