@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from eosvos.errors import UserError
 from eosvos.meta.learner import Learner
@@ -157,6 +160,22 @@ def test_states_that_are_none_are_refused(tmp_path, learner):
     with pytest.raises(ValueError, match="Own cannot be saved"):
         Segmenter(type("Own", (CopyFirst,), {})()).save(tmp_path / "own")
     assert not (tmp_path / "own").exists()
+
+
+def test_the_example_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    assert "Segmenter()" in code and len(code.splitlines()) <= 18
+    (tmp_path / "clip").mkdir()
+    for index in range(4):
+        Image.fromarray(image(index)).save(tmp_path / "clip" / f"{index:05d}.jpg")
+    Image.fromarray(ids(1, 2, np.uint8)).save(tmp_path / "first.png")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(code, names)
+    assert names["ids"].shape == (HEIGHT, WIDTH) and set(np.unique(names["ids"])) <= {0, 1, 2}
+    assert not (names["segmenter"].step(image(3)) == 1).all()
+    assert Segmenter.load("clip.safetensors").object_ids == [1, 2]
 
 
 @pytest.fixture(scope="module")
