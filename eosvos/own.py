@@ -1,13 +1,16 @@
 """A video of one's own, from its masks: all frames, forwards and backwards from the first mask.
 
-A run's folder: masks/ has the id mask of every frame, state/ what is needed to continue, as long as it is not finished.
+A run's folder: masks/ has the id mask of every frame, uncertainty.jsonl how certain they are, state/ what is needed to
+continue, as long as it is not finished.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +20,8 @@ import torch
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
 from eosvos.evaluation.streaming import MaskWriter, decoded
+from eosvos.evaluation.suggestion import suggest
+from eosvos.files import append_line
 from eosvos.methods.protocol import Learning, Method
 from eosvos.segmenter import Segmenter
 
@@ -41,6 +46,7 @@ def segment(
     UserError where a frame cannot be read, or a mask not be written.
     """
     out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
     orders = _orders(sequence)
     number, at, segmenter = _saved(sequence, orders, out, device)
     if tick is not None and (number or at):
@@ -52,7 +58,10 @@ def segment(
         with MaskWriter(out / "masks") as writer, closing(_masks(segmenter, sequence, order, at)) as masks:
             saved = time.monotonic()
             for done, ids in enumerate(masks, at + 1):
-                writer.put(sequence.frame_names[order[done - 1]], ids.copy())
+                name = sequence.frame_names[order[done - 1]]
+                writer.put(name, ids.copy())
+                told = {str(i): round(value, 4) for i, value in segmenter.uncertainty.items()}
+                append_line(out / "uncertainty.jsonl", json.dumps({"frame": name, **told}))
                 if tick is not None:
                     tick(1)
                 if done < len(order) and time.monotonic() - saved >= save_every:
@@ -61,6 +70,23 @@ def segment(
                     saved = time.monotonic()
         number, at, segmenter = number + 1, 0, None
     shutil.rmtree(out / "state", ignore_errors=True)
+
+
+def suggested(sequence: Sequence, out: str | Path, annotated: Collection[int]) -> int | None:
+    """The index of the frame whose annotation would help most, from what `segment` has written so far (see
+    evaluation.suggestion); None where there is none."""
+    path, place = Path(out) / "uncertainty.jsonl", {name: k for k, name in enumerate(sequence.frame_names)}
+    uncertain = {i: [math.nan] * len(sequence) for i in sequence.objects}
+    seen = set()
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            told = json.loads(line)
+        except ValueError:  # the last one, cut off
+            continue
+        seen.add(place[told["frame"]])
+        for i in uncertain.keys() & {int(key) for key in told if key != "frame"}:
+            uncertain[i][place[told["frame"]]] = told[str(i)]
+    return suggest(uncertain, annotated, seen)
 
 
 def total(sequence: Sequence) -> int:

@@ -28,7 +28,8 @@ def segment(settings: config.SegmentConfig) -> None:
     out = Path(settings.out or assemble.RUNS / "segment" / sequence.name)
     benchmark.claim(out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=[sequence.name])
     write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
-    names = [sequence.frame_names[i] for i in annotated_frames(sequence)]
+    annotated = annotated_frames(sequence)
+    names = [sequence.frame_names[i] for i in annotated]
     print(
         f"{out}: {len(sequence)} frames of {sequence.size[1]}x{sequence.size[0]}, objects {sorted(sequence.objects)} "
         f"given on frame {several(names)}; {settings.method}" + ("" if path is None else f" with {path}"),
@@ -46,6 +47,8 @@ def segment(settings: config.SegmentConfig) -> None:
         written = OUTPUTS[kind](sequence, out / "masks", out, rate, progress)
         progress.close()
         print(f"{kind}:".ljust(9), written)
+    if (index := own.suggested(sequence, out, annotated)) is not None:
+        print(f"next:     a mask of frame {sequence.frame_names[index]} would help most")
     print(f"masks:    {out / 'masks'}\n{len(sequence)} frames in {time.monotonic() - began:.1f} s")
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from eosvos.data.masks import VOID
 from eosvos.data.sequence import to_tensor
 from eosvos.errors import UserError
+from eosvos.evaluation.suggestion import uncertainty
 from eosvos.meta.learner import Learner
 from eosvos.methods import state
 from eosvos.methods.copy_first import CopyFirst
@@ -57,6 +58,12 @@ class Segmenter:
     def probabilities(self) -> Tensor:
         """Of the last frame: float32 (K, H, W), one plane for each of `object_ids`."""
         return self.method.probabilities
+
+    @property
+    def uncertainty(self) -> dict[int, float]:
+        """Of each object's mask on the last frame, in [0, 1]: where it is high, a correction helps (see
+        evaluation.suggestion, whose `suggest` chooses among frames)."""
+        return dict(zip(self.object_ids, uncertainty(self.method.probabilities), strict=True))
 
     def start(self, frame: Image, masks: Masks) -> np.ndarray:
         """Begin a video at `frame` with the masks of its objects: fine-tune on them; returns the id mask of the frame.

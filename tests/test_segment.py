@@ -107,6 +107,11 @@ def test_it_goes_both_ways_from_the_first_mask_and_later_objects_join(clip, tmp_
     for index in (5, 6):
         assert np.array_equal(forwards.step(image_at(index)), found[index])
     assert not (tmp_path / "out" / "state").exists()
+    lines = [json.loads(line) for line in (tmp_path / "out" / "uncertainty.jsonl").read_text().splitlines()]
+    assert {line["frame"] for line in lines} == set(video.frame_names) and forwards.uncertainty.keys() == {1, 2}
+    assert lines[-1] == {"frame": "shot_16", **{str(i): round(u, 4) for i, u in forwards.uncertainty.items()}}
+    assert own.suggested(video, tmp_path / "out", [2, 4]) in {0, 1, 3, 5, 6}
+    assert own.suggested(video, tmp_path / "out", range(LENGTH)) is None
 
 
 def test_a_method_that_does_not_learn_takes_masks_on_their_frames(clip, tmp_path):
@@ -160,6 +165,7 @@ def test_the_command_writes_what_is_asked_for_in_all_forms(clip, tmp_path, learn
     said = capsys.readouterr()
     assert "masks: palette images, the index is the id" in said.out + said.err
     assert "objects [1, 2] given on frame shot_10, shot_14" in said.err and f"masks:    {out / 'masks'}" in said.out
+    assert "next:     a mask of frame shot_1" in said.out
     found = {p.stem: read_mask(p) for p in (out / "masks").glob("*.png")}
     assert len(found) == LENGTH and np.array_equal(found["shot_14"], ids_at(4))
     for index in range(LENGTH):

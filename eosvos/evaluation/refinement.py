@@ -28,11 +28,12 @@ from eosvos.evaluation import benchmark, report
 from eosvos.evaluation.metrics import statistics
 from eosvos.evaluation.results import Results, SequenceResult, to_csv
 from eosvos.evaluation.streaming import learning
+from eosvos.evaluation.suggestion import suggest
 from eosvos.files import write_text
 from eosvos.meta.distributed import World
 from eosvos.methods.protocol import Method
 
-FRAME_CHOICES = ("worst", "random", "even")
+FRAME_CHOICES = ("worst", "suggested", "random", "even")
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ def refine(
 ) -> list[Round]:
     """Evaluate with each number of annotated frames in `counts`; 1 is the first masks alone, and always run.
 
-    choice: the next annotated frame is the "worst", of the lowest J (mean over objects) among the measured ones, for
-    which the numbers in between are run too; or a "random" one; or all are spaced "even", the first at the beginning. A
-    sequence that has no measured frame left keeps what it has. settings: further ones of `benchmark.run`, where the
-    others are told. The same call continues an interrupted one. Raises UserError for a method that cannot learn from
-    more annotations.
+    choice: the next annotated frame is the "worst", of the lowest J (mean over objects) among the measured ones, or the
+    one that is "suggested" without the truth (see suggestion.py), for both of which the numbers in between are run too;
+    or a "random" one; or all are spaced "even", the first at the beginning. A sequence that has no measured frame left
+    keeps what it has. settings: further ones of `benchmark.run`, where the others are told. The same call continues an
+    interrupted one. Raises UserError for a method that cannot learn from more annotations.
     """
     sequences, out = list(sequences), Path(out)
     learning(make_method(seed))
@@ -75,7 +76,7 @@ def refine(
         if count > 1:
             pairs = zip(sequences, rounds[-1].results.sequences, strict=True)
             given = {s.name: choose(choice, s, result, given[s.name], count, seed) for s, result in pairs}
-        if count > 1 and count not in counts and choice != "worst":
+        if count > 1 and count not in counts and choice not in ("worst", "suggested"):
             continue
         results = benchmark.run(
             make_method,
@@ -108,6 +109,10 @@ def choose(
     if choice == "random":
         draws = seeds.numpy_generator(seed, zlib.crc32(sequence.name.encode()), count)
         return (*given, result.scored[int(draws.choice(left))])
+    if choice == "suggested":
+        known = {min(sequence.objects.values()), *map(sequence.frame_names.index, given)}
+        index = suggest(result.uncertain, known, [sequence.frame_names.index(result.scored[k]) for k in left])
+        return given if index is None else (*given, sequence.frame_names[index])
     values = np.array([result.region[i] for i in result.objects])[:, left]
     counted = ~np.isnan(values)  # nan: the frame does not count for the object
     means = np.where(counted, values, 0).sum(0) / np.maximum(counted.sum(0), 1)

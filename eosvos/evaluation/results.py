@@ -45,6 +45,7 @@ class SequenceResult:
     strange: dict[int, int] = field(default_factory=dict)  # predicted id that is no object -> frames that have it
     shared: dict[str, list[int]] = field(default_factory=dict)  # "truth", "masks" -> frames and pixels of overlaps
     more: dict[str, dict[int, Any]] = field(default_factory=dict)  # further measure -> object id -> its values
+    uncertain: dict[int, list[float]] = field(default_factory=dict)  # object id -> of each frame, see suggestion.py
     proof: dict[str, Any] = field(default_factory=dict)  # what the figures were computed from
 
     @property
@@ -81,6 +82,7 @@ class SequenceResult:
             name: {int(i): _with_nan(values) for i, values in of.items()}
             for name, of in content.get("more", {}).items()
         }
+        content["uncertain"] = {int(i): _with_nan(values) for i, values in content.get("uncertain", {}).items()}
         region, contour = ({i: _with_nan(values[k]) for i, values in objects.items()} for k in ("J", "F"))
         return cls(**content, region=region, contour=contour)
 

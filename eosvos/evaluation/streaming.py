@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import resource
 import sys
@@ -22,6 +23,7 @@ from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
 from eosvos.evaluation.measure import Measures, measured
 from eosvos.evaluation.results import SequenceResult, write_sequence
+from eosvos.evaluation.suggestion import uncertainty
 from eosvos.methods.protocol import Learning, Method
 from eosvos.seeds import derive
 
@@ -60,9 +62,12 @@ class Evaluate:
         if cuda:
             torch.cuda.reset_peak_memory_stats()
         _reset_peak()
-        seconds, adapt_seconds = segment(method, sequence, folder, tick)
+        uncertain: dict[int, list[float]] = {i: [] for i in sequence.objects}
+        seconds, adapt_seconds = segment(method, sequence, folder, tick, uncertain)
         peak_cuda = torch.cuda.max_memory_allocated() / 2**20 if cuda else None
-        return SequenceResult(sequence.name, len(sequence), seconds, adapt_seconds, _peak(), peak_cuda)
+        return SequenceResult(
+            sequence.name, len(sequence), seconds, adapt_seconds, _peak(), peak_cuda, uncertain=uncertain
+        )
 
 
 def mask_files(out: Path, sequence: Sequence) -> tuple[Path, ...]:
@@ -107,11 +112,16 @@ def walk(method: Method, sequence: Sequence) -> Generator[np.ndarray, None, None
 
 
 def segment(
-    method: Method, sequence: Sequence, folder: Path, tick: Callable[[int], object] | None = None
+    method: Method,
+    sequence: Sequence,
+    folder: Path,
+    tick: Callable[[int], object] | None = None,
+    uncertain: dict[int, list[float]] | None = None,
 ) -> tuple[float, float | None]:
-    """Write every frame's mask to `folder`/<frame>.png, by a thread of its own.
+    """Write every frame's mask to `folder`/<frame>.png, by a thread of its own. `uncertain`: for each object a list
+    that gets its uncertainty on every frame (see `suggestion`), nan where it is not there yet.
 
-    Returns the seconds of decoding, fine-tuning and inference (what the writer makes it wait does not count), and the
+    Returns the seconds of decoding, fine-tuning and inference (writing and `uncertain` do not count), and the
     fine-tuning's share of them if the method has the attribute `adapt_seconds`. `tick(1)` is called after each frame.
     Raises UserError where a frame cannot be read or a mask not be written; no partial file is left.
     """
@@ -122,10 +132,20 @@ def segment(
             end = time.perf_counter()
             waited += wait  # of the frames before: the last one's lies behind `end`
             writer.put(name, mask.copy())  # the method may go on in the same memory
+            if uncertain is not None:
+                note_uncertainty(method, uncertain)
             wait = time.perf_counter() - end
             if tick is not None:
                 tick(1)
     return max(end - begin - waited, 1e-9), getattr(method, "adapt_seconds", None)
+
+
+def note_uncertainty(method: Method, uncertain: dict[int, list[float]]) -> None:
+    """Append that of the frame just segmented; nan where a method tells no probabilities."""
+    planes = getattr(method, "probabilities", None)
+    now = {} if planes is None else dict(zip(method.object_ids, uncertainty(planes), strict=True))
+    for i, values in uncertain.items():
+        values.append(round(now.get(i, math.nan), 4))
 
 
 def learning(method: Method) -> Learning:
