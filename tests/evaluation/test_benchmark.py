@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import made
+import makers
 import numpy as np
 import pytest
 import torch
@@ -34,7 +35,7 @@ def videos():
     return [made.video("a", 1), made.video("b", 2, length=11, late=4), made.video("c", 3, length=6)]
 
 
-def evaluate(out, sequences=None, make=made.noisy, fingerprint=PRINT, **settings):
+def evaluate(out, sequences=None, make=makers.noisy, fingerprint=PRINT, **settings):
     sequences = videos() if sequences is None else sequences
     return benchmark.run(make, sequences, out, fingerprint=fingerprint, progress=False, **settings)
 
@@ -62,7 +63,7 @@ def whole(tmp_path_factory):
 def test_streaming_equals_reading_everything(whole):
     results, _ = whole
     for sequence, result in zip(videos(), results.sequences, strict=True):
-        method = made.noisy(derive(0, zlib.crc32(sequence.name.encode())))
+        method = makers.noisy(derive(0, zlib.crc32(sequence.name.encode())))
         masks = [method.start(sequence.frame(0), sequence.new_objects(0)).copy()]
         for index in range(1, len(sequence)):
             mask = method.step(sequence.frame(index))
@@ -116,7 +117,7 @@ def test_perfect_masks_have_perfect_figures(tmp_path):
     calls = []
 
     def perfect(seed):
-        calls.append(made.Perfect(sequence))
+        calls.append(makers.Perfect(sequence))
         return calls[-1]
 
     sequence = made.video("late", late=3, first=1)
@@ -130,10 +131,10 @@ def test_perfect_masks_have_perfect_figures(tmp_path):
 
 
 def test_sequences_without_truth_are_segmented_only(tmp_path):
-    results = evaluate(tmp_path / "run", [made.video("a", annotated={0}), made.video("b")], made.copy_first)
+    results = evaluate(tmp_path / "run", [made.video("a", annotated={0}), made.video("b")], makers.copy_first)
     assert [len(s.objects) for s in results.sequences] == [0, 1] and results.summary["objects"] == 1
     assert len(list((tmp_path / "run/masks/a").glob("*.png"))) == 8
-    nothing = evaluate(tmp_path / "none", [made.video("a", annotated={0})], made.copy_first)
+    nothing = evaluate(tmp_path / "none", [made.video("a", annotated={0})], makers.copy_first)
     assert np.isnan(nothing.summary["J-Mean"]) and (tmp_path / "none/global.csv").exists()
 
 
@@ -154,7 +155,7 @@ class Killed(Exception):
 def test_a_resumed_run_equals_an_uninterrupted_one(whole, tmp_path, frame):
     _, expected = whole
 
-    class Dying(made.Noisy):
+    class Dying(makers.Noisy):
         def step(self, image):
             mask = super().step(image)
             self.count = getattr(self, "count", 0) + 1
@@ -168,7 +169,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(whole, tmp_path, frame):
     assert [p.stem for p in (out / "per_sequence").iterdir()] == ["a"] and not (out / "global.csv").exists()
     (out / "masks/b/00010.png").write_bytes(b"half")  # what a kill could leave behind
     again = []
-    evaluate(out, make=lambda seed: (again.append(seed), made.Noisy(seed))[1])
+    evaluate(out, make=lambda seed: (again.append(seed), makers.Noisy(seed))[1])
     assert len(again) == 2 and files(out) == expected
 
 
@@ -179,7 +180,7 @@ def test_a_lost_mask_is_made_again(whole, tmp_path, capsys):
     (out / "masks/b/00002.png").unlink()
     made_again = []
     benchmark.run(
-        lambda seed: (made_again.append(seed), made.Noisy(seed))[1], videos(), out, fingerprint=PRINT, overlay=False
+        lambda seed: (made_again.append(seed), makers.Noisy(seed))[1], videos(), out, fingerprint=PRINT, overlay=False
     )
     assert len(made_again) == 1 and files(out) == expected
     said = capsys.readouterr().err
@@ -188,7 +189,7 @@ def test_a_lost_mask_is_made_again(whole, tmp_path, capsys):
 
 def test_other_settings_are_refused_before_any_work(tmp_path):
     out = tmp_path / "run"
-    evaluate(out, [made.video("a")], made.copy_first)
+    evaluate(out, [made.video("a")], makers.copy_first)
     before = files(out)
 
     def never(seed):
@@ -216,7 +217,7 @@ def test_other_folders_are_refused(tmp_path):
     (tmp_path / "new" / ".hydra").mkdir(parents=True)
     benchmark.claim(tmp_path / "new", PRINT)  # a command may claim it first and put its settings there
     (tmp_path / "new" / "config.yaml").write_text("x")
-    evaluate(tmp_path / "new", [made.video("a")], made.copy_first, resume=False)
+    evaluate(tmp_path / "new", [made.video("a")], makers.copy_first, resume=False)
 
 
 def test_unusable_sequences_are_refused(tmp_path):
@@ -284,14 +285,14 @@ def test_threads_are_put_back(tmp_path):
     torch_threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
     seen = []
     evaluate(
-        tmp_path / "run", [made.video("a")], lambda seed: (seen.append(torch.get_num_threads()), made.Noisy(seed))[1]
+        tmp_path / "run", [made.video("a")], lambda seed: (seen.append(torch.get_num_threads()), makers.Noisy(seed))[1]
     )
     assert seen == [1] and (torch.get_num_threads(), cv2.getNumThreads()) == (torch_threads, cv2_threads)
 
 
 def test_what_cannot_be_sent_to_a_process_is_named(tmp_path):
     with pytest.raises(TypeError, match="make_method.*processes=1"):
-        evaluate(tmp_path / "run", make=lambda seed: made.Noisy(seed), processes=2)
+        evaluate(tmp_path / "run", make=lambda seed: makers.Noisy(seed), processes=2)
     assert not multiprocessing.active_children()
 
 
@@ -301,9 +302,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the backgro
 import sys, time
 sys.path[:0] = [{here!r}, {root!r}]
 import made
+import makers
 from eosvos.evaluation import benchmark
 
-class Endless(made.Noisy):
+class Endless(makers.Noisy):
     def step(self, frame):
         time.sleep(60)
 

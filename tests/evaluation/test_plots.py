@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 
 import made
+import makers
 import matplotlib.pyplot
 import numpy as np
 import pytest
@@ -150,7 +151,7 @@ def test_runs_are_opened_and_what_is_wrong_with_them_is_named(tmp_path):
     videos = [made.video("a", 1), made.video("b", 2)]
     for name in ("p", "q"):
         settings = {"fingerprint": {"method": name}, "progress": False}
-        benchmark.run(made.copy_first, videos, tmp_path / "runs" / name, **settings)
+        benchmark.run(makers.copy_first, videos, tmp_path / "runs" / name, **settings)
     p, q = tmp_path / "runs/p", tmp_path / "runs/q"
     assert [r.label for r in gallery.open_runs([p, q])] == ["p", "q"]
     assert [r.label for r in gallery.open_runs([p])] == ["p"] and gallery.caveats(gallery.open_runs([p, q])) == []
@@ -264,7 +265,7 @@ def two(tmp_path_factory):
     """Two runs over made videos, and these."""
     root = tmp_path_factory.mktemp("two")
     videos = [made.video("a", 1), made.video("Ü b", 2, length=12, late=4), made.video("unmeasured", annotated={0})]
-    for make in (made.noisy, made.copy_first):
+    for make in (makers.noisy, makers.copy_first):
         settings = {"fingerprint": {"method": make.__name__}, "progress": False}
         benchmark.run(make, videos, root / make.__name__, **settings)
     return gallery.open_runs([root / "noisy", root / "copy_first"]), {video.name: video for video in videos}
@@ -383,7 +384,7 @@ def synthetic(tmp_path_factory):
     dataset = {"name": "synthetic", "kind": "synthetic", "count": 2, "length": 5, "size": [48, 64]}
     videos = held_out("test", count=2, size=(48, 64), length=5)
     settings = {"dataset": dataset, "split": "test", "data_root": None, "sequences": []}
-    benchmark.run(made.copy_first, videos, out, fingerprint=settings, progress=False)
+    benchmark.run(makers.copy_first, videos, out, fingerprint=settings, progress=False)
     return out
 
 

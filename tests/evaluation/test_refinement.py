@@ -5,6 +5,7 @@ import io
 from dataclasses import replace
 
 import made
+import makers
 import numpy as np
 import pytest
 
@@ -165,5 +166,5 @@ def test_a_stopped_run_continues(tmp_path):
 
 def test_a_method_that_cannot_learn_is_refused_before_any_work(tmp_path):
     with pytest.raises(UserError, match="CopyFirst cannot learn from more annotations"):
-        refine(tmp_path / "run", made.copy_first)
+        refine(tmp_path / "run", makers.copy_first)
     assert not (tmp_path / "run").exists()

@@ -5,6 +5,7 @@ import io
 import json
 
 import made
+import makers
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,7 +20,7 @@ def runs(tmp_path_factory):
     """Runs that differ in one setting and a hash."""
     root = tmp_path_factory.mktemp("runs")
     sequences = [made.video("a", 1), made.video("b", 2, late=4), made.video("unmeasured", annotated={0})]
-    for iters, make in ((1, made.noisy), (10, made.copy_first)):
+    for iters, make in ((1, makers.noisy), (10, makers.copy_first)):
         fingerprint = {"method": {"iters": iters, "ona": False}, "code_hash": f"{iters:040d}"}
         benchmark.run(make, sequences, root / str(iters), fingerprint=fingerprint, progress=False)
     return [root / "1", root / "10"]
@@ -48,7 +49,7 @@ def test_runs_are_compared(runs, tmp_path):
 
 
 def test_comparisons_that_do_not_hold_are_named(runs, tmp_path):
-    benchmark.run(made.copy_first, [made.video("a", 1)], tmp_path / "c", fingerprint={"x": 1}, progress=False)
+    benchmark.run(makers.copy_first, [made.video("a", 1)], tmp_path / "c", fingerprint={"x": 1}, progress=False)
     text = io.StringIO()
     report.compare([runs[0], tmp_path / "c"], tmp_path, labels=["p", "q"], file=text)
     assert "not over the same objects" in text.getvalue()
@@ -71,15 +72,15 @@ def test_masks_are_drawn_over_the_video(tmp_path):
     sequence = made.video("b", 2, length=60, late=4)
     fingerprint = {}
     run = {"fingerprint": fingerprint, "progress": False}
-    benchmark.run(made.copy_first, [sequence], tmp_path / "run", **run)
+    benchmark.run(makers.copy_first, [sequence], tmp_path / "run", **run)
     assert not (tmp_path / "run/overlay").exists()
-    benchmark.run(made.copy_first, [sequence], tmp_path / "run", overlay=True, **run)  # for a finished run too
+    benchmark.run(makers.copy_first, [sequence], tmp_path / "run", overlay=True, **run)  # for a finished run too
     with Image.open(tmp_path / "run/overlay/b.webp") as animation:
         assert 10 < animation.n_frames <= 48 and animation.size == (32, 24)
     with Image.open(tmp_path / "run/overlay/b.png") as sheet:
         assert sheet.size == (4 * 32 + 12, 3 * 24 + 8)
     before = (tmp_path / "run/overlay/b.png").stat().st_mtime_ns
-    benchmark.run(made.copy_first, [sequence], tmp_path / "run", overlay=True, **run)
+    benchmark.run(makers.copy_first, [sequence], tmp_path / "run", overlay=True, **run)
     assert (tmp_path / "run/overlay/b.png").stat().st_mtime_ns == before
 
 

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 
 import made
+import makers
 import numpy as np
 import pytest
 
@@ -31,7 +32,7 @@ RESULTS = [
 ]  # fmt: skip
 
 
-def run(out, sequences=None, make=made.copy_first, **settings):
+def run(out, sequences=None, make=makers.copy_first, **settings):
     sequences = [made.video("a", 1), made.video("b", 2, late=4)] if sequences is None else sequences
     return benchmark.run(make, sequences, out, fingerprint={"x": 1}, progress=False, **settings)
 
@@ -155,14 +156,14 @@ def test_a_run_measures_what_it_is_asked_for(tmp_path, capsys):
 
 def test_another_protocol_measures_the_same_masks_again(tmp_path, capsys):
     sequences = [made.video("a", 1), made.video("b", 2, late=4)]
-    first = run(tmp_path / "run", sequences, made.noisy)
+    first = run(tmp_path / "run", sequences, makers.noisy)
     masks = {path: path.stat().st_mtime_ns for path in (tmp_path / "run/masks").rglob("*.png")}
     rules = Measures("youtube-vos", void="ignore")
     again = benchmark.run(never, sequences, tmp_path / "run", fingerprint={"x": 1}, measures=rules)
     said = capsys.readouterr().err
     assert "the masks of a, b are kept and measured again (protocol=youtube-vos now, davis then; void=ignore" in said
     assert masks == {path: path.stat().st_mtime_ns for path in (tmp_path / "run/masks").rglob("*.png")}
-    fresh = run(tmp_path / "fresh", sequences, made.noisy, measures=rules)
+    fresh = run(tmp_path / "fresh", sequences, makers.noisy, measures=rules)
     assert [s.to_json()["objects"] for s in again.sequences] == [s.to_json()["objects"] for s in fresh.sequences]
     assert [s.seconds for s in again.sequences] == [s.seconds for s in first.sequences]
     assert len(first.sequences[0].scored) == 6 and len(again.sequences[0].scored) == 7  # the last frame counts

@@ -6,6 +6,7 @@ import zipfile
 from dataclasses import replace
 
 import made
+import makers
 import numpy as np
 import pytest
 from PIL import Image
@@ -107,14 +108,14 @@ def test_an_older_zip_outlives_a_refusal_and_a_full_disk(tmp_path, monkeypatch):
 def test_a_run_writes_the_masks_that_it_made_last(tmp_path):
     out = tmp_path / "run"
     settings = {"fingerprint": {}, "progress": False}
-    benchmark.run(made.copy_first, videos(), out, submission="mose", **settings)
+    benchmark.run(makers.copy_first, videos(), out, submission="mose", **settings)
     with zipfile.ZipFile(out / "submission.zip") as archive:
         stored = np.array(Image.open(io.BytesIO(archive.read("b/00005.png"))))
     assert (stored == read_mask(out / "masks/b/00005.png")).all() and {1, 3} <= set(np.unique(stored))
     (out / "masks/b/00005.png").unlink()
-    benchmark.run(made.copy_first, videos(), out, **settings)
+    benchmark.run(makers.copy_first, videos(), out, **settings)
     assert not (out / "submission.zip").exists()  # it was of masks that had been there before
     write_mask(out / "masks/b/00005.png", np.full(made.SIZE, 9, np.uint8))
     with pytest.raises(UserError, match="b 00005: the mask has the ids 9"):
-        benchmark.run(made.copy_first, videos(), out, submission="mose", **settings)
+        benchmark.run(makers.copy_first, videos(), out, submission="mose", **settings)
     assert not (out / "submission.zip").exists() and (out / "global.csv").exists()
