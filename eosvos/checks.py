@@ -11,6 +11,7 @@ import torch
 
 from eosvos.config import FiguresConfig, MetaSection
 from eosvos.errors import UserError
+from eosvos.evaluation.conversion import FORMS
 from eosvos.evaluation.exports import OUTPUTS
 from eosvos.evaluation.metrics import MEASURES, PROTOCOLS
 from eosvos.evaluation.refinement import FRAME_CHOICES
@@ -91,6 +92,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
     "protocol": PROTOCOLS, "ends": ("skip", "keep"), "void": ("background", "ignore"), "measures": tuple(MEASURES),
     "missing": ("error", "empty"), "pictures": PICTURES, "measure": tuple(QUALITIES), "outputs": tuple(OUTPUTS),
+    "export": FORMS,
 }  # fmt: skip
 
 
@@ -157,6 +159,10 @@ def _together(config: Any) -> list[str]:
     online, meta, model = (getattr(config, name, None) for name in ("online", "meta", "model"))
     if getattr(config, "submission", False):
         wrong += _submission(config)
+    if getattr(config, "export", []) and hasattr(config, "annotations"):
+        wrong.append(
+            f"export={config.export}: of several rounds; write those of one by eosvos.score results=OUT/... export="
+        )
     if getattr(config, "protocol", None) == "lvos" and config.dataset.kind != "lvos":
         wrong.append(
             f"protocol=lvos: measures an object up to its own last frame, which dataset={config.dataset.name} does not"

@@ -93,6 +93,7 @@ class FiguresConfig:
     void: str = MISSING  # what pixels of unknown truth are
     measures: list[str] = field(default_factory=list)  # besides J and F
     submission: bool = False
+    export: list[str] = field(default_factory=list)  # forms in which the masks are written, too: evaluation.conversion
     out: str | None = None
     resume: bool = MISSING
     processes: int | None = None

@@ -45,6 +45,7 @@ def evaluate(settings: config.EvalConfig) -> float:
         resume=settings.resume,
         overlay=settings.overlay,
         submission=settings.dataset.kind if settings.submission else None,
+        forms=settings.export,
     )
     if world.first and job is None:
         report.show(results)

@@ -35,6 +35,7 @@ def score(settings: ScoreConfig) -> float:
             processes=settings.processes or assemble.cores(),
             resume=settings.resume,
             submission=settings.dataset.kind if settings.submission else None,
+            forms=settings.export,
         )
     if job is None:
         report.show(figures)

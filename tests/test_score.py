@@ -151,6 +151,19 @@ def test_a_forgotten_data_set_is_told_by_the_names(data, capsys):
     assert "of dataset=davis" in complaint(capsys, score.main(["results=val", "processes=1"]))
 
 
+def test_masks_are_written_in_other_forms_and_are_the_same(data, capsys):
+    assert eval.main([*HERE, "method=copy_first", "device=cpu", "export=[grey,colours,objects,json]", "out=run"]) == 0
+    assert score.main(["results=theirs", *HERE, "export=[binary]", "out=own"]) == 0
+    wanted = load("run").sequences
+    for form in ("grey", "colours", "objects", "json"):
+        assert score.main([f"results=run/export/{form}", *HERE, f"out={form}"]) == 0
+        assert [one.region for one in load(form).sequences] == [one.region for one in wanted], form
+    assert sorted(path.name for path in Path("run/export/objects/dogs").iterdir()) == ["001", "002"]
+    mask = np.array(Image.open("own/export/binary/dogs/00003.png"))
+    assert np.array_equal(mask, np.uint8(255) * (np.array(Image.open("theirs/dogs/00003.png")) > 0))
+    assert "export=['gray']: expected one of grey, binary" in complaint(capsys, score.main([*HERE, "export=[gray]"]))
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_an_output_that_cannot_be_written(data, capsys):
     Path("locked").mkdir(mode=0o500)

@@ -36,6 +36,7 @@ from eosvos.data.colours import (
     refuse_soft,
 )
 from eosvos.data.masks import FORMATS, MODES, VOID, ids_of, note_shared, read_mask, stacked, wrong_size
+from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.data.stored import check_file, empty_mask, folders, listing, natural, several
 from eosvos.errors import UserError
 from eosvos.files import atomic
@@ -155,6 +156,17 @@ def write_grey(path: str | Path, ids: np.ndarray) -> None:
     """Write an id mask, uint8 (H, W), as a grey PNG: programs that know no palette read the ids, people see black."""
     with atomic(path) as temporary:
         Image.fromarray(np.ascontiguousarray(ids, np.uint8)).save(temporary, format="PNG")
+
+
+def write_binary(path: str | Path, ids: np.ndarray) -> None:
+    """Write an id mask, uint8 (H, W), as a grey PNG of 0 and, where any object is, 255."""
+    write_grey(path, np.where(np.isin(ids, (0, VOID)), 0, 255))
+
+
+def write_colours(path: str | Path, ids: np.ndarray) -> None:
+    """Write an id mask, uint8 (H, W), as an RGB PNG in the colours of DAVIS."""
+    with atomic(path) as temporary:
+        Image.fromarray(DAVIS_PALETTE[np.asarray(ids, np.uint8)]).save(temporary, format="PNG")
 
 
 def write_objects(folder: str | Path, name: str, ids: np.ndarray, objects: Iterable[int]) -> None:

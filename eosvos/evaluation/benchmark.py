@@ -2,15 +2,15 @@
 
 A run's folder: run.json (what it was made with), masks/<sequence>/<frame>.png (the layout that the official toolkit
 takes), per_sequence/<sequence>.json (written last: it marks a sequence as finished), and at the end global.csv,
-per_sequence.csv, per_frame.json and the tables of `Results.tables`; overlay/ with pictures and submission.zip where
-asked for. Where masks of others are measured, it is the same without masks/.
+per_sequence.csv, per_frame.json and the tables of `Results.tables`; overlay/ with pictures, export/ and submission.zip
+where asked for. Where masks of others are measured, it is the same without masks/.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -26,6 +26,7 @@ from eosvos.data.sequence import Sequence
 from eosvos.data.stored import several
 from eosvos.errors import UserError
 from eosvos.evaluation import pictures
+from eosvos.evaluation.conversion import convert
 from eosvos.evaluation.measure import Measures, Score, outdated, proof
 from eosvos.evaluation.pool import spread
 from eosvos.evaluation.progress import Progress
@@ -57,6 +58,7 @@ def run(
     resume: bool = True,
     overlay: bool = False,
     submission: str | None = None,
+    forms: Collection[str] = (),
     progress: bool = True,
 ) -> Results:
     """Segment every sequence, measure the masks that were written, and write the tables.
@@ -66,7 +68,8 @@ def run(
     `fingerprint`: all that decides the masks (settings, learner, code), as JSON. `measures`: the rules of the figures,
     by default DAVIS's. Each process computes on one thread, this one too. `gpus` > 0: process k makes GPU k modulo
     `gpus` its present one. `world`: that of torchrun; each of its processes takes a share of the sequences, and all see
-    the same folder. `submission`: write the masks as submission.zip, too, for the server of data sets of this kind.
+    the same folder. `submission`: write the masks as submission.zip, too, for the server of data sets of this kind;
+    `forms`: into export/, in other forms (see `conversion.FORMS`).
 
     Finished sequences of the same run in `out` are kept if `resume`. Their figures are kept only where they are proven
     to be of these masks, truth and rules, else the masks are measured again, which is said. A sequence annotated on its
@@ -107,8 +110,9 @@ def run(
         results = Results(out, fingerprint, seed, tuple(done[name] for name in names))
         if world.first:
             results.write()
+            masks = {sequence.name: partial(_read, mask_files(out, sequence)) for sequence in sequences}
+            convert(out / "export", sequences, masks, forms)
             if submission is not None:
-                masks = {sequence.name: partial(_read, mask_files(out, sequence)) for sequence in sequences}
                 write_submission(out / SUBMISSION, sequences, masks, submission)
         return results
 
@@ -123,6 +127,7 @@ def score(
     processes: int = 1,
     resume: bool = True,
     submission: str | None = None,
+    forms: Collection[str] = (),
     progress: bool = True,
 ) -> Results:
     """Measure masks that any program made (see `predictions.opened`) and write the tables, as `run` does, into `out`.
@@ -150,6 +155,7 @@ def score(
                 bar.finished(result)
         results = Results(out, fingerprint, 0, tuple(done[name] for name in names))
         results.write()
+        convert(out / "export", sequences, predictions, forms)
         if submission is not None:
             write_submission(out / SUBMISSION, sequences, predictions, submission)
         return results

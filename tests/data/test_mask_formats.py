@@ -14,7 +14,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from eosvos.data.folder import open_folder
-from eosvos.data.mask_formats import open_masks, write_grey, write_objects
+from eosvos.data.mask_formats import open_masks, write_binary, write_colours, write_grey, write_objects
 from eosvos.data.mask_json import open_json, write_json
 from eosvos.data.masks import rle_decode, rle_encode, segment_mask, write_mask
 from eosvos.data.palette import DAVIS_PALETTE
@@ -345,7 +345,7 @@ def test_what_is_wrong_is_told(tmp_path, what, message):
     assert str(tmp_path) in str(caught.value) or what in ("empty folders", "many objects")
 
 
-@pytest.mark.parametrize("form", ["palette", "grey", "folders", "json"])
+@pytest.mark.parametrize("form", ["palette", "grey", "binary", "colours", "folders", "json"])
 def test_masks_that_were_written_are_read_back(tmp_path, form):
     rng = np.random.default_rng(4)
     masks = {f"frame {k}": rng.choice([0, 1, 4, 254], SIZE).astype(np.uint8) for k in range(3)}
@@ -354,6 +354,12 @@ def test_masks_that_were_written_are_read_back(tmp_path, form):
             write_mask(tmp_path / f"{stem}.png", mask)
         elif form == "grey":
             write_grey(tmp_path / f"{stem}.png", mask)
+        elif form == "binary":
+            write_binary(tmp_path / f"{stem}.png", np.where(mask == 4, 255, mask))  # void is no object
+            masks[stem] = np.isin(mask, (1, 254))
+        elif form == "colours":
+            mask[0] = 255
+            write_colours(tmp_path / f"{stem}.png", mask)
         elif form == "folders":
             write_objects(tmp_path, stem, mask, [1, 4, 254])
     if form == "json":
