@@ -117,7 +117,7 @@ def _open(
     missing: str,
     binary: bool | None,
 ) -> tuple[dict[str, Predictions], list[str]]:
-    told: list[str] = []
+    absent, extra = dict[str, list[str]](), dict[str, list[str]]()
     found, sets, own = {}, {}, False
     for sequence in sequences:
         place = places.get(sequence.name)
@@ -128,13 +128,14 @@ def _open(
             one = next(iter(place.files.values()))[0]
             own = own or any(path.name == one.name and path.samefile(one) for path in sequence.files)
             _check_objects(sequence, place)
-            told += _check_frames(sequence, place, measures, missing)
+            absent[sequence.name], extra[sequence.name] = _check_frames(sequence, place, measures, missing)
         objects, empty = tuple(sequence.objects), missing == "empty"
         mine = Predictions(sequence.name, sequence.frame_names, sequence.size, objects, place, empty)
         if place is not None and place.form == "json":  # of others the headers have told the size
             mine(next(index for index, name in enumerate(sequence.frame_names) if name in place.files))
         found[sequence.name] = mine
-    told.insert(0, forms(sets))
+    told = [forms(sets), *_told(absent, "missing masks are counted as empty")]
+    told += _told(extra, "masks are of no frame and left aside")
     if own:
         told.append("beware: these are the data set's own masks")
     return found, told
@@ -149,8 +150,18 @@ def _check_objects(sequence: Sequence, masks: MaskSet) -> None:
         )
 
 
-def _check_frames(sequence: Sequence, masks: MaskSet, measures: Measures, missing: str) -> list[str]:
-    """What to tell of missing and extra frames. Raises UserError where some are missing, or misnumbered."""
+def _told(frames: Mapping[str, Names], what: str) -> list[str]:
+    """A line on some frames of sequences, whether there are one or hundreds of these; none without any."""
+    of = {name: names for name, names in frames.items() if names}
+    if len(of) < 2:
+        return [f"beware: {name}: {len(names)} {what}: {several(names)}" for name, names in of.items()]
+    shown = several([f"{name} ({several(names, 3)})" for name, names in of.items()], 3)
+    return [f"beware: {sum(map(len, of.values()))} {what}, of {len(of)} sequences: {shown}"]
+
+
+def _check_frames(sequence: Sequence, masks: MaskSet, measures: Measures, missing: str) -> tuple[list[str], list[str]]:
+    """The frames that lack a mask and have to have one, and masks of no frame. Raises UserError where some are missing
+    that must not, or are misnumbered."""
     there = list(masks.files)
     extra = sorted(set(there) - set(sequence.frame_names))
     without = [index for index, name in enumerate(sequence.frame_names) if name not in masks.files]
@@ -163,12 +174,7 @@ def _check_frames(sequence: Sequence, masks: MaskSet, measures: Measures, missin
     others = f"; of no frame are {several(extra)}" if extra else ""
     if absent and missing == "error":
         raise UserError(f"{place}: no masks of {sequence.name} for the frames {several(absent)}{others}; {_EMPTY}")
-    told = []
-    if absent:
-        told.append(f"beware: {sequence.name}: {len(absent)} missing masks are counted as empty: {several(absent)}")
-    if extra:
-        told.append(f"beware: {sequence.name}: {len(extra)} masks are of no frame and left aside: {several(extra)}")
-    return told
+    return absent, extra
 
 
 def _renumbered(frames: Names, there: Names, extra: Names) -> str | None:

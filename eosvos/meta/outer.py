@@ -1,7 +1,6 @@
 """Meta-training (e-OSVOS, supplement, algorithm 1): tasks -> meta-gradients -> RAdam -> clamp; validation and resume.
 
-Ordinary training is the same loop over a gradient that has no inner steps. It ends after so many iterations, or when
-its clock has run out.
+Ordinary training is the same loop over a gradient without inner steps. It ends by its iterations, or by its clock.
 """
 
 from __future__ import annotations

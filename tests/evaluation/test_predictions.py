@@ -236,6 +236,10 @@ def test_masks_of_no_frame_are_told(tmp_path, masks):
         "not in made-val, and left aside: cat",
         "beware: b: 1 masks are of no frame and left aside: 00008",
     ]
+    for name in (DOG, "b"):  # hundreds of such sequences are one line
+        shutil.copy(masks / "b/00007.png", masks / name / "00009.png")
+    told = score(masks, tmp_path / "out")[1][2]
+    assert told == (f"beware: 3 masks are of no frame and left aside, of 2 sequences: {DOG} (00009), b (00008, 00009)")
 
 
 @pytest.mark.parametrize(
