@@ -1,6 +1,6 @@
 """What "the object is not here" gains: false masks of an absent object before and after one empty mask.
 
-    python benchmarks/absent.py --data-root /data/DAVIS-2016 [--split train] [--learner learner.safetensors] [--iters 50]
+    python benchmarks/absent.py --data-root /data/DAVIS-2016 [--split train] [--learner FILE] [--iters 50]
 
 Every video is cut, after its first half, to the second half of the next one by name, as a film is: the object is gone.
 Each is segmented twice from its first mask: with nothing else; and with an empty mask given on the first frame after
@@ -26,7 +26,7 @@ FALSE = 0.001  # share of the frame
 
 
 def watch(video: Sequence, other: Sequence, learner: Learner, iters: int, told: bool, every: int) -> dict[str, float]:
-    """Mean J before the cut; after it the share of frames with a false mask, and the false masks' mean share of them."""
+    """Mean J before the cut; after it the share of frames with a false mask, and the false masks' mean area."""
     segmenter = Segmenter(EOSVOS(learner, iters=iters, seed=derive(0, zlib.crc32(video.name.encode()))))
     half, after = len(video) // 2, range(len(other) // 2, len(other), every)
     height, width = video.size
@@ -69,10 +69,11 @@ def main() -> None:
     for video, other in zip(videos, [*videos[1:], videos[0]], strict=True):
         found = [watch(video, other, learner, given.iters, told, given.every) for told in (False, True)]
         rows.append([found[told][key] for key in keys for told in (0, 1)])
-        print(f"{video.name} -> {other.name}: false masks on {rows[-1][2]:.2f} -> {rows[-1][3]:.2f} of the frames, area "
-              f"{rows[-1][4]:.4f} -> {rows[-1][5]:.4f}, J before {rows[-1][0]:.3f} -> {rows[-1][1]:.3f}", flush=True)  # fmt: skip
+        print(f"{video.name} -> {other.name}: {_words(rows[-1])}", flush=True)
     head = ",".join(["video", *(f"{key}-{name}" for key in keys for name in ("alone", "told"))])
-    lines = [",".join([video.name, *(f"{value:.6f}" for value in row)]) for video, row in zip(videos, rows, strict=True)]
+    lines = [
+        ",".join([video.name, *(f"{value:.6f}" for value in row)]) for video, row in zip(videos, rows, strict=True)
+    ]
     write_text(given.out, "\n".join([head, *lines, ""]))
     mean = np.mean(rows, 0)
     print(f"mean of {len(videos)}: false masks on {mean[2]:.3f} -> {mean[3]:.3f} of the frames, area {mean[4]:.4f} -> "
