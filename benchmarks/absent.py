@@ -71,13 +71,14 @@ def main() -> None:
         rows.append([found[told][key] for key in keys for told in (0, 1)])
         print(f"{video.name} -> {other.name}: {_words(rows[-1])}", flush=True)
     head = ",".join(["video", *(f"{key}-{name}" for key in keys for name in ("alone", "told"))])
-    lines = [
-        ",".join([video.name, *(f"{value:.6f}" for value in row)]) for video, row in zip(videos, rows, strict=True)
-    ]
+    lines = [",".join([v.name, *(f"{value:.6f}" for value in row)]) for v, row in zip(videos, rows, strict=True)]
     write_text(given.out, "\n".join([head, *lines, ""]))
-    mean = np.mean(rows, 0)
-    print(f"mean of {len(videos)}: false masks on {mean[2]:.3f} -> {mean[3]:.3f} of the frames, area {mean[4]:.4f} -> "
-          f"{mean[5]:.4f}, J before the cut {mean[0]:.3f} -> {mean[1]:.3f}")  # fmt: skip
+    print(f"mean of {len(videos)}: {_words(np.mean(rows, 0).tolist())}")
+
+
+def _words(row: list[float]) -> str:
+    j, false, area = (f"{a:.3f} -> {b:.3f}" for a, b in zip(row[::2], row[1::2], strict=True))
+    return f"false masks on {false} of the frames, their area {area}, J before the cut {j}"
 
 
 if __name__ == "__main__":
