@@ -62,7 +62,7 @@ def compare(runs: dict[Path, str]) -> None:
         above = assemble.common_folder(list(runs))
         print()
         report.compare(list(runs), above, labels=assemble.short_labels(list(runs.values())))
-        print(f"comparison: {above / 'comparison.csv'}, {above / 'comparison.png'}")
+        print(f"comparison: {', '.join(map(str, sorted(above.glob('comparison.*'))))}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -107,6 +107,8 @@ def test_a_sweep_over_protocols_ends_with_one_table(data, capsys):
     out = capsys.readouterr().out
     assert re.search(r"protocol=davis +0", out) and re.search(r"protocol=youtube-vos +0", out)
     assert "measured by different protocols" in out
+    above = Path(re.findall(r"comparison: (.*)", out)[0])  # nobody knows a speed, so that there is no picture of it
+    assert above.name == "comparison.csv" and [path.name for path in above.parent.glob("comparison.*")] == [above.name]
 
 
 def test_processes_change_nothing(data):

@@ -89,7 +89,8 @@ def compare(
     labels: Sequence[str] | None = None,
     file: IO[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """One table over runs: printed, `out`/comparison.csv, and quality against time as `out`/comparison.png.
+    """One table over runs: printed, `out`/comparison.csv, and quality against time as `out`/comparison.png, if the time
+    of any is known.
 
     `runs`: folders of finished runs. `labels`: one each; by default the settings in which the runs differ. Returns the
     rows of the table. Raises UserError where a folder holds no run.
@@ -108,7 +109,11 @@ def compare(
     if len({row["protocol"] for row in rows}) > 1:
         print("beware: these runs are measured by different protocols", file=file or sys.stdout)
     write_text(out / "comparison.csv", to_csv(rows))
-    _plot(rows, out / "comparison.png")
+    timed = [row for row in rows if math.isfinite(row["J-Mean"] + row["fps"])]
+    if timed:
+        _plot(timed, out / "comparison.png")
+    else:  # of an earlier comparison
+        (out / "comparison.png").unlink(missing_ok=True)
     return rows
 
 
@@ -196,9 +201,7 @@ def _nested(key: str, settings: list[dict[str, Any]]) -> bool:
 
 def _plot(rows: list[dict[str, Any]], out: Path) -> None:
     """J against frames per second; runs that nobody beats in both are joined."""
-    points = sorted(
-        (row["fps"], row["J-Mean"], row["run"]) for row in rows if math.isfinite(row["J-Mean"] + row["fps"])
-    )
+    points = sorted((row["fps"], row["J-Mean"], row["run"]) for row in rows)
     plt = pyplot()
     figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     front = [p for p in points if not any(q[0] >= p[0] and q[1] >= p[1] and q[:2] != p[:2] for q in points)]
