@@ -111,13 +111,15 @@ def count_colours(codes: np.ndarray) -> dict[int, int]:
     return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
 
 
-def refuse_soft(path: Path, counts: Mapping[int, int], pixels: int) -> None:
-    """Raise UserError for masks with soft edges: many values or colours, most of which hardly any of all pixels has."""
+def refuse_soft(path: Path, counts: Mapping[int, int], pixels: int, most: int = VOID) -> None:
+    """Raise UserError for masks with soft edges and for probabilities: `most` values or colours and more, or many of
+    which hardly any of all pixels has most."""
     rare = sum(count <= max(8, pixels // 20000) for count in counts.values())
-    if len(counts) >= VOID or (rare > 8 and 2 * rare > len(counts)):
+    if len(counts) >= most or (rare > 8 and 2 * rare > len(counts)):
         raise UserError(
             f"{path}: {len(counts)} values or colours besides black, {rare} of them in hardly any pixel: masks with"
-            f" soft (anti-aliased) edges, or pictures; {_SAVE}, drawn or scaled without smoothing"
+            f" soft (anti-aliased) edges, probabilities, or pictures; {_SAVE}, cut at one half, or drawn or scaled"
+            " without smoothing"
         )
 
 

@@ -70,7 +70,7 @@ def open_masks(
     `frames`: the names of the video's frames; without them 00000_1.png is taken for a frame of this name. `binary`: all
     that is not 0 is one object; None takes it so where there is nothing but 0 and 255. `size`: (H, W) masks must have.
     The first and last bytes of all files are looked at; decoded are, of palette and grey images, as many as settle the
-    form, and all of the others.
+    form, three where `binary` does, and all of the others.
 
     Raises UserError for a folder without masks, files that are none or contradict one another, and soft edges.
     """
@@ -97,6 +97,9 @@ def open_masks(
     kinds = [_kind(path) for path in files]
     named = {name: (path,) for name, path in by_name.items()}
     if binary:
+        for path in {files[0], files[len(files) // 2], files[-1]}:  # of probabilities all that is above 0 is too much
+            codes = read_colours(path, size)
+            refuse_soft(path, {code: count for code, count in count_colours(codes).items() if code}, codes.size, 64)
         return MaskSet("binary", "one object, all that is not 0", named, partial(_read_shape, by_name, size))
     if "RGB" in kinds or (len(set(kinds) - {None}) > 1 and palettes_clash(files)):
         numbers = number_colours(by_name.values(), size)

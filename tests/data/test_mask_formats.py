@@ -167,6 +167,15 @@ def test_black_and_white_is_one_object(tmp_path, kind):
     assert (masks.read("0") == shape).all() and not masks.read("1").any()
 
 
+def test_probabilities_are_no_masks_of_one_object(tmp_path):
+    """All that is above 0 would be the whole surroundings, too."""
+    ramp = np.tile(2 * np.arange(100, dtype=np.uint8), (30, 1))  # each value has 30 pixels
+    for k, mask in enumerate((ramp > 0, ramp > 90, ramp)):
+        write_grey(tmp_path / f"{k}.png", mask)
+    with pytest.raises(UserError, match="2.png: .* probabilities, or pictures; .* cut at one half"):
+        open_masks(tmp_path, binary=True)
+
+
 def test_255_is_void_beside_ids_and_where_it_is_said(tmp_path):
     mask = mask_of(3, 255)
     write_grey(tmp_path / "0.png", mask)

@@ -329,7 +329,7 @@ def test_masks_that_do_not_fit_the_video_are_told(tmp_path):
     refused("bear has no frame", tmp_path / "named")
     for stem in ("7", "007"):
         write_mask(tmp_path / "twice" / f"{stem}.png", mask_of(1))
-    refused("two masks for frame 7", tmp_path / "twice")
+    refused("two masks for frame 00007", tmp_path / "twice")
     videos = [{"id": k, "height": 64, "width": 96, "file_names": [f"{k}/0.jpg"]} for k in range(2)]
     annotations = [{"id": 1, "video_id": k, "segmentations": [None]} for k in range(2)]
     (tmp_path / "m.json").write_text(json.dumps({"videos": videos, "annotations": annotations}))
