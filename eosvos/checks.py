@@ -70,6 +70,7 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     "osvos.seconds": _POSITIVE, "osvos.momentum": Range(0, 0.9999), "osvos.clip": _POSITIVE, "osvos.zoom": _POSITIVE,
     "osvos.threshold": _SHARE, **{f"osvos.bilateral.{key}": _POSITIVE for key in ("spatial", "luma", "chroma")},
     "search.steps": _SOME, "search.batch": _SOME, "search.inner_clip": _POSITIVE, "search.tasks": _SOME,
+    "port": Range(0, 65535), "upload": _SOME,
     "annotations": _SOME, "model.short": Range(32), "model.long": Range(32), "model.rpn_first": Range(0, 3),
     "model.first": Range(1, 5),
     **{f"model.{key}": _SHARE for key in ("rpn_nms", "roi_positive", "box_nms", "score")},

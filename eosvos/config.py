@@ -147,6 +147,17 @@ class SegmentConfig(MethodConfig):
 
 
 @dataclass
+class AppConfig(MethodConfig):
+    """Of the page."""
+
+    host: str = MISSING
+    port: int = MISSING
+    hosts: list[str] = field(default_factory=list)  # further names that it is called by
+    folder: str = MISSING
+    upload: int = MISSING  # MiB, of a video at most
+
+
+@dataclass
 class RefineConfig(EvalConfig):
     annotations: list[int] = MISSING  # numbers of annotated frames, ascending
     choice: str = MISSING  # of the next frame
@@ -324,6 +335,7 @@ def register() -> None:
     store.store("eval_schema", EvalConfig)
     store.store("refine_schema", RefineConfig)
     store.store("segment_schema", SegmentConfig)
+    store.store("app_schema", AppConfig)
     store.store("score_schema", ScoreConfig)
     store.store("meta_train_schema", MetaTrainConfig)
     store.store("parent_train_schema", ParentTrainConfig)

@@ -25,7 +25,7 @@ GROUPS["parent_train"] = GROUPS["meta_train"]
 GROUPS["refine"] = ("dataset", "method", "model")
 GROUPS["osvos_train"] = GROUPS["osmn_train"] = ("taskset",)
 GROUPS["score"] = ()  # "dataset" is composed for eval
-GROUPS["plot"] = GROUPS["segment"] = ()
+GROUPS["plot"] = GROUPS["segment"] = GROUPS["app"] = ()
 GROUPS["osmn_show"] = ("taskset",)
 # of those without a device, settings that fit any machine
 NEEDED = {"score": "results=theirs", "plot": "measure=J", "osmn_show": "objects=3", "segment": "video=clip.mp4"}

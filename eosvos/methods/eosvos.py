@@ -20,10 +20,10 @@ from eosvos import seeds
 from eosvos.data.masks import box_of, merge
 from eosvos.data.tasks import Sample
 from eosvos.data.transforms import augment, fit
-from eosvos.meta.adapt import Loss, Params, TailMean, adapt
+from eosvos.meta.adapt import Adapted, Loss, Params, TailMean, adapt
 from eosvos.meta.learner import Learner
 from eosvos.methods.finetune import inner_losses, loss_of, mean_of
-from eosvos.methods.given import Taught, check_frame
+from eosvos.methods.given import Taught, Watch, check_frame
 from eosvos.models.mask_rcnn import MaskRCNN, build
 
 
@@ -210,13 +210,19 @@ class EOSVOS(Taught):
             image, masks, generator = given.source.image, given.source.masks, seeds.generator(*path, 1, k)
             samples.append(Sample(*augment(image, masks, generator, size=self.size, colour=settings.colour)))
         losses = inner_losses(self.model, samples, self.iters, settings.batch, (*path, 2)) if self.iters else []
-        thing.first = thing.phi = self._adapt(self.learner.theta, losses)
+        thing.first = thing.phi = self._adapt(self.learner.theta, losses, self._tell)
         self.adapt_seconds += time.perf_counter() - began
 
-    def _adapt(self, base: Params, losses: Sequence[Loss]) -> Params:
+    def _adapt(self, base: Params, losses: Sequence[Loss], tell: Watch | None = None) -> Params:
         """One step for each loss, and the mean over the last of them."""
         settings, mean = self.fine_tuning, TailMean(len(losses), self.fine_tuning.average)
-        result = adapt(base, self.learner.rates, losses, clip=settings.clip, after=mean)
+
+        def after(done: int, adapted: Adapted) -> None:
+            mean(done, adapted)
+            if tell is not None:
+                tell(done, len(losses), adapted.losses[-1])
+
+        result = adapt(base, self.learner.rates, losses, clip=settings.clip, after=after)
         return {name: p.detach() for name, p in (mean.phi or result.phi).items()}
 
     @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from eosvos.data.masks import VOID, merge
+
+Watch = Callable[[int, int, float], object]  # gets the number of a step, of how many (0: unknown), and its loss
 
 
 def check_frame(frame: Tensor, size: Sequence[int] | None) -> None:
@@ -84,10 +86,12 @@ class Taught(ABC):
     """What all methods of `protocol.Learning` do alike that keep what was given of every object.
 
     _objects: by id; the list `given` of each has its annotated frames, as `_take` keeps them, in the order they came.
-    _waiting: those of objects that are still to come.
+    _waiting: those of objects that are still to come. watch: told of each step of fine-tuning on given frames; what it
+    raises ends that.
     """
 
     probabilities: Tensor
+    watch: Watch | None = None
     _objects: dict[int, Any]
     _waiting: dict[int, list[Any]]
     _frame_size: tuple[int, ...] | None
@@ -111,6 +115,10 @@ class Taught(ABC):
     @property
     def object_ids(self) -> list[int]:
         return list(self._objects)
+
+    def _tell(self, done: int, total: int, loss: float) -> None:
+        if self.watch is not None:
+            self.watch(done, total, loss)
 
     def remove(self, ids: Collection[int]) -> None:
         check_ids(ids, self._objects)

@@ -227,7 +227,10 @@ class OSMN(Taught):
         thing.odds = sum(odds) / len(odds)  # the first mask of an object is never empty
         if self.iters:
             start = {name: p for name, p in self.learner.theta.items() if not name.startswith("visual.")}
-            result = adapt(start, self.learner.rates, self._losses(thing), momentum=self.modulation.momentum)
+            result = adapt(
+                start, self.learner.rates, self._losses(thing), momentum=self.modulation.momentum,
+                after=lambda done, adapted: self._tell(done, self.iters, adapted.losses[-1]),
+            )  # fmt: skip
             thing.phi = {name: p.detach() for name, p in result.phi.items()}
         self.adapt_seconds += time.perf_counter() - began
 

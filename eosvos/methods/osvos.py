@@ -135,7 +135,11 @@ class OSVOS(Taught):
         began, tuning = time.perf_counter(), self.tuning
         losses = self._losses(thing, began) if self.iters else ()
         clip = math.inf if tuning.clip is None else tuning.clip
-        result = adapt(self.learner.theta, self.learner.rates, losses, momentum=tuning.momentum, clip=clip)
+        total = self.iters * len(thing.given) if tuning.seconds is None else 0
+        result = adapt(
+            self.learner.theta, self.learner.rates, losses, momentum=tuning.momentum, clip=clip,
+            after=lambda done, adapted: self._tell(done, total, adapted.losses[-1]),
+        )  # fmt: skip
         thing.phi = {name: p.detach() for name, p in result.phi.items()}
         self.adapt_seconds += time.perf_counter() - began
 

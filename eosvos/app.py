@@ -1,0 +1,78 @@
+"""python -m eosvos.app: a page in the browser to paint objects in a video, segment it, correct and export it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from eosvos import assemble, checks, chosen, command, config
+from eosvos.data.synthetic import held_out
+from eosvos.errors import UserError
+from eosvos.files import locked
+from eosvos.methods.given import Taught, Watch
+from eosvos.methods.protocol import Method
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Make:
+    """The method as the settings have it, but for the number of fine-tuning steps (see page.tasks.Maker)."""
+
+    def __init__(self, settings: config.AppConfig) -> None:
+        self.settings, self.steps = settings, settings.iters
+        self.device = assemble.device_of(settings.device)
+        self.path, self.learner = chosen.evaluation_learner(settings)
+
+    def __call__(self, steps: int, watch: Watch) -> Method:
+        settings = replace(self.settings, iters=steps)
+        method = chosen.MakeMethod(settings, self.learner, self.device)(settings.seed)
+        if isinstance(method, Taught):
+            method.watch = watch
+        return method
+
+    def fingerprint(self, steps: int) -> dict[str, Any]:
+        settings = replace(self.settings, iters=steps)
+        return chosen.method_fingerprint(settings, self.path, self.device) | {"seed": settings.seed}
+
+
+def serve(settings: config.AppConfig) -> None:
+    checks.check(settings)
+    if any(find_spec(name) is None for name in ("starlette", "uvicorn")):
+        raise UserError("the page needs Starlette and uvicorn, which are not installed: pip install 'eosvos[app]'")
+    import uvicorn
+
+    from eosvos.page.server import Server
+    from eosvos.page.sessions import Sessions
+
+    folder, make = Path(settings.folder), Make(settings)
+    sample = held_out("val", count=8, size=(360, 640), length=24)[7]
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with locked(folder), socket.socket(family, socket.SOCK_STREAM) as place:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            place.bind((settings.host, settings.port))
+        except OSError as error:
+            raise UserError(
+                f"host={settings.host} port={settings.port}: cannot be served at ({error.strerror}); port=0 takes a "
+                "free one"
+            ) from error
+        server = Server(Sessions(folder), make, sample, limit=settings.upload << 20)
+        app = server.app({*LOOPBACK, settings.host, *settings.hosts})
+        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+        print(f"http://{shown}:{place.getsockname()[1]}/   sessions are kept in {folder}; Ctrl-C ends", flush=True)
+        if settings.host not in LOOPBACK:
+            print("everyone who reaches this address can use it: see and change all sessions", file=sys.stderr)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on")).run(sockets=[place])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    config.register()
+    return command.run("app", serve, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,287 @@
+"""What the page keeps: a folder for each session, from which all of it is found again.
+
+    ID/session.json          name, frame names, size, rate; written last: without it an upload was not completed
+    ID/video/                the video file, or the frames
+    ID/annotations/          FRAME.png: painted id masks
+    ID/runs/N/               a run of `own.segment`: run.json (its state), annotations/ (what it was given), masks/,
+                             loss.jsonl, and what was exported of it
+
+Of the runs the newest and the one before are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eosvos.data.folder import open_frames
+from eosvos.data.masks import VOID, ids_of, read_mask, write_mask
+from eosvos.data.own import RATE, open_own
+from eosvos.data.sequence import Sequence
+from eosvos.data.stored import IMAGES, read_image
+from eosvos.data.video import open_video
+from eosvos.data.video_files import frame_rate
+from eosvos.errors import UserError
+from eosvos.files import atomic, write_text
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class Missing(UserError):
+    """Something that is asked for is not there."""
+
+
+@dataclass
+class Run:
+    """A run's file run.json. state: running, finished, failed or stopped; while no worker is at it, "running" means
+    that the server was killed. frames: numbers of the annotated ones. first: the first of them with an object on.
+    objects: their ids. seconds: spent so far. fingerprint: all that decides its masks."""
+
+    number: int
+    steps: int
+    fingerprint: dict[str, Any]
+    frames: list[int]
+    first: int
+    objects: list[int]
+    state: str = "running"
+    message: str = ""
+    seconds: float = 0.0
+
+
+class Session:
+    """An opened video with all that was made of it. Raises UserError where its folder is damaged or not writable."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        content = _read_json(folder / "session.json")
+        self.name: str = content["name"]
+        self.names: list[str] = content["names"]
+        self.size: tuple[int, int] = tuple(content["size"])
+        self.rate: float = content["rate"]
+        self.made: float = content["made"]
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def frames(self) -> Sequence:
+        """The video without masks."""
+        return _look(self.folder / "video")[0]
+
+    def given(self, annotations: Path) -> tuple[Sequence, float]:
+        """The video with its masks, as the command opens it, and its rate."""
+        return open_own(_video(self.folder / "video"), masks=annotations, binary=False)
+
+    def annotated(self) -> list[int]:
+        """Numbers of the frames that were painted on."""
+        there = {path.stem for path in (self.folder / "annotations").glob("*.png")}
+        return [index for index, name in enumerate(self.names) if name in there]
+
+    def annotation(self, index: int) -> np.ndarray:
+        """The painted id mask uint8 (H, W) of a frame."""
+        return self._mask(self.folder / "annotations", index)
+
+    def annotate(self, index: int, ids: np.ndarray) -> None:
+        """Keep an id mask uint8 (H, W) for a frame; where it lacks an object, that is told not to be there."""
+        if ids.max() == VOID:
+            raise UserError(f"the mask has the value {VOID}; expected 0 and the numbers of objects, 1 to {VOID - 1}")
+        write_mask(self.folder / "annotations" / f"{self.frame_name(index)}.png", ids)
+
+    def forget(self, index: int) -> None:
+        """Take back what was painted on a frame."""
+        (self.folder / "annotations" / f"{self.frame_name(index)}.png").unlink(missing_ok=True)
+
+    def frame_name(self, index: int) -> str:
+        if not 0 <= index < len(self.names):
+            raise Missing(f"frame {index}: {self.name} has the frames 0 to {len(self.names) - 1}")
+        return self.names[index]
+
+    def runs(self) -> list[Run]:
+        """All that are kept, the newest last."""
+        found = [Run(**_read_json(path)) for path in (self.folder / "runs").glob("*/run.json")]
+        return sorted(found, key=lambda run: run.number)
+
+    def run(self, number: int) -> Run:
+        path = self.run_folder(number) / "run.json"
+        if not path.is_file():
+            raise Missing(f"run {number} is not there any more")
+        return Run(**_read_json(path))
+
+    def run_folder(self, number: int) -> Path:
+        return self.folder / "runs" / str(number)
+
+    def keep(self, run: Run) -> None:
+        """Write a run's state."""
+        write_text(self.run_folder(run.number) / "run.json", json.dumps(asdict(run)))
+
+    def new_run(self, steps: int, fingerprint: dict[str, Any], annotations: Path | None = None) -> Run:
+        """A run from the masks painted so far, or from others in a folder. Of the earlier ones the last with a result
+        is kept, to compare with."""
+        source = annotations or self.folder / "annotations"
+        there = [index for index, name in enumerate(self.names) if (source / f"{name}.png").is_file()]
+        objects = {index: ids_of(self._mask(source, index)) for index in there}
+        if not any(objects.values()):
+            raise UserError("no object is painted yet; paint one on any frame, then start")
+        earlier = self.runs()
+        number = earlier[-1].number + 1 if earlier else 1
+        target = self.run_folder(number)
+        shutil.rmtree(target, ignore_errors=True)  # without a run.json: this very step was cut off
+        shutil.copytree(source, target / "annotations", ignore=shutil.ignore_patterns(".*"))
+        first = next(index for index in there if objects[index])
+        run = Run(number, steps, fingerprint, there, first, sorted({i for ids in objects.values() for i in ids}))
+        self.keep(run)
+        complete = [r.number for r in earlier if r.state == "finished"] or [r.number for r in earlier]
+        for old in earlier:
+            if old.number != complete[-1]:
+                shutil.rmtree(self.run_folder(old.number), ignore_errors=True)
+        return run
+
+    def done(self, number: int) -> set[str]:
+        """Names of the frames that a run has masks of."""
+        folder = self.run_folder(number) / "masks"
+        return {path.stem for path in folder.glob("*.png") if not path.name.startswith(".")}
+
+    def mask(self, number: int, index: int) -> np.ndarray:
+        """The id mask uint8 (H, W) that a run made of a frame."""
+        return self._mask(self.run_folder(number) / "masks", index)
+
+    def losses(self, number: int) -> list[list[float]]:
+        """Of a run's fine-tuning: step, number of steps, loss; a step 1 begins the next object's."""
+        path = self.run_folder(number) / "loss.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("]")]  # the last one may be cut off
+
+    def _mask(self, folder: Path, index: int) -> np.ndarray:
+        path = folder / f"{self.frame_name(index)}.png"
+        if not path.is_file():
+            raise Missing(f"frame {index} has no such mask")
+        return read_mask(path, size=self.size)
+
+
+class Sessions:
+    """All sessions in `folder`, which is made. What a killed server left of uploads and deletions is removed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.expanduser().resolve()
+        self._open: dict[str, Session] = {}
+        for path in self.folder.glob("*"):
+            if _ID.fullmatch(path.name) and not (path / "session.json").is_file():
+                shutil.rmtree(path, ignore_errors=True)
+
+    def all(self) -> list[Session]:
+        """The newest first."""
+        ids = [path.parent.name for path in self.folder.glob("*/session.json")]
+        return sorted((self.get(i) for i in ids if _ID.fullmatch(i)), key=lambda session: -session.made)
+
+    def get(self, id: str) -> Session:
+        if id not in self._open:
+            if not _ID.fullmatch(id) or not (self.folder / id / "session.json").is_file():
+                raise Missing("this session is not there; open a video anew")
+            self._open[id] = Session(self.folder / id)
+        return self._open[id]
+
+    def begin(self) -> str:
+        """A place for an upload; returns the id of the session that is to be."""
+        id = secrets.token_hex(16)
+        (self.folder / id / "video").mkdir(parents=True)
+        return id
+
+    def upload(self, id: str, name: str) -> Path:
+        """The path for a file of an upload, by the name it had at the user's. Raises UserError where it cannot be one
+        of a video, or the upload is over."""
+        if not _ID.fullmatch(id) or not (self.folder / id / "video").is_dir():
+            raise Missing("this upload is not there; open the video anew")
+        if (self.folder / id / "session.json").exists():
+            raise UserError("this session has its video already; open another one on the first page")
+        plain = re.sub(r"[^\w. -]", "_", name).strip(". ")  # no separators: it stays in its folder
+        path = self.folder / id / "video" / plain[-100:].strip(". ")
+        if not plain or path.exists():
+            raise UserError(f"{name!r}: " + ("two files have this name" if plain else "a file without a name"))
+        return path
+
+    def open(self, id: str, name: str) -> Session:
+        """The session of a completed upload, whose files are looked at. Raises UserError, and forgets the upload,
+        where they are no video."""
+        folder = self.folder / id
+        try:
+            sequence, rate = _look(folder / "video")
+        except UserError:
+            self.remove(id)
+            raise
+        content = {"name": name, "names": sequence.frame_names, "size": sequence.size, "rate": rate}
+        write_text(folder / "session.json", json.dumps(content | {"made": time.time()}))
+        return self.get(id)
+
+    def sample(self, clip: Sequence) -> Session:
+        """A session of a procedural video, which is rendered when it is first asked for."""
+        kept = self.folder / "sample" / clip.name
+        for index, name in enumerate(clip.frame_names):
+            if not (kept / f"{name}.png").is_file():
+                with atomic(kept / f"{name}.png") as path:
+                    _save_png(path, clip.read_frame(index))
+        id = self.begin()
+        shutil.copytree(kept, self.folder / id / "video", dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+        return self.open(id, "Sample: two vans")
+
+    def remove(self, id: str) -> None:
+        """Delete a session with everything in it."""
+        folder = self.folder / id
+        self._open.pop(id, None)
+        (folder / "session.json").unlink(missing_ok=True)  # first: half a session is none
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _video(folder: Path) -> Path:
+    """The video file in an upload's folder, or the folder where it has pictures. Raises UserError for anything else."""
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    pictures = [path for path in files if path.suffix.lower() in IMAGES]
+    if len(files) == 1 and not pictures:
+        return files[0]
+    if files and len(pictures) == len(files):
+        return folder
+    odd = next((path.name for path in files if path not in pictures), "nothing")
+    raise UserError(
+        f"found {odd} among {len(files)} files; give one video, or the frames of one as {', '.join(IMAGES)}"
+    )
+
+
+def _look(folder: Path) -> tuple[Sequence, float]:
+    """The video of an upload, without masks, and its frames per second."""
+    video = _video(folder)
+    if video != folder:
+        return open_video(video), frame_rate(video)
+    paths, size = open_frames(folder)
+    read = partial(_read_frame, tuple(paths), size)
+    read(0)
+    return Sequence(folder.name, tuple(path.stem for path in paths), size, {}, read, _no_mask, tuple(paths)), RATE
+
+
+def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], index: int) -> np.ndarray:
+    return read_image(paths[index], size)
+
+
+def _no_mask(index: int) -> None:
+    return None
+
+
+def _save_png(path: Path, pixels: np.ndarray) -> None:
+    from PIL import Image
+
+    Image.fromarray(pixels).save(path, format="PNG")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); remove its folder") from error

@@ -1,0 +1,93 @@
+"""What the page's jobs do: segment a session's video from its painted masks, and export the result."""
+
+from __future__ import annotations
+
+import json
+import time
+import zipfile
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from eosvos import own
+from eosvos.errors import UserError
+from eosvos.evaluation.exports import OUTPUTS
+from eosvos.files import append_line, atomic
+from eosvos.methods.given import Watch
+from eosvos.methods.protocol import Method
+from eosvos.page.sessions import Run, Session
+from eosvos.page.work import Cancelled, Job
+
+
+class Maker(Protocol):
+    """What the page segments with, whatever number of fine-tuning steps a user asks for."""
+
+    device: torch.device
+    steps: int  # where the user asks for none
+
+    def __call__(self, steps: int, watch: Watch) -> Method:
+        """A fresh method that tells `watch` of its fine-tuning."""
+        ...
+
+    def fingerprint(self, steps: int) -> dict[str, Any]:
+        """All that decides its masks."""
+        ...
+
+
+def segment(session: Session, run: Run, make: Maker, job: Job) -> None:
+    """Segment the video, or what a run that was cut off left of it; the outcome goes to its run.json."""
+    folder, began, before = session.run_folder(run.number), time.monotonic(), run.seconds
+
+    def watch(done: int, total: int, loss: float) -> None:
+        append_line(folder / "loss.jsonl", json.dumps([done, total, round(loss, 5)]))
+        job.pause()
+
+    run.state, run.message = "running", ""
+    session.keep(run)
+    try:
+        sequence, _ = session.given(folder / "annotations")
+        job.begin("masks", own.total(sequence))
+        method = partial(make, run.steps, watch)
+        own.segment(method, sequence, folder, device=make.device, save_every=10.0, tick=job.tick)
+        run.state = "finished"
+    except Cancelled:
+        run.state = "stopped"
+    except Exception as error:
+        run.state, run.message = "failed", str(error)
+        raise
+    finally:
+        run.seconds = before + time.monotonic() - began
+        session.keep(run)
+
+
+def export(session: Session, number: int, outputs: Collection[str], job: Job) -> None:
+    """Write the zip of a finished run: its masks, what was painted, and the `outputs` asked for."""
+    folder = session.run_folder(number)
+    sequence, rate = session.given(folder / "annotations")
+    parts = [folder / "masks", folder / "annotations"]
+    for kind in outputs:
+        job.begin(kind, len(sequence))
+        parts.append(OUTPUTS[kind](sequence, folder / "masks", folder, rate, job.tick))
+    files = [path for part in parts for path in ([part] if part.is_file() else sorted(part.rglob("*")))]
+    files = [path for path in files if path.is_file() and not path.name.startswith(".")]
+    job.begin("zip", len(files))
+    with atomic(archive(session, number)) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
+        for source in files:  # all compressed already, but for the codes
+            kind = zipfile.ZIP_DEFLATED if source.suffix == ".json" else zipfile.ZIP_STORED
+            file.write(source, source.relative_to(folder), kind)
+            job.tick()
+
+
+def archive(session: Session, number: int) -> Path:
+    """Where the zip of a run is."""
+    return session.run_folder(number) / "export.zip"
+
+
+def check_outputs(outputs: Any) -> list[str]:
+    """Kinds of output, each once. Raises UserError for what is none."""
+    if not isinstance(outputs, list) or any(kind not in OUTPUTS for kind in outputs):
+        raise UserError(f"outputs={outputs!r}: expected a list of some of {', '.join(OUTPUTS)}")
+    return list(dict.fromkeys(outputs))

@@ -1,0 +1,137 @@
+"""The work of the page's sessions, in threads: at most one job each, which take turns in computing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from eosvos.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+class Cancelled(Exception):
+    """The user does not want a job any more, or the server ends."""
+
+
+class Turns:
+    """A lock that is given to those who wait in the order in which they came.
+
+    Draws of the fine-tuning come from torch's global generator (see `seeds.fixed`), so that two jobs must never compute
+    at once; they change places between two steps or frames.
+    """
+
+    def __init__(self) -> None:
+        self._condition, self._line = threading.Condition(), deque[object]()
+
+    def __enter__(self) -> None:
+        ticket = object()
+        with self._condition:
+            self._line.append(ticket)
+            self._condition.wait_for(lambda: self._line[0] is ticket)
+
+    def __exit__(self, *_: object) -> None:
+        with self._condition:
+            self._line.popleft()
+            self._condition.notify_all()
+
+    def change(self) -> None:
+        """Let the others have their turn; to be called by the one that has it."""
+        if len(self._line) > 1:
+            self.__exit__()
+            self.__enter__()
+
+
+class Job:
+    """What a thread is doing for a session. kind: "run" or "export". message: why it failed."""
+
+    def __init__(self, kind: str, turns: Turns) -> None:
+        self.kind, self.done, self.total, self.step, self.message = kind, 0, 0, "", ""
+        self.cancelled, self._turns, self._began, self._skipped = threading.Event(), turns, 0.0, 0
+
+    def tick(self, count: int = 1) -> None:
+        """So many frames more are done. Raises Cancelled where it is not to go on."""
+        if not self._began:
+            self._began, self._skipped = time.monotonic(), count
+        self.done += count
+        self.pause()
+
+    def pause(self) -> None:
+        """Between two steps. Raises Cancelled where it is not to go on."""
+        if self.cancelled.is_set():
+            raise Cancelled
+        self._turns.change()
+
+    def begin(self, step: str, total: int) -> None:
+        """A new part, of `total` frames."""
+        self.step, self.total, self.done, self._began = step, total, 0, 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until this part is done, by its speed so far."""
+        done, spent = self.done - self._skipped, time.monotonic() - self._began
+        return spent * (self.total - self.done) / done if self._began and done > 0 else None
+
+    def describe(self) -> dict[str, Any]:
+        words = {"kind": self.kind, "step": self.step, "done": self.done, "total": self.total}
+        return words | {"left": self.seconds_left, "cancelled": self.cancelled.is_set()}
+
+
+class Work:
+    """All jobs, by the id of their session."""
+
+    def __init__(self) -> None:
+        self._turns, self._lock = Turns(), threading.Lock()
+        self._jobs: dict[str, tuple[Job, threading.Thread]] = {}
+        self.failures: dict[str, str] = {}  # messages of the last jobs that failed
+
+    def start(self, id: str, kind: str, task: Callable[[Job], None]) -> None:
+        """Begin a job. Raises UserError where the session has one already."""
+        with self._lock:
+            if id in self._jobs:
+                raise UserError("this session is at work; wait for its end, or cancel it")
+            job = Job(kind, self._turns)
+            thread = threading.Thread(target=self._work, args=(id, job, task), name=f"{kind} {id[:6]}", daemon=True)
+            self._jobs[id] = (job, thread)
+            self.failures.pop(id, None)
+            thread.start()
+
+    def job(self, id: str) -> Job | None:
+        """The one that is at work for a session."""
+        found = self._jobs.get(id)
+        return None if found is None else found[0]
+
+    def cancel(self, id: str, *, wait: float = 0.0) -> None:
+        """End a session's job, if there is one, at its next step; wait so many seconds for it."""
+        found = self._jobs.get(id)
+        if found is not None:
+            found[0].cancelled.set()
+            if wait:
+                found[1].join(wait)
+
+    def close(self) -> None:
+        """End all jobs."""
+        for id in list(self._jobs):
+            self.cancel(id)
+        for id in list(self._jobs):
+            self.cancel(id, wait=5.0)
+
+    def _work(self, id: str, job: Job, task: Callable[[Job], None]) -> None:
+        try:
+            with self._turns:
+                job.pause()
+                task(job)
+        except Cancelled:
+            pass
+        except UserError as error:
+            self.failures[id] = str(error)
+        except Exception as error:  # told in the page, too, and the server goes on
+            log.exception("%s of session %s", job.kind, id)
+            self.failures[id] = f"{type(error).__name__}: {error}; this is an error of the program"
+        finally:
+            with self._lock:
+                del self._jobs[id]
