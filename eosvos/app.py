@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 from dataclasses import replace
@@ -48,6 +49,7 @@ def serve(settings: config.AppConfig) -> None:
     from eosvos.page.server import Server
     from eosvos.page.sessions import Sessions
 
+    logging.getLogger("eosvos.data.mask_formats").setLevel(logging.WARNING)  # which kind the page's own masks are
     folder, make = Path(settings.folder), Make(settings)
     sample = held_out("val", count=8, size=(360, 640), length=24)[7]
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET

@@ -60,6 +60,8 @@ def test_the_wheel_holds_every_module_configuration_and_list(site):
     assert files(site / "eosvos" / "conf", ".yaml") == files(ROOT / "conf", ".yaml")
     assert files(site / "eosvos" / "tasksets", ".txt", ".yaml") == files(ROOT / "tasksets", ".txt", ".yaml")
     assert files(site / "eosvos" / "evaluation", ".csv") == files(ROOT / "eosvos" / "evaluation", ".csv") != set()
+    pages = (".html", ".js", ".css")
+    assert files(site / "eosvos", *pages) == files(ROOT / "eosvos", *pages) != set()
     tops = {path.name for path in site.iterdir()}
     assert (
         len(tops) == 2 and "eosvos" in tops

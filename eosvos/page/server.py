@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import logging
+import re
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -33,8 +33,6 @@ from eosvos.page.guard import Guard
 from eosvos.page.sessions import Missing, Run, Session, Sessions
 from eosvos.page.tasks import Maker
 from eosvos.page.work import Work
-
-log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).resolve().parent / "static"
 WIDTH = 1280  # pixels, of a frame in the page at most
@@ -72,7 +70,7 @@ class Server:
             Route(one + "/runs/{number:int}/export", self.exported),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
-        errors: dict[Any, Any] = {UserError: _mistake, HTTPException: _refusal, Exception: _failure}
+        errors: dict[Any, Any] = {UserError: self._mistake, HTTPException: _refusal, Exception: _failure}
         guard = Middleware(Guard, hosts=hosts)
         return Starlette(routes=routes, middleware=[guard], exception_handlers=errors, lifespan=self._lifespan)
 
@@ -161,8 +159,8 @@ class Server:
             suggested = own.suggested(sequence, session.run_folder(run.number), session.annotated())
         return {
             "number": run.number, "state": state, "steps": run.steps, "frames": run.frames, "objects": run.objects,
-            "seconds": run.seconds, "message": self._plain(run.message), "losses": session.losses(run.number), "suggested": suggested,
-            "done": _ranges([name in done for name in session.names]), "latest": latest,
+            "seconds": run.seconds, "message": self._plain(run.message), "losses": session.losses(run.number),
+            "suggested": suggested, "done": _ranges([name in done for name in session.names]), "latest": latest,
             "exported": tasks.archive(session, run.number).is_file(),
         }  # fmt: skip
 
@@ -253,7 +251,10 @@ class Server:
 
     def _plain(self, message: str) -> str:
         """Without the server's folders, which mean nothing in the page."""
-        return message.replace(f"{self.sessions.folder}/", "")
+        return re.sub(re.escape(f"{self.sessions.folder}/") + "(?:[0-9a-f]{32}/)?(?:video/)?", "", message)
+
+    def _mistake(self, request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": self._plain(str(error))}, 404 if isinstance(error, Missing) else 400)
 
     async def _json(self, request: Request) -> dict[str, Any]:
         try:
@@ -286,10 +287,6 @@ def _ranges(flags: Collection[bool]) -> list[tuple[int, int]]:
     """First and last index of each row of trues."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], np.array(flags, bool), [False]]).astype(np.int8)))
     return [(int(a), int(b) - 1) for a, b in edges.reshape(-1, 2)]
-
-
-def _mistake(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, 404 if isinstance(error, Missing) else 400)
 
 
 def _refusal(request: Request, error: HTTPException) -> Response:

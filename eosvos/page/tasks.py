@@ -67,7 +67,7 @@ def export(session: Session, number: int, outputs: Collection[str], job: Job) ->
     """Write the zip of a finished run: its masks, what was painted, and the `outputs` asked for."""
     folder = session.run_folder(number)
     sequence, rate = session.given(folder / "annotations")
-    parts = [folder / "masks", folder / "annotations"]
+    parts = [folder / "masks", folder / "annotations", folder / "run.json"]
     for kind in outputs:
         job.begin(kind, len(sequence))
         parts.append(OUTPUTS[kind](sequence, folder / "masks", folder, rate, job.tick))
@@ -76,8 +76,8 @@ def export(session: Session, number: int, outputs: Collection[str], job: Job) ->
     job.begin("zip", len(files))
     with atomic(archive(session, number)) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
         for source in files:  # all compressed already, but for the codes
-            kind = zipfile.ZIP_DEFLATED if source.suffix == ".json" else zipfile.ZIP_STORED
-            file.write(source, source.relative_to(folder), kind)
+            how = zipfile.ZIP_DEFLATED if source.suffix == ".json" else zipfile.ZIP_STORED
+            file.write(source, source.relative_to(folder), how)
             job.tick()
 
 

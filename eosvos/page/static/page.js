@@ -212,7 +212,7 @@ function controls() {
   $("redo").disabled = !redone.length;
   $("clear").disabled = !painted.has(index);
   $("absent").disabled = before || (!run && !painted.size);
-  $("absent").textContent = `${object} is not here`;
+  $("absent").textContent = `${object} not here`;
   $("hint").textContent = hint();
   for (const button of document.querySelectorAll("[data-tool]")) button.ariaChecked = button.dataset.tool === tool;
   $("radius").textContent = `${2 * $("size").value} px`;
@@ -262,8 +262,10 @@ function curve() {
     if (done === 1 || !lines.length) lines.push([]);
     lines.at(-1).push([done, total, loss]);
   }
-  const { width, height } = canvas, top = Math.max(...losses.map((l) => l[2])), longest = Math.max(...losses.map((l) => l[1] || l[0]));
-  context.clearRect(0, 0, width, height);
+  const scale = window.devicePixelRatio || 1, width = canvas.clientWidth || 290, height = canvas.clientHeight || 60;
+  [canvas.width, canvas.height] = [width * scale, height * scale];
+  context.scale(scale, scale);
+  const top = Math.max(...losses.map((l) => l[2])), longest = Math.max(...losses.map((l) => l[1] || l[0]));
   context.font = "11px sans-serif";
   context.fillStyle = context.strokeStyle = "#a4abb6";
   context.fillText(top.toPrecision(2), 2, 11);
@@ -413,7 +415,7 @@ async function open() {
   $("scrub").max = state.frames - 1;
   [$("mask").width, $("mask").height] = [state.size[1], state.size[0]];
   $("stage").style.aspectRatio = `${state.size[1]} / ${state.size[0]}`;
-  $("stage").style.maxWidth = `calc((100vh - 150px) * ${state.size[1] / state.size[0]})`;
+  $("stage").style.maxWidth = `calc((100vh - 180px) * ${state.size[1] / state.size[0]})`;
   $("size").max = Math.max(20, Math.round(state.size[0] / 6));
   $("size").value = Math.max(2, Math.round(state.size[0] / 40));
   $("steps").value = (state.run && state.run.steps) || state.steps;
@@ -531,7 +533,7 @@ for (const button of document.querySelectorAll("[data-tool]")) {
 }
 Object.assign($("mask"), { onpointerdown: press, onpointerup: release, onpointercancel: release, onpointerleave: ring });
 $("mask").onpointermove = (event) => { ring(event); extend(event); };
-window.onresize = () => state && marks();
+window.onresize = () => state && controls();
 window.onhashchange = () => { if (!location.hash.startsWith(`#${id}`) || !id) location.reload(); };
 
 const keys = {

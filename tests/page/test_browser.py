@@ -1,0 +1,180 @@
+"""The page in a real browser, from painting with the mouse to the zip; skipped where there is no Chromium."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+import zipfile
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from pages import served, settings
+from PIL import Image
+
+from eosvos.app import Make
+from eosvos.data.palette import DAVIS_PALETTE
+from eosvos.data.synthetic import held_out
+
+SIZE, LENGTH = (240, 432), 8
+CLIP = replace(held_out("val", count=8, size=SIZE, length=LENGTH)[7], objects={1: 0})  # of the built-in sample, smaller
+FLAGS = (
+    "headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update",
+    "disable-sync", "no-first-run", "window-size=1280,800",
+)  # fmt: skip
+
+
+def overlap(ids, truth):
+    """J of object 1."""
+    return (ids & (truth == 1)).sum() / (ids | (truth == 1)).sum()
+
+
+@pytest.fixture
+def browser(tmp_path):
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.skip("no chromium or chromedriver: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for flag in (*FLAGS, f"user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(f"--{flag}")
+    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "downloads")})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as driver:
+        yield driver
+
+
+class Page:
+    def __init__(self, browser):
+        self.browser = browser
+
+    def at(self, id):
+        return self.browser.find_element("id", id)
+
+    def click(self, id):
+        self.until(lambda: self.at(id).is_enabled() and self.at(id).is_displayed())
+        self.at(id).click()
+
+    def js(self, code):
+        return self.browser.execute_script(f"return {code}")
+
+    def until(self, held, seconds=60):
+        end = time.monotonic() + seconds
+        while not held():
+            assert time.monotonic() < end, (self.js("JSON.stringify(state)"), self.at("message").text)
+            time.sleep(0.05)
+
+    def idle(self):
+        self.until(lambda: self.js("!state.job && !!state.run && state.run.state") == "finished")
+
+    def opened(self):
+        self.until(lambda: self.js("!!mask && !!image"))
+
+    def ids(self):
+        """What the page shows, uint8 (H, W)."""
+        return np.array(self.js("Array.from(mask.ids)"), np.uint8).reshape(SIZE)
+
+    def draw(self, points):
+        """Move the pressed mouse along points (x, y) of the frame."""
+        from selenium.webdriver import ActionChains
+
+        box = self.at("mask").rect
+        scale = box["width"] / SIZE[1]
+        actions = ActionChains(self.browser, duration=5)
+        for number, (x, y) in enumerate(points):
+            place = (round(x * scale - box["width"] / 2), round(y * scale - box["height"] / 2))
+            actions.move_to_element_with_offset(self.at("mask"), *place)
+            if number == 0:
+                actions.click_and_hold()
+        actions.release().perform()
+        self.until(lambda: self.at("saved").text == "saved")
+
+
+def around(mask):
+    """A coarse line around an object, as a hand draws it."""
+    line = max(cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=len)
+    return cv2.approxPolyDP(line, 2, True)[:, 0].tolist()
+
+
+def test_painting_running_correcting_and_exporting_with_the_mouse(browser, tmp_path):
+    page = Page(browser)
+    with served(tmp_path / "app", Make(settings("iters=10")), sample=CLIP) as client:
+        browser.get(f"http://127.0.0.1:{client.port}/")
+        page.until(lambda: page.at("sample").is_displayed())
+        page.click("sample")
+        page.until(lambda: "#" in browser.current_url)
+        page.until(lambda: page.at("work").is_displayed())
+        page.opened()
+        assert np.array_equal(page.js("PALETTE"), DAVIS_PALETTE)
+        assert not page.at("go").is_enabled()
+
+        truth = [CLIP.read_mask(index) == 1 for index in range(LENGTH)]
+        browser.find_element("css selector", "[data-tool=outline]").click()
+        page.draw(around(truth[0]))
+        drawn = page.ids()
+        assert overlap(drawn, truth[0]) > 0.85 and set(np.unique(drawn)) == {0, 1}
+        browser.find_element("css selector", "[data-tool=brush]").click()
+        page.draw([(30, 30), (60, 30)])
+        brushed = page.ids()
+        assert brushed[30, 30:61].all() and not brushed[60, 30:61].any()
+        page.click("undo")
+        page.until(lambda: np.array_equal(page.ids(), drawn))
+        page.click("redo")
+        page.until(lambda: np.array_equal(page.ids(), brushed))
+        browser.find_element("css selector", "[data-tool=eraser]").click()
+        page.js("document.getElementById('size').value = 20")
+        page.draw([(20, 30), (70, 30)])
+        assert np.array_equal(page.ids(), drawn)
+
+        browser.refresh()  # nothing is lost
+        page.opened()
+        assert np.array_equal(page.ids(), drawn)
+        session = f"/api/sessions/{page.js('id')}"
+        assert np.array_equal(client.ids(f"{session}/annotations/0", SIZE), drawn)  # each pixel as it was painted
+
+        page.click("go")
+        page.until(lambda: page.at("curve").is_displayed())  # the loss, live
+        page.idle()
+        assert len(page.js("state.run.losses")) == 10
+        found = [client.ids(f"{session}/runs/1/masks/{k}", SIZE) for k in range(LENGTH)]
+        assert np.mean([overlap(ids, mask) for ids, mask in zip(found[1:], truth[1:], strict=True)]) > 0.5
+
+        page.click("suggested")
+        page.until(lambda: page.js("index") == page.js("state.run.suggested"))
+        index = page.js("index")
+        page.until(lambda: np.array_equal(page.ids(), found[index]))  # as the server has it, without a canvas between
+        browser.find_element("css selector", "[data-tool=outline]").click()
+        page.draw(around(truth[index]))
+        corrected = page.ids()
+        assert np.array_equal(corrected, np.maximum(found[index], corrected)) and corrected.sum() > found[index].sum()
+        page.click("go")
+        page.until(lambda: page.js("state.run.number") == 2)
+        page.idle()
+        assert page.js("state.run.frames") == sorted([0, index])
+        page.until(lambda: page.js("index") is not None and page.at("before").is_enabled())
+        page.js(f"go_to({index})")
+        page.click("before")
+        page.until(lambda: np.array_equal(page.ids(), found[index]))
+        page.click("after")
+        page.until(lambda: np.array_equal(page.ids(), corrected))
+
+        browser.find_element("css selector", "[value=json]").click()
+        page.click("export")
+        place = tmp_path / "downloads" / "Sample-masks.zip"
+        page.until(lambda: any((tmp_path / "downloads").glob("*.zip")))
+        (place,) = (tmp_path / "downloads").glob("*.zip")
+        with zipfile.ZipFile(place) as archive:
+            assert archive.testzip() is None and "masks.json" in archive.namelist()
+            shown = np.array(Image.open(io.BytesIO(archive.read(f"masks/{CLIP.frame_names[index]}.png"))))
+        assert np.array_equal(shown, corrected)
+
+        page.js("go_to(0)")
+        page.click("absent")  # object 1 is told not to be on the first frame
+        page.until(lambda: not page.ids().any())
+        page.click("clear")
+        page.until(lambda: page.js("!painted.has(0)"))
+        assert page.at("message").text == ""
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []

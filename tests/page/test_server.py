@@ -1,0 +1,355 @@
+"""The page's server: the whole way of a session, what it refuses, and that nothing is lost."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+from pages import settings
+from PIL import Image
+
+from eosvos import Segmenter, segment
+from eosvos.app import Make
+from eosvos.data.masks import read_mask
+from eosvos.data.synthetic import held_out
+
+pytest.importorskip("starlette")
+SIZE = (48, 80)
+CLIP = held_out(count=1, size=SIZE, length=5)[0]
+
+
+def png(pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return file.getvalue()
+
+
+def paint(client, session, index, ids=None):
+    ids = CLIP.read_mask(index) if ids is None else ids
+    client.ask("PUT", f"{session}/annotations/{index}", np.ascontiguousarray(ids).tobytes())
+
+
+def result(client, session, run):
+    return [client.ids(f"{session}/runs/{run}/masks/{k}", SIZE) for k in range(len(CLIP))]
+
+
+class Held:
+    """Makes methods that wait for leave before each frame, the first excepted."""
+
+    def __init__(self, make):
+        self.make, self.device, self.steps, self.leave = make, make.device, make.steps, threading.Semaphore(0)
+
+    def __call__(self, steps, watch):
+        method, leave = self.make(steps, watch), self.leave
+        step = method.step
+        method.step = lambda frame: leave.acquire() and step(frame)
+        return method
+
+    def fingerprint(self, steps):
+        return self.make.fingerprint(steps)
+
+
+def test_a_session_from_painting_to_the_zip_gives_the_masks_of_command_and_api(serve, make, page_learner, tmp_path):
+    with serve(make) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        state = client.get(session)
+        assert (state["frames"], state["size"], state["run"]) == (len(CLIP), list(SIZE), None)
+        status, headers, content = client.send("GET", f"{session}/frames/2")
+        shown = np.array(Image.open(io.BytesIO(content)))
+        assert status == 200 and headers["Content-Type"] == "image/jpeg" and shown.shape == (*SIZE, 3)
+        assert np.abs(shown.astype(int) - CLIP.read_frame(2)).mean() < 6
+        assert (
+            client.refused("POST", f"{session}/run")[1]
+            == "no object is painted yet; paint one on any frame, then start"
+        )
+        assert client.get(session)["run"] is None
+
+        paint(client, session, 1)
+        paint(client, session, 3)
+        assert np.array_equal(client.ids(f"{session}/annotations/3", SIZE), CLIP.read_mask(3))
+        client.ask("POST", f"{session}/run", {"steps": 2})
+        run = client.idle(session)["run"]
+        objects = sorted(CLIP.objects)
+        assert run["state"] == "finished" and run["done"] == [[0, 4]] and run["frames"] == [1, 3]
+        assert [line[:2] for line in run["losses"]] == [[1, 2], [2, 2]] * (2 * len(objects))  # both ways
+        assert run["suggested"] in (0, 2, 4) and run["objects"] == objects
+        found = result(client, session, 1)
+
+        folder = tmp_path / "app" / session.rpartition("/")[2]
+        line = [f"video={folder / 'video'}", f"masks={folder / 'annotations'}", f"learner={page_learner}"]
+        assert segment.main([*line, "iters=2", "seed=3", "device=cpu", "outputs=[]", f"out={tmp_path / 'out'}"]) == 0
+        for name, ids in zip(CLIP.frame_names, found, strict=True):
+            assert np.array_equal(read_mask(tmp_path / "out" / "masks" / f"{name}.png"), ids)
+        segmenter = Segmenter(make(2, lambda *_: None))
+        segmenter.learn(CLIP.read_frame(3), {i: CLIP.read_mask(3) == i for i in objects})
+        segmenter.start(CLIP.read_frame(1), CLIP.read_mask(1))
+        assert np.array_equal(segmenter.step(CLIP.read_frame(2)), found[2])
+
+        client.ask("POST", f"{session}/runs/1/export", {"outputs": ["json", "objects", "overlay"]})
+        assert client.idle(session)["run"]["exported"]
+        _, headers, content = client.send("GET", f"{session}/runs/1/export")
+        assert "attachment" in headers["Content-Disposition"]
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = archive.namelist()
+            assert len(json.loads(archive.read("masks.json"))["annotations"]) >= 1
+            with archive.open("masks/00002.png") as file:
+                assert np.array_equal(np.array(Image.open(file)), found[2])
+        assert {"annotations/00001.png", "objects/001/00004.png"} < set(names)
+        assert any(name.startswith("overlay") for name in names) and not any(".tmp" in name for name in names)
+
+
+def test_refining_keeps_the_result_before_and_an_object_may_be_told_absent(serve, make):
+    with serve(make) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        paint(client, session, 0)
+        for run in (1, 2, 3):
+            client.ask("POST", f"{session}/run", {"steps": 1})
+            state = client.idle(session)
+            assert state["run"]["number"] == run and state["previous"] == (run - 1 or None)
+            if run == 1:
+                first = result(client, session, 1)
+                paint(client, session, 4, np.zeros(SIZE, np.uint8))
+                assert 4 in client.get(session)["annotated"]
+        assert client.refused("GET", f"{session}/runs/1/masks/0")[0] == 404
+        assert first[4].any() and not result(client, session, 3)[4].any()
+        client.ask("DELETE", f"{session}/annotations/4")
+        assert client.get(session)["annotated"] == [0]
+
+
+def test_two_sessions_at_once_get_what_each_gets_alone(serve, make):
+    with serve(make) as client:
+        sessions = [f"/api/sessions/{client.ask('POST', '/api/sample')['id']}" for _ in range(2)]
+        other = np.zeros(SIZE, np.uint8)
+        other[10:30, 20:50] = 7
+        paint(client, sessions[0], 0)
+        paint(client, sessions[1], 0, other)
+        alone = []
+        for session in sessions:
+            client.ask("POST", f"{session}/run", {"steps": 3})
+            client.idle(session)
+            alone.append(result(client, session, 1))
+        for session in sessions:
+            client.ask("POST", f"{session}/run", {"steps": 3})
+        for session, before in zip(sessions, alone, strict=True):
+            assert client.idle(session)["run"]["state"] == "finished"
+            assert all(np.array_equal(*pair) for pair in zip(result(client, session, 2), before, strict=True))
+
+
+def test_jobs_change_places_between_two_frames(serve, make):
+    """A second session's run does not wait for the end of the first one's."""
+    held = Held(make)
+    with serve(make=held) as client:
+        sessions = [f"/api/sessions/{client.ask('POST', '/api/sample')['id']}" for _ in range(2)]
+        for session in sessions:
+            paint(client, session, 0)
+            client.ask("POST", f"{session}/run", {"steps": 1})
+        held.leave.release(4)
+        both = [client.until(session, lambda state: state["job"]["done"] >= 2) for session in sessions]
+        assert all(state["run"]["state"] == "running" for state in both)
+        held.leave.release(4)
+        assert all(client.idle(session)["run"]["state"] == "finished" for session in sessions)
+
+
+def test_cancelled_and_killed_runs_are_continued(serve, make, tmp_path):
+    held = Held(make)
+    with serve(held) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        paint(client, session, 0)
+        client.ask("POST", f"{session}/run", {"steps": 2})
+        held.leave.release(2)
+        client.until(session, lambda state: state["job"]["done"] == 3)
+        assert "at work" in client.refused("POST", f"{session}/run")[1]
+        paint(client, session, 3)  # the next run's
+        client.ask("POST", f"{session}/cancel")
+        held.leave.release(9)
+        state = client.idle(session)
+        assert state["run"]["state"] == "stopped" and state["failure"] == "" and len(state["run"]["done"]) == 1
+        assert "not finished" in client.refused("POST", f"{session}/runs/1/export")[1]
+    path = tmp_path / "app" / session.rpartition("/")[2] / "runs" / "1" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"state": "running"}))  # as kill -9 leaves it
+    (tmp_path / "app" / ("0" * 32) / "video").mkdir(parents=True)  # and an upload that was cut off
+    with serve(make) as client:
+        assert [f"/api/sessions/{one['id']}" for one in client.get("/api/sessions")["sessions"]] == [session]
+        assert not (tmp_path / "app" / ("0" * 32)).exists()
+        state = client.get(session)
+        assert state["run"]["state"] == "stopped" and state["annotated"] == [0, 3] and state["job"] is None
+        client.ask("POST", f"{session}/continue")
+        state = client.idle(session)
+        assert state["run"]["state"] == "finished" and state["run"]["number"] == 1 and state["run"]["frames"] == [0]
+        segmenter = Segmenter(make(2, lambda *_: None))
+        segmenter.start(CLIP.read_frame(0), CLIP.read_mask(0))
+        for index, ids in enumerate(result(client, session, 1)[1:], 1):
+            assert np.array_equal(segmenter.step(CLIP.read_frame(index)), ids)
+        client.ask("DELETE", session)
+        assert not path.exists() and client.refused("GET", session)[0] == 404
+
+
+def test_a_run_of_another_learner_is_begun_anew_and_not_mixed(serve, make, page_learner, tmp_path):
+    held = Held(make)
+    with serve(held) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        paint(client, session, 0)
+        client.ask("POST", f"{session}/run", {"steps": 1})
+        client.ask("POST", f"{session}/cancel")
+        held.leave.release(9)
+        client.idle(session)
+    with serve(Make(settings(f"learner={page_learner}", "seed=4"))) as client:
+        client.ask("POST", f"{session}/continue")
+        assert client.idle(session)["run"]["number"] == 2
+
+
+def test_frames_and_videos_come_in_under_their_own_names(serve, make, tmp_path):
+    with serve(make) as client:
+        files = {f"shot%20%C3%BC_{k + 7}.png": png(CLIP.read_frame(k)) for k in range(3)}
+        session = client.upload(files, "my shots")
+        state = client.get(session)
+        assert (state["name"], state["frames"], state["size"]) == ("my shots", 3, list(SIZE))
+        paint(client, session, 2)
+        folder = tmp_path / "app" / session.rpartition("/")[2]
+        assert np.array_equal(read_mask(folder / "annotations" / "shot ü_9.png"), CLIP.read_mask(2))
+        pytest.importorskip("av")
+        from eosvos.data.video import write_video
+
+        write_video(tmp_path / "clip.mp4", (CLIP.read_frame(k) for k in range(4)), 12.5)
+        state = client.get(client.upload({"clip.mp4": (tmp_path / "clip.mp4").read_bytes()}))
+        assert (state["frames"], state["size"], state["rate"]) == (4, list(SIZE), 12.5)
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"clip.mp4": b"no video at all"}, "clip.mp4: cannot be read as a video"),
+        ({"clip.mp4": b""}, "clip.mp4: cannot be read as a video"),
+        ({"sound.wav": "sound"}, "sound.wav: no video in this file, only audio"),
+        ({"a.png": png(CLIP.read_frame(0))[:900], "b.png": png(CLIP.read_frame(1))}, "a.png: "),
+        ({"a.png": png(CLIP.read_frame(0)), "b.png": png(CLIP.read_frame(1)[:9])}, "b.png: is 80x9 pixels"),
+        ({"a.png": png(CLIP.read_frame(0)), "b.txt": b"x"}, "found b.txt among 2 files; give one video, or the frames"),
+        ({"deep.png": "deep"}, "deep.png: a picture of more than 8 bits"),
+        ({}, "found nothing among 0 files"),
+    ],
+)
+def test_what_is_no_video_is_refused_with_its_reason_and_forgotten(serve, make, tmp_path, files, told):
+    if files.get("sound.wav"):
+        import wave
+
+        pytest.importorskip("av")
+        with wave.open(str(tmp_path / "sound"), "wb") as sound:
+            sound.setparams((1, 2, 8000, 0, "NONE", ""))
+            sound.writeframes(b"\0\1" * 4000)
+    if files.get("deep.png"):
+        Image.fromarray(np.full(SIZE, 40000, np.uint16)).save(tmp_path / "deep", format="PNG")
+    files = {name: (tmp_path / data).read_bytes() if isinstance(data, str) else data for name, data in files.items()}
+    with serve(make) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sessions')['id']}"
+        for name, content in files.items():
+            client.ask("PUT", f"{session}/file?name={name}", content)
+        status, error = client.refused("POST", f"{session}/open", {"name": "clip"})
+        assert status == 400 and told in error and str(tmp_path) not in error, error
+        assert client.get("/api/sessions")["sessions"] == [] and not any((tmp_path / "app").glob("?" * 32))
+
+
+def test_too_large_uploads_are_refused_however_they_come(serve, make, tmp_path):
+    with serve(make, limit=1 << 20) as client:
+        for headers, body in (
+            ({"Content-Length": str(5 << 20)}, b"x"),  # not waited for
+            ({"Transfer-Encoding": "chunked"}, b"100000\r\n" + b"x" * (1 << 20) + b"\r\n1\r\nx\r\n0\r\n\r\n"),
+        ):
+            session = f"/api/sessions/{client.ask('POST', '/api/sessions')['id']}"
+            status, error = client.refused("PUT", f"{session}/file?name=a.mp4", body, headers)
+            assert (status, error) == (413, "more than 1 MiB in all; start the server with a larger upload=")
+        session = f"/api/sessions/{client.ask('POST', '/api/sessions')['id']}"
+        client.ask("PUT", f"{session}/file?name=a.png", b"x" * 700_000)
+        assert client.refused("PUT", f"{session}/file?name=b.png", b"x" * 700_000)[0] == 413  # in all
+        assert not any((tmp_path / "app").glob("?" * 32))
+
+
+def test_no_path_leaves_its_folder(serve, make, tmp_path):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "secret.png").write_bytes(png(CLIP.read_frame(0)))
+    with serve(make) as client:
+        up = client.ask("POST", "/api/sessions")["id"]
+        for name in (
+            "../../../secret.png",
+            "..%2F..%2Fsecret.png",
+            "/etc/passwd",
+            "..",
+            "%00",
+            ".hidden",
+            "C:%5Cx.png",
+        ):
+            client.send("PUT", f"/api/sessions/{up}/file?name={name}", b"overwritten")
+        assert (tmp_path / "secret.png").read_bytes() == png(CLIP.read_frame(0))
+        inside = {path.name for path in (tmp_path / "app" / up / "video").iterdir()}
+        assert not any(name.startswith(".") or "/" in name for name in inside) and "_etc_passwd" in inside
+        assert {path.name for path in (tmp_path / "app").iterdir()} == {up}
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        for path in (
+            "/static/../server.py", "/static/..%2Fserver.py", "/static/%2e%2e/server.py", "/../../etc/passwd",
+            "/api/sessions/..%2F..", "/api/sessions/../secret.png", f"{session}/frames/..%2F..%2Fsession.json",
+            f"{session}/frames/-1", f"{session}/frames/99", f"{session}/annotations/99", f"{session}/runs/1/masks/0",
+            f"/api/sessions/{'g' * 32}", f"/api/sessions/{'0' * 32}", f"/api/sessions/{'0' * 33}",
+            f"{session}/runs/7/export",
+        ):  # fmt: skip
+            assert client.send("GET", path)[0] == 404, path
+
+
+def test_other_sites_and_names_are_refused(serve, make):
+    with serve(make) as client:
+        own = f"127.0.0.1:{client.port}"
+        for host in ("evil.example", f"evil.example:{client.port}", "", "127.0.0.1.evil.example", "[::1", None):
+            assert (
+                client.refused("GET", "/api/sessions", headers={"Host": host} if host is not None else {"Host": "x"})[0]
+                == 403
+            )
+        assert client.send("GET", "/", headers={"Host": f"localhost:{client.port}"})[0] == 200
+        for origin in ("http://evil.example", "null", f"http://localhost:{client.port}", f"http://{own}0", None):
+            for method, path in (("POST", "/api/sample"), ("DELETE", f"/api/sessions/{'0' * 32}"), ("PUT", "/x")):
+                status, error = client.refused(method, path, headers={"Origin": origin})
+                assert status == 403 and "may change something" in error
+        assert client.get("/api/sessions")["sessions"] == []
+        headers = client.send("GET", "/")[1]
+        assert (
+            "default-src 'self'" in headers["Content-Security-Policy"]
+            and headers["X-Content-Type-Options"] == "nosniff"
+        )
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"\0" * 10, "a mask of 10 bytes; expected 80x48"),
+        (b"\0" * 9999, "more than 3840 bytes"),
+        (b"\xff" * 3840, "value 255"),
+    ],
+)
+def test_masks_that_are_none_are_refused_and_nothing_is_lost(serve, make, body, told):
+    with serve(make) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        paint(client, session, 1)
+        assert told in client.refused("PUT", f"{session}/annotations/1", body)[1]
+        assert client.refused("PUT", f"{session}/annotations/5", b"\0" * 3840)[0] == 404
+        assert np.array_equal(client.ids(f"{session}/annotations/1", SIZE), CLIP.read_mask(1))
+        for steps in (-1, 1.5, "2", True, None, 10**6):
+            assert "expected a number" in client.refused("POST", f"{session}/run", {"steps": steps})[1]
+        assert "not JSON" in client.refused("POST", f"{session}/run", b"{")[1]
+        assert "expected a list" in client.refused("POST", f"{session}/runs/1/export", {"outputs": ["../x"]})[1]
+
+
+def test_what_fails_is_told_and_can_be_tried_again(serve, make, tmp_path):
+    with serve(make) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        frame = tmp_path / "app" / session.rpartition("/")[2] / "video" / "00003.png"
+        whole = frame.read_bytes()
+        paint(client, session, 0)
+        frame.write_bytes(whole[:400] + b"\0" * 300 + whole[700:])  # its end is sound: found when it is decoded
+        client.ask("POST", f"{session}/run", {"steps": 1})
+        state = client.idle(session)
+        assert state["run"]["state"] == "failed" and "00003.png: this frame cannot be read" in state["failure"]
+        assert str(tmp_path) not in state["failure"] and state["failure"] == state["run"]["message"]
+        frame.write_bytes(whole)
+        client.ask("POST", f"{session}/continue")
+        assert client.idle(session)["run"]["state"] == "finished"
