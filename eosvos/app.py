@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -16,8 +15,6 @@ from eosvos.errors import UserError
 from eosvos.files import locked
 from eosvos.methods.given import Taught, Watch
 from eosvos.methods.protocol import Method
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Make:
@@ -44,31 +41,22 @@ def serve(settings: config.AppConfig) -> None:
     checks.check(settings)
     if any(find_spec(name) is None for name in ("starlette", "uvicorn")):
         raise UserError("the page needs Starlette and uvicorn, which are not installed: pip install 'eosvos[app]'")
-    import uvicorn
-
+    from eosvos.page import serving
     from eosvos.page.server import Server
     from eosvos.page.sessions import Sessions
 
     logging.getLogger("eosvos.data.mask_formats").setLevel(logging.WARNING)  # which kind the page's own masks are
     folder, make = Path(settings.folder), Make(settings)
     sample = held_out("val", count=8, size=(360, 640), length=24)[7]
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with locked(folder), socket.socket(family, socket.SOCK_STREAM) as place:
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            place.bind((settings.host, settings.port))
-        except OSError as error:
-            raise UserError(
-                f"host={settings.host} port={settings.port}: cannot be served at ({error.strerror}); port=0 takes a "
-                "free one"
-            ) from error
-        server = Server(Sessions(folder), make, sample, limit=settings.upload << 20)
-        app = server.app({*LOOPBACK, settings.host, *settings.hosts})
-        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-        print(f"http://{shown}:{place.getsockname()[1]}/   sessions are kept in {folder}; Ctrl-C ends", flush=True)
-        if settings.host not in LOOPBACK:
-            print("everyone who reaches this address can use it: see and change all sessions", file=sys.stderr)
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on")).run(sockets=[place])
+    with locked(folder):
+        sessions = Sessions(folder)
+        begin = "" if settings.video is None else f"#{sessions.refer(Path(settings.video)).id}"
+        server = Server(sessions, make, sample, limit=settings.upload << 20)
+
+        def say(address: str) -> None:
+            print(f"{address}{begin}   sessions are kept in {folder}; Ctrl-C ends", flush=True)
+
+        serving.serve(server, settings.host, settings.port, settings.hosts, say=say)
 
 
 def main(arguments: list[str] | None = None) -> int:

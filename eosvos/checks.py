@@ -173,7 +173,7 @@ def _together(config: Any) -> list[str]:
         wrong.append(
             "results=null: give the folder, zip or JSON file with the masks that are to be measured, results=DIR"
         )
-    if getattr(config, "video", "") is None:
+    if getattr(config, "video", "") is None and hasattr(config, "masks"):
         wrong.append("video=null: give the video, a file or a folder of frames, as video=clip.mp4")
     if online is not None and online.low > online.high:
         wrong.append(f"online.low={online.low}: expected at most online.high={online.high}")

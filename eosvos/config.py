@@ -150,6 +150,7 @@ class SegmentConfig(MethodConfig):
 class AppConfig(MethodConfig):
     """Of the page."""
 
+    video: str | None = None  # a video file, or a folder of frames
     host: str = MISSING
     port: int = MISSING
     hosts: list[str] = field(default_factory=list)  # further names that it is called by

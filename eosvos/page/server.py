@@ -45,6 +45,7 @@ class Server:
 
     def __init__(self, sessions: Sessions, make: Maker, sample: Sequence, *, limit: int) -> None:
         self.sessions, self.make, self.sample_clip, self.limit, self.work = sessions, make, sample, limit, Work()
+        self._suggestion: tuple[tuple[Any, ...], int | None] = ((), None)
 
     def app(self, hosts: Collection[str]) -> Starlette:
         """The application; `hosts`: the names that it may be called by."""
@@ -155,14 +156,23 @@ class Server:
         state = "stopped" if run.state == "running" and not busy else run.state
         suggested = None
         if state == "finished":
-            sequence = replace(session.frames, objects=dict.fromkeys(run.objects, run.first))
-            suggested = own.suggested(sequence, session.run_folder(run.number), session.annotated())
+            suggested = self._suggested(session, run)
         return {
             "number": run.number, "state": state, "steps": run.steps, "frames": run.frames, "objects": run.objects,
             "seconds": run.seconds, "message": self._plain(run.message), "losses": session.losses(run.number),
             "suggested": suggested, "done": _ranges([name in done for name in session.names]), "latest": latest,
             "exported": tasks.archive(session, run.number).is_file(),
         }  # fmt: skip
+
+    def _suggested(self, session: Session, run: Run) -> int | None:
+        """The frame to annotate next; looked for once, as the page asks all the time."""
+        annotated = session.annotated()
+        asked = (session.id, run.number, *annotated)
+        known = self._suggestion
+        if known[0] != asked:
+            sequence = replace(session.frames, objects=dict.fromkeys(run.objects, run.first))
+            known = self._suggestion = asked, own.suggested(sequence, session.run_folder(run.number), annotated)
+        return known[1]
 
     def frame(self, request: Request) -> Response:
         """A frame as JPEG, at most `WIDTH` wide."""

@@ -17,7 +17,6 @@ import pytest
 from omegaconf import OmegaConf
 
 from eosvos import command, config
-from eosvos.app import LOOPBACK
 from eosvos.data.synthetic import held_out
 
 
@@ -100,6 +99,7 @@ class Client:
 def served(folder, make, *, sample=None, limit=1 << 20):
     uvicorn = pytest.importorskip("uvicorn")
     from eosvos.page.server import Server
+    from eosvos.page.serving import LOOPBACK
     from eosvos.page.sessions import Sessions
 
     with socket.socket() as place:

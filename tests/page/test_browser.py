@@ -178,3 +178,39 @@ def test_painting_running_correcting_and_exporting_with_the_mouse(browser, tmp_p
         page.until(lambda: page.js("!painted.has(0)"))
         assert page.at("message").text == ""
         assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_videos_are_uploaded_and_two_tabs_do_not_disturb_each_other(browser, tmp_path):
+    pytest.importorskip("av")
+    from eosvos.data.video import write_video
+
+    write_video(tmp_path / "my clip ü.mp4", (CLIP.read_frame(k) for k in range(3)))
+    (tmp_path / "wrong.mp4").write_bytes(b"no video")
+    (tmp_path / "large.mp4").write_bytes(b"x" * (1 << 20 | 1))
+    page = Page(browser)
+    with served(tmp_path / "app", Make(settings()), sample=CLIP) as client:
+        address = f"http://127.0.0.1:{client.port}/"
+        browser.get(address)
+        page.until(lambda: page.at("file").get_attribute("data-limit"))
+        page.at("file").send_keys(str(tmp_path / "wrong.mp4"))
+        page.until(lambda: "wrong.mp4: cannot be read as a video" in page.at("message").text)
+        page.at("file").send_keys(str(tmp_path / "large.mp4"))
+        page.until(lambda: "2 MiB are more than the 1 MiB allowed" in page.at("message").text)
+        page.at("file").send_keys(str(tmp_path / "my clip ü.mp4"))
+        page.until(lambda: page.at("name").text == "my clip ü.mp4")
+        page.opened()
+        page.draw([(50, 50), (90, 50)])
+        first, session = page.ids(), page.js("id")
+        browser.switch_to.new_window("tab")
+        browser.get(address)
+        page.click("sample")
+        page.until(lambda: page.at("name").text.startswith("Sample"))
+        page.opened()
+        page.js("document.querySelectorAll('#objects button')[1].click()")
+        page.draw([(200, 100), (250, 100)])
+        assert page.js("id") != session and set(np.unique(page.ids())) == {0, 2}
+        browser.switch_to.window(browser.window_handles[0])
+        assert page.js("id") == session and np.array_equal(page.ids(), first)
+        assert np.array_equal(client.ids(f"/api/sessions/{session}/annotations/0", SIZE), first)
+        browser.get(address)
+        page.until(lambda: len(browser.find_elements("css selector", "#sessions li")) == 2)

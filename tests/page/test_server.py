@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import socket
+import subprocess
+import sys
 import threading
 import zipfile
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from pages import settings
+from pages import served, settings
 from PIL import Image
 
-from eosvos import Segmenter, segment
+from eosvos import Segmenter, app, segment
 from eosvos.app import Make
 from eosvos.data.masks import read_mask
 from eosvos.data.synthetic import held_out
@@ -217,6 +221,58 @@ def test_frames_and_videos_come_in_under_their_own_names(serve, make, tmp_path):
         write_video(tmp_path / "clip.mp4", (CLIP.read_frame(k) for k in range(4)), 12.5)
         state = client.get(client.upload({"clip.mp4": (tmp_path / "clip.mp4").read_bytes()}))
         assert (state["frames"], state["size"], state["rate"]) == (4, list(SIZE), 12.5)
+
+
+def test_a_video_of_the_command_stays_where_it_is(make, tmp_path):
+    from eosvos.page.sessions import Sessions
+
+    clip = tmp_path / "my clip"
+    clip.mkdir()
+    for k in range(3):
+        (clip / f"{k}.png").write_bytes(png(CLIP.read_frame(k)))
+    sessions = Sessions(tmp_path / "app")
+    session = sessions.refer(clip)
+    assert Sessions(tmp_path / "app").refer(clip).id == session.id  # also after a restart
+    with served(tmp_path / "app", make) as client:
+        address = f"/api/sessions/{session.id}"
+        paint(client, address, 1)
+        client.ask("POST", f"{address}/run", {"steps": 1})
+        assert client.idle(address)["run"]["done"] == [[0, 2]]
+        assert client.refused("PUT", f"{address}/file?name=x.png", b"x")[0] == 404
+        client.ask("DELETE", address)
+    assert len(list(clip.iterdir())) == 3 and not session.folder.exists()
+
+
+def test_the_command_says_what_cannot_be_served(tmp_path, page_learner, capsys):
+    line = [f"learner={page_learner}", f"folder={tmp_path / 'app'}", "device=cpu"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for more, told in (
+            ([f"port={taken.getsockname()[1]}"], "cannot be served at (Address already in use)"),
+            (["port=99999"], "port=99999: expected 0 or more, at most 65535"),
+            (["video=nothing.mp4"], "nothing.mp4: does not exist"),
+            (["host=203.0.113.7"], "host=203.0.113.7 port=8420: cannot be served at"),
+        ):
+            assert app.main([*line, *more]) == 2
+            assert told in capsys.readouterr().err
+        with locked_elsewhere(tmp_path / "app"):
+            assert app.main(line) == 2
+        assert "another run is at work in this folder" in capsys.readouterr().err
+
+
+@contextmanager
+def locked_elsewhere(folder):
+    """By another process."""
+    code = (
+        f"import time; from eosvos.files import locked\nwith locked({str(folder)!r}): print(flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(

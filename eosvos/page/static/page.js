@@ -85,7 +85,7 @@ async function save() {
     } catch (error) {
       $("saved").textContent = "not saved";
       tell(`${error.message} Your painting is kept here and sent again.`);
-      if (!error.away) pending.delete(k);
+      if (error.status === 404) pending.delete(k); // the session was deleted
       await new Promise((resolve) => setTimeout(resolve, 2000));
       continue;
     }
@@ -472,8 +472,8 @@ const upload = act(async (files) => {
   if (!files.length) return;
   const total = files.reduce((sum, file) => sum + file.size, 0), limit = Number($("file").dataset.limit);
   const much = (bytes) => (bytes < 2 ** 20 ? `${Math.ceil(bytes / 1024)} KiB` : `${Math.ceil(bytes / 2 ** 20)} MiB`);
-  if (total > limit) throw new Error(`${much(total)} are more than the ${much(limit)} allowed; start the server with a larger upload=`);
   try {
+    if (total > limit) throw new Error(`${much(total)} are more than the ${much(limit)} allowed; start the server with a larger upload=`);
     wait("Sending …", 0);
     const { id: made } = await ask("POST", "sessions");
     let sent = 0;
