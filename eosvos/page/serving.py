@@ -22,6 +22,7 @@ def serve(server: Server, host: str, port: int, hosts: Collection[str] = (), *, 
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             place.bind((host, port))
+            place.listen()  # before the address is told: whoever has it may call
         except OSError as error:
             raise UserError(
                 f"host={host} port={port}: cannot be served at ({error.strerror}); port=0 takes a free one"
