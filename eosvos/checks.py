@@ -64,8 +64,9 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.window": _SOME,
     "parent.iterations": Range(0), "outer.iterations": Range(0),  # none: what it starts from
     "outer.validation_objects": _SOME, "guidance.squares": Range(32), "objects": Range(3), "osmn.widen": Range(1),
-    "osmn.widest": _SHARE, "osmn.balance": _SHARE, "osmn.momentum": Range(0, 0.9999), "osmn.zoom": _POSITIVE,
-    "model.guide": Range(32), "model.dropout": Range(0, 0.9999),
+    "osmn.widest": _SHARE, "osmn.balance": _SHARE, "osmn.clip": _POSITIVE,
+    "osmn.momentum": Range(0, 0.9999), "osmn.zoom": _POSITIVE, "model.guide": Range(32),
+    "model.dropout": Range(0, 0.9999),
     "meta.validation_tasks": _SOME, "parent.validation_pictures": _SOME, "search.rates": _POSITIVE,
     "osvos.seconds": _POSITIVE, "osvos.momentum": Range(0, 0.9999), "osvos.clip": _POSITIVE, "osvos.zoom": _POSITIVE,
     "osvos.threshold": _SHARE, **{f"osvos.bilateral.{key}": _POSITIVE for key in ("spatial", "luma", "chroma")},

@@ -38,9 +38,9 @@ class Modulation:
     the image's sides: it may return anywhere, but first of all near by. balance: the balanced loss makes the network
     see every object as if it filled half of the image; so much of that, as a share of the log odds of the given mask,
     is taken back. 0 is the paper's rule, under which a weak network sees the object all around it; 0.3 was measured
-    better (docs/results/compare.md). momentum, flip, zoom: of the optional
-    fine-tuning: of SGD; every step sees one of the given frames mirrored half of the time, and scaled within these
-    bounds.
+    better (docs/results/compare.md). momentum, clip, flip, zoom: of the optional fine-tuning: of SGD; norm to which a
+    gradient is scaled down (None: never; it then diverged for one object in five, see there); every step sees one of
+    the given frames mirrored half of the time, and scaled within these bounds.
     """
 
     visual: bool = True
@@ -49,6 +49,7 @@ class Modulation:
     widest: float = 0.5
     balance: float = 0.3
     momentum: float = 0.9
+    clip: float | None = 0.25
     flip: bool = True
     zoom: tuple[float, float] = (0.75, 1.25)
 
@@ -227,8 +228,9 @@ class OSMN(Taught):
         thing.odds = sum(odds) / len(odds)  # the first mask of an object is never empty
         if self.iters:
             start = {name: p for name, p in self.learner.theta.items() if not name.startswith("visual.")}
+            clip = math.inf if self.modulation.clip is None else self.modulation.clip
             result = adapt(
-                start, self.learner.rates, self._losses(thing), momentum=self.modulation.momentum,
+                start, self.learner.rates, self._losses(thing), momentum=self.modulation.momentum, clip=clip,
                 after=lambda done, adapted: self._tell(done, self.iters, adapted.losses[-1]),
             )  # fmt: skip
             thing.phi = {name: p.detach() for name, p in result.phi.items()}
