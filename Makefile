@@ -36,7 +36,7 @@ eval: install ## segment and measure, by default the synthetic test videos with 
 	$(PY) -m eosvos.eval $(ARGS)
 
 test: install ## all tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(CORES) --dist loadfile $(ARGS)
 
 lint: install ## style and types
 	$(PY) -m ruff check .

@@ -45,7 +45,6 @@ def serve(settings: config.AppConfig) -> None:
     from eosvos.page.server import Server
     from eosvos.page.sessions import Sessions
 
-    logging.getLogger("eosvos.data.mask_formats").setLevel(logging.WARNING)  # which kind the page's own masks are
     folder, make = Path(settings.folder), Make(settings)
     sample = held_out("val", count=8, size=(360, 640), length=24)[7]
     with locked(folder):
@@ -54,6 +53,7 @@ def serve(settings: config.AppConfig) -> None:
         server = Server(sessions, make, sample, limit=settings.upload << 20)
 
         def say(address: str) -> None:
+            logging.getLogger("eosvos.data.mask_formats").setLevel(logging.WARNING)  # the kind of the page's own masks
             print(f"{address}{begin}   sessions are kept in {folder}; Ctrl-C ends", flush=True)
 
         serving.serve(server, settings.host, settings.port, settings.hosts, say=say)

@@ -6,6 +6,7 @@ import io
 import shutil
 import time
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
 
 import cv2
@@ -62,8 +63,12 @@ class Page:
         return self.browser.execute_script(f"return {code}")
 
     def until(self, held, seconds=60):
+        def now():
+            with suppress(exceptions.StaleElementReferenceException):  # the page was changed in between
+                return held()
+
         end = time.monotonic() + seconds
-        while not held():
+        while not now():
             assert time.monotonic() < end, (self.js("JSON.stringify(state)"), self.at("message").text)
             time.sleep(0.05)
 
