@@ -63,8 +63,10 @@ class Page:
         return self.browser.execute_script(f"return {code}")
 
     def until(self, held, seconds=60):
+        from selenium.common.exceptions import StaleElementReferenceException
+
         def now():
-            with suppress(exceptions.StaleElementReferenceException):  # the page was changed in between
+            with suppress(StaleElementReferenceException):  # the page was changed in between
                 return held()
 
         end = time.monotonic() + seconds
