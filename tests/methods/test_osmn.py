@@ -199,6 +199,18 @@ def test_fine_tuning_on_one_frame_segments_the_next(learner):
     assert similarity(60) > max(0.5, similarity(0))
 
 
+def test_a_gradient_of_the_fine_tuning_is_scaled_down_to_its_limit(learner):
+    frames, masks = clip(2)
+    rate, moved = float(learner.distinct_rates()[0]), {}
+    for limit in (None, 1e9, 1e-3):
+        method = OSMN(learner, iters=1, modulation=Modulation(clip=limit, flip=False))
+        method.start(frames[0], given(masks[0], 3))
+        phi = method._objects[3].phi
+        moved[limit] = float(torch.stack([(p - learner.theta[name]).double().norm() for name, p in phi.items()]).norm())
+    assert moved[None] == moved[1e9] > 1.5 * moved[1e-3]
+    assert moved[1e-3] == pytest.approx(rate * 1e-3, rel=0.01)
+
+
 @pytest.mark.parametrize("missing", ["visual", "spatial"])
 def test_an_ablation_in_testing_is_gamma_one_or_beta_zero(learner, missing):
     frames, masks = clip(2)
