@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import wave
 
 import numpy as np
 import pytest
@@ -236,3 +237,70 @@ def test_what_cannot_be_done_is_said_before_long_work(tmp_path, clip, capsys, le
     said = capsys.readouterr().err
     assert code == 2 and told in said, said
     assert sorted(p for p in tmp_path.rglob("*")) == before
+
+
+def turned(folder):
+    exif = Image.Exif()
+    exif[274] = 6  # a quarter
+    (folder / "shot_11.png").unlink()
+    Image.fromarray(image_at(1)).save(folder / "shot_11.jpg", exif=exif)
+
+
+def sound(path):
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(8000))
+
+
+def colours(path):
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    pixels.reshape(-1, 3)[:300] = [(k % 256, k // 256 + 1, 7) for k in range(300)]
+    Image.fromarray(pixels).save(path)
+
+
+DEEP = (np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) * 20).astype(np.uint16)
+FRAMES = {  # what happens to the second frame -> what is said
+    "16 bits": (lambda f: Image.fromarray(DEEP).save(f / "shot_11.png"), "more than 8 bits per channel"),
+    "another size": (lambda f: Image.fromarray(image_at(1)[:-1]).save(f / "shot_11.png"), "64x39 pixels"),
+    "turned by its EXIF data": (turned, "is 40x64 pixels"),
+    "cut off": (lambda f: (f / "shot_11.png").write_bytes((f / "shot_11.png").read_bytes()[:300]), "truncated"),
+    "text": (lambda f: (f / "shot_11.png").write_text("hello"), "the file is damaged or no image"),
+    "none at all": (lambda f: [path.unlink() for path in f.glob("*")], "no frames; .jpg, .png or .bmp"),
+    "two of one name": (lambda f: Image.fromarray(image_at(1)).save(f / "shot_11.jpg"), "two frames are named shot_11"),
+}
+MASKS = {
+    "m.jpg": (lambda p: Image.fromarray(ids_at(0)).save(p), "a mask stored as JPEG, which blurs ids"),
+    "16.png": (lambda p: Image.fromarray(ids_at(0).astype(np.uint16) * 300).save(p), "ids from 0 to 300"),
+    "moving.gif": (
+        lambda p: Image.fromarray(ids_at(0)).save(p, save_all=True, append_images=[Image.fromarray(ids_at(4))]),
+        "a mask of several pictures",
+    ),
+    "300.png": (colours, "300 values or colours besides black"),
+    "cut.png": (lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40)), "this mask cannot be read"),
+    "none.png": (lambda p: None, "this mask is missing"),
+}
+VIDEOS = {
+    "sound.wav": (sound, "no video in this file, only audio"),
+    "empty.mp4": (lambda p: p.write_bytes(b""), "cannot be read as a video"),
+    "page.mp4": (lambda p: p.write_text("<html>not found</html>"), "cannot be read as a video"),
+}
+
+
+@pytest.mark.parametrize("name", [*FRAMES, *MASKS, *VIDEOS])
+def test_wrong_files_of_users_are_told_before_long_work(tmp_path, clip, capsys, learner_file, name):
+    first, video = tmp_path / "first ü.png", clip
+    write_mask(first, ids_at(0))
+    change, told = {**FRAMES, **MASKS, **VIDEOS}[name]
+    if name in FRAMES:
+        change(clip)
+    elif name in MASKS:
+        change(first := tmp_path / name)
+    else:
+        pytest.importorskip("av")
+        change(video := tmp_path / name)
+    code = run(f"video='{video}'", f"mask='{first}'", f"learner={learner_file}", "iters=1", f"out={tmp_path / 'out'}")
+    said = capsys.readouterr().err
+    assert code == 2 and told in said, said
+    assert not (tmp_path / "out").exists()

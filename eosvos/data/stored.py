@@ -81,8 +81,7 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> np.ndar
     try:
         with Image.open(path, formats=FORMATS) as image:
             check_pixels(path, image)
-            if image.mode[0] in "IF":
-                raise UserError(f"{path}: a picture of more than 8 bits per channel; save it with 8 bits")
+            _check_depth(path, image)
             turned = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
             pixels = np.array(turned.convert("RGB"))
     except UserError:
@@ -107,6 +106,8 @@ def check_file(
         with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
             if mask:
                 check_mask_header(path, image, modes, lossy)
+            else:
+                _check_depth(path, image)
             check_pixels(path, image)
             width, height = image.size
             if not mask and _orientation(image) >= 5:  # turned by a quarter when it is read
@@ -219,6 +220,11 @@ def _ends(file: BinaryIO, kind: str) -> bool:
         return length >= int.from_bytes(file.read(4), "little")
     file.seek(-min(64, length), 2)
     return kind not in _ENDS or _ENDS[kind] in file.read()
+
+
+def _check_depth(path: Path, image: Image.Image) -> None:
+    if image.mode[0] in "IF":
+        raise UserError(f"{path}: a picture of more than 8 bits per channel; save it with 8 bits")
 
 
 def _orientation(image: Image.Image) -> int:

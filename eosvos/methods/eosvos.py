@@ -103,7 +103,7 @@ class _Object:
 class EOSVOS(Taught):
     """The method of the paper; see `protocol.Learning`.
 
-    learner: theta, rates and the spec of the network. iters: T, fine-tuning steps on a given frame. ona: online
+    learner: theta, rates and the spec of the network. iters: T, fine-tuning steps for each given frame. ona: online
     adaptation on. seed: of every draw. Memory does not grow with the length of the video, only with the frames given.
     """
 
@@ -198,18 +198,18 @@ class EOSVOS(Taught):
         return _Given(Sample(*fit(frame, plane, size=self.size)), Sample(*source))
 
     def _fine_tune(self, thing: _Object) -> None:
-        """T steps from theta_0 on transformed copies of the given frames."""
+        """T steps for each given frame, which take turns, from theta_0 on transformed copies of them."""
         began = time.perf_counter()
         settings, path = self.fine_tuning, (self.seed, thing.index, len(thing.given))
-        samples = []
-        for k in range(self.iters * settings.batch):
+        steps, samples = self.iters * len(thing.given), []
+        for k in range(steps * settings.batch):
             given = thing.given[k % len(thing.given)]
             if not settings.spatial:
                 samples.append(given.sample)
                 continue
             image, masks, generator = given.source.image, given.source.masks, seeds.generator(*path, 1, k)
             samples.append(Sample(*augment(image, masks, generator, size=self.size, colour=settings.colour)))
-        losses = inner_losses(self.model, samples, self.iters, settings.batch, (*path, 2)) if self.iters else []
+        losses = inner_losses(self.model, samples, steps, settings.batch, (*path, 2)) if steps else []
         thing.first = thing.phi = self._adapt(self.learner.theta, losses, self._tell)
         self.adapt_seconds += time.perf_counter() - began
 

@@ -107,6 +107,19 @@ def test_online_adaptation_changes_phi_and_starts_from_the_first_frame_state(lea
     assert any(not torch.equal(first[k], thing.phi[k]) for k in first)
 
 
+def test_every_given_frame_has_its_own_steps(learner):
+    """T for each: a further annotation takes nothing from the first one."""
+    frames, masks = clip(3)
+    method, told = EOSVOS(learner, iters=3), []
+    method.watch = lambda step, steps, loss: told.append((step, steps))
+    method.learn(frames[2], given(masks[2], 3))
+    method.start(frames[0], given(masks[0], 3))
+    assert told == [(k, 6) for k in range(1, 7)]
+    method.step(frames[1])
+    method.correct(frames[1], given(masks[1], 3))
+    assert told[6:] == [(k, 9) for k in range(1, 10)]
+
+
 def test_past_frames_count_by_their_weight(learner):
     """One step down the gradient of the mean of the losses, the given frame's counting 1, every past one's `weight`."""
     frames, masks = clip(4)
