@@ -8,6 +8,7 @@ GPUS := $(shell nvidia-smi -L 2>/dev/null | grep -c ^GPU)
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
 PROCS ?= $(shell if [ $(GPUS) -gt 0 ]; then n=$(GPUS); else n=$(CORES); fi; \
 	if [ $$n -ge 4 ]; then echo 4; elif [ $$n -ge 2 ]; then echo 2; else echo 1; fi)
+WORKERS := $(shell if [ $(CORES) -gt 4 ]; then echo 4; else echo $(CORES); fi)
 TRAIN := OMP_NUM_THREADS=1 $(if $(filter 1,$(PROCS)),$(PY),.venv/bin/torchrun --standalone --nproc-per-node=$(PROCS))
 
 .DEFAULT_GOAL := help
@@ -36,7 +37,7 @@ eval: install ## segment and measure, by default the synthetic test videos with 
 	$(PY) -m eosvos.eval $(ARGS)
 
 test: install ## all tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(CORES) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: install ## style and types
 	$(PY) -m ruff check .
