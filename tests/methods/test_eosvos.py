@@ -9,6 +9,7 @@ import torch
 from eosvos.data.tasks import Sample
 from eosvos.data.transforms import fit
 from eosvos.meta.learner import Learner
+from eosvos.methods import eosvos
 from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation, moved_boxes
 from eosvos.models import mask_rcnn
 
@@ -144,6 +145,28 @@ def test_past_frames_count_by_their_weight(learner):
     for name, step in alone.items():
         past = equal[name] * 3 - step  # equal: (given + 2 past) / 3
         assert torch.allclose(both[name], (step + 0.05 * past) / 1.1, atol=1e-6)
+
+
+def test_past_frames_that_join_fewer_steps_have_the_same_share(learner, monkeypatch):
+    frames, masks = clip(4)
+    weighed, mean_of = [], eosvos.mean_of
+    monkeypatch.setattr(eosvos, "mean_of", lambda parts: weighed.append([w for w, _ in parts]) or mean_of(parts))
+
+    def weights(**online):
+        method = EOSVOS(learner, iters=0, ona=True, online=Online(every=1000, stride=1, min_area=0.0, **online))
+        method.start(frames[0], given(masks[0], 3))
+        thing = method._objects[3]
+        for k in (1, 2):
+            thing.past.append(Sample(*fit(frames[k], masks[k][None] == 3, size=method.size)))
+        weighed.clear()
+        method._adapt_online(thing)
+        return weighed
+
+    rule = weights(steps=10, past_every=1, weight=0.1)
+    assert rule == [[1.0, pytest.approx(0.2)]] * 10
+    few = weights(steps=10, past_every=5, weight=0.1)
+    assert few == [[1.0, pytest.approx(1.0)], *[[1.0]] * 4] * 2
+    assert weights(steps=3, past_every=5, weight=0.1) == [[1.0, pytest.approx(0.6)], [1.0], [1.0]]
 
 
 def test_the_parameters_in_use_are_the_mean_of_the_last_steps(learner):
