@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from eosvos.data.youtube_vos import open_youtube_vos as open_youtube_vos
     from eosvos.errors import UserError as UserError
     from eosvos.evaluation.benchmark import run as evaluate
+    from eosvos.evaluation.suggestion import suggest as suggest
     from eosvos.meta.learner import Learner as Learner
     from eosvos.methods.copy_first import CopyFirst as CopyFirst
     from eosvos.methods.eosvos import EOSVOS as EOSVOS
@@ -42,6 +43,7 @@ _PLACES = {
     "Sequence": "eosvos.data.sequence:Sequence",
     "UserError": "eosvos.errors:UserError",
     "evaluate": "eosvos.evaluation.benchmark:run",
+    "suggest": "eosvos.evaluation.suggestion:suggest",
     "Learner": "eosvos.meta.learner:Learner",
     "CopyFirst": "eosvos.methods.copy_first:CopyFirst",
     "EOSVOS": "eosvos.methods.eosvos:EOSVOS",
@@ -70,6 +72,7 @@ __all__ = [
     "open_video",
     "open_youtube_objects",
     "open_youtube_vos",
+    "suggest",
 ]
 
 

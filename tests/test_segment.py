@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import wave
 
@@ -157,6 +159,35 @@ def test_what_was_cut_off_continues_with_the_same_masks(clip, tmp_path, learner,
 
 def run(*arguments):
     return segment.main([*map(str, arguments), "device=cpu"])
+
+
+def test_a_full_disk_loses_nothing_that_was_written(clip, tmp_path, learner, monkeypatch):
+    """Wherever it fills up, in a mask or in a state: it is told, nothing is half written, and what there is goes on."""
+    video, _ = open_own(clip, masks=masks_in(tmp_path / "masks", [2, 4]))
+
+    def make():
+        return EOSVOS(learner, iters=1, seed=3)
+
+    own.segment(make, video, tmp_path / "whole")
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole" / "masks").iterdir()}
+    replace = os.replace
+    for number, suffix in [(3, ".png"), (5, ".png"), (2, ".safetensors"), (4, ".safetensors")]:
+        out, written = tmp_path / f"{number}{suffix}", []
+
+        def full(source, target, number=number, suffix=suffix, written=written):
+            written += [target] * str(target).endswith(suffix)
+            if len(written) == number:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            replace(source, target)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", full)
+            with pytest.raises(UserError, match="no space left"):
+                own.segment(make, video, out, save_every=0)
+        kept = {path.name: path.read_bytes() for path in (out / "masks").iterdir()}
+        assert kept.items() <= whole.items() and not list(out.rglob("*.tmp*")), kept.keys()
+        own.segment(make, video, out, save_every=0)
+        assert {path.name: path.read_bytes() for path in (out / "masks").iterdir()} == whole
 
 
 def test_the_command_writes_what_is_asked_for_in_all_forms(clip, tmp_path, learner_file, capsys):

@@ -109,6 +109,10 @@ class TailMean:
             else:
                 self.phi[name] += (p - self.phi[name]) / self.count
 
+    def of(self, phi: Params) -> Params:
+        """The mean, or `phi`, the last step's parameters, where there is none; without gradients."""
+        return {name: p.detach() for name, p in (self.phi or phi).items()}
+
 
 def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float, momentum: float) -> bool:
     """False, and nothing changed, where the loss or its gradient is not finite."""

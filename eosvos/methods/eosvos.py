@@ -5,6 +5,7 @@ Every object has its own fine-tuned parameters; the network itself is shared.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -63,11 +64,11 @@ class Online:
     """every: frames between adaptations (I_OnA). steps: of each (T_OnA). past: how many past frames join the given one,
     the latest first, `stride` frames apart. weight: of the loss of each of them, beside 1 of the given frame, as their
     masks may be wrong. The paper names none, so 1 is its rule; 0.05 was measured better (docs/results/real-data.md).
-    OnAVOS, which it follows, weighs past frames little, too (Voigtlaender & Leibe, BMVC 2017). past_every: they join
-    every so many steps, the first among them, and weigh so much more there that their share of all steps stays; 1 is
-    the paper's rule. What weighs little need not be looked at in every step: 5 takes half the time. low, high:
-    probabilities between them are left out of the mask loss. min_area: share of the image that a past mask must cover. reset: start
-    from the first-frame state each time.
+    OnAVOS, which it follows, weighs past frames little, too (Voigtlaender & Leibe, BMVC 2017). joining: they join
+    the last so many steps, and weigh so much more there that their share of all steps stays; `steps` is the paper's
+    rule. The steps before them see the given frames alone: where `reset` is on they are the same every time, and made
+    once. low, high: probabilities between them are left out of the mask loss. min_area: share of the image that a past
+    mask must cover. reset: start from the first-frame state each time.
     """
 
     every: int = 5
@@ -75,7 +76,7 @@ class Online:
     past: int = 2
     stride: int = 2
     weight: float = 0.05
-    past_every: int = 5
+    joining: int = 2
     low: float = 0.3
     high: float = 0.7
     min_area: float = 0.001
@@ -138,6 +139,7 @@ class EOSVOS(Taught):
         self.size = (int(settings["short"]), int(settings["long"]))
         self._objects: dict[int, _Object] = {}
         self._waiting: dict[int, list[_Given]] = {}  # learned of objects that are still to come
+        self._begun: dict[tuple[int, int], tuple[Params, Params, TailMean]] = {}  # see `_alone`
         self._frames = 0
         self._frame_size: tuple[int, ...] | None = None
         self.probabilities = torch.zeros(0, 0, 0)
@@ -154,6 +156,7 @@ class EOSVOS(Taught):
         return {object_id: thing.phi for object_id, thing in self._objects.items()}
 
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        self._begun = {}
         self._objects, self._frames, self._frame_size = {}, 0, tuple(frame.shape[-2:])
         self.probabilities = torch.zeros(0, *self._frame_size)
         return self.add(frame, masks)
@@ -213,20 +216,21 @@ class EOSVOS(Taught):
             image, masks, generator = given.source.image, given.source.masks, seeds.generator(*path, 1, k)
             samples.append(Sample(*augment(image, masks, generator, size=self.size, colour=settings.colour)))
         losses = inner_losses(self.model, samples, steps, settings.batch, (*path, 2)) if steps else []
-        thing.first = thing.phi = self._adapt(self.learner.theta, losses, self._tell)
+        mean = TailMean(steps, settings.average)
+        thing.first = thing.phi = mean.of(self._steps(self.learner.theta, losses, mean, tell=self._tell))
         self.adapt_seconds += time.perf_counter() - began
 
-    def _adapt(self, base: Params, losses: Sequence[Loss], tell: Watch | None = None) -> Params:
-        """One step for each loss, and the mean over the last of them."""
-        settings, mean = self.fine_tuning, TailMean(len(losses), self.fine_tuning.average)
+    def _steps(
+        self, base: Params, losses: Sequence[Loss], mean: TailMean, *, done: int = 0, tell: Watch | None = None
+    ) -> Params:
+        """One step for each loss, from `base` on; `done` of those that `mean` is of were made before."""
 
-        def after(done: int, adapted: Adapted) -> None:
-            mean(done, adapted)
+        def after(count: int, adapted: Adapted) -> None:
+            mean(done + count, adapted)
             if tell is not None:
-                tell(done, len(losses), adapted.losses[-1])
+                tell(count, len(losses), adapted.losses[-1])
 
-        result = adapt(base, self.learner.rates, losses, clip=settings.clip, after=after)
-        return {name: p.detach() for name, p in (mean.phi or result.phi).items()}
+        return adapt(base, self.learner.rates, losses, clip=self.fine_tuning.clip, after=after).phi
 
     @torch.no_grad()
     def _segment(self, thing: _Object, image: Tensor, size: Sequence[int]) -> Tensor:
@@ -263,17 +267,31 @@ class EOSVOS(Taught):
         thing.adaptations += 1
         latest = list(thing.past)[::-1][:: settings.stride][: settings.past]
         past = [s for s in latest if float(s.masks.float().mean()) >= settings.min_area]
-        path = (self.seed, thing.index, 4, thing.adaptations)
-        joined, losses = range(0, settings.steps, settings.past_every), []
-        for t in range(settings.steps):
-            parts = [(1.0, loss_of(self.model, [thing.given[t % len(thing.given)].sample], (*path, t, 0)))]
-            if past and t in joined:
-                weight = settings.weight * len(past) * settings.steps / len(joined)
-                parts.append((weight, loss_of(self.model, past, (*path, t, 1))))
-            losses.append(mean_of(parts))
-        base = thing.first if settings.reset else thing.phi
-        thing.phi = self._adapt(base, losses)
+        joining = min(settings.joining, settings.steps) if past else 0
+        alone = settings.steps - joining
+        phi, mean = self._alone(thing, alone)
+        losses = []
+        for t in range(alone, settings.steps):
+            weight = settings.weight * len(past) * settings.steps / joining
+            both = loss_of(self.model, past, (self.seed, thing.index, 4, thing.adaptations, t))
+            losses.append(mean_of([(1.0, self._given_loss(thing, t)), (weight, both)]))
+        thing.phi = mean.of(self._steps(phi, losses, mean, done=alone))
         self.adapt_seconds += time.perf_counter() - began
+
+    def _alone(self, thing: _Object, count: int) -> tuple[Params, TailMean]:
+        """After the first `count` steps of an online adaptation, which see the given frames alone."""
+        base = thing.first if self.online.reset else thing.phi
+        known = self._begun.get((thing.index, count))
+        if known is None or known[0] is not base:
+            mean = TailMean(self.online.steps, self.fine_tuning.average)
+            known = base, self._steps(base, [self._given_loss(thing, t) for t in range(count)], mean), mean
+            if self.online.reset:
+                self._begun[thing.index, count] = known
+        return known[1], copy.deepcopy(known[2])
+
+    def _given_loss(self, thing: _Object, t: int) -> Loss:
+        """Of step t of an online adaptation: the given frames take turns, without transforms (section 4.2)."""
+        return loss_of(self.model, [thing.given[t % len(thing.given)].sample], (self.seed, thing.index, 4, 0, t))
 
 
 def moved_boxes(box: Tensor, size: Sequence[int], settings: Propagation, generator: torch.Generator) -> Tensor:

@@ -147,7 +147,7 @@ def test_past_frames_count_by_their_weight(learner):
         assert torch.allclose(both[name], (step + 0.05 * past) / 1.1, atol=1e-6)
 
 
-def test_past_frames_that_join_fewer_steps_have_the_same_share(learner, monkeypatch):
+def test_past_frames_that_join_few_steps_have_the_same_share_of_all(learner, monkeypatch):
     frames, masks = clip(4)
     weighed, mean_of = [], eosvos.mean_of
     monkeypatch.setattr(eosvos, "mean_of", lambda parts: weighed.append([w for w, _ in parts]) or mean_of(parts))
@@ -162,11 +162,36 @@ def test_past_frames_that_join_fewer_steps_have_the_same_share(learner, monkeypa
         method._adapt_online(thing)
         return weighed
 
-    rule = weights(steps=10, past_every=1, weight=0.1)
-    assert rule == [[1.0, pytest.approx(0.2)]] * 10
-    few = weights(steps=10, past_every=5, weight=0.1)
-    assert few == [[1.0, pytest.approx(1.0)], *[[1.0]] * 4] * 2
-    assert weights(steps=3, past_every=5, weight=0.1) == [[1.0, pytest.approx(0.6)], [1.0], [1.0]]
+    assert weights(steps=10, joining=10, weight=0.1) == [[1.0, pytest.approx(0.2)]] * 10
+    assert weights(steps=10, joining=2, weight=0.1) == [[1.0, pytest.approx(1.0)]] * 2
+    assert weights(steps=3, joining=5, weight=0.1) == [[1.0, pytest.approx(0.2)]] * 3
+    assert weights(steps=3, joining=0) == weights(steps=3, past=0) == []
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_steps_that_are_the_same_every_time_are_made_once(learner, monkeypatch, reset):
+    """With the same result as made anew, and anew where the object was fine-tuned anew."""
+    frames, masks = clip(8)
+    taken, adapt = [], eosvos.adapt
+    monkeypatch.setattr(eosvos, "adapt", lambda *a, **k: taken.append(len(a[2])) or adapt(*a, **k))
+
+    def run(forget):
+        method = EOSVOS(learner, iters=2, ona=True, online=Online(every=2, steps=4, min_area=0.0, reset=reset))
+        method.start(frames[0], given(masks[0], 3))
+        taken.clear()
+        for k in range(1, 8):
+            if forget:
+                method._begun.clear()
+            method.step(frames[k])
+            if k == 4:
+                method.correct(frames[k], given(masks[k], 3))
+        return method.parameters_in_use[3]
+
+    kept, steps = run(forget=False), list(taken)
+    anew = run(forget=True)
+    assert all(torch.equal(kept[name], anew[name]) for name in kept)
+    assert taken == [2, 2, 4, 2, 2, 2, 2]  # the fine-tuning of the correction between the first and the second
+    assert steps == ([2, 2, 4, 2, 2, 2] if reset else taken)
 
 
 def test_the_parameters_in_use_are_the_mean_of_the_last_steps(learner):
