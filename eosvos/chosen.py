@@ -19,7 +19,7 @@ from eosvos.methods.copy_first import CopyFirst
 from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation
 from eosvos.methods.flow import Flow
 from eosvos.methods.osmn import OSMN, Modulation
-from eosvos.methods.osvos import OSVOS, Tuning
+from eosvos.methods.osvos import OSVOS, Snap, Tuning
 from eosvos.methods.protocol import Method
 from eosvos.models import mask_rcnn, osmn, osvos
 
@@ -146,13 +146,22 @@ class MakeMethod:
                 "fine_tuning": FineTuning(**vars(config.fine_tuning)),
                 "propagation": Propagation(**vars(config.propagation)),
                 "online": Online(**vars(config.online)),
+                "snapping": snapping.GrabCut(**vars(config.snapping)),
                 "score": config.score,
             }
         if self.method == "osvos":
             section = config.osvos
             tuning = {key: getattr(section, key) for key in Tuning.__dataclass_fields__}
             self.settings = {"iters": config.iters, "tuning": Tuning(**tuning)}
-            self.snapping = section.snapping, snapping.Bilateral(**vars(section.bilateral)), section.threshold
+            self.snapping: tuple[str, dict[str, Any], float] = (
+                section.snapping,
+                {
+                    "none": None,
+                    "grabcut": snapping.GrabCut(**vars(config.snapping)),
+                    "bilateral": snapping.Bilateral(**vars(section.bilateral)),
+                },
+                section.threshold,
+            )
             self.contours = _contours(config)[1]
         if self.method == "osmn":
             self.settings = {"iters": config.iters, "modulation": Modulation(**vars(config.osmn))}
@@ -171,12 +180,12 @@ class MakeMethod:
             return OSMN(self.learner, seed=seed, device=device, **self.settings)
         return EOSVOS(self.learner, seed=seed, device=device, **self.settings)
 
-    def _snap(self, device: torch.device) -> snapping.Bilateral | snapping.Contours | None:
-        kind, bilateral, threshold = self.snapping
+    def _snap(self, device: torch.device) -> Snap | None:
+        kind, others, threshold = self.snapping
         if kind == "contours":
             assert self.contours is not None
             return snapping.Contours(self.contours, threshold=threshold, device=device)
-        return bilateral if kind == "bilateral" else None
+        return others[kind]
 
 
 def method_fingerprint(config: MethodConfig, learner: Path | None, device: torch.device) -> dict[str, Any]:
@@ -188,8 +197,10 @@ def method_fingerprint(config: MethodConfig, learner: Path | None, device: torch
         settings |= {"ona": config.ona, "score": config.score}
         settings |= {"fine_tuning": vars(config.fine_tuning), "propagation": vars(config.propagation)}
         settings |= {"online": vars(config.online)} if config.ona else {}
+        settings |= {"snapping": vars(config.snapping)}
     if config.method == "osvos":
         settings |= {"osvos": {key: value for key, value in asdict(config.osvos).items() if key != "contours"}}
+        settings |= {"snapping": vars(config.snapping)} if config.osvos.snapping == "grabcut" else {}
         contours = _contours(config)[0]
         settings |= {} if contours is None else {"contours_hash": digest(contours)}
     if config.method == "osmn":

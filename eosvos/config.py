@@ -17,7 +17,7 @@ from eosvos.meta.outer import OuterSettings
 from eosvos.methods.eosvos import FineTuning, Online, Propagation
 from eosvos.methods.osmn import Modulation
 from eosvos.methods.osvos import Tuning
-from eosvos.methods.snapping import Bilateral
+from eosvos.methods.snapping import Bilateral, GrabCut
 from eosvos.models import osmn, osvos
 from eosvos.models.mask_rcnn import Spec
 
@@ -44,20 +44,22 @@ if TYPE_CHECKING:
     from eosvos.methods.osmn import Modulation as ModulationSection
     from eosvos.methods.osvos import Tuning as TuningSection
     from eosvos.methods.snapping import Bilateral as BilateralSection
+    from eosvos.methods.snapping import GrabCut as GrabCutSection
     from eosvos.models.mask_rcnn import Spec as ModelSection
     from eosvos.models.osmn import Spec as OSMNModelSection
     from eosvos.models.osvos import Spec as OSVOSModelSection
 else:
     OuterSection, OnlineSection = _section("OuterSection", OuterSettings), _section("OnlineSection", Online)
     FineTuningSection = _section("FineTuningSection", FineTuning)
-    PropagationSection = _section("PropagationSection", Propagation)
+    PropagationSection, GrabCutSection = (
+        _section("PropagationSection", Propagation),
+        _section("GrabCutSection", GrabCut),
+    )
     TuningSection, BilateralSection = _section("TuningSection", Tuning), _section("BilateralSection", Bilateral)
     ModelSection = _section("ModelSection", Spec, optional=True)  # None: the size's own
     OSVOSModelSection = _section("OSVOSModelSection", osvos.Spec, optional=True)
-    GuidanceSection, ModulationSection = (
-        _section("GuidanceSection", Guidance),
-        _section("ModulationSection", Modulation),
-    )
+    GuidanceSection = _section("GuidanceSection", Guidance)
+    ModulationSection = _section("ModulationSection", Modulation)
     OSMNModelSection = _section("OSMNModelSection", osmn.Spec, optional=True)
 
 
@@ -103,7 +105,7 @@ class FiguresConfig:
 class OSVOSSection(TuningSection):  # type: ignore[misc]
     """Of method=osvos."""
 
-    snapping: str = "none"  # to edges or to learned contours: bilateral or contours
+    snapping: str = "none"  # to edges or to learned contours: grabcut, bilateral or contours
     contours: str | None = None  # path of the contour branch; null: the newest one under runs/
     threshold: float = 0.1  # of its ultrametric contour map, at which superpixels are cut
     bilateral: BilateralSection = field(default_factory=BilateralSection)
@@ -122,6 +124,7 @@ class MethodConfig:
     fine_tuning: FineTuningSection = field(default_factory=FineTuningSection)
     propagation: PropagationSection = field(default_factory=PropagationSection)
     online: OnlineSection = field(default_factory=OnlineSection)
+    snapping: GrabCutSection = field(default_factory=GrabCutSection)  # of eosvos, and of osvos.snapping=grabcut
     osvos: OSVOSSection = field(default_factory=OSVOSSection)
     osmn: ModulationSection = field(default_factory=ModulationSection)
     seed: int = MISSING

@@ -18,6 +18,7 @@ from eosvos.errors import UserError
 from eosvos.files import shipped
 from eosvos.meta.outer import OuterSettings
 from eosvos.methods.eosvos import FineTuning, Online, Propagation
+from eosvos.methods.snapping import GrabCut
 
 CONF = command.config_dir()
 GROUPS = {"eval": ("dataset", "method", "model", "experiment"), "meta_train": ("model", "taskset")}
@@ -112,6 +113,7 @@ def test_parts_have_the_library_defaults():
         (composed.fine_tuning, FineTuning),
         (composed.propagation, Propagation),
         (composed.online, Online),
+        (composed.snapping, GrabCut),
     ):
         assert part(**vars(section)) == part()
 
