@@ -175,15 +175,16 @@ class EOSVOS(Taught):
         image, _ = fit(frame, torch.zeros(0, *frame.shape[-2:], dtype=torch.bool), size=self.size)
         planes = [self._segment(thing, image, frame.shape[-2:]) for thing in self._objects.values()]
         found = torch.stack(planes) if planes else torch.zeros(0, *frame.shape[-2:])
-        self.probabilities = self.snapping(frame, found)
-        ids = merge(self.probabilities, self.object_ids)
+        # Where the object is next is told by what the network saw: a cut that went wrong does not spread.
+        seen = merge(found, self.object_ids)
         for object_id, thing in self._objects.items():
-            box = box_of(ids == object_id)
+            box = box_of(seen == object_id)
             thing.box = thing.box if box is None else box
+        self.probabilities = self.snapping(frame, found)
         if self.ona:
             for thing, plane in zip(self._objects.values(), self.probabilities, strict=True):
                 self._remember(thing, image, plane)
-        return ids
+        return merge(self.probabilities, self.object_ids)
 
     def new_video(self, size: tuple[int, int]) -> None:
         """Look for the same objects in another video, with frames of `size` (H, W): where they were is forgotten."""

@@ -81,7 +81,8 @@ class GrabCut:
         scale = min(1.0, self.side / max(height, width))
         if scale < 1:
             size = max(1, round(width * scale)), max(1, round(height * scale))
-            part, inside = (cv2.resize(a, size, interpolation=cv2.INTER_AREA) for a in (part, inside))
+            part = cv2.resize(part, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+            inside = cv2.resize(inside, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
         to_edge = [cv2.distanceTransform(a, cv2.DIST_L2, 3) for a in (inside, 1 - inside)]
         labels = np.where(
             inside > 0,
