@@ -57,7 +57,7 @@ _OUTER = {
 RANGES: dict[str, Range] = {  # of all others: 0 or more
     "processes": _SOME, "score": _SHARE, "threads": _SOME, "fine_tuning.batch": _SOME, "fine_tuning.clip": _POSITIVE,
     "fine_tuning.average": _SHARE, "online.every": _SOME, "online.stride": _SOME, "online.joining": _SOME,
-    "snapping.side": Range(16), "snapping.rounds": _SOME, "snapping.inward": _SHARE,
+    "snapping.side": Range(16), "snapping.rounds": _SOME,
     "online.low": _SHARE, "online.high": _SHARE, "online.min_area": _SHARE,
     "dataset.count": Range(1, 20), "dataset.length": Range(2),
     "dataset.size": Range(16), "dataset.version": Range(1, 2), "taskset.length": Range(2), "taskset.render": Range(16),

@@ -42,14 +42,14 @@ class GrabCut:
     """Every object's mask cut anew within a band along its edge, by the colours of what is surely inside and surely
     outside (Rother et al., SIGGRAPH 2004; OpenCV's). Frames and objects do not depend on one another.
 
-    band: its reach outward, in shares of the square root of the mask's area; 0: off. inward: its reach inward, in
-    shares of that. side: the object is looked at with at most so many pixels a side, which bounds the time. rounds: of
-    estimating colours and cutting.
+    band: its reach to both sides, in shares of the square root of the mask's area; 0: off. around: how much is seen
+    beyond the mask's box, in shares of its longer side. side: what is seen has at most so many pixels a side, which
+    bounds the time. rounds: of estimating colours and cutting.
     """
 
     band: float = 0.1
-    inward: float = 0.4
-    side: int = 240
+    around: float = 0.4
+    side: int = 300
     rounds: int = 1
 
     def __call__(self, frame: Tensor, probabilities: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class GrabCut:
             return mask
         band = max(4.0, self.band * math.sqrt(mask.sum()))
         sides = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
-        more = round(1.5 * band + 0.15 * sides[0])
+        more = round(1.5 * band + self.around * max(sides))
         window = (
             slice(max(int(rows[0]) - more, 0), int(rows[-1]) + 1 + more),
             slice(max(int(columns[0]) - more, 0), int(columns[-1]) + 1 + more),
@@ -86,7 +86,7 @@ class GrabCut:
         to_edge = [cv2.distanceTransform(a, cv2.DIST_L2, 3) for a in (inside, 1 - inside)]
         labels = np.where(
             inside > 0,
-            np.where(to_edge[0] > self.inward * band * scale, cv2.GC_FGD, cv2.GC_PR_FGD),
+            np.where(to_edge[0] > band * scale, cv2.GC_FGD, cv2.GC_PR_FGD),
             np.where(to_edge[1] > band * scale, cv2.GC_BGD, cv2.GC_PR_BGD),
         ).astype(np.uint8)
         if min(np.count_nonzero(inside), np.count_nonzero(inside == 0)) < _COLOURS:
