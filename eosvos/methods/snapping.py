@@ -65,7 +65,8 @@ class GrabCut:
         return torch.from_numpy(np.stack(planes)).to(probabilities)
 
     def cut(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """The mask, bool (H, W), along the edges of an image uint8 (H, W, 3); as it is where it is too small."""
+        """The mask, bool (H, W), along the edges of an image uint8 (H, W, 3); as it is where it has too few pixels, or
+        less than a third of them would be left."""
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if not len(rows):
             return mask
@@ -99,7 +100,7 @@ class GrabCut:
         found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
         result = np.zeros_like(mask)
         result[window] = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
-        return result
+        return result if 3 * np.count_nonzero(result) > np.count_nonzero(mask) else mask
 
 
 def _pixels(frame: Tensor) -> np.ndarray:

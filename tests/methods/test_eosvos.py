@@ -11,6 +11,7 @@ from eosvos.data.transforms import fit
 from eosvos.meta.learner import Learner
 from eosvos.methods import eosvos
 from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation, moved_boxes
+from eosvos.methods.snapping import GrabCut
 from eosvos.models import mask_rcnn
 
 HEIGHT, WIDTH = 60, 100
@@ -217,6 +218,17 @@ def test_memory_of_past_frames_is_bounded(learner):
     for _ in range(20):
         method.step(frames[1])
     assert len(method._objects[3].past) == 4
+
+
+def test_masks_are_snapped_and_boxes_are_not(learner):
+    """A cut that went wrong must not lead the proposals of the next frame astray."""
+    frames, masks = clip(4)
+    plain, one = run(learner, frames, given(masks[0], 3), snapping=GrabCut(band=0))
+    cut, two = run(learner, frames, given(masks[0], 3), snapping=GrabCut())
+    assert torch.equal(one._objects[3].box, two._objects[3].box)
+    assert all(torch.equal(one._objects[3].phi[k], p) for k, p in two._objects[3].phi.items())
+    assert any(not np.array_equal(a, b) for a, b in zip(plain[1:], cut[1:], strict=True))
+    assert torch.equal(GrabCut()(frames[-1], one.probabilities), two.probabilities)
 
 
 def test_late_objects_are_added_and_known_ones_corrected(learner):

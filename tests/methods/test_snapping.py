@@ -11,7 +11,7 @@ import torch
 from eosvos.errors import UserError
 from eosvos.meta.learner import Learner
 from eosvos.methods import snapping
-from eosvos.methods.snapping import Bilateral, Contours, superpixels, vote
+from eosvos.methods.snapping import Bilateral, Contours, GrabCut, superpixels, vote
 from eosvos.models.osvos import build
 
 needs_higra = pytest.mark.skipif(importlib.util.find_spec("higra") is None, reason="needs eosvos[snapping]")
@@ -116,6 +116,73 @@ def test_the_bilateral_solver_draws_a_mask_to_the_edge():
     snapped = Bilateral(spatial=1 / 6)(frame, rough[None])[0]
     wrong = [int(((p >= 0.5) != truth.bool()).sum()) for p in (rough, snapped)]
     assert wrong[1] < 0.25 * wrong[0]
+
+
+def pictured(shift=(5, -6)):
+    """A frame with two bright shapes on dark noise, their true masks, and rough ones beside them."""
+    draws = torch.Generator().manual_seed(0)
+    frame = torch.rand(3, 160, 240, generator=draws) * 0.15 + 0.1
+    truth = torch.zeros(2, 160, 240, dtype=torch.bool)
+    truth[0, 30:110, 20:100] = True
+    truth[0, 30:60, 20:50] = False
+    truth[1, 60:130, 150:210] = True
+    frame[0, truth[0]] += 0.6
+    frame[2, truth[1]] += 0.6
+    return frame, truth, truth.roll(shift, (1, 2)).float() * 0.8 + 0.1
+
+
+def test_grabcut_draws_every_mask_to_its_edges():
+    frame, truth, rough = pictured()
+    snapped = GrabCut()(frame, rough)
+    assert snapped.shape == rough.shape and snapped.dtype == rough.dtype
+    for before, after, true in zip(rough >= 0.5, snapped >= 0.5, truth, strict=True):
+        assert int((before ^ true).sum()) > 1000 > 20 * int((after ^ true).sum())
+    one_by_one = torch.cat([GrabCut()(frame, plane[None]) for plane in rough])
+    assert torch.equal(snapped, one_by_one)
+
+
+def test_grabcut_changes_nothing_beyond_its_band_and_what_agrees_keeps_its_probability():
+    frame, _, rough = pictured()
+    snapped = GrabCut(band=0.05)(frame, rough)
+    same = (snapped >= 0.5) == (rough >= 0.5)
+    assert torch.equal(snapped[same], rough[same]) and not same.all()
+    for plane, changed in zip(rough.numpy() >= 0.5, ~same.numpy(), strict=True):
+        edge = np.argwhere(plane & ~(np.roll(plane, 1, 0) & np.roll(plane, -1, 0) & np.roll(plane, 1, 1)
+                                     & np.roll(plane, -1, 1)))  # fmt: skip
+        reach = 0.05 * np.sqrt(plane.sum()) + 2
+        assert all(np.hypot(*(edge - pixel).T).min() <= reach for pixel in np.argwhere(changed))
+
+
+def test_grabcut_gives_the_same_whatever_was_drawn_before():
+    import cv2
+
+    frame, _, rough = pictured()
+    results = []
+    for seed in (1, 2):
+        cv2.setRNGSeed(seed)
+        results.append(GrabCut(side=80)(frame, rough))
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("shape", ["none", "a pixel", "everything", "all but a pixel", "a line", "at the corner"])
+def test_grabcut_lives_with_masks_of_any_kind(shape):
+    draws = torch.Generator().manual_seed(1)
+    plane = torch.zeros(50, 70)
+    if shape == "a pixel":
+        plane[20, 30] = 1
+    elif shape in ("everything", "all but a pixel"):
+        plane[:] = 1
+        plane[3, 4] = shape == "everything"
+    elif shape == "a line":
+        plane[25] = 0.7
+    elif shape == "at the corner":
+        plane[:12, 60:] = 0.9
+    for frame in (torch.rand(3, 50, 70, generator=draws), torch.full((3, 50, 70), 0.5)):
+        snapped = GrabCut()(frame, plane[None])[0]
+        assert 0 <= snapped.min() and snapped.max() <= 1
+        assert 3 * int((snapped >= 0.5).sum()) >= int((plane >= 0.5).sum())
+        assert (snapped >= 0.5).any() == (plane >= 0.5).any()
+    assert torch.equal(GrabCut(band=0)(torch.rand(3, 50, 70), plane[None])[0], plane)
 
 
 def test_what_is_missing_is_said_before_the_work(monkeypatch):
