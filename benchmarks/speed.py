@@ -3,7 +3,8 @@
     python benchmarks/speed.py [--learner LEARNER] [--root DAVIS] [--iters 10]
 
 Both sides decode the same files, run the network on the same threads and end with a mask at full size; they take turns,
-sequence by sequence. The ordinary side has nothing else to do; ours fine-tunes, propagates boxes and merges.
+sequence by sequence. The ordinary side has nothing else to do; ours fine-tunes, propagates boxes and merges, and, with
+--snapping, draws the masks to the edges, too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from eosvos.evaluation.streaming import walk
 from eosvos.meta.adapt import Params
 from eosvos.meta.learner import Learner
 from eosvos.methods.eosvos import EOSVOS
+from eosvos.methods.snapping import GrabCut
 from eosvos.models import mask_rcnn
 
 
@@ -37,9 +39,9 @@ def ordinary(learner: Learner, phi: Params, sequence: Sequence) -> float:
     return time.perf_counter() - began
 
 
-def ours(learner: Learner, sequence: Sequence, iters: int) -> tuple[float, float, Params]:
+def ours(learner: Learner, sequence: Sequence, iters: int, snapping: GrabCut) -> tuple[float, float, Params]:
     """Seconds for the whole sequence, those of them spent on fine-tuning, and the weights it ended with."""
-    method = EOSVOS(learner, iters=iters)
+    method = EOSVOS(learner, iters=iters, snapping=snapping)
     began = time.perf_counter()
     for _ in walk(method, sequence):
         pass
@@ -54,6 +56,7 @@ def main() -> None:
     parser.add_argument("--iters", type=int, default=10)
     parser.add_argument("--count", type=int, default=10, help="sequences")
     parser.add_argument("--threads", type=int, default=1, help="of torch; eval runs one process a core, each on one")
+    parser.add_argument("--snapping", action="store_true", help="with the default one")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(0)
@@ -63,7 +66,7 @@ def main() -> None:
     totals = [0.0, 0.0, 0.0]
     frames = 0
     for sequence in list(sequences)[: given.count]:
-        mine, tuning, phi = ours(learner, sequence, given.iters)
+        mine, tuning, phi = ours(learner, sequence, given.iters, GrabCut() if given.snapping else GrabCut(band=0))
         base = ordinary(learner, phi, sequence)
         frames += len(sequence)
         for place, seconds in enumerate((base, mine, tuning)):

@@ -49,7 +49,7 @@ class GrabCut:
 
     band: float = 0.1
     around: float = 0.4
-    side: int = 300
+    side: int = 240
     rounds: int = 1
 
     def __call__(self, frame: Tensor, probabilities: Tensor) -> Tensor:
