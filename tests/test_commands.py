@@ -248,7 +248,8 @@ def test_an_evaluation_over_a_group_gives_the_same_masks(there):
 def test_the_methods_can_be_sent_to_other_processes(there):
     learner = Learner.load("runs/meta/tiny/learner.safetensors")
     settings = SimpleNamespace(method="eosvos", iters=0, ona=False, score=None, fine_tuning=SimpleNamespace(),
-                               propagation=SimpleNamespace(), online=SimpleNamespace(), snapping=SimpleNamespace())  # fmt: skip
+                               propagation=SimpleNamespace(), online=SimpleNamespace(),
+                               snapping=SimpleNamespace())  # fmt: skip
     make = pickle.loads(pickle.dumps(chosen.MakeMethod(settings, learner, torch.device("cpu"))))
     assert make(3).seed == 3
 
