@@ -7,7 +7,9 @@ libraries that `Bilateral` and `Contours` need are those of the extra `snapping`
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 
 import cv2
@@ -57,9 +59,10 @@ class GrabCut:
         if not self.band or not (probabilities >= 0.5).any():
             return probabilities
         image, planes = _pixels(frame), []
-        for plane in probabilities.numpy():
-            before = plane >= 0.5
-            after = self.cut(image, before)
+        masks = list(probabilities.numpy() >= 0.5)
+        with ThreadPoolExecutor(min(len(masks), torch.get_num_threads())) as pool:  # OpenCV lets others run meanwhile
+            cut = list(pool.map(partial(self.cut, image), masks))
+        for plane, before, after in zip(probabilities.numpy(), masks, cut, strict=True):
             plane = np.where(after & ~before, 0.5 + plane / 2, plane)
             planes.append(np.where(before & ~after, 0.49 * plane, plane))
         return torch.from_numpy(np.stack(planes)).to(probabilities)
@@ -92,7 +95,7 @@ class GrabCut:
         ).astype(np.uint8)
         if min(np.count_nonzero(inside), np.count_nonzero(inside == 0)) < _COLOURS:
             return mask
-        cv2.setRNGSeed(0)  # its clustering of colours draws from OpenCV's own generator
+        cv2.setRNGSeed(0)  # its clustering of colours draws from OpenCV's own generator, of which each thread has one
         cv2.grabCut(
             np.ascontiguousarray(part), labels, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), self.rounds,
             cv2.GC_INIT_WITH_MASK,

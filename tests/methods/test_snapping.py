@@ -153,15 +153,20 @@ def test_grabcut_changes_nothing_beyond_its_band_and_what_agrees_keeps_its_proba
         assert all(np.hypot(*(edge - pixel).T).min() <= reach for pixel in np.argwhere(changed))
 
 
-def test_grabcut_gives_the_same_whatever_was_drawn_before():
+def test_grabcut_gives_the_same_whatever_was_drawn_before_and_by_any_number_of_threads():
     import cv2
 
     frame, _, rough = pictured()
-    results = []
-    for seed in (1, 2):
-        cv2.setRNGSeed(seed)
-        results.append(GrabCut(side=80)(frame, rough))
-    assert torch.equal(*results)
+    rough = torch.cat([rough, rough.roll(3, 1), rough.roll(7, 2)])
+    results, threads = [], torch.get_num_threads()
+    try:
+        for seed, count in ((1, 1), (2, 1), (3, 4), (4, 2)):
+            cv2.setRNGSeed(seed)
+            torch.set_num_threads(count)
+            results.append(GrabCut(side=80)(frame, rough))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(results[0], other) for other in results[1:])
 
 
 @pytest.mark.parametrize("shape", ["none", "a pixel", "everything", "all but a pixel", "a line", "at the corner"])
