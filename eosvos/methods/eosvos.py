@@ -6,6 +6,7 @@ Every object has its own fine-tuned parameters; the network itself is shared.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -86,10 +87,12 @@ class Online:
 
 @dataclass(frozen=True)
 class _Given:
-    """An annotated frame at network size, and at up to twice that, so that transformed copies of it stay sharp."""
+    """An annotated frame at network size, and at up to twice that, so that transformed copies of it stay sharp. gain:
+    of snapping there, see `GrabCut.gain`."""
 
     sample: Sample
     source: Sample
+    gain: float
 
 
 @dataclass
@@ -103,6 +106,11 @@ class _Object:
     phi: Params = field(default_factory=dict)  # in use
     box: Tensor | None = None  # last seen, xyxy in frame pixels
     adaptations: int = 0
+
+    @property
+    def snaps(self) -> bool:
+        """Whether snapping is good for its masks, by the given ones."""
+        return sum(g.gain for g in self.given if not math.isnan(g.gain)) > 0
 
 
 class EOSVOS(Taught):
@@ -180,7 +188,9 @@ class EOSVOS(Taught):
         for object_id, thing in self._objects.items():
             box = box_of(seen == object_id)
             thing.box = thing.box if box is None else box
-        self.probabilities = self.snapping(frame, found)
+        snapped = [k for k, thing in enumerate(self._objects.values()) if thing.snaps or not self.snapping.trial]
+        found[snapped] = self.snapping(frame, found[snapped])
+        self.probabilities = found
         if self.ona:
             for thing, plane in zip(self._objects.values(), self.probabilities, strict=True):
                 self._remember(thing, image, plane)
@@ -201,14 +211,15 @@ class EOSVOS(Taught):
         thing, box = self._objects[object_id], box_of(mask)
         thing.box = thing.box if box is None else box
         if thing.past:  # the last of it is what was taken for the object on this frame
-            thing.past[-1] = self._take(frame, mask).sample
+            thing.past[-1] = Sample(*fit(frame, torch.from_numpy(np.asarray(mask, bool))[None], size=self.size))
 
     def _take(self, frame: Tensor, mask: np.ndarray) -> _Given:
         plane = torch.from_numpy(np.asarray(mask, bool))[None]
         short, long = self.size
         scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
         source = fit(frame, plane, size=(round(short * scale), round(long * scale)))
-        return _Given(Sample(*fit(frame, plane, size=self.size)), Sample(*source))
+        gain = self.snapping.gain(frame, mask) if self.snapping.band and self.snapping.trial else math.nan
+        return _Given(Sample(*fit(frame, plane, size=self.size)), Sample(*source), gain)
 
     def _fine_tune(self, thing: _Object) -> None:
         """T steps for each given frame, which take turns, from theta_0 on transformed copies of them."""

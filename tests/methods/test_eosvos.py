@@ -231,6 +231,34 @@ def test_masks_are_snapped_and_boxes_are_not(learner):
     assert torch.equal(GrabCut()(frames[-1], one.probabilities), two.probabilities)
 
 
+def test_objects_that_the_trial_fails_are_not_snapped(learner, monkeypatch):
+    """By the mean over all their given masks; an empty one tells nothing."""
+    frames, masks = clip(4)
+    first = {3: masks[0] == 3, 7: masks[0] == 7}
+    gains = {1: 0.1, 0: -0.1}  # of object 3, which has that pixel, and of 7
+
+    def last(*corrections, **snapping):
+        monkeypatch.setattr(GrabCut, "gain", lambda self, frame, mask: gains[int(mask[12, 20])])
+        method = EOSVOS(learner, iters=1, snapping=GrabCut(**snapping))
+        method.start(frames[0], first)
+        for k in (1, 2):
+            method.step(frames[k])
+        for gain in corrections:
+            monkeypatch.setattr(GrabCut, "gain", lambda self, frame, mask, gain=gain: gain)
+            method.correct(frames[2], {7: masks[2] == 7})
+        method.step(frames[3])
+        return [thing.snaps for thing in method._objects.values()], method.probabilities
+
+    told, some = last()
+    _, none = last(band=0)
+    _, every = last(trial=False)
+    assert told == [True, False]
+    assert torch.equal(some[0], every[0]) and not torch.equal(some[0], none[0])
+    assert torch.equal(some[1], none[1]) and not torch.equal(some[1], every[1])
+    assert last(0.05)[0] == [True, False]
+    assert last(0.05, math.nan, 0.1)[0] == [True, True]
+
+
 def test_late_objects_are_added_and_known_ones_corrected(learner):
     frames, masks = clip(4)
     method = EOSVOS(learner, iters=1)

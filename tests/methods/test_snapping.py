@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 
 import numpy as np
 import pytest
@@ -139,6 +140,19 @@ def test_grabcut_draws_every_mask_to_its_edges():
         assert int((before ^ true).sum()) > 1000 > 20 * int((after ^ true).sum())
     one_by_one = torch.cat([GrabCut()(frame, plane[None]) for plane in rough])
     assert torch.equal(snapped, one_by_one)
+
+
+def test_the_trial_on_a_given_mask_tells_whether_colours_show_the_object():
+    frame, truth, _ = pictured()
+    draws = torch.Generator().manual_seed(3)
+    # In stripes, of which one half of the object and one half of what is around it have the same colour.
+    stripes = frame.clone()
+    stripes[:, :, ::2] = torch.rand(3, 160, 120, generator=draws) * 0.1 + 0.8
+    stripes[:, :, 1::2] = torch.rand(3, 160, 120, generator=draws) * 0.1
+    for mask in truth.numpy():
+        assert GrabCut().gain(frame, mask) > 0.05
+        assert GrabCut().gain(stripes, mask) < 0
+    assert math.isnan(GrabCut().gain(frame, np.zeros((160, 240), bool)))
 
 
 def test_grabcut_changes_nothing_beyond_its_band_and_what_agrees_keeps_its_probability():
