@@ -1,6 +1,7 @@
 """Which frame to annotate next: where the method's own masks are least certain, far from what was annotated.
 
-No truth is needed. `eosvos.refine choice=suggested` measures how much such frames help, beside choice=random, even and worst.
+No truth is needed. `eosvos.refine choice=suggested` measures how much such frames help, beside
+choice=random, even and worst.
 """
 
 from __future__ import annotations
