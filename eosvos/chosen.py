@@ -153,15 +153,11 @@ class MakeMethod:
             section = config.osvos
             tuning = {key: getattr(section, key) for key in Tuning.__dataclass_fields__}
             self.settings = {"iters": config.iters, "tuning": Tuning(**tuning)}
-            self.snapping: tuple[str, dict[str, Any], float] = (
-                section.snapping,
-                {
-                    "none": None,
-                    "grabcut": snapping.GrabCut(**vars(config.snapping)),
-                    "bilateral": snapping.Bilateral(**vars(section.bilateral)),
-                },
-                section.threshold,
-            )
+            snaps: dict[str, Snap] = {
+                "grabcut": snapping.GrabCut(**vars(config.snapping)),
+                "bilateral": snapping.Bilateral(**vars(section.bilateral)),
+            }
+            self.snap, self.threshold = snaps.get(section.snapping), section.threshold
             self.contours = _contours(config)[1]
         if self.method == "osmn":
             self.settings = {"iters": config.iters, "modulation": Modulation(**vars(config.osmn))}
@@ -181,11 +177,9 @@ class MakeMethod:
         return EOSVOS(self.learner, seed=seed, device=device, **self.settings)
 
     def _snap(self, device: torch.device) -> Snap | None:
-        kind, others, threshold = self.snapping
-        if kind == "contours":
-            assert self.contours is not None
-            return snapping.Contours(self.contours, threshold=threshold, device=device)
-        return others[kind]
+        if self.contours is None:
+            return self.snap
+        return snapping.Contours(self.contours, threshold=self.threshold, device=device)
 
 
 def method_fingerprint(config: MethodConfig, learner: Path | None, device: torch.device) -> dict[str, Any]:

@@ -51,10 +51,8 @@ if TYPE_CHECKING:
 else:
     OuterSection, OnlineSection = _section("OuterSection", OuterSettings), _section("OnlineSection", Online)
     FineTuningSection = _section("FineTuningSection", FineTuning)
-    PropagationSection, GrabCutSection = (
-        _section("PropagationSection", Propagation),
-        _section("GrabCutSection", GrabCut),
-    )
+    PropagationSection = _section("PropagationSection", Propagation)
+    GrabCutSection = _section("GrabCutSection", GrabCut)
     TuningSection, BilateralSection = _section("TuningSection", Tuning), _section("BilateralSection", Bilateral)
     ModelSection = _section("ModelSection", Spec, optional=True)  # None: the size's own
     OSVOSModelSection = _section("OSVOSModelSection", osvos.Spec, optional=True)

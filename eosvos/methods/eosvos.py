@@ -211,15 +211,14 @@ class EOSVOS(Taught):
         thing, box = self._objects[object_id], box_of(mask)
         thing.box = thing.box if box is None else box
         if thing.past:  # the last of it is what was taken for the object on this frame
-            thing.past[-1] = Sample(*fit(frame, torch.from_numpy(np.asarray(mask, bool))[None], size=self.size))
+            thing.past[-1] = _sample(frame, mask, self.size)
 
     def _take(self, frame: Tensor, mask: np.ndarray) -> _Given:
-        plane = torch.from_numpy(np.asarray(mask, bool))[None]
         short, long = self.size
         scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
-        source = fit(frame, plane, size=(round(short * scale), round(long * scale)))
+        source = _sample(frame, mask, (round(short * scale), round(long * scale)))
         gain = self.snapping.gain(frame, mask) if self.snapping.band and self.snapping.trial else math.nan
-        return _Given(Sample(*fit(frame, plane, size=self.size)), Sample(*source), gain)
+        return _Given(_sample(frame, mask, self.size), source, gain)
 
     def _fine_tune(self, thing: _Object) -> None:
         """T steps for each given frame, which take turns, from theta_0 on transformed copies of them."""
@@ -291,8 +290,8 @@ class EOSVOS(Taught):
         losses = []
         for t in range(alone, settings.steps):
             weight = settings.weight * len(past) * settings.steps / joining
-            both = loss_of(self.model, past, (self.seed, thing.index, 4, thing.adaptations, t))
-            losses.append(mean_of([(1.0, self._given_loss(thing, t)), (weight, both)]))
+            of_past = loss_of(self.model, past, (self.seed, thing.index, 4, thing.adaptations, t))
+            losses.append(mean_of([(1.0, self._given_loss(thing, t)), (weight, of_past)]))
         thing.phi = mean.of(self._steps(phi, losses, mean, done=alone))
         self.adapt_seconds += time.perf_counter() - began
 
@@ -310,6 +309,10 @@ class EOSVOS(Taught):
     def _given_loss(self, thing: _Object, t: int) -> Loss:
         """Of step t of an online adaptation: the given frames take turns, without transforms (section 4.2)."""
         return loss_of(self.model, [thing.given[t % len(thing.given)].sample], (self.seed, thing.index, 4, 0, t))
+
+
+def _sample(frame: Tensor, mask: np.ndarray, size: tuple[int, int]) -> Sample:
+    return Sample(*fit(frame, np.asarray(mask, bool)[None], size=size))
 
 
 def moved_boxes(box: Tensor, size: Sequence[int], settings: Propagation, generator: torch.Generator) -> Tensor:
