@@ -303,6 +303,8 @@ class EOSVOS(Taught):
             mean = TailMean(self.online.steps, self.fine_tuning.average)
             known = base, self._steps(base, [self._given_loss(thing, t) for t in range(count)], mean), mean
             if self.online.reset:
+                there = {other.index for other in self._objects.values()}  # the others were removed
+                self._begun = {key: kept for key, kept in self._begun.items() if key[0] in there}
                 self._begun[thing.index, count] = known
         return known[1], copy.deepcopy(known[2])
 

@@ -195,6 +195,18 @@ def test_steps_that_are_the_same_every_time_are_made_once(learner, monkeypatch, 
     assert steps == ([2, 2, 4, 2, 2, 2] if reset else taken)
 
 
+def test_what_was_kept_for_a_removed_object_goes(learner):
+    frames, masks = clip(8)
+    method = EOSVOS(learner, iters=1, ona=True, online=Online(every=1, steps=2, joining=0))
+    method.start(frames[0], given(masks[0], 3))
+    for k in range(1, 4):
+        method.step(frames[k])
+    method.add(frames[3], {1: masks[3] == 3})
+    method.remove([3])
+    method.step(frames[4])
+    assert [index for index, _ in method._begun] == [1]
+
+
 def test_the_parameters_in_use_are_the_mean_of_the_last_steps(learner):
     """A run of fewer steps draws the same samples: the mean over the last two of four is that of runs of 3 and 4."""
     frames, masks = clip(1)
