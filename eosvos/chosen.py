@@ -179,7 +179,7 @@ class MakeMethod:
     def _snap(self, device: torch.device) -> Snap | None:
         if self.contours is None:
             return self.snap
-        return snapping.Contours(self.contours, threshold=self.threshold, device=device)
+        return snapping.Contours(self.contours.to(device), self.threshold)
 
 
 def method_fingerprint(config: MethodConfig, learner: Path | None, device: torch.device) -> dict[str, Any]:

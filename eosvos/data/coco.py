@@ -84,6 +84,8 @@ def open_coco(
                     drawn,
                     partial(_frame, path, size),
                     partial(_mask, segments, size, f"{file}: image {image['file_name']}"),
+                    files=(path,),
+                    masks_of=str([(n, a["area"], a["bbox"], a["category_id"]) for n, a in layers]),
                     categories={
                         n: names[a["category_id"]] for n, a in layers if n in drawn and a["category_id"] in names
                     },

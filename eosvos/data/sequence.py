@@ -40,6 +40,7 @@ class Sequence:
     shared: Mapping[str, int] = field(default_factory=dict, repr=False)  # of the masks read so far, see `stacked`
     given: tuple[int, ...] = ()  # frames, besides those of the first masks, whose masks a method is given too
     asked: frozenset[int] | None = None  # frames whose masks the data set's server takes; None: all
+    masks_of: str = field(default="", repr=False)  # tells its masks from others' where they are no files of its own
 
     def __len__(self) -> int:
         return len(self.frame_names)
@@ -80,7 +81,7 @@ def content(sequences: Iterable[Sequence]) -> dict[str, Any]:
         videos, frames = videos + 1, frames + len(sequence)
         files = [(path.name, path.stat().st_size) for path in sequence.files]
         described = [sequence.name, sequence.frame_names, sequence.size, sorted(sequence.objects.items()), files]
-        total.update(json.dumps(described).encode())
+        total.update(json.dumps(described + [sequence.masks_of] * bool(sequence.masks_of)).encode())
     return {"sequences": videos, "frames": frames, "hash": total.hexdigest()[:16]}
 
 

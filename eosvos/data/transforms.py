@@ -43,13 +43,12 @@ def fit(image: Tensor | np.ndarray, masks: Tensor | np.ndarray, *, size: tuple[i
     """Resize an image and its bool masks (N, H, W) to the network's size: float32 (3, h, w), bool (N, h, w).
 
     The image is averaged over areas when it shrinks (torchvision's bilinear filter would alias), bilinear when it
-    grows; masks take the nearest pixel.
+    grows; masks take the nearest pixel. An object too small for any keeps the one under its middle: an empty mask would
+    tell that it is not there.
     """
     source, layers = as_pixels(image), as_layers(masks)
-    height, width = network_size(source.shape[0], source.shape[1], size)
-    out = _resize(source, height, width)
-    plain = _matrix(source.shape[:2], (height, width), False, 0.0, 1.0, 0.0, 0.0)
-    return as_tensor(_unit(out)), warp_masks(layers, plain, (height, width))
+    out = network_size(source.shape[0], source.shape[1], size)
+    return as_tensor(_unit(_resize(source, *out))), _resize_masks(layers, *out)
 
 
 def augment(
@@ -103,8 +102,7 @@ def augment(
             pixels = warp_image(source, matrix, out)
             break
     else:
-        pixels = _unit(_resize(source, *out))
-        moved = warp_masks(layers, _matrix(shape, out, False, 0.0, 1.0, 0.0, 0.0), out)
+        pixels, moved = _unit(_resize(source, *out)), _resize_masks(layers, *out)
     if colour:
         pixels = jitter(
             pixels, generator, brightness=0.2 * colour, contrast=0.2 * colour, saturation=0.2 * colour, hue=0.1 * colour
@@ -191,6 +189,16 @@ def _resize(source: np.ndarray, height: int, width: int) -> np.ndarray:
         return source
     shrinks = height * width < source.shape[0] * source.shape[1]
     return cv2.resize(source, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _resize_masks(layers: np.ndarray, height: int, width: int) -> Tensor:
+    shape = layers.shape[1:]
+    result = warp_masks(layers, _matrix(shape, (height, width), False, 0.0, 1.0, 0.0, 0.0), (height, width))
+    for layer, target in zip(layers, result, strict=True):
+        if not target.any() and layer.any():
+            y, x = (np.argwhere(layer).mean(0) + 0.5) / shape
+            target[int(y * height), int(x * width)] = True
+    return result
 
 
 def as_pixels(image: Tensor | np.ndarray) -> np.ndarray:

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from eosvos.files import append_line
 from eosvos.meta import checkpoint
-from eosvos.meta.adapt import MetaGradient
+from eosvos.meta.adapt import MetaGradient, Params, norm_of
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner, rate_statistics
 from eosvos.meta.resume import BEST, CHECKPOINT, LAST, LOG, agree, compare, described, taken_up, trim_log
@@ -73,6 +72,7 @@ class _State:
     best: float = -math.inf
     skipped: int = 0
     seconds: float = 0.0  # of the first process's clock, the same in all
+    due: dict[str, Any] | None = None  # the log record of an iteration that is still to be validated
 
     def done(self, settings: OuterSettings) -> bool:
         end = settings.seconds
@@ -127,12 +127,13 @@ def train(
         if state.iteration == 0:
             _validate_and_keep(state, validate, files)
         tasks = iter(()) if state.done(settings) else iter(stream(state.iteration))
-        mine = len(range(world.rank, settings.tasks, world.size))
         now = CLOCKS[settings.clock]
         started = now() - state.seconds
+        if state.due is not None:
+            _validate_and_keep(state, validate, files)
         with _stop_requests() as stop:
             while not state.done(settings):
-                results = [gradient(learner, next(tasks)) for _ in range(mine)]
+                results = [gradient(learner, next(tasks)) for _ in range(world.rank, settings.tasks, world.size)]
                 clock = (now() - started) * world.first
                 totals, stopping = _reduce(results, learner, settings.clip, world, bool(stop), terms, clock)
                 state.seconds = totals["clock"]
@@ -142,9 +143,10 @@ def train(
                 if changed:
                     record["changed"], changed = changed, {}
                 done = state.done(settings)
-                if not stopping and (done or state.iteration % settings.validate_every == 0):
-                    record |= rate_statistics(learner)
-                    _validate_and_keep(state, validate, files, record)
+                if done or state.iteration % settings.validate_every == 0:
+                    state.due = record | rate_statistics(learner)
+                    if not stopping:
+                        _validate_and_keep(state, validate, files)
                 else:
                     files.log(record)
                 if stopping or done or state.iteration % settings.save_every == 0:
@@ -176,7 +178,7 @@ def _restore(state: _State, stored: dict[str, Any]) -> None:
             r.copy_(stored["rates"][name])
     state.optimizer.load_state_dict(stored["optimizer"])
     state.iteration, state.best = stored["iteration"], stored["best"]
-    state.skipped, state.seconds = stored["skipped"], stored["seconds"]
+    state.skipped, state.seconds, state.due = stored["skipped"], stored["seconds"], stored.get("due")
 
 
 def _reduce(
@@ -205,8 +207,7 @@ def _reduce(
         flat[-5] += 1
         flat[-3] += result.loss
         pieces[parts].add_(flat.new_tensor([result.terms.get(term, math.nan) for term in terms]))
-        theta_scale = _scale(result.theta.values(), clip)
-        rate_scale = _scale(result.rates.values(), clip)
+        theta_scale, rate_scale = _scale(result.theta, clip), _scale(result.rates, clip)
         for piece, name in zip(pieces, names, strict=False):
             piece += (result.theta[name] * theta_scale).flatten()
         for name, g in result.rates.items():
@@ -226,11 +227,10 @@ def _reduce(
     return totals, bool(flat[-1] > 0)
 
 
-def _scale(gradients: Iterable[Tensor], clip: float | None) -> float:
-    if clip is None:
+def _scale(gradients: Params, clip: float | None) -> float:
+    if clip is None or not gradients:
         return 1.0
-    norms = [g.norm() for g in gradients]
-    norm = float(torch.stack(norms).norm()) if norms else 0.0
+    norm = float(norm_of(gradients))
     return clip / norm if norm > clip else 1.0
 
 
@@ -276,7 +276,7 @@ class _Files:
     def begin(self, state: _State) -> None:
         with self.world.together():
             if self.world.first:
-                trim_log(self.folder, state.iteration)
+                trim_log(self.folder, state.iteration - (state.iteration == 0 or state.due is not None))
         if state.iteration == 0:
             self.save(state)
         else:  # the process may have died between the checkpoint and this
@@ -285,15 +285,15 @@ class _Files:
     def save(self, state: _State) -> None:
         with self.world.together():
             if self.world.first:
-                learner = state.learner
                 content = {
-                    "theta": {k: p.detach() for k, p in learner.theta.items()},
-                    "rates": {k: r.detach().clone() for k, r in learner.rates.items()},
+                    "theta": {k: p.detach() for k, p in state.learner.theta.items()},
+                    "rates": {k: r.detach().clone() for k, r in state.learner.rates.items()},
                     "optimizer": state.optimizer.state_dict(),
                     "iteration": state.iteration,
                     "best": state.best,
                     "skipped": state.skipped,
                     "seconds": state.seconds,
+                    "due": state.due,
                 }
                 checkpoint.save(self.folder / CHECKPOINT, json.loads(json.dumps(self.stamp)) | content)
         self._keep(state.learner, LAST)
@@ -313,13 +313,12 @@ class _Files:
                 learner.save(self.folder / name)
 
 
-def _validate_and_keep(state: _State, validate: Validate, files: _Files, record: dict[str, Any] | None = None) -> None:
+def _validate_and_keep(state: _State, validate: Validate, files: _Files) -> None:
     """Validate, log, and write the learner where it is the best so far."""
     figures = validate(state.learner)
-    record = {"iteration": state.iteration, **(record or rate_statistics(state.learner)), **figures}
-    better = figures["score"] > state.best
-    state.best = max(state.best, figures["score"])
-    if better:
+    record, state.due = {"iteration": state.iteration, **(state.due or rate_statistics(state.learner)), **figures}, None
+    if figures["score"] > state.best:
+        state.best = figures["score"]
         files.save_best(state, figures)
     files.log(record)
 

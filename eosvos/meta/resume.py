@@ -91,9 +91,9 @@ def described(changed: dict[str, list[Any]]) -> str:
 
 
 def trim_log(folder: Path, iteration: int) -> None:
-    """Drop the lines written after the last checkpoint: they will be written again."""
+    """Drop the lines of later iterations than this one, the last that needs not be written again."""
     path = folder / LOG
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() and iteration else []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     kept = [line for line in lines if (record := _record(line)) is not None and record["iteration"] <= iteration]
     write_text(path, "".join(line + "\n" for line in kept))
 

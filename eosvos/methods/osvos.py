@@ -23,7 +23,7 @@ from eosvos.meta.adapt import Loss, Params, adapt
 from eosvos.meta.learner import Learner
 from eosvos.methods.foreground import loss_of, probability
 from eosvos.methods.given import Taught, check_frame
-from eosvos.methods.snapping import Bilateral, GrabCut
+from eosvos.methods.snapping import Bilateral, Contours, GrabCut
 from eosvos.models.osvos import FCN, build
 
 Snap = Callable[[Tensor, Tensor], Tensor]
@@ -66,7 +66,7 @@ class OSVOS(Taught):
     """
 
     STATE = ("_objects", "_waiting", "_frame_size", "probabilities", "adapt_seconds")  # see methods.state
-    PARTS = (_Object, Sample, Tuning, Bilateral, GrabCut)
+    PARTS = (_Object, Sample, Tuning, Bilateral, Contours, GrabCut)
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from importlib.util import find_spec
 
 import cv2
@@ -22,7 +22,7 @@ from eosvos.data.transforms import fit
 from eosvos.errors import UserError
 from eosvos.meta.learner import Learner
 from eosvos.methods.foreground import probability
-from eosvos.models.osvos import build
+from eosvos.models.osvos import FCN, build
 
 KINDS = ("none", "grabcut", "bilateral", "contours")
 _COLOURS = 5  # of the object and of what is around it, in OpenCV's GrabCut: as many pixels are needed
@@ -198,23 +198,27 @@ class _Grid:
         return found[self.cell_of].reshape(plane.shape).clip(0, 1)
 
 
+@dataclass(frozen=True)
 class Contours:
     """Superpixels along learned contours, each all foreground where more than half of it is.
 
-    learner: the contour branch. threshold: of the ultrametric contour map, low: a superpixel may cross no contour whose
-    mean probability is above it.
+    learner: the contour branch, on the device where it is to run. threshold: of the ultrametric contour map, low: a
+    superpixel may cross no contour whose mean probability is above it.
     """
 
-    def __init__(self, learner: Learner, *, threshold: float = 0.1, device: torch.device | str = "cpu") -> None:
+    learner: Learner
+    threshold: float = 0.1
+
+    @cached_property
+    def model(self) -> FCN:
         with seeds.fixed(0):
-            self.model = build(**learner.spec["model"]).to(device)
-        self.theta, self.threshold = learner.to(device).theta, threshold
+            return build(**self.learner.spec["model"]).to(next(iter(self.learner.theta.values())).device)
 
     def __call__(self, frame: Tensor, probabilities: Tensor) -> Tensor:
         height, width = frame.shape[-2:]
         spec = self.model.network_spec
         image, _ = fit(frame, np.zeros((0, height, width), bool), size=(spec.short, spec.long))
-        contours = probability(self.model, self.theta, image, (height, width))
+        contours = probability(self.model, self.learner.theta, image, (height, width))
         return vote(probabilities, superpixels(contours.numpy(), self.threshold))
 
 

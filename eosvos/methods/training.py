@@ -5,6 +5,7 @@ A stream's item is ((iteration, index), task or picture), so that every draw of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -214,9 +215,10 @@ def best_of(
     """The candidate that is judged best, the first of equals, and all judgements by name."""
     figures: dict[str, float] = {}
     best: Learner | None = None
+    highest = -math.inf
     for name, candidate in candidates:
-        figures[name] = judge(candidate)
-        if best is None or figures[name] > max(value for other, value in figures.items() if other != name):
-            best = candidate
+        value = figures[name] = judge(candidate)
+        if best is None or value > highest:
+            best, highest = candidate, -math.inf if math.isnan(value) else value
     assert best is not None, "nothing to search among"
     return best, figures

@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 
 from eosvos.data.coco import open_coco
 from eosvos.data.masks import VOID
+from eosvos.data.sequence import content
 from eosvos.data.tasks import VideoTaskset
 from eosvos.errors import UserError
 
@@ -55,6 +56,15 @@ BIG, SMALL, TINY, EDGE, CROWD = box(10, 10, 40, 30), box(40, 30, 20, 20), box(70
 @pytest.fixture
 def root(tmp_path) -> Path:
     return write(tmp_path, {"one": [TINY, SMALL, BIG, EDGE, crowd(5, 45, 30, 10)], "none": [], "edge": [EDGE]})
+
+
+def test_other_masks_or_images_under_the_same_names_are_told(tmp_path):
+    this = content(open_coco(write(tmp_path / "a", {"one": [BIG, SMALL]})))
+    assert content(open_coco(write(tmp_path / "b", {"one": [BIG, SMALL]}))) == this
+    assert content(open_coco(write(tmp_path / "c", {"one": [BIG, box(41, 30, 20, 20)]}))) != this
+    other = write(tmp_path / "d", {"one": [BIG, SMALL]})
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)).save(other / "images" / "one.jpg")
+    assert content(open_coco(other)) != this
 
 
 def test_objects_have_their_class_where_the_file_names_it(tmp_path):

@@ -26,6 +26,18 @@ def overlap(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a & b).sum() / (a | b).sum())
 
 
+def test_an_object_of_one_pixel_is_not_lost_when_it_shrinks():
+    picture = torch.zeros(3, 40, 60)
+    for y, x in [(0, 0), (39, 59), (17, 31), (20, 30), (39, 0), (6, 58)]:
+        mask = torch.zeros(1, 40, 60, dtype=torch.bool)
+        mask[0, y, x] = True
+        _, small = fit(picture, mask, size=(10, 15))
+        assert small.nonzero().tolist() == [[0, y // 4, x // 4]]
+        # no draw shows it, so it is the plain picture in the end
+        assert augment(picture, mask, draws(), size=(10, 15), scale=(0.01, 0.01))[1].sum() == 1
+    assert not fit(picture, torch.zeros(1, 40, 60, dtype=torch.bool), size=(10, 15))[1].any()
+
+
 @pytest.mark.parametrize("height,width", [(480, 854), (240, 432), (854, 480), (9, 9), (128, 224), (64, 640), (1, 9)])
 def test_network_size_keeps_the_aspect_and_the_limits(height, width):
     h, w = network_size(height, width, (128, 224))

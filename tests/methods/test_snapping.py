@@ -12,8 +12,10 @@ import torch
 from eosvos.errors import UserError
 from eosvos.meta.learner import Learner
 from eosvos.methods import snapping
+from eosvos.methods.osvos import OSVOS
 from eosvos.methods.snapping import Bilateral, Contours, GrabCut, superpixels, vote
 from eosvos.models.osvos import build
+from eosvos.segmenter import Segmenter
 
 needs_higra = pytest.mark.skipif(importlib.util.find_spec("higra") is None, reason="needs eosvos[snapping]")
 needs_scipy = pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="needs eosvos[snapping]")
@@ -59,6 +61,22 @@ def test_contours_snap_a_mask_that_leaks(monkeypatch):
     leaking = torch.from_numpy(np.roll(truth, 4, 1)).float()[None]
     snapped = snap(torch.rand(3, 40, 60), leaking)[0].numpy() >= 0.5
     assert (snapped ^ truth).sum() < 80 < (leaking[0].numpy().astype(bool) ^ truth).sum()
+
+
+@needs_higra
+def test_a_session_with_learned_contours_is_saved_and_goes_on(tmp_path):
+    torch.manual_seed(0)
+    model = build("tiny", widths=(2, 2, 2, 2, 2), groups=0, path=2, short=40, long=60)
+    learner = Learner.create(model, 1e-7, "single", {"model": model.spec})
+    segmenter = Segmenter(OSVOS(learner, iters=1, snap=Contours(learner, 0.3)))
+    frame, mask = torch.rand(3, 40, 60), np.zeros((40, 60), np.uint8)
+    mask[5:20, 5:30] = 1
+    segmenter.start(frame, mask)
+    segmenter.save(tmp_path / "state")
+    loaded = Segmenter.load(tmp_path / "state")
+    assert loaded.method.snap.threshold == 0.3
+    assert np.array_equal(loaded.step(frame), segmenter.step(frame))
+    assert torch.equal(loaded.probabilities, segmenter.probabilities)
 
 
 def dense(image, plane, solver):

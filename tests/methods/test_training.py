@@ -188,3 +188,10 @@ def test_validation_and_gradients_on_a_gpu_are_near_those_on_the_cpu(learner, ta
     result = training.meta_gradients(model, seed=4, steps=2, clip=10.0)(there, ((3, 1), tasks[0]))
     assert result.finite and all(g.device.type == "cuda" for g in (result.theta | result.rates).values())
     assert set(validate(model, there, tasks, World())) == {"J@0", "J@2", "loss@0", "loss@2", "score"}
+
+
+def test_the_best_of_a_search_is_the_first_of_the_highest_and_no_nan():
+    values = [math.nan, 0.1, 0.3, 0.3, math.nan, 0.2]
+    best, figures = training.best_of(((f"{k % 5}", k) for k in range(6)), lambda k: values[k])
+    assert best == 2 and figures["2"] == 0.3 and figures["0"] == 0.2  # the last of two of one name
+    assert training.best_of([("a", 0)], lambda k: math.nan)[0] == 0
