@@ -1,10 +1,10 @@
 """The paper's Table 1 at our scale: the trainings of conf/training/real_*.yaml, each tested on six held-out videos.
 
     make real-data ARGS='--data-root /data --processes 2'
-    python benchmarks/real_data.py --data-root /data --iterations 500 --train model=resnet18 init=resnet18.safetensors
+    python benchmarks/real_data.py --data-root /data --train init=resnet18.safetensors        # ImageNet weights in a file
 
-Everything resumes: stopped at any moment, the same command goes on where it was. Trainings take hours; --iterations
-sets their length, and --train and --eval pass settings on. OUT/table.md and OUT/table.csv grow with every finished row.
+Everything resumes: stopped at any moment, the same command goes on where it was. All of it takes hours; --iterations
+sets the length of the trainings, and --train and --eval pass settings on. OUT/table.md and OUT/table.csv grow with every finished row.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/real"))
     parser.add_argument("--only", nargs="+", choices=TRAININGS, default=TRAININGS)
     parser.add_argument(
-        "--iterations", type=int, default=3000, help="of meta-training; ordinary training has 1.6 times"
+        "--iterations", type=int, default=600, help="of meta-training; ordinary training has 1.6 times"
     )
     parser.add_argument("--processes", type=int, default=1, help="of a training: 1, 2 or 4")
     parser.add_argument("--steps", type=int, nargs="+", default=[0, 1, 5, 10, 50, 100], help="T")
     parser.add_argument("--no-online", action="store_true", help="without online adaptation")
     parser.add_argument(
-        "--train", nargs="*", default=[], metavar="SETTING", help="of the trainings, say model=resnet18 search.tasks=8"
+        "--train", nargs="*", default=[], metavar="SETTING", help="of the trainings, say meta.tasks=4 search.tasks=8"
     )
     parser.add_argument("--eval", nargs="*", default=[], metavar="SETTING", help="of every evaluation")
     given = parser.parse_args()

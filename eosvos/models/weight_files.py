@@ -16,14 +16,16 @@ from torchvision.models import get_model_weights
 
 from eosvos.errors import UserError
 
-# Name after "torchvision:" -> its weights there; the ResNets are those that torchvision's own detectors began with, the
-# VGG is the one of its authors, which OSVOS and OSMN began with.
+# Name after "torchvision:" -> network and weights there; the ResNets are those that torchvision's own detectors began
+# with, vgg16 is the one of its authors, which OSVOS and OSMN began with, of which there are the convolutions alone.
+# vgg16_whole, of torchvision's own training, has the classifier too, with which OSMN's visual modulator begins.
 NAMES = {
-    "maskrcnn_resnet50_fpn": "COCO_V1",
-    "maskrcnn_resnet50_fpn_v2": "COCO_V1",
-    "resnet50": "IMAGENET1K_V1",
-    "resnet18": "IMAGENET1K_V1",
-    "vgg16": "IMAGENET1K_FEATURES",
+    "maskrcnn_resnet50_fpn": ("maskrcnn_resnet50_fpn", "COCO_V1"),
+    "maskrcnn_resnet50_fpn_v2": ("maskrcnn_resnet50_fpn_v2", "COCO_V1"),
+    "resnet50": ("resnet50", "IMAGENET1K_V1"),
+    "resnet18": ("resnet18", "IMAGENET1K_V1"),
+    "vgg16": ("vgg16", "IMAGENET1K_FEATURES"),
+    "vgg16_whole": ("vgg16", "IMAGENET1K_V1"),
 }
 PREFIX = "torchvision:"
 KINDS = (
@@ -41,7 +43,8 @@ def fetch(source: str, progress: bool) -> Mapping[str, Any]:
     name = source.removeprefix(PREFIX)
     if name not in NAMES:
         raise UserError(unknown_name(source))
-    weights = get_model_weights(name)[NAMES[name]]
+    network, member = NAMES[name]
+    weights = get_model_weights(network)[member]
     try:
         return weights.get_state_dict(progress=progress, check_hash=True)
     except (OSError, RuntimeError) as error:  # no network; a wrong hash

@@ -323,5 +323,5 @@ def test_the_real_files_on_real_images(shared_data, file, size, norms):
 
 
 def test_every_known_name_is_torchvisions():
-    for name, member in weight_files.NAMES.items():
-        assert weight_files.get_model_weights(name)[member].url.endswith(".pth")
+    for network, member in weight_files.NAMES.values():
+        assert weight_files.get_model_weights(network)[member].url.endswith(".pth")
