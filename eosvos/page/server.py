@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -32,7 +32,7 @@ from eosvos.page import tasks
 from eosvos.page.guard import Guard
 from eosvos.page.sessions import Missing, Run, Session, Sessions
 from eosvos.page.tasks import Maker
-from eosvos.page.work import Work
+from eosvos.page.work import Job, Work
 
 STATIC = Path(__file__).resolve().parent / "static"
 WIDTH = 1280  # pixels, of a frame in the page at most
@@ -86,11 +86,13 @@ class Server:
         return FileResponse(STATIC / "index.html")
 
     def listed(self, request: Request) -> Response:
+        found, damaged = self.sessions.all()
         sessions = [
             {"id": s.id, "name": s.name, "made": s.made, "frames": len(s.names), "busy": bool(self.work.job(s.id))}
-            for s in self.sessions.all()
+            for s in found
         ]
-        return JSONResponse({"sessions": sessions, "limit": self.limit, "steps": self.make.steps})
+        about = {"limit": self.limit, "steps": self.make.steps, "damaged": damaged}
+        return JSONResponse({"sessions": sessions, **about})
 
     async def begin(self, request: Request) -> Response:
         return JSONResponse({"id": await run_in_threadpool(self.sessions.begin)})
@@ -123,7 +125,7 @@ class Server:
     async def open(self, request: Request) -> Response:
         """The upload is complete."""
         id, name = request.path_params["id"], str((await self._json(request)).get("name", ""))[:200]
-        self.sessions.upload(id, "x")  # there is such an upload
+        self.sessions.uploading(id)
         await run_in_threadpool(self.sessions.open, id, name or "video")
         return JSONResponse({"id": id})
 
@@ -138,12 +140,16 @@ class Server:
         session = self._session(request)
         job = self.work.job(session.id)
         runs = session.runs()
+        finished = next((run.number for run in reversed(runs) if run.state == "finished"), None)
+        exported = finished is not None and tasks.archive(session, finished).is_file()
+        versions = session.versions()
         return JSONResponse(
             {
                 "name": session.name, "frames": len(session.names), "size": session.size, "rate": session.rate,
-                "annotated": session.annotated(), "steps": self.make.steps, "outputs": list(OUTPUTS),
+                "annotated": list(versions), "versions": versions, "steps": self.make.steps, "outputs": list(OUTPUTS),
                 "run": self._describe(session, runs[-1], job is not None) if runs else None,
                 "previous": runs[-2].number if len(runs) > 1 else None,
+                "finished": finished, "exported": exported,  # the run that can be exported, maybe not the newest
                 "job": None if job is None else job.describe(),
                 "failure": self._plain(self.work.failures.get(session.id, "")),
             }
@@ -161,7 +167,6 @@ class Server:
             "number": run.number, "state": state, "steps": run.steps, "frames": run.frames, "objects": run.objects,
             "seconds": run.seconds, "message": self._plain(run.message), "losses": session.losses(run.number),
             "suggested": suggested, "done": _ranges([name in done for name in session.names]), "latest": latest,
-            "exported": tasks.archive(session, run.number).is_file(),
         }  # fmt: skip
 
     def _suggested(self, session: Session, run: Run) -> int | None:
@@ -202,7 +207,7 @@ class Server:
             raise UserError(f"a mask of {len(body)} bytes; expected {width}x{height}")
         ids = np.frombuffer(body, np.uint8).reshape(height, width)
         await run_in_threadpool(session.annotate, index, ids)
-        return JSONResponse({})
+        return JSONResponse({"version": session.versions().get(index)})
 
     def forget(self, request: Request) -> Response:
         self._session(request).forget(request.path_params["index"])
@@ -224,16 +229,17 @@ class Server:
             raise UserError("there is no run to continue; start one")
         last = runs[-1]
         if last.fingerprint == json.loads(json.dumps(self.make.fingerprint(last.steps))):
-            self.work.start(session.id, "run", partial(tasks.segment, session, last, self.make))
+            self.work.start(session.id, "run", lambda: partial(tasks.segment, session, last, self.make))
         else:
             self._start(session, last.steps, session.run_folder(last.number) / "annotations")
         return JSONResponse({})
 
     def _start(self, session: Session, steps: int, annotations: Path | None = None) -> None:
-        if self.work.job(session.id) is not None:
-            raise UserError("this session is at work; wait for its end, or cancel it")
-        run = session.new_run(steps, json.loads(json.dumps(self.make.fingerprint(steps))), annotations)
-        self.work.start(session.id, "run", partial(tasks.segment, session, run, self.make))
+        def prepare() -> Callable[[Job], None]:
+            run = session.new_run(steps, json.loads(json.dumps(self.make.fingerprint(steps))), annotations)
+            return partial(tasks.segment, session, run, self.make)
+
+        self.work.start(session.id, "run", prepare)  # only one at a time: a new run removes older ones
 
     def cancel(self, request: Request) -> Response:
         self.work.cancel(self._session(request).id)
@@ -244,7 +250,7 @@ class Server:
         outputs = tasks.check_outputs((await self._json(request)).get("outputs", []))
         if session.run(number).state != "finished":
             raise UserError("this run is not finished; continue it, then export")
-        self.work.start(session.id, "export", lambda job: tasks.export(session, number, outputs, job))
+        self.work.start(session.id, "export", lambda: partial(tasks.export, session, number, outputs))
         return JSONResponse({})
 
     def exported(self, request: Request) -> Response:

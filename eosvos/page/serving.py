@@ -12,6 +12,7 @@ from eosvos.errors import UserError
 from eosvos.page.server import Server
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+ANY = ("0.0.0.0", "::", "")  # all addresses of the machine, none of which a browser calls it by
 
 
 def serve(server: Server, host: str, port: int, hosts: Collection[str] = (), *, say: Callable[[str], None]) -> None:
@@ -30,5 +31,11 @@ def serve(server: Server, host: str, port: int, hosts: Collection[str] = (), *, 
         say(f"http://{f'[{host}]' if family == socket.AF_INET6 else host}:{place.getsockname()[1]}/")
         if host not in LOOPBACK:
             print("everyone who reaches this address can use it: see and change all sessions", file=sys.stderr)
+        if host in ANY and not hosts:
+            print(
+                "only the browsers of this machine are answered as yet: start it with what others have in the browser's"
+                f" address for this machine, its name or IP address, such as hosts=[{socket.gethostname()}]",
+                file=sys.stderr,
+            )
         app = server.app({*LOOPBACK, host, *hosts})
         uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on")).run(sockets=[place])

@@ -12,28 +12,28 @@ Of the runs the newest and the one before are kept.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import secrets
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eosvos.data.folder import open_frames
 from eosvos.data.masks import VOID, ids_of, read_mask, write_mask
-from eosvos.data.own import RATE, open_own
+from eosvos.data.own import open_own
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import IMAGES, read_image
-from eosvos.data.video import open_video
-from eosvos.data.video_files import frame_rate
 from eosvos.errors import UserError
-from eosvos.files import atomic, write_text
+from eosvos.files import atomic, write_bytes, write_text
+from eosvos.page.videos import free_path, look, video_in
 
+log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{32}")
 _OPEN = 8  # sessions whose decoder and last frames are kept in memory
 
@@ -65,12 +65,15 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         content = _read_json(folder / "session.json")
-        self.name: str = content["name"]
-        self.names: list[str] = content["names"]
-        self.size: tuple[int, int] = tuple(content["size"])
-        self.rate: float = content["rate"]
-        self.made: float = content["made"]
-        self.path: str | None = content.get("path")
+        try:
+            self.name: str = content["name"]
+            self.names: list[str] = content["names"]
+            self.size: tuple[int, int] = tuple(content["size"])
+            self.rate: float = content["rate"]
+            self.made = float(content["made"])
+            self.path: str | None = content.get("path")
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{folder / 'session.json'}: is damaged ({error!r}); remove its folder") from error
 
     @property
     def id(self) -> str:
@@ -79,12 +82,12 @@ class Session:
     @cached_property
     def frames(self) -> Sequence:
         """The video without masks."""
-        return _look(self.video)[0]
+        return look(self.video)[0]
 
     @property
     def video(self) -> Path:
         """The video file, or the folder of frames."""
-        return _video(self.folder / "video") if self.path is None else Path(self.path)
+        return video_in(self.folder / "video") if self.path is None else Path(self.path)
 
     def given(self, annotations: Path) -> tuple[Sequence, float]:
         """The video with its masks, as the command opens it, and its rate."""
@@ -92,8 +95,16 @@ class Session:
 
     def annotated(self) -> list[int]:
         """Numbers of the frames that were painted on."""
-        there = {path.stem for path in (self.folder / "annotations").glob("*.png")}
-        return [index for index, name in enumerate(self.names) if name in there]
+        return list(self.versions())
+
+    def versions(self) -> dict[int, str]:
+        """By the numbers of the frames that were painted on: what changes whenever the mask does."""
+        there = {}
+        for path in (self.folder / "annotations").glob("*.png"):
+            with suppress(FileNotFoundError):  # taken back meanwhile
+                status = path.stat()
+                there[path.stem] = f"{status.st_mtime_ns}-{status.st_ino}"
+        return {index: there[name] for index, name in enumerate(self.names) if name in there}
 
     def annotation(self, index: int) -> np.ndarray:
         """The painted id mask uint8 (H, W) of a frame."""
@@ -187,10 +198,19 @@ class Sessions:
             if _ID.fullmatch(path.name) and not (path / "session.json").is_file():
                 shutil.rmtree(path, ignore_errors=True)
 
-    def all(self) -> list[Session]:
-        """The newest first."""
-        ids = [path.parent.name for path in self.folder.glob("*/session.json")]
-        return sorted((self.get(i) for i in ids if _ID.fullmatch(i)), key=lambda session: -session.made)
+    def all(self) -> tuple[list[Session], list[str]]:
+        """The newest first, and the ids of those that cannot be read."""
+        found, damaged = [], []
+        for id in sorted(path.parent.name for path in self.folder.glob("*/session.json")):
+            if _ID.fullmatch(id):
+                try:
+                    found.append(self.get(id))
+                except Missing:
+                    continue  # deleted meanwhile
+                except UserError as error:
+                    log.warning("this session is left out: %s", error)
+                    damaged.append(id)
+        return sorted(found, key=lambda session: -session.made), damaged
 
     def get(self, id: str) -> Session:
         if id not in self._open:
@@ -208,24 +228,24 @@ class Sessions:
         return id
 
     def upload(self, id: str, name: str) -> Path:
-        """The path for a file of an upload, by the name it had at the user's. Raises UserError where it cannot be one
-        of a video, or the upload is over."""
+        """A free path for a file of an upload, by the name it had at the user's. Raises UserError where it has none, or
+        the upload is over."""
+        return free_path(self.uploading(id), name)
+
+    def uploading(self, id: str) -> Path:
+        """The folder for an upload's files. Raises UserError where there is no such upload, or it is over."""
         if not _ID.fullmatch(id) or not (self.folder / id / "video").is_dir():
             raise Missing("this upload is not there; open the video anew")
         if (self.folder / id / "session.json").exists():
             raise UserError("this session has its video already; open another one on the first page")
-        plain = re.sub(r"[^\w. -]", "_", name).strip(". ")  # no separators: it stays in its folder
-        path = self.folder / id / "video" / plain[-100:].strip(". ")
-        if not plain or path.exists():
-            raise UserError(f"{name!r}: " + ("two files have this name" if plain else "a file without a name"))
-        return path
+        return self.folder / id / "video"
 
     def open(self, id: str, name: str) -> Session:
         """The session of a completed upload, whose files are looked at. Raises UserError, and forgets the upload,
         where they are no video."""
         folder = self.folder / id
         try:
-            found = _look(_video(folder / "video"))
+            found = look(video_in(folder / "video"))
         except UserError:
             self.remove(id)
             raise
@@ -235,14 +255,14 @@ class Sessions:
         """The session of a video file or folder of frames that stays where it is; the same one when asked for again.
         Raises UserError where it is no video."""
         path = str(video.expanduser().resolve())
-        for session in self.all():
+        for session in self.all()[0]:
             if session.path == path:
                 return session
-        return self._made(secrets.token_hex(16), video.name, *_look(Path(path)), path=path)
+        return self._made(secrets.token_hex(16), video.name, *look(Path(path)), path=path)
 
     def _made(self, id: str, name: str, sequence: Sequence, rate: float, **more: str) -> Session:
         content = {"name": name, "names": sequence.frame_names, "size": sequence.size, "rate": rate, **more}
-        write_text(self.folder / id / "session.json", json.dumps(content | {"made": time.time()}))
+        write_bytes(self.folder / id / "session.json", json.dumps(content | {"made": time.time()}).encode())
         return self.get(id)
 
     def sample(self, clip: Sequence) -> Session:
@@ -262,38 +282,6 @@ class Sessions:
         self._open.pop(id, None)
         (folder / "session.json").unlink(missing_ok=True)  # first: half a session is none
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _video(folder: Path) -> Path:
-    """The video file in an upload's folder, or the folder where it has pictures. Raises UserError for anything else."""
-    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    pictures = [path for path in files if path.suffix.lower() in IMAGES]
-    if len(files) == 1 and not pictures:
-        return files[0]
-    if files and len(pictures) == len(files):
-        return folder
-    odd = next((path.name for path in files if path not in pictures), "nothing")
-    raise UserError(
-        f"found {odd} among {len(files)} files; give one video, or the frames of one as {', '.join(IMAGES)}"
-    )
-
-
-def _look(video: Path) -> tuple[Sequence, float]:
-    """A video file or folder of frames, without masks, and its frames per second."""
-    if not video.is_dir():
-        return open_video(video), frame_rate(video)
-    paths, size = open_frames(video)
-    read = partial(_read_frame, tuple(paths), size)
-    read(0)
-    return Sequence(video.name, tuple(path.stem for path in paths), size, {}, read, _no_mask, tuple(paths)), RATE
-
-
-def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], index: int) -> np.ndarray:
-    return read_image(paths[index], size)
-
-
-def _no_mask(index: int) -> None:
-    return None
 
 
 def _save_png(path: Path, pixels: np.ndarray) -> None:

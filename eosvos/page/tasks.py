@@ -88,6 +88,6 @@ def archive(session: Session, number: int) -> Path:
 
 def check_outputs(outputs: Any) -> list[str]:
     """Kinds of output, each once. Raises UserError for what is none."""
-    if not isinstance(outputs, list) or any(kind not in OUTPUTS for kind in outputs):
+    if not isinstance(outputs, list) or any(not isinstance(kind, str) or kind not in OUTPUTS for kind in outputs):
         raise UserError(f"outputs={outputs!r}: expected a list of some of {', '.join(OUTPUTS)}")
     return list(dict.fromkeys(outputs))

@@ -51,7 +51,8 @@ class Job:
 
     def __init__(self, kind: str, turns: Turns) -> None:
         self.kind, self.done, self.total, self.step, self.message = kind, 0, 0, "", ""
-        self.cancelled, self._turns, self._began, self._skipped = threading.Event(), turns, 0.0, 0
+        self.cancelled, self.ended = threading.Event(), threading.Event()
+        self._turns, self._began, self._skipped = turns, 0.0, 0
 
     def tick(self, count: int = 1) -> None:
         """So many frames more are done. Raises Cancelled where it is not to go on."""
@@ -86,32 +87,37 @@ class Work:
 
     def __init__(self) -> None:
         self._turns, self._lock = Turns(), threading.Lock()
-        self._jobs: dict[str, tuple[Job, threading.Thread]] = {}
+        self._jobs: dict[str, Job] = {}
         self.failures: dict[str, str] = {}  # messages of the last jobs that failed
 
-    def start(self, id: str, kind: str, task: Callable[[Job], None]) -> None:
-        """Begin a job. Raises UserError where the session has one already."""
+    def start(self, id: str, kind: str, prepare: Callable[[], Callable[[Job], None]]) -> None:
+        """Begin the job that `prepare` makes ready and returns. Raises UserError where the session has one already:
+        then nothing is made ready."""
+        job = Job(kind, self._turns)
         with self._lock:
             if id in self._jobs:
                 raise UserError("this session is at work; wait for its end, or cancel it")
-            job = Job(kind, self._turns)
-            thread = threading.Thread(target=self._work, args=(id, job, task), name=f"{kind} {id[:6]}", daemon=True)
-            self._jobs[id] = (job, thread)
+            self._jobs[id] = job
+        try:
+            task = prepare()
             self.failures.pop(id, None)
-            thread.start()
+            name = f"{kind} {id[:6]}"
+            threading.Thread(target=self._work, args=(id, job, task), name=name, daemon=True).start()
+        except BaseException:
+            self._end(id, job)
+            raise
 
     def job(self, id: str) -> Job | None:
         """The one that is at work for a session."""
-        found = self._jobs.get(id)
-        return None if found is None else found[0]
+        return self._jobs.get(id)
 
     def cancel(self, id: str, *, wait: float = 0.0) -> None:
         """End a session's job, if there is one, at its next step; wait so many seconds for it."""
-        found = self._jobs.get(id)
-        if found is not None:
-            found[0].cancelled.set()
+        job = self._jobs.get(id)
+        if job is not None:
+            job.cancelled.set()
             if wait:
-                found[1].join(wait)
+                job.ended.wait(wait)
 
     def close(self) -> None:
         """End all jobs."""
@@ -133,5 +139,9 @@ class Work:
             log.exception("%s of session %s", job.kind, id)
             self.failures[id] = f"{type(error).__name__}: {error}; this is an error of the program"
         finally:
-            with self._lock:
-                del self._jobs[id]
+            self._end(id, job)
+
+    def _end(self, id: str, job: Job) -> None:
+        with self._lock:
+            del self._jobs[id]
+        job.ended.set()

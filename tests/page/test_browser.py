@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import time
 import zipfile
@@ -221,3 +222,61 @@ def test_videos_are_uploaded_and_two_tabs_do_not_disturb_each_other(browser, tmp
         assert np.array_equal(client.ids(f"/api/sessions/{session}/annotations/0", SIZE), first)
         browser.get(address)
         page.until(lambda: len(browser.find_elements("css selector", "#sessions li")) == 2)
+
+
+def test_what_comes_in_quick_succession_or_from_another_tab_is_not_mixed_up(browser, make, tmp_path):
+    first, other, none = np.zeros((3, *SIZE), np.uint8)
+    first[50:90, 50:90], first[150:190, 200:260], other[10:30, 10:30] = 1, 2, 3
+    page = Page(browser)
+    with served(tmp_path / "app", make, sample=CLIP) as client:
+        id = client.ask("POST", "/api/sample")["id"]
+        session = f"/api/sessions/{id}"
+
+        def saved():
+            page.until(lambda: page.js("!pending.size && !saving"))
+
+        def paint(index, ids):  # as another tab does
+            client.ask("PUT", f"{session}/annotations/{index}", ids.tobytes())
+
+        paint(0, first)
+        browser.get(f"http://127.0.0.1:{client.port}/#{id}/0")
+        page.opened()
+        page.js("(go_to(1), $('absent').click())")  # not of frame 0, which is still shown
+        saved()
+        assert not client.ids(f"{session}/annotations/1", SIZE).any()
+        page.until(lambda: page.js("seen.k") == 1)
+        page.js("$('mask').setPointerCapture = () => 0")
+        page.js("(go_to(2), press(new PointerEvent('pointerdown', {clientX: 300, clientY: 300})), release())")
+        saved()
+        assert client.get(session)["annotated"] == [0, 1]  # the one that is seen
+        assert np.unique(client.ids(f"{session}/annotations/1", SIZE)).tolist() == [0, 1]
+
+        focus = "(window.dispatchEvent(new Event('focus')), 0)"
+        paint(3, other)
+        client.ask("DELETE", f"{session}/annotations/1")
+        page.js(focus)
+        page.until(lambda: page.js("state.annotated.join()") == "0,3" and not page.ids().any())
+        page.js("(go_to(3), 0)")
+        page.until(lambda: np.array_equal(page.ids(), other))
+        paint(3, first)
+        page.js(focus)
+        page.until(lambda: np.array_equal(page.ids(), first))
+        page.js("(refresh(), change(3, new Mask(432, 240)), refresh(), show(3), 0)")  # what is painted here stays
+        saved()
+        assert not page.ids().any() and not client.ids(f"{session}/annotations/3", SIZE).any()
+
+        page.js("$('steps').value = ''")
+        page.js("($('go').click(), $('go').click())")
+        page.idle()
+        assert page.js("[state.run.number, state.run.steps]") == [1, make.steps] and page.at("message").text == ""
+        asked = page.js("performance.getEntriesByType('resource').filter((one) => one.name.endsWith('/run')).length")
+        assert asked == 1
+        runs = tmp_path / "app" / id / "runs"
+        (runs / "2").mkdir()
+        content = json.loads((runs / "1" / "run.json").read_text())
+        (runs / "2" / "run.json").write_text(json.dumps(content | {"number": 2, "state": "stopped"}))
+        page.js(focus)
+        page.until(lambda: page.at("export").text == "Make zip of the result before")
+        page.click("export")
+        page.until(lambda: any((tmp_path / "downloads").glob("*.zip")))
+        assert (runs / "1" / "export.zip").is_file()

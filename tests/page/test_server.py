@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
 import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -95,7 +99,8 @@ def test_a_session_from_painting_to_the_zip_gives_the_masks_of_command_and_api(s
         assert np.array_equal(segmenter.step(CLIP.read_frame(2)), found[2])
 
         client.ask("POST", f"{session}/runs/1/export", {"outputs": ["json", "objects", "overlay"]})
-        assert client.idle(session)["run"]["exported"]
+        state = client.idle(session)
+        assert state["exported"] and state["finished"] == 1
         _, headers, content = client.send("GET", f"{session}/runs/1/export")
         assert "attachment" in headers["Content-Disposition"]
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -193,6 +198,87 @@ def test_cancelled_and_killed_runs_are_continued(serve, make, tmp_path):
         assert not path.exists() and client.refused("GET", session)[0] == 404
 
 
+def test_of_runs_that_are_asked_for_at_once_one_begins_and_is_whole(serve, make):
+    class Slow(Held):
+        def fingerprint(self, steps):  # all of the others come in meanwhile
+            time.sleep(0.3)
+            return super().fingerprint(steps)
+
+    held = Slow(make)
+    held.leave.release(99)
+    with serve(held) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        paint(client, session, 0)
+        for number in (1, 2):
+            with ThreadPoolExecutor(6) as pool:
+                answers = list(pool.map(lambda _: client.send("POST", f"{session}/run", {"steps": 0}), range(6)))
+            assert sorted(status for status, _, _ in answers) == [200] + 5 * [400]
+            assert all(b"at work" in content for status, _, content in answers if status == 400)
+            state = client.idle(session)
+            assert (state["run"]["number"], state["run"]["state"], state["failure"]) == (number, "finished", "")
+        client.ask("DELETE", f"{session}/annotations/0")
+        for _ in range(2):  # what cannot begin does not keep the session
+            assert "no object is painted yet" in client.refused("POST", f"{session}/run")[1]
+        assert client.get(session)["job"] is None
+
+
+def test_a_result_can_be_exported_although_the_run_after_it_was_cancelled(serve, make):
+    held = Held(make)
+    held.leave.release(4)
+    with serve(held) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        paint(client, session, 0)
+        client.ask("POST", f"{session}/run", {"steps": 0})
+        client.idle(session)
+        client.ask("POST", f"{session}/run", {"steps": 0})
+        client.ask("POST", f"{session}/cancel")
+        held.leave.release(9)
+        state = client.idle(session)
+        assert (state["run"]["number"], state["run"]["state"]) == (2, "stopped")
+        assert (state["finished"], state["exported"]) == (1, False)
+        for outputs in ([["overlay"]], [{}], "json", None):
+            status, error = client.refused("POST", f"{session}/runs/1/export", {"outputs": outputs})
+            assert status == 400 and "expected a list of some of" in error
+        client.ask("POST", f"{session}/runs/1/export", {"outputs": []})
+        assert client.idle(session)["exported"]
+        assert client.send("GET", f"{session}/runs/1/export")[0] == 200
+
+
+def test_each_change_of_a_painted_mask_has_its_version(serve, make):
+    with serve(make) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        mask = CLIP.read_mask(3).tobytes()
+        told = [client.ask("PUT", f"{session}/annotations/3", mask)["version"] for _ in range(20)]
+        assert len(set(told)) == 20 and client.get(session)["versions"] == {"3": told[-1]}
+        client.ask("DELETE", f"{session}/annotations/3")
+        assert client.get(session)["versions"] == {}
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"name": "clip"}'])
+def test_a_damaged_session_is_left_out_and_named(serve, make, tmp_path, caplog, content):
+    with serve(make) as client:
+        good, bad = (client.ask("POST", "/api/sample")["id"] for _ in range(2))
+    path = tmp_path / "app" / bad / "session.json"
+    path.write_text(content)
+    with serve(make) as client:
+        found = client.get("/api/sessions")
+        assert [one["id"] for one in found["sessions"]] == [good] and found["damaged"] == [bad]
+        assert str(path) in caplog.text
+        status, error = client.refused("GET", f"/api/sessions/{bad}")
+        assert status == 400 and "remove its folder" in error
+    assert path.is_file()
+
+
+def test_a_session_is_on_the_disk_before_it_is_told(serve, make, monkeypatch):
+    kept, fsync = [], os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda number: kept.append(os.readlink(f"/proc/self/fd/{number}")) or fsync(number)
+    )
+    with serve(make) as client:
+        client.ask("POST", "/api/sample")
+    assert any("/.session." in name for name in kept)
+
+
 def test_a_run_of_another_learner_is_begun_anew_and_not_mixed(serve, make, page_learner, tmp_path):
     held = Held(make)
     with serve(held) as client:
@@ -222,6 +308,31 @@ def test_frames_and_videos_come_in_under_their_own_names(serve, make, tmp_path):
         write_video(tmp_path / "clip.mp4", (CLIP.read_frame(k) for k in range(4)), 12.5)
         state = client.get(client.upload({"clip.mp4": (tmp_path / "clip.mp4").read_bytes()}))
         assert (state["frames"], state["size"], state["rate"]) == (4, list(SIZE), 12.5)
+
+
+def test_files_of_whatever_names_are_kept_apart(serve, make, tmp_path):
+    with serve(make) as client:
+        names = [
+            "a(1).png",
+            "a[1].png",
+            "a{1}.png",
+            "漢" * 120 + "8.png",
+            "漢" * 120 + "9.png",
+            "x." + 250 * "y" + ".png",
+        ]
+        session = client.upload({quote(name): png(CLIP.read_frame(k % 5)) for k, name in enumerate(names)})
+        assert client.get(session)["frames"] == 6
+        kept = [path.name for path in (tmp_path / "app" / session.rpartition("/")[2] / "video").iterdir()]
+        assert {"a_1_.png", "a_1_-2.png", "a_1_-3.png"} < set(kept)
+        assert all(len(name.encode()) <= 200 for name in kept) and {"漢8.png", "漢9.png"} < {k[-6:] for k in kept}
+        paint(client, session, 4)
+        client.ask("POST", f"{session}/run", {"steps": 0})
+        assert client.idle(session)["run"]["state"] == "finished"
+        pytest.importorskip("av")
+        from eosvos.data.video import write_video
+
+        write_video(tmp_path / "clip.mp4", (CLIP.read_frame(k) for k in range(2)), 12.5)
+        assert client.get(client.upload({"x": (tmp_path / "clip.mp4").read_bytes()}))["frames"] == 2
 
 
 def test_a_video_of_the_command_stays_where_it_is(make, tmp_path):
@@ -260,6 +371,23 @@ def test_the_command_says_what_cannot_be_served(tmp_path, page_learner, capsys):
         with locked_elsewhere(tmp_path / "app"):
             assert app.main(line) == 2
         assert "another run is at work in this folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "hosts", "told"), [("0.0.0.0", [], True), ("0.0.0.0", ["mybox"], False), ("127.0.0.1", [], False)]
+)
+def test_a_server_for_everyone_says_which_names_it_has_to_be_given(
+    make, tmp_path, monkeypatch, capsys, host, hosts, told
+):
+    uvicorn = pytest.importorskip("uvicorn")
+    from eosvos.page import serving
+    from eosvos.page.server import Server
+    from eosvos.page.sessions import Sessions
+
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
+    serving.serve(Server(Sessions(tmp_path), make, CLIP, limit=1), host, 0, hosts, say=print)
+    error = capsys.readouterr().err
+    assert (f"hosts=[{socket.gethostname()}]" in error) == told and ("everyone" in error) == (host == "0.0.0.0")
 
 
 @contextmanager

@@ -5,9 +5,13 @@ const $ = (id) => document.getElementById(id);
 const KEPT = 96; // frames and masks of results that are kept for scrubbing
 const UNDONE = 2 ** 27; // bytes of masks kept for undo
 let id = "", state = null, index = 0, mask = null, image = null;
+let seen = {}; // what is shown: frame k, before?, painted; index and before may be ahead of it, on their way
 let tool = "brush", object = 1, most = 1, before = false, follow = false, playing = false, wanted = 0, timer = 0, fetched = 0;
 let changed = false; // painted since the newest run began
+let starting = false; // a run is asked for, once
 const painted = new Map(), pending = new Map(), cache = new Map();
+const versions = new Map(); // of what is painted, as the server has it
+let edits = 0; // what the server said before the last of them is old
 let undone = [], redone = [];
 
 // ---- the server
@@ -79,8 +83,9 @@ async function save() {
     const [k, what] = pending.entries().next().value;
     $("saved").textContent = "saving …";
     try {
-      if (what) await call("PUT", mine(`/annotations/${k}`), what.ids, true);
-      else await call("DELETE", mine(`/annotations/${k}`));
+      const answer = what ? await call("PUT", mine(`/annotations/${k}`), what.ids, true) : await call("DELETE", mine(`/annotations/${k}`));
+      edits++;
+      known(k, (await answer.json()).version);
       if (pending.get(k) === what) pending.delete(k);
     } catch (error) {
       $("saved").textContent = "not saved";
@@ -99,7 +104,25 @@ async function save() {
 }
 window.addEventListener("beforeunload", (event) => pending.size && event.preventDefault());
 
+/** Takes over what was painted in another tab, unless something is painted here meanwhile. */
+async function take(found, at) {
+  const there = new Map(Object.entries(found).map(([k, version]) => [Number(k), version]));
+  for (const k of new Set([...versions.keys(), ...there.keys()])) {
+    if (pending.has(k) || versions.get(k) === there.get(k)) continue;
+    const its = there.has(k) ? await ids(`/annotations/${k}`) : null;
+    if (at !== edits) return;
+    if (its) painted.set(k, its);
+    else painted.delete(k);
+    known(k, there.get(k));
+    most = Math.max(most, ...(its ? its.objects() : []));
+  }
+}
+function known(k, version) {
+  if (version) versions.set(k, version);
+  else versions.delete(k);
+}
 function keep(k, what) {
+  edits++;
   if (what) painted.set(k, what);
   else painted.delete(k);
   state.annotated = [...painted.keys()].sort((a, b) => a - b);
@@ -131,12 +154,13 @@ const redo = () => swap(redone, undone, 2);
 async function show(k) {
   const asked = ++wanted;
   index = Math.max(0, Math.min(state.frames - 1, k));
+  const view = { k: index, before, painted: painted.get(index) };
   const [picture, [found, what]] = await Promise.all([frameAt(index), maskAt(index)]).catch((error) => {
     tell(error.message);
     return [null, [null, ""]];
   });
   if (asked !== wanted || !picture) return; // another frame has been asked for since
-  [image, mask] = [picture, found];
+  [image, mask, seen] = [picture, found, view];
   const canvas = $("frame");
   if (canvas.width !== image.width || canvas.height !== image.height) [canvas.width, canvas.height] = [image.width, image.height];
   canvas.getContext("2d").drawImage(image, 0, 0);
@@ -195,7 +219,8 @@ function controls() {
   $("told").textContent = progress();
   $("go").textContent = run ? "Refine" : "Start";
   $("go").hidden = $("steps").parentElement.hidden = !!job;
-  $("go").disabled = !painted.size;
+  $("go").disabled = starting || !painted.size;
+  $("more").disabled = starting;
   $("more").hidden = !cut;
   $("stop").hidden = !job;
   $("stop").disabled = !!job && job.cancelled;
@@ -205,12 +230,13 @@ function controls() {
   $("after").disabled = !run;
   $("after").ariaChecked = !before;
   $("before").ariaChecked = before;
-  $("export").disabled = !!job || !run || run.state !== "finished";
-  $("download").hidden = !run || !run.exported || !!job;
-  if (run) $("download").href = `/api/${mine(`/runs/${run.number}/export`)}`;
+  $("export").disabled = !!job || !state.finished;
+  $("export").textContent = state.finished && state.finished !== run.number ? "Make zip of the result before" : "Make zip";
+  $("download").hidden = !state.exported || !!job;
+  $("download").href = `/api/${mine(`/runs/${state.finished}/export`)}`;
   $("undo").disabled = !undone.length;
   $("redo").disabled = !redone.length;
-  $("clear").disabled = !painted.has(index);
+  $("clear").disabled = !painted.has(seen.k);
   $("absent").disabled = before || (!run && !painted.size);
   $("absent").textContent = `${object} not here`;
   $("hint").textContent = hint();
@@ -290,37 +316,46 @@ function curve() {
 
 async function refresh() {
   clearTimeout(timer);
-  const asked = ++fetched;
+  const asked = ++fetched, at = edits;
   let found;
   try {
     found = await ask("GET", mine(""));
+    await take(found.versions, at);
     if (asked !== fetched) return;
   } catch (error) {
     if (asked === fetched) tell(error.message);
     if (error.away) timer = setTimeout(refresh, 2000);
     return;
   }
-  const old = state, had = isDone(index);
+  const old = state, had = isDone(index), news = painted.get(index) !== seen.painted;
   state = found;
   state.annotated = [...painted.keys()].sort((a, b) => a - b); // what is on its way counts
   if (old.failure !== state.failure && state.failure) tell(state.failure);
-  if (old.job && old.job.kind === "export" && !state.job && state.run.exported && !state.failure) $("download").click();
+  if (old.job && old.job.kind === "export" && !state.job && state.exported && !state.failure) $("download").click();
   if (!state.previous) before = false;
   const latest = state.run && state.run.latest;
   const working = state.job && state.job.kind === "run";
   if (follow && !playing && working && latest !== null && latest !== index) show(latest);
-  else if (!playing && !stroke && (had !== isDone(index) || (old.run || {}).number !== (state.run || {}).number)) show(index);
+  else if (!playing && !stroke && (news || had !== isDone(index) || (old.run || {}).number !== (state.run || {}).number)) show(index);
   if (!state.job) follow = false;
   controls();
   if (state.job) timer = setTimeout(refresh, 400);
 }
 async function go(path, body) {
-  while (pending.size) await new Promise((resolve) => setTimeout(resolve, 50));
-  before = false;
-  changed = false;
-  follow = true;
-  await ask("POST", mine(path), body);
-  await refresh();
+  if (starting) return; // a double click
+  starting = true;
+  controls();
+  try {
+    while (pending.size) await new Promise((resolve) => setTimeout(resolve, 50));
+    before = false;
+    changed = false;
+    follow = true;
+    await ask("POST", mine(path), body);
+    await refresh();
+  } finally {
+    starting = false;
+    controls();
+  }
 }
 
 // ---- playing
@@ -358,8 +393,9 @@ function ring(event) {
 function press(event) {
   if (event.button || !mask) return;
   pause();
-  if (before) return tell("This is the result before; go back to After to paint.");
+  if (seen.before) return tell("This is the result before; go back to After to paint.");
   wanted++; // whatever is still on its way must not replace what is painted
+  [index, before] = [seen.k, false];
   stroke = { k: index, mask: mask.copy(), points: [place(event)] };
   mask = stroke.mask;
   $("mask").setPointerCapture(event.pointerId);
@@ -393,10 +429,12 @@ function release() {
   change(k, done);
   show(k);
 }
-function absent() {
-  const without = mask.copy();
-  without.replace(object, 0);
-  change(index, without);
+async function absent() {
+  const [k, number] = [index, object];
+  const [found] = await maskAt(k); // the mask that is shown may still be another frame's
+  const without = (painted.get(k) || found).copy();
+  without.replace(number, 0);
+  change(k, without);
   show(index);
 }
 
@@ -407,8 +445,7 @@ async function open() {
   if (!found) return start();
   id = found;
   state = await ask("GET", mine(""));
-  for (const k of state.annotated) painted.set(k, await ids(`/annotations/${k}`));
-  most = Math.max(1, ...[...painted.values()].flatMap((one) => one.objects()));
+  await take(state.versions, edits);
   document.title = `${state.name} – eosvos`;
   $("name").textContent = state.name;
   $("work").hidden = false;
@@ -425,7 +462,8 @@ async function open() {
 }
 async function start() {
   $("start").hidden = false;
-  const { sessions, limit } = await ask("GET", "sessions");
+  const { sessions, limit, damaged } = await ask("GET", "sessions");
+  if (damaged.length) tell(`Left out, as session.json is damaged in the folder of each: ${damaged.join(", ")}`);
   $("file").dataset.limit = limit;
   $("earlier").hidden = !sessions.length;
   $("sessions").replaceChildren(
@@ -514,9 +552,9 @@ $("alpha").oninput = () => draw();
 $("size").oninput = () => controls();
 $("undo").onclick = undo;
 $("redo").onclick = redo;
-$("clear").onclick = () => { change(index, null); show(index); };
-$("absent").onclick = absent;
-$("go").onclick = act(() => go("/run", { steps: Number($("steps").value) }));
+$("clear").onclick = () => { change(seen.k, null); show(seen.k); };
+$("absent").onclick = act(absent);
+$("go").onclick = act(() => go("/run", { steps: Number(($("steps").value ||= state.steps)) }));
 $("more").onclick = act(() => go("/continue"));
 $("stop").onclick = act(async () => { await ask("POST", mine("/cancel")); await refresh(); });
 $("suggested").onclick = () => go_to(next());
@@ -524,7 +562,7 @@ $("after").onclick = () => { before = false; show(index); };
 $("before").onclick = () => { before = true; show(index); };
 $("export").onclick = act(async () => {
   const outputs = [...document.querySelectorAll("#exporting input:checked")].map((box) => box.value);
-  await ask("POST", mine(`/runs/${state.run.number}/export`), { outputs });
+  await ask("POST", mine(`/runs/${state.finished}/export`), { outputs });
   await refresh();
 });
 for (const button of document.querySelectorAll("[data-tool]")) {
@@ -534,6 +572,7 @@ for (const button of document.querySelectorAll("[data-tool]")) {
 Object.assign($("mask"), { onpointerdown: press, onpointerup: release, onpointercancel: release, onpointerleave: ring });
 $("mask").onpointermove = (event) => { ring(event); extend(event); };
 window.onresize = () => state && controls();
+window.onfocus = document.onvisibilitychange = () => state && refresh(); // another tab may have changed something
 window.onhashchange = () => { if (!location.hash.startsWith(`#${id}`) || !id) location.reload(); };
 
 const keys = {

@@ -1,0 +1,65 @@
+"""A session's video, which nobody has looked at yet: under which name it is stored, and whether it is one at all."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from eosvos.data.folder import open_frames
+from eosvos.data.own import RATE
+from eosvos.data.sequence import Sequence
+from eosvos.data.stored import IMAGES, read_image
+from eosvos.data.video import open_video
+from eosvos.data.video_files import frame_rate
+from eosvos.errors import UserError
+
+_NAME = 200  # bytes of a file's name; file systems take 255, of which temporary files and numbers need some
+
+
+def free_path(folder: Path, name: str) -> Path:
+    """Where in `folder` to store a file that had `name` at the user's; numbered where another one is stored under what
+    is left of it. Raises UserError where nothing is left."""
+    plain = re.sub(r"[^\w. -]", "_", name)  # no separators: it stays in its folder
+    # the end has the number of a frame and the kind of a file; a dot in front would hide it
+    plain = plain.strip(". ").encode()[-_NAME:].decode(errors="ignore").strip(". ")
+    if not plain:
+        raise UserError(f"{name!r}: a file without a name")
+    stem, suffix = Path(plain).stem, Path(plain).suffix
+    names = itertools.chain([plain], (f"{stem}-{number}{suffix}" for number in itertools.count(2)))
+    return next(path for path in (folder / name for name in names) if not path.exists())
+
+
+def video_in(folder: Path) -> Path:
+    """The video file in an upload's folder, or the folder where it has pictures. Raises UserError for anything else."""
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    pictures = [path for path in files if path.suffix.lower() in IMAGES]
+    if len(files) == 1 and not pictures:
+        return files[0]
+    if files and len(pictures) == len(files):
+        return folder
+    odd = next((path.name for path in files if path not in pictures), "nothing")
+    raise UserError(
+        f"found {odd} among {len(files)} files; give one video, or the frames of one as {', '.join(IMAGES)}"
+    )
+
+
+def look(video: Path) -> tuple[Sequence, float]:
+    """A video file or folder of frames, without masks, and its frames per second."""
+    if not video.is_dir():
+        return open_video(video), frame_rate(video)
+    paths, size = open_frames(video)
+    read = partial(_read_frame, tuple(paths), size)
+    read(0)
+    return Sequence(video.name, tuple(path.stem for path in paths), size, {}, read, _no_mask, tuple(paths)), RATE
+
+
+def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], index: int) -> np.ndarray:
+    return read_image(paths[index], size)
+
+
+def _no_mask(index: int) -> None:
+    return None
