@@ -1,7 +1,8 @@
 """Masks in which the colour tells the object: every colour but black is one, the same in all frames of a video.
 
 Colours that are all of DAVIS's palette have their ids there; others are numbered as they appear, those of one frame by
-rising red, green, blue. A colour is one number here, 0xRRGGBB.
+rising red, green, blue. A colour is one number here, 0xRRGGBB. Where there is black alone, partly transparent, what is
+not transparent is the object: its colour is `CUT` and the alpha.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from eosvos.data.stored import several
 from eosvos.errors import UserError
 
 WHITE = 0xFFFFFF
+CUT = 0x1000000
+ALPHA = "black and transparent only: the alpha channel is the mask"
 _GREY = 0x010101  # times a value
 _SAVE = "save masks as palette or grey PNGs whose pixel values are the object ids"
 _DAVIS = {int(colour): number for number, colour in enumerate(DAVIS_PALETTE.astype(int) @ (65536, 256, 1)) if number}
@@ -39,7 +42,7 @@ def number_colours(files: Iterable[Path], size: tuple[int, int] | None) -> dict[
         if len(found) > 4 * VOID:
             break
     assert path is not None
-    refuse_soft(path, found, pixels)
+    refuse_soft(path, found, pixels, 2 if any(code > CUT for code in found) else VOID)  # alpha tells no objects apart
     if all(code % _GREY == 0 for code in found):
         return {code: code & 255 for code in found}
     davis = found.keys() <= _DAVIS.keys()
@@ -50,6 +53,8 @@ def describe(numbers: Mapping[int, int]) -> str:
     """What `number_colours` gave, in words."""
     if all(code % _GREY == 0 for code in numbers):
         return "RGB images of greys, the value is the id"
+    if min(numbers) > CUT:
+        return ALPHA
     davis = all(_DAVIS.get(code) == number for code, number in numbers.items())
     shown = [
         f"({c >> 16}, {c >> 8 & 255}, {c & 255}) = {numbers[c]}" for c in sorted(numbers, key=lambda c: numbers[c])
@@ -73,8 +78,9 @@ def read_numbered(path: Path, numbers: Mapping[int, int], size: tuple[int, int] 
 def read_colours(path: Path, size: tuple[int, int] | None = None, *, strict: bool = False) -> np.ndarray:
     """The colours of an image, int32 (H, W); of grey and palette images the values.
 
-    What is wholly transparent is 0. `strict`: a palette gives the colours, and values of grey images,
-    which would be ids, are an error. Raises UserError for that, and for what cannot be read or is not of `size`.
+    What is wholly transparent is 0; where all else is black it is `CUT` and the alpha. `strict`: a palette gives the
+    colours, and values of grey images, which would be ids, are an error. Raises UserError for that, and for what cannot
+    be read or is not of `size`.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -97,7 +103,10 @@ def read_colours(path: Path, size: tuple[int, int] | None = None, *, strict: boo
     else:
         codes = (values if values.ndim == 2 else values[..., 0]).astype(np.int32)
     if mode in ("RGBA", "LA", "PA"):
-        codes[values[..., -1] == 0] = 0
+        alpha = values[..., -1].astype(np.int32)
+        codes[alpha == 0] = 0
+        if not codes.any() and not alpha.all():
+            codes = np.where(alpha, CUT + alpha, 0)
     if strict and mode not in ("RGB", "RGBA") and codes.any():
         raise UserError(f"{path}: grey values beside other masks that hold colours; {_SAVE}, all of one kind")
     return codes

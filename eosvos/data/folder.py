@@ -21,19 +21,21 @@ from eosvos.data.mask_formats import MaskSet, first_appearances, open_masks, rea
 from eosvos.data.mask_json import open_json
 from eosvos.data.roots import meant
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import check_file, folders, listing, read_image, several
+from eosvos.data.stored import check_file, folders, listing, no_frames, read_image, several
 from eosvos.errors import UserError
 
 _LAYOUTS = (("JPEGImages", "Annotations"), ("frames", "masks"))
 _RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 
 
-def open_folder(root: str | Path, *, sequences: Collection[str] = (), binary: bool | None = None) -> list[Sequence]:
+def open_folder(
+    root: str | Path, *, sequences: Collection[str] = (), binary: bool | None = None, empty_first: bool = False
+) -> list[Sequence]:
     """Open the videos of a folder, all or those named in `sequences`.
 
     `binary`: masks hold one object, all that is not 0; None takes them so where a video's masks hold nothing but 0 and
     255. What masks were taken for is logged, once. All masks are read once, to find the frame in which each object
-    first appears.
+    first appears. `empty_first`: masks before that may be empty, to say that no object is there yet.
 
     Raises UserError for a missing root, frames or masks, masks without frames, broken files, different sizes, a first
     mask without an object.
@@ -65,13 +67,18 @@ def open_folder(root: str | Path, *, sequences: Collection[str] = (), binary: bo
         else:
             masks = open_masks(annotations if single else annotations / name, stems, binary=binary, size=size)
         taken[name] = masks
-        opened.append(_sequence(name, frames, stems, size, masks))
+        opened.append(_sequence(name, frames, stems, size, masks, empty_first))
     tell(taken)
     return opened
 
 
 def _sequence(
-    name: str, frames: Collection[Path], stems: tuple[str, ...], size: tuple[int, int], masks: MaskSet
+    name: str,
+    frames: Collection[Path],
+    stems: tuple[str, ...],
+    size: tuple[int, int],
+    masks: MaskSet,
+    empty_first: bool,
 ) -> Sequence:
     for stem, files in masks.files.items():
         if stem not in stems:
@@ -79,15 +86,15 @@ def _sequence(
                 f"{files[0]}: a mask without its frame: none of the {len(frames)} frames in {frames[0].parent} is named"
                 f" {stem}; a mask has the name of its frame (add the frame, or remove the mask)"
             )
-    return frames_and_masks(name, frames, size, masks)
+    return frames_and_masks(name, frames, size, masks, empty_first=empty_first)
 
 
-def open_frames(folder: Path) -> tuple[list[Path], tuple[int, int]]:
-    """The frames of a video, in order, and their size (H, W). Raises UserError where there are none, where they differ
-    in size, are broken, or have one name."""
-    frames = listing(folder)
+def open_frames(folder: Path, besides: Path | None = None) -> tuple[list[Path], tuple[int, int]]:
+    """The frames of a video, in order, and their size (H, W); without the file `besides`, which lies among them. Raises
+    UserError where there are none, where they differ in size, are broken, or have one name."""
+    frames = [path for path in listing(folder) if besides is None or not path.samefile(besides)]
     if not frames:
-        raise UserError(f"{folder}: no frames; .jpg, .png or .bmp files are expected")
+        raise UserError(f"{folder}: {no_frames(folder)}")
     size = check_file(frames[0])
     for path in frames[1:]:
         check_file(path, size)
@@ -98,15 +105,22 @@ def open_frames(folder: Path) -> tuple[list[Path], tuple[int, int]]:
     return frames, size
 
 
-def frames_and_masks(name: str, frames: Collection[Path], size: tuple[int, int], masks: MaskSet) -> Sequence:
-    """The sequence of frames and of masks that are named as these; reads all masks."""
+def is_laid_out(root: Path) -> bool:
+    """Whether a folder has folders of frames in it, as `open_folder` expects."""
+    return any((root / first).is_dir() for first, _ in _LAYOUTS)
+
+
+def frames_and_masks(
+    name: str, frames: Collection[Path], size: tuple[int, int], masks: MaskSet, *, empty_first: bool = False
+) -> Sequence:
+    """The sequence of frames and of masks that are named as these; reads all masks. `empty_first`: see open_folder."""
     stems = tuple(path.stem for path in frames)
     place = {stem: index for index, stem in enumerate(stems)}
     return Sequence(
         name=name,
         frame_names=stems,
         size=size,
-        objects=first_appearances(masks, sorted((place[stem], stem) for stem in masks.files)),
+        objects=first_appearances(masks, sorted((place[stem], stem) for stem in masks.files), empty_first=empty_first),
         read_frame=partial(_read_frame, tuple(frames), size),
         read_mask=partial(read_named, masks, stems, size),
         shared=masks.shared,
@@ -140,6 +154,6 @@ def _find(root: Path) -> tuple[Path, Path]:
         return root / first, file if file.is_file() else root / second
     raise UserError(
         f"data_root={root}: neither JPEGImages/ and Annotations/ nor frames/ and masks/ are in it;"
-        f" {meant(root, lambda path: any((path / first).is_dir() for first, _ in _LAYOUTS))}there is"
+        f" {meant(root, is_laid_out)}there is"
         f" {several(folders(root)) or 'no folder at all'}"
     )

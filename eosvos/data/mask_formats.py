@@ -2,7 +2,7 @@
 
     00000.png, ...         palette or grey images: the pixel value is the object id
                            0 and 255 only, or 1 bit: one object
-                           RGB: every colour but black is an object
+                           RGB: every colour but black is an object; black on nothing: alpha tells the object
     00000_1.png, ...       one image for each frame and object
     1/00000.png, ...       one folder for each object
     masks.json             run-length codes, see mask_json.py
@@ -26,6 +26,8 @@ import numpy as np
 from PIL import Image
 
 from eosvos.data.colours import (
+    ALPHA,
+    CUT,
     WHITE,
     count_colours,
     describe,
@@ -37,7 +39,7 @@ from eosvos.data.colours import (
 )
 from eosvos.data.masks import FORMATS, MODES, VOID, ids_of, note_shared, read_mask, stacked, wrong_size
 from eosvos.data.palette import DAVIS_PALETTE
-from eosvos.data.stored import check_file, empty_mask, folders, listing, natural, several
+from eosvos.data.stored import by_number, check_file, empty_mask, folders, listing, natural, several
 from eosvos.errors import UserError
 from eosvos.files import atomic
 
@@ -97,10 +99,13 @@ def open_masks(
     kinds = [_kind(path) for path in files]
     named = {name: (path,) for name, path in by_name.items()}
     if binary:
+        told = "one object, all that is not 0"
         for path in {files[0], files[len(files) // 2], files[-1]}:  # of probabilities all that is above 0 is too much
             codes = read_colours(path, size)
             refuse_soft(path, {code: count for code, count in count_colours(codes).items() if code}, codes.size, 64)
-        return MaskSet("binary", "one object, all that is not 0", named, partial(_read_shape, by_name, size))
+            if codes.max() > CUT:
+                told = ALPHA
+        return MaskSet("binary", told, named, partial(_read_shape, by_name, size))
     if "RGB" in kinds or (len(set(kinds) - {None}) > 1 and palettes_clash(files)):
         numbers = number_colours(by_name.values(), size)
         form, told = "colours", describe(numbers)
@@ -130,18 +135,23 @@ def tell(opened: Mapping[str, MaskSet]) -> None:
     log.info(forms(opened))
 
 
-def first_appearances(masks: MaskSet, order: Iterable[tuple[int, str]]) -> dict[int, int]:
+def first_appearances(masks: MaskSet, order: Iterable[tuple[int, str]], *, empty_first: bool = False) -> dict[int, int]:
     """Object id -> index of the frame it first appears in, for frames (index, name) in order; reads all their masks.
 
-    Raises UserError where the first one shows no object.
+    Raises UserError where the first one shows no object. `empty_first`: it may be empty, to say that none is there yet;
+    so may others, but not all.
     """
     found: dict[int, int] = {}
+    first: Path | None = None
     for index, name in order:
         mask = masks.read(name)
         for number in ids_of(mask):
             found.setdefault(number, index)
-        if not found:
+        if not found and (mask.any() or not empty_first):
             raise UserError(f"{masks.files[name][0]}: {empty_mask(mask)}")
+        first = first or masks.files[name][0]
+    if not found and first is not None:
+        raise UserError(f"{first}: {empty_mask()}")
     return found
 
 
@@ -196,15 +206,30 @@ def _kind(path: Path) -> bytes | str | None:
 
 
 def _parted(files: Collection[Path], frames: Collection[str]) -> dict[str, dict[str, Path]]:
-    """Object -> frame -> file, where files are named FRAME_OBJECT, FRAME-OBJECT or FRAME.OBJECT; else nothing."""
+    """Object -> frame -> file, where files are named FRAME_OBJECT, FRAME-OBJECT or FRAME.OBJECT; else nothing. FRAME
+    may be the number alone."""
     known = set(frames)
+    paired = any(re.search(r"[0-9][_.-][0-9]+$", name) for name in frames)  # 7_00001 is a frame then
+    numbers = {} if paired else by_number(frames)
     found: dict[str, dict[str, Path]] = {}
+    guess = ""
     for path in files:
-        cuts = [m.start() for m in re.finditer(r"[_.-]", path.stem) if path.stem[: m.start()] in known]
-        if path.stem in known or not cuts or cuts[-1] + 1 == len(path.stem):
+        cuts = [(path.stem[: m.start()], path.stem[m.end() :]) for m in re.finditer(r"[_.-]", path.stem)]
+        named = [(frame, name) for frame, name in cuts if frame in known]
+        numbered = [
+            (numbers[int(frame)], name)
+            for frame, name in cuts
+            if re.fullmatch(r"[0-9]{1,9}", frame) and int(frame) in numbers and name not in known  # as in 2_00001
+        ]
+        if path.stem in known or not (named or numbered) or not (named or numbered)[-1][1]:
             return {}
-        frame, name = path.stem[: cuts[-1]], path.stem[cuts[-1] + 1 :]
-        found.setdefault(name, {})[frame] = path
+        frame, name = (named or numbered)[-1]
+        if frame in found.setdefault(name, {}):
+            raise UserError(f"{path}: two masks of one object and frame, the other is {found[name][frame].name}")
+        found[name][frame] = path
+        guess = guess if named or guess else f"{path}: taken for a mask of object {name} on frame {frame}"
+    if guess:
+        log.warning("%s, and others likewise; if it is not, name masks by frames alone, say %s", guess, frames[0])
     return found
 
 

@@ -110,15 +110,21 @@ def check_upright(path: Path, image: Image.Image) -> None:
 def unreadable(path: Path, error: Exception, what: str) -> UserError:
     """The UserError for a file that could not be read as an image."""
     if isinstance(error, FileNotFoundError):
-        return UserError(f"{path}: this {what} is missing; put it there, or leave its sequence out: sequences=[..]")
+        return UserError(
+            f"{path}: this {what} is missing; put it there, or give another path (of a data set: or"
+            " leave its sequence out, sequences=[..])"
+        )
     return UserError(f"{path}: this {what} cannot be read ({error}); the file is damaged or no image: fetch it again")
 
 
 def wrong_size(path: Path, found: Sequence[int], expected: Sequence[int]) -> UserError:
     """The UserError for an image or mask of another size, both (H, W), than its sequence."""
+    remedy = "scale it to that, a mask without smoothing (in a data set: is it of the same resolution folder?)"
+    if tuple(found) == tuple(expected)[::-1]:
+        remedy = "width and height are swapped: turn it by a quarter, as the others are"
     return UserError(
         f"{path}: is {found[1]}x{found[0]} pixels, but its sequence is {expected[1]}x{expected[0]}; all frames and"
-        " masks of a sequence must have one size (are they of the same resolution folder?)"
+        f" masks of a sequence must have one size: {remedy}"
     )
 
 

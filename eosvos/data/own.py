@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence as Collection
 from dataclasses import replace
 from pathlib import Path
 
-from eosvos.data.folder import frames_and_masks, open_folder, open_frames
+from eosvos.data.folder import frames_and_masks, is_laid_out, open_folder, open_frames
 from eosvos.data.mask_formats import tell
 from eosvos.data.placed import place
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import IMAGES, listing
+from eosvos.data.stored import gap, listing, moving, no_frames, several, unread
 from eosvos.data.video import open_video
 from eosvos.data.video_files import frame_rate
 from eosvos.errors import UserError
+
+log = logging.getLogger(__name__)
 
 RATE = 24.0  # frames per second of a folder of frames, which does not say
 
@@ -26,10 +30,12 @@ def open_own(
     which needs no other masks. mask: of the first frame. masks: a folder or .json file of masks of any frames, by name
     or number (see `placed.place`), in any form of mask_formats.py. binary: everything but 0 is one object; None: look.
 
-    The sequence gives a method all the masks: where objects first appear, and (`Sequence.given`) all later ones. A mask
-    tells of all objects that appeared before it: one that is not on it is not in that frame.
+    The sequence gives a method all the masks: where objects first appear, and (`Sequence.given`) all others. A mask
+    tells of all objects that appeared before it: one that is not on it is not in that frame. Empty masks before the
+    first object tell that those which come first are not there yet.
 
-    Raises UserError as `open_video` and `open_folder` do, and where there is no mask, or both kinds are given.
+    What is odd about the files and read nonetheless is logged. Raises UserError as `open_video` and `open_folder` do,
+    and where there is no mask, or both kinds are given.
     """
     video = Path(video).expanduser()
     if mask is not None and masks is not None:
@@ -38,34 +44,55 @@ def open_own(
     given = None if source is None else Path(source).expanduser()
     if video.is_dir():
         sequence, rate = _folder(video, given, mask is not None, binary), RATE
+        _tell_odd(sequence.files[: len(sequence)])
     else:
         if given is None:
-            raise UserError(
-                f"{video}: what to follow in it is not known; give the mask of its first frame with mask=first.png, or"
-                " masks of any of its frames with masks=FOLDER"
-            )
-        sequence, rate = open_video(video, given, binary=binary), frame_rate(video)
-    annotated = annotated_frames(sequence)
-    return replace(sequence, given=tuple(i for i in annotated if i > annotated[0])), rate
+            raise _without_masks(video)
+        sequence, rate = open_video(video, given, binary=binary, empty_first=True), frame_rate(video)
+    first = min(sequence.objects.values())
+    return replace(sequence, given=tuple(i for i in annotated_frames(sequence) if i != first)), rate
 
 
 def annotated_frames(sequence: Sequence) -> list[int]:
-    """Indices of the frames that have a mask, from the first one with an object on."""
-    first = min(sequence.objects.values())
-    return [index for index in range(first, len(sequence)) if sequence.mask(index) is not None]
+    """Indices of the frames that have a mask, if an empty one."""
+    return [index for index in range(len(sequence)) if sequence.mask(index) is not None]
 
 
 def _folder(video: Path, given: Path | None, first: bool, binary: bool | None) -> Sequence:
-    if given is None or not listing(video, IMAGES):
-        found = open_folder(video, binary=binary) if given is None else []
+    pictures, parts = listing(video), given is None and is_laid_out(video)
+    if given is None and pictures and not parts:
+        raise _without_masks(video)
+    if given is None or not pictures:
+        found = open_folder(video, binary=binary, empty_first=True) if parts else []
         if len(found) != 1:
             raise UserError(
                 f"{video}: "
-                + (f"holds {len(found)} videos" if found else "no frames; .jpg, .png or .bmp files are expected")
+                + (f"holds {len(found)} videos" if found else no_frames(video))
                 + "; give the folder with the frames of one as video=, and its masks as mask= or masks="
             )
         return found[0]
-    frames, size = open_frames(video)
+    among = given if given.is_file() and any(path.samefile(given) for path in pictures) else None
+    if among is not None:
+        log.warning("%s: left out of the frames that it lies among, as it is given as a mask", among)
+    frames, size = open_frames(video, among)
     masks = place(given, [path.stem for path in frames], size, binary=binary, first=first)
     tell({video.name: masks})
-    return frames_and_masks(video.resolve().name, frames, size, masks)
+    return frames_and_masks(video.resolve().name, frames, size, masks, empty_first=True)
+
+
+def _without_masks(video: Path) -> UserError:
+    return UserError(
+        f"{video}: what to follow in it is not known; give the mask of its first frame with mask=first.png, or masks of"
+        " any of its frames with masks=FOLDER"
+    )
+
+
+def _tell_odd(frames: Collection[Path]) -> None:
+    """Log what is odd about a folder of frames, and would be seen in the results alone."""
+    folder = frames[0].parent
+    if lost := gap(frames):
+        log.warning("%s: %s; what is there is taken as one row", folder, lost)
+    if left := unread(folder):
+        log.warning("%s: left out, as pictures of such kinds are not read: %s", folder, several(left, 4))
+    if animated := [path.name for path in frames if moving(path)]:
+        log.warning("%s: of files that hold several pictures the first is read: %s", folder, several(animated, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence as Collection
 from dataclasses import replace
@@ -12,8 +13,10 @@ import numpy as np
 
 from eosvos.data.mask_formats import KINDS, MaskSet, open_masks
 from eosvos.data.mask_json import open_json
-from eosvos.data.stored import several
+from eosvos.data.stored import by_number, last_number, several
 from eosvos.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 def place(
@@ -30,6 +33,12 @@ def place(
     if path.suffix.lower() in KINDS and not path.is_dir():
         masks = open_masks([path], binary=binary, size=size)
         if first:
+            own = path.stem if path.stem in names else by_number(names).get(_whole_number(path.stem), names[0])
+            if own != names[0]:
+                log.warning(
+                    "%s: taken for the mask of the first frame, %s, as a single image is, though its name is that of"
+                    " %s; for this frame give the folder with masks=", path, names[0], own,
+                )  # fmt: skip
             return replace(masks, files={names[0]: (path,)}, read=partial(_renamed, masks, {names[0]: path.stem}))
     elif path.suffix.lower() == ".json":
         found = open_json(path)
@@ -40,10 +49,11 @@ def place(
         masks = open_masks(path, names, binary=binary, size=size)
     else:
         raise UserError(f"{path}: no mask there; give an image, a folder of images, or a .json file, with masks=")
-    known, numbers = set(names), _numbers(names)
+    known, numbers = set(names), by_number(names)
+    unsure: list[str] = []
     old: dict[str, str] = {}
     for stem, files in masks.files.items():
-        name = stem if stem in known else numbers.get(_number(stem))
+        name = stem if stem in known else numbers.get(last_number(stem))
         if name is None:
             counted = "numbered from 0" if numbers.get(0) == names[0] else f"{names[0]} to {names[-1]}"
             raise UserError(
@@ -53,21 +63,30 @@ def place(
         if name in old:
             raise UserError(f"{files[0]}: two masks for frame {name}, {old[name]} and {stem}; keep one")
         old[name] = stem
+        if stem not in known and masks.form not in ("objects", "json"):  # the name may tell the object, too
+            unsure += _unsure(files[0], name, names)
+    if unsure:
+        log.warning("%s; if its last number is that of an object, name masks FRAME_OBJECT, all of them", unsure[0])
     files_of = {name: masks.files[stem] for name, stem in old.items()}
     return replace(masks, files=files_of, read=partial(_renamed, masks, old))
 
 
-def _numbers(names: Collection[str]) -> dict[int | None, str]:
-    """The frames by their number."""
-    own = {_number(name): name for name in names}
-    if None not in own and len(own) == len(names):
-        return own
-    return dict(enumerate(names))
+def _unsure(path: Path, frame: str, names: Collection[str]) -> list[str]:
+    """A warning where the last of several numbers in a mask's name was taken for its frame's, unlike in the frames'
+    names. Raises UserError where there are numbers alone: of frame and object, or of video and frame."""
+    start = re.match(r"(.*?)[0-9]+[_.-](?=[0-9]+$)", path.stem)
+    if start is None or any(name.startswith(start.group()) for name in names):
+        return []
+    if not start.group(1):
+        raise UserError(
+            f"{path}: which number is the frame's? Name masks by frames alone, {names[0]} to {names[-1]}, or all of"
+            f" them FRAME_OBJECT, say {names[0]}_1"
+        )
+    return [f"{path}: taken for the mask of frame {frame}"]
 
 
-def _number(name: str) -> int | None:
-    digits = re.search(r"[0-9]{1,9}$", name)
-    return int(digits.group()) if digits else None
+def _whole_number(stem: str) -> int | None:
+    return int(stem) if re.fullmatch(r"[0-9]{1,9}", stem) else None
 
 
 def _renamed(masks: MaskSet, old: dict[str, str], name: str) -> np.ndarray:

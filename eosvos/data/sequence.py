@@ -64,8 +64,10 @@ class Sequence:
 
     def given_masks(self, index: int) -> dict[int, np.ndarray]:
         """The masks bool (H, W), by id, that are given on a frame of `given`: of every object that appeared before, so
-        that it is empty where the object is not here. {} for other frames."""
-        ids = [i for i, first in self.objects.items() if first < index]
+        that it is empty where the object is not here; before all objects, of those that come first, which are not here
+        yet. {} for other frames."""
+        start = min(self.objects.values(), default=0)
+        ids = [i for i, first in self.objects.items() if first < index or index < start == first]
         if index not in self.given or not ids:
             return {}
         mask = self.mask(index)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from collections.abc import Sequence as Collection
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +21,8 @@ from eosvos.data.masks import FORMATS, MODES, check_mask_header, check_pixels, i
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+_UNREAD = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ppm", ".tga", ".exr", ".dpx", ".dng", ".cr2", ".nef")
 MASKS = (".png", ".jpg", ".jpeg", ".bmp")  # JPEGs are listed to be refused: they would seem to be missing
 _ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 
@@ -137,6 +139,19 @@ def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     return [(1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts], name
 
 
+def by_number(names: Collection[str]) -> dict[int | None, str]:
+    """Frames by the number at the end of their names, or counted from 0 where that does not tell them apart."""
+    own = {last_number(name): name for name in names}
+    if None not in own and len(own) == len(names):
+        return own
+    return dict(enumerate(names))
+
+
+def last_number(name: str) -> int | None:
+    digits = re.search(r"[0-9]{1,9}$", name)
+    return int(digits.group()) if digits else None
+
+
 def folders(root: Path) -> list[str]:
     """Names of the folders within `root` (none if it is missing), in natural order, hidden ones left out."""
     if not root.is_dir():
@@ -166,17 +181,48 @@ def choose(asked: Collection[str], there: Collection[str], place: object) -> lis
 
 def check_numbers(files: Collection[Path], what: str = "frames") -> None:
     """Raise UserError where the numbers that name `files`, in order, leave one out; names that are none pass."""
-    if len(files) < 3 or not all(path.stem.isdigit() for path in files):
-        return
-    numbers = [int(path.stem) for path in files]
-    step = min(b - a for a, b in zip(numbers, numbers[1:], strict=False))
-    for path, a, b in zip(files[1:], numbers, numbers[1:], strict=False):
-        if b - a > step > 0:
-            lost = path.with_stem(f"{a + step:0{len(path.stem)}d}").name
-            raise UserError(
-                f"{path.parent}: {lost} is missing, between {a:0{len(path.stem)}d} and {path.stem}; {what} are numbered"
-                f" in steps of {step}: fetch the sequence again"
-            )
+    lost = gap(files, what) if all(path.stem.isdigit() for path in files) else None
+    if lost is not None:
+        raise UserError(f"{files[0].parent}: {lost}: fetch the sequence again")
+
+
+def gap(files: Collection[Path], what: str = "frames") -> str | None:
+    """What the numbers at the end of names, in order, leave out, for a message; None where that is nothing, or names
+    differ in more than numbers."""
+    ends = [found for path in files if (found := re.fullmatch(r"(.*?)([0-9]+)", path.stem))]
+    if not 2 < len(ends) == len(files) or len({end.group(1) for end in ends}) > 1:
+        return None
+    numbers = [int(end.group(2)) for end in ends]
+    step = min(b - a for a, b in pairwise(numbers))
+    lost = [(k, range(a + step, b, step)) for k, (a, b) in enumerate(pairwise(numbers)) if b - a >= 2 * step > 0]
+    if not lost:
+        return None
+    k, first = lost[0]
+    before, after, total = files[k], files[k + 1], sum(len(numbers) for _, numbers in lost)
+    start, width = ends[k].group(1), len(ends[k + 1].group(2))
+    shown = ", ".join(before.with_stem(f"{start}{number:0{width}d}").name for number in first[:3])
+    many = f", ... ({total} in all) are" if total > len(first[:3]) else " are" if total > 1 else " is"
+    return f"{shown}{many} missing, between {before.stem} and {after.stem}; {what} are numbered in steps of {step}"
+
+
+def unread(folder: Path) -> list[str]:
+    """Names of pictures in a folder of kinds that are not read."""
+    return [path.name for path in listing(folder, _UNREAD)]
+
+
+def no_frames(folder: Path) -> str:
+    """What is wrong with a folder without frames, for a message."""
+    there = f"; there is {several(unread(folder), 3)}" if unread(folder) else ""
+    return f"no frames; .jpg, .png or .bmp (or .webp, .tif) files are expected{there}"
+
+
+def moving(path: Path) -> bool:
+    """Whether an image file holds several pictures, of which one is read; not those that cameras add to a JPEG. Nothing
+    is decoded."""
+    if path.suffix.lower() in (".jpg", ".jpeg", ".bmp"):
+        return False
+    with Image.open(path, formats=FORMATS) as image:
+        return bool(getattr(image, "is_animated", False))
 
 
 def several(names: Collection[str], most: int = 8) -> str:
@@ -213,11 +259,14 @@ def _read_mask(paths: dict[int, Path], binary: bool, size: tuple[int, int], inde
 
 
 def _ends(file: BinaryIO, kind: str) -> bool:
-    """Whether an image file ends as its kind does, or, as a BMP, is as long as it says; True for other kinds."""
+    """Whether an image file ends as its kind does, or, as a BMP or WebP, is as long as it says; True for other kinds,
+    but not for a TIFF, of which any part may lie at the end."""
     length = file.seek(0, 2)
-    if kind == "BMP":
-        file.seek(2)
-        return length >= int.from_bytes(file.read(4), "little")
+    if kind in ("BMP", "WEBP"):
+        file.seek(2 if kind == "BMP" else 4)
+        return length >= int.from_bytes(file.read(4), "little") + 8 * (kind == "WEBP")
+    if kind == "TIFF":
+        return False
     file.seek(-min(64, length), 2)
     return kind not in _ENDS or _ENDS[kind] in file.read()
 
@@ -228,17 +277,18 @@ def _check_depth(path: Path, image: Image.Image) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; only JPEGs are asked: Pillow decodes a whole PNG to answer."""
-    return int(image.getexif().get(0x0112, 1)) if image.format in ("JPEG", "MPO") else 1
+    """EXIF orientation, 1 to 8, of JPEGs and WebPs; Pillow decodes a whole PNG to answer, and turns a TIFF itself."""
+    return int(image.getexif().get(0x0112, 1)) if image.format in ("JPEG", "MPO", "WEBP") else 1
 
 
-def empty_mask(mask: np.ndarray) -> str:
-    if mask.any():
+def empty_mask(mask: np.ndarray | None = None) -> str:
+    """What is wrong with a first mask, of void alone or (None) empty."""
+    if mask is not None and mask.any():
         return (
             "the first mask holds only 0 and 255, and 255 means void (unknown) in an id mask; if this is the object,"
-            " read the masks as binary ones (year=2016 of DAVIS, binary=true of a folder)"
+            " have it read so with binary=true (DAVIS: year=2016)"
         )
     return (
-        "the first mask is empty, so there is no object to follow; give a mask in which it can be seen, or leave the"
-        " sequence out with sequences=[...] (in a folder of your own: remove this file, objects may appear later)"
+        "the first mask is empty, so there is no object to follow; give a mask in which it can be seen (of a data set:"
+        " or remove this file, as objects may appear later, or leave its sequence out, sequences=[..])"
     )

@@ -22,13 +22,19 @@ _CODECS = ("libx264", "h264", "mpeg4")  # best first: what a build of FFmpeg has
 
 
 def open_video(
-    path: str | Path, masks: str | Path | None = None, *, name: str | None = None, binary: bool | None = None
+    path: str | Path,
+    masks: str | Path | None = None,
+    *,
+    name: str | None = None,
+    binary: bool | None = None,
+    empty_first: bool = False,
 ) -> Sequence:
     """Open a video file as a sequence, whose frames are named by their numbers, 00000, 00001, ...
 
     `masks`: an image, the mask of the first frame; or a folder or JSON file of masks in any form of mask_formats.py or
     mask_json.py, each named by its frame's number; None: there are no objects. `binary`: all that is not 0 in a mask is
     one object; None takes it so where there is nothing but 0 and 255. What masks were taken for is logged.
+    `empty_first`: masks before the first object may be empty, to say that it is not there yet.
 
     Raises UserError where PyAV is missing; for a file that is missing, no video, only sound, cut off, too large or
     damaged in its first frame; for masks as open_masks does, of another size, without an object or without a frame.
@@ -46,7 +52,7 @@ def open_video(
         name=name or path.stem,
         frame_names=names,
         size=size,
-        objects=first_appearances(given, sorted((int(frame), frame) for frame in given.files)),
+        objects=first_appearances(given, sorted((int(frame), frame) for frame in given.files), empty_first=empty_first),
         read_frame=frames,
         read_mask=partial(read_named, given, names, size),
         shared=given.shared,

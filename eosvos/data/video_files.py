@@ -26,7 +26,7 @@ def pyav() -> ModuleType:
     except ImportError as error:
         raise UserError(
             "video files need PyAV, which is not installed: pip install 'eosvos[video]' (or pip install av); or give a"
-            " folder of frames instead, dataset=folder"
+            " folder of frames instead (in place of dataset=video: dataset=folder)"
         ) from error
     return av
 

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _KEPT = 2**26  # bytes of decoded frames that are kept, about
 _TRIED = 32  # packets that are decoded when a file is opened
+_HDR = {16: "PQ", 18: "HLG"}  # transfer curves, as FFmpeg numbers them
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def inspect(path: Path) -> Layout:
     with explained(path), open_file(path) as container:
         stream = video_stream(container, path)
         layout = _by_index(container, stream, path)
+        curve = _HDR.get(int(stream.codec_context.color_trc))
     if layout is None:
         with explained(path), open_file(path) as container:
             layout = _by_packets(container, video_stream(container, path))
@@ -66,6 +68,11 @@ def inspect(path: Path) -> Layout:
             count = sum(1 for _ in _decoded(stream, _from_key(_packets(container, stream)), strict=False))
         layout = Layout(count, (0,), (None,), "frames")
         log.warning("%s: not every packet gives a frame; %d frames could be decoded", path, count)
+    if curve is not None:
+        log.warning(
+            "%s: a video of high dynamic range (%s), whose colours are not converted: frames look pale, as perhaps they"
+            " did not where masks were made; better convert it to BT.709 before", path, curve,
+        )  # fmt: skip
     if not layout.count:
         raise UserError(f"{path}: a video without a frame that can be decoded; {ANEW}")
     return replace(layout, turn=turn)
