@@ -31,6 +31,8 @@ from eosvos.files import shipped, write_text
 from eosvos.meta import distributed
 
 MISTAKE, INTERRUPTED = 2, 130
+# In what Hydra says of an override that it cannot read
+_GRAMMAR = ("no viable alternative", "token recognition", "LexerNoViable", "mismatched input", "extraneous input")
 
 
 def config_dir() -> Path:
@@ -60,6 +62,9 @@ def run(
     main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(task)
     try:
         given = sys.argv[1:] if arguments is None else arguments
+        dashed = [a for a in given if re.match(r"--[a-z_.]+=", a) and a[2:].partition("=")[0] in _known_words(name)]
+        if dashed:
+            return _complain(f"{dashed[0]}: settings are written without dashes: {dashed[0][2:]}")
         with _environment(name, given) as folder, _terminated_as_interrupted():
             main()
             if end is not None:
@@ -188,7 +193,11 @@ def _explain(error: Exception, name: str) -> str:
         if missing[1] == "taskset" and not near:
             hint = f"; a file of your own: taskset=mixture taskset.file={missing[2]}"
         return f"{missing[1]}={missing[2]}: expected one of {', '.join(sorted(options))}{hint}"
-    if "no viable alternative" in text or "token recognition" in text or "LexerNoViable" in text:
+    if (listed := re.search(r"is not a ListConfig[\s\S]*full_key: ([\w.]+)", text)) is not None:
+        return f"{listed[1]}: expected a list, in brackets: '{listed[1]}=[...]'"
+    if "missing EQUAL" in text:
+        return f"{lines[0]}: settings are written as name=value; all of them: --cfg job"
+    if any(sign in text for sign in _GRAMMAR):
         return (
             f"{text}\na value with other signs than letters, digits, - _ . / + stands in quotes: \"out='läufe/T=10'\""
         )

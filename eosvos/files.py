@@ -21,6 +21,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (
     errno.EACCES, errno.EROFS, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP,
     errno.ENOTDIR, errno.EEXIST,  # a parent is a file
+    errno.EISDIR, errno.ENOENT, errno.EIO,  # it is a folder itself; a file system that makes none, or is gone
 )  # fmt: skip
 
 

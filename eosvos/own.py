@@ -1,7 +1,7 @@
 """A video of one's own, from its masks: all frames, forwards and backwards from the first mask.
 
-A run's folder: masks/ has the id mask of every frame, uncertainty.jsonl how certain they are, state/ what is needed to
-continue, as long as it is not finished.
+A run's folder, where one process at a time may work: masks/ has the id mask of every frame, uncertainty.jsonl how
+certain they are, state/ what is needed to continue, as long as it is not finished.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
 from eosvos.evaluation.streaming import MaskWriter, decoded
 from eosvos.evaluation.suggestion import suggest
-from eosvos.files import append_line
+from eosvos.files import append_line, locked
 from eosvos.methods.protocol import Learning, Method
 from eosvos.segmenter import Segmenter
 
@@ -41,20 +41,37 @@ def segment(
     the beginning it goes backwards, with the objects of that first frame alone. A method that learns is fine-tuned on
     all masks of an object from the start; another one takes them on their frames.
 
-    What was cut off continues at the last state, of which one is saved every `save_every` seconds: with the same masks
-    as if it had not been, on a CPU. `device`: the method's. `tick(n)` is called where n more frames are done. Raises
-    UserError where a frame cannot be read, or a mask not be written.
+    What was cut off continues at the last state, of which one is saved after the fine-tuning and every `save_every`
+    seconds: with the same masks as if it had not been, on a CPU. `device`: the method's. `tick(n)` is called where n
+    more frames are done. Raises UserError where another process is at work in `out`, a frame cannot be read, or a mask
+    not be written.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        _segment(make_method, sequence, Path(out), device, save_every, tick)
+
+
+def _segment(
+    make_method: Callable[[], Method],
+    sequence: Sequence,
+    out: Path,
+    device: torch.device | str,
+    save_every: float,
+    tick: Callable[[int], object] | None,
+) -> None:
     orders = _orders(sequence)
     number, at, segmenter = _saved(sequence, orders, out, device)
     if tick is not None and (number or at):
         tick(sum(len(order) for order in orders[:number]) + at)
     while number < len(orders):
         order = orders[number]
-        if segmenter is None:
-            segmenter = _begun(make_method(), sequence, order)
+        if segmenter is None and number and (path := _state(out, 0, 1)).exists():  # fine-tuned for the way back
+            segmenter, at = Segmenter.load(path, device=device), 1
+            _learn(segmenter, sequence, [i for i, first in sequence.objects.items() if first > order[0]])
+            if tick is not None:
+                tick(1)
+        elif segmenter is None:
+            segmenter = Segmenter(make_method())
+            _learn(segmenter, sequence, [i for i, f in sequence.objects.items() if f == order[0] or order.step > 0])
         with MaskWriter(out / "masks") as writer, closing(_masks(segmenter, sequence, order, at)) as masks:
             saved = time.monotonic()
             for done, ids in enumerate(masks, at + 1):
@@ -64,7 +81,7 @@ def segment(
                 append_line(out / "uncertainty.jsonl", json.dumps({"frame": name, **told}))
                 if tick is not None:
                     tick(1)
-                if done < len(order) and time.monotonic() - saved >= save_every:
+                if done < len(order) and (done == 1 or time.monotonic() - saved >= save_every):
                     writer.flush()
                     _save(segmenter, out, number, done)
                     saved = time.monotonic()
@@ -99,16 +116,12 @@ def _orders(sequence: Sequence) -> list[range]:
     return [range(first, -1, -1)] * (first > 0) + [range(first, len(sequence))]
 
 
-def _begun(method: Method, sequence: Sequence, order: range) -> Segmenter:
-    """Having learned the masks of all frames but the first one's."""
-    segmenter = Segmenter(method)
-    for index in sequence.given if isinstance(method, Learning) else ():
-        masks = {
-            i: m for i, m in sequence.given_masks(index).items() if sequence.objects[i] == order[0] or order.step > 0
-        }
+def _learn(segmenter: Segmenter, sequence: Sequence, wanted: Collection[int]) -> None:
+    """The masks of these objects on all frames but the first one's."""
+    for index in sequence.given if isinstance(segmenter.method, Learning) else ():
+        masks = {i: mask for i, mask in sequence.given_masks(index).items() if i in wanted}
         if masks:
             segmenter.learn(sequence.frame(index), masks)
-    return segmenter
 
 
 def _masks(segmenter: Segmenter, sequence: Sequence, order: range, at: int) -> Generator[np.ndarray, None, None]:
@@ -132,12 +145,16 @@ def _masks(segmenter: Segmenter, sequence: Sequence, order: range, at: int) -> G
 
 
 def _save(segmenter: Segmenter, out: Path, number: int, done: int) -> None:
-    """As out/state/WAY-FRAMES.safetensors; older ones go when it is there."""
-    path = out / "state" / f"{number}-{done}.safetensors"
+    """As out/state/WAY-FRAMES.safetensors; older ones go when it is there, but for the first of the way back."""
+    path = _state(out, number, done)
     segmenter.save(path)
     for old in path.parent.glob("*.safetensors"):
-        if old != path:
+        if old != path and (number or old != _state(out, 0, 1)):
             old.unlink()
+
+
+def _state(out: Path, number: int, done: int) -> Path:
+    return out / "state" / f"{number}-{done}.safetensors"
 
 
 def _saved(
@@ -153,4 +170,4 @@ def _saved(
     frames = [i for order in orders[:number] for i in order] + list(orders[number][:done])
     if not all((out / "masks" / f"{sequence.frame_names[i]}.png").is_file() for i in frames):
         return 0, 0, None
-    return number, done, Segmenter.load(out / "state" / f"{number}-{done}.safetensors", device=device)
+    return number, done, Segmenter.load(_state(out, number, done), device=device)

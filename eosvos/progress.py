@@ -44,6 +44,16 @@ class Frames:
                 flush=True,
             )
 
+    def tuning(self, done: int, total: int, loss: float) -> None:
+        """Of the fine-tuning before frames are done: the number of a step, of how many (0: unknown), and its loss."""
+        now, step = time.monotonic(), f"fine-tuning [{done}/{total or '?'}]  loss {loss:.3f}"
+        if self.bar is not None:
+            self.bar.set_postfix_str("" if done == total else step)
+        elif now - self.told >= SECONDS_EVERY:
+            if self.told:
+                print(step, file=sys.stderr, flush=True)
+            self.told = now
+
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from eosvos.data.stored import several
 from eosvos.evaluation import benchmark
 from eosvos.evaluation.exports import OUTPUTS
 from eosvos.files import write_text
+from eosvos.methods.given import Taught, Watch
+from eosvos.methods.protocol import Method
 from eosvos.progress import Frames
 
 
@@ -25,7 +28,8 @@ def segment(settings: config.SegmentConfig) -> None:
     path, learner = chosen.evaluation_learner(settings)
     sequence, rate = open_own(settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary)
     fingerprint = chosen.method_fingerprint(settings, path, device) | assemble.own_fingerprint(settings, sequence)
-    out = Path(settings.out or assemble.RUNS / "segment" / sequence.name)
+    default = assemble.RUNS / "segment" / sequence.name
+    out = Path(settings.out or benchmark.own_or_free(default, fingerprint, seed=settings.seed))
     benchmark.claim(out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=[sequence.name])
     write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
     annotated = annotated_frames(sequence)
@@ -36,11 +40,15 @@ def segment(settings: config.SegmentConfig) -> None:
         file=sys.stderr, flush=True,
     )  # fmt: skip
     done = out / "finished"
-    if not done.exists():
+    if not (done.exists() and all((out / "masks" / f"{name}.png").is_file() for name in sequence.frame_names)):
         progress = Frames(own.total(sequence), "masks")
         make = partial(chosen.MakeMethod(settings, learner, device), settings.seed)
-        own.segment(make, sequence, out, device=device, tick=progress)
-        progress.close()
+        try:
+            own.segment(partial(watched, make, progress.tuning), sequence, out, device=device, tick=progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{out}: interrupted; the same command continues") from None
+        finally:
+            progress.close()
         write_text(done, "")
     for kind in dict.fromkeys(settings.outputs):
         progress = Frames(len(sequence), kind)
@@ -50,6 +58,13 @@ def segment(settings: config.SegmentConfig) -> None:
     if (index := own.suggested(sequence, out, annotated)) is not None:
         print(f"next:     a mask of frame {sequence.frame_names[index]} would help most")
     print(f"masks:    {out / 'masks'}\n{len(sequence)} frames in {time.monotonic() - began:.1f} s")
+
+
+def watched(make: Callable[[], Method], watch: Watch) -> Method:
+    method = make()
+    if isinstance(method, Taught):
+        method.watch = watch
+    return method
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,22 @@ _METHODS: dict[str, type[Any]] = {c.__name__: c for c in (EOSVOS, OSVOS, OSMN, F
 class Segmenter:
     """Segments a video or a camera's stream, one frame at a time; memory does not grow with its length.
 
-    method: that segments; by default e-OSVOS with the learner that ships, ten fine-tuning steps on the CPU.
+    method: that segments; by default e-OSVOS with the learner that ships, ten fine-tuning steps on the CPU; settings:
+    others of `EOSVOS` for that, say iters=50, ona=True or device="cuda".
 
     Frames: uint8 (H, W, 3) or (H, W) arrays, floating ones with values in [0, 1], or tensors (3, H, W), all RGB and of
-    one size. Masks: an id mask (H, W) of integers, 0 being background and, in uint8, 255 unknown; or a dict from id to
-    mask (H, W), everything but 0 being the object. Ids are any positive integers below 2**31, at most 254 of them.
+    one size. Masks: an id mask (H, W) of integers, 0 being background and, in uint8, 255 unknown, but where there is
+    nothing else, object 1; or a dict from id to mask (H, W), everything but 0 being the object. Ids are any positive
+    integers below 2**31, at most 254 of them.
     Everything that is not so raises ValueError before anything is changed.
 
     Results: id masks (H, W), uint8, or int32 where an id does not fit.
     """
 
-    def __init__(self, method: Method | None = None) -> None:
-        self.method: Method = EOSVOS(Learner.shipped()) if method is None else method
+    def __init__(self, method: Method | None = None, **settings: Any) -> None:
+        if method is not None and settings:
+            raise TypeError(f"settings {', '.join(settings)} beside a method: give them to the method")
+        self.method: Method = EOSVOS(Learner.shipped(), **settings) if method is None else method
         self._ids: dict[int, int] = {}  # the user's -> the method's, 1 to 254
         self._new_video = False  # its first frame is the next one
 
@@ -68,7 +73,8 @@ class Segmenter:
     def start(self, frame: Image, masks: Masks) -> np.ndarray:
         """Begin a video at `frame` with the masks of its objects: fine-tune on them; returns the id mask of the frame.
 
-        What was learned of objects that are not there yet (`learn`) is used; a former video is forgotten.
+        What was learned of objects that are not there yet (`learn`) is used; a former video is forgotten. {} begins
+        without objects, for `add` to bring them.
         """
         image = image_of(frame)
         given = masks_of(masks, image.shape[-2:])
@@ -82,15 +88,11 @@ class Segmenter:
 
     def step(self, frame: Image) -> np.ndarray:
         """The id mask of the next frame."""
-        image = image_of(frame)
-        if self._new_video:
-            self.method.new_video((int(image.shape[-2]), int(image.shape[-1])))  # type: ignore[attr-defined]
-            self._new_video = False
-        return self._outer(self.method.step(image))
+        return self._outer(self.method.step(self._image(frame)))
 
     def add(self, frame: Image, masks: Masks) -> np.ndarray:
         """New objects, on the frame just stepped (give it again); returns its id mask, in which they win."""
-        image = image_of(frame)
+        image = self._image(frame)
         given = masks_of(masks, image.shape[-2:])
         former, self._ids = self._ids, {**self._ids, **self._named(given, self._ids)}
         try:
@@ -105,7 +107,7 @@ class Segmenter:
         An empty mask, in a dict, tells that the object is not here. The objects are fine-tuned again on all that they
         were given, where the method learns.
         """
-        image = image_of(frame)
+        image = self._image(frame)
         given = masks_of(masks, image.shape[-2:])
         self._check_known(given)
         return self._outer(self.method.correct(image, self._inner(given)))
@@ -115,7 +117,7 @@ class Segmenter:
         `learn`); returns its id mask, in which they win."""
         if not isinstance(self.method, Learning):
             return self.correct(frame, masks)
-        image = image_of(frame)
+        image = self._image(frame)
         given = masks_of(masks, image.shape[-2:])
         self._check_known(given)
         return self._outer(self.method.show(image, self._inner(given)))
@@ -136,7 +138,7 @@ class Segmenter:
 
     def remove(self, ids: int | Iterable[int]) -> None:
         """Forget objects: they are no longer looked for, and their pixels are others' or background."""
-        gone = [ids] if isinstance(ids, int) else list(ids)
+        gone = [int(ids)] if isinstance(ids, Integral) else list(ids)  # type: ignore[arg-type]
         self._check_known(gone)
         self.method.remove([self._ids[i] for i in gone])
         self._ids = {outer: inner for outer, inner in self._ids.items() if outer not in gone}
@@ -190,6 +192,14 @@ class Segmenter:
         if loaded._new_video and not hasattr(method, "new_video"):
             raise UserError(f"state {path}: {kind.__name__} knows nothing of its objects but where they are")
         return loaded
+
+    def _image(self, frame: Image) -> Tensor:
+        """A frame of the video, the first one of a new video or not."""
+        image = image_of(frame)
+        if self._new_video:
+            self.method.new_video((int(image.shape[-2]), int(image.shape[-1])))  # type: ignore[attr-defined]
+            self._new_video = False
+        return image
 
     def _named(self, masks: Iterable[int], known: Mapping[int, int]) -> dict[int, int]:
         """The method's ids for objects, as far as they are not known: their own where that is free."""
@@ -245,7 +255,8 @@ def image_of(frame: Image) -> Tensor:
 
 
 def masks_of(masks: Masks, size: Iterable[int]) -> dict[int, np.ndarray]:
-    """id -> bool (H, W) of masks as `Segmenter` takes them, for a frame of `size`. Raises ValueError for any other."""
+    """id -> bool (H, W) of masks as `Segmenter` takes them, for a frame of `size`. Raises ValueError for any other, and
+    for an id mask without an object, of which nothing could be learned."""
     expected = tuple(int(side) for side in size)
     if isinstance(masks, Mapping):
         found = {}
@@ -262,8 +273,17 @@ def masks_of(masks: Masks, size: Iterable[int]) -> dict[int, np.ndarray]:
         raise ValueError(f"the id mask is {array.shape}, the frame {expected}")
     if array.dtype != bool and not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"an id mask is of integers, not {array.dtype}")
-    ids = [int(i) for i in np.unique(array) if i and not (i == VOID and array.dtype == np.uint8)]
-    if ids and not (ids[0] > 0 and ids[-1] < 2**31):
+    ids = [int(i) for i in np.unique(array) if i]
+    if array.dtype == np.uint8 and VOID in ids:
+        ids.remove(VOID)
+        if not ids:  # a mask as most programs write it
+            return {1: array == VOID}
+    if not ids:
+        raise ValueError(
+            "the id mask has no object, only background; an object that is not here is told by {id: empty mask}, and a "
+            "video begins without any by {}"
+        )
+    if not (ids[0] > 0 and ids[-1] < 2**31):
         raise ValueError(f"object ids are integers from 1 to 2**31 - 1, found {ids[0] if ids[0] < 0 else ids[-1]}")
     return {i: array == i for i in ids}
 

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 import wave
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from eosvos import own, segment
+from eosvos import own, progress, segment
 from eosvos.data.masks import read_mask, write_mask
 from eosvos.data.own import annotated_frames, open_own
 from eosvos.errors import UserError
@@ -148,7 +150,7 @@ def test_what_was_cut_off_continues_with_the_same_masks(clip, tmp_path, learner,
     begun, done = len(made), []
     own.segment(make, video, tmp_path / "cut", tick=done.append, save_every=0)
     assert done[0] == (2 if after == 3 else after) and sum(done) == LENGTH + 1  # the end of the way back is not saved
-    assert len(made) - begun == (after <= 3)  # fine-tuned anew for the way forth alone
+    assert len(made) == begun == 2  # fine-tuned once for both ways
     for name in video.frame_names:
         one, two = (read_mask(tmp_path / run / "masks" / f"{name}.png") for run in ("whole", "cut"))
         assert np.array_equal(one, two)
@@ -216,6 +218,51 @@ def test_the_command_writes_what_is_asked_for_in_all_forms(clip, tmp_path, learn
     assert run(*line) == 2 and "holds a run with other settings (masks_hash" in capsys.readouterr().err
 
 
+def test_a_run_without_out_goes_where_its_like_is_or_to_a_new_folder(clip, tmp_path, learner_file, monkeypatch, capsys):
+    masks = masks_in(tmp_path / "masks", [0])
+    line = (f"video='{clip}'", f"masks={masks}", f"learner={learner_file}", "iters=1", "outputs=[]")
+    monkeypatch.chdir(tmp_path)
+
+    def folders():
+        assert run(*line) == 0
+        return sorted(path.name for path in (tmp_path / "runs" / "segment").iterdir())
+
+    assert folders() == folders() == [clip.name]
+    shown = tmp_path / "runs" / "segment" / clip.name / "masks" / "shot_12.png"
+    before = shown.read_bytes()
+    shown.unlink()  # by accident: made again
+    assert folders() == [clip.name] and shown.read_bytes() == before
+    masks_in(masks, [3])  # one mask more
+    assert folders() == folders() == [clip.name, f"{clip.name}-2"]
+    code = f"from eosvos.files import locked\nwith locked({str(tmp_path / 'busy')!r}):\n  print(1, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        assert run(*line, f"out={tmp_path / 'busy'}") == 2
+        assert "another run is at work in this folder" in capsys.readouterr().err
+        other.communicate(b"\n")
+
+
+def test_interrupted_it_says_how_to_go_on_and_keeps_the_fine_tuning(clip, tmp_path, learner_file, monkeypatch, capsys):
+    line = (f"video='{clip}'", f"masks={masks_in(tmp_path / 'masks', [0])}", f"learner={learner_file}", "iters=2")
+    line += ("outputs=[]", f"out={tmp_path / 'out'}")
+    monkeypatch.setattr(progress, "SECONDS_EVERY", 1e-6)
+    step = EOSVOS.step
+
+    def stopping(method, frame):
+        if method._frames == 2:
+            raise KeyboardInterrupt
+        return step(method, frame)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EOSVOS, "step", stopping)
+        assert run(*line) == 130
+    said = capsys.readouterr().err
+    assert "fine-tuning [2/2]  loss " in said and "interrupted; the same command continues" in said
+    assert run(*line) == 0
+    assert "fine-tuning" not in capsys.readouterr().err
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == LENGTH
+
+
 def test_command_and_api_give_the_same_masks_of_a_video_file(tmp_path, learner, learner_file):
     pytest.importorskip("av")
     from eosvos.data.video import open_video, write_video
@@ -242,7 +289,7 @@ def test_command_and_api_give_the_same_masks_of_a_video_file(tmp_path, learner, 
     ("arguments", "told"),
     [
         ((), "video=null: give the video"),
-        (("video={clip}",), "neither JPEGImages/"),
+        (("video={clip}",), "give the mask of its first frame with mask="),
         (("video={clip}", "mask={mask}", "masks={clip}"), "give one of the two"),
         (("video={clip}", "mask=none.png"), "none.png"),
         (("video=nothing.mp4", "mask={mask}"), "nothing.mp4: does not exist"),

@@ -70,6 +70,8 @@ def test_frames_that_cannot_be_meant_are_refused(wrong, told):
         (np.full((4, 4), -3), "found -3"),
         (np.full((4, 4), 2**40), "found 1099511627776"),
         (np.zeros((4, 4)), "of integers, not float64"),
+        (np.zeros((4, 4), np.uint8), "no object, only background"),
+        (np.full((4, 4), 0), "no object, only background"),
     ],
 )
 def test_masks_that_cannot_be_meant_are_refused(wrong, told):
@@ -84,6 +86,9 @@ def test_masks_of_all_kinds_are_the_same_objects():
         found = masks_of(given, mask.shape)
         assert list(found) == [3, 9] and all(np.array_equal(found[i], mask == i) for i in found)
     assert list(masks_of(ids(255, 256), mask.shape)) == [255, 256]  # unknown only in uint8
+    plain = np.where(mask == 3, 255, 0).astype(np.uint8)
+    assert list(masks_of(plain, mask.shape)) == [1] and np.array_equal(masks_of(plain, mask.shape)[1], mask == 3)
+    assert masks_of({}, mask.shape) == {} and not masks_of({4: mask * 0}, mask.shape)[4].any()
 
 
 def test_ids_come_back_as_given_however_large():
@@ -183,3 +188,24 @@ def learner():
     torch.manual_seed(0)
     model = mask_rcnn.build("tiny", short=64, long=112, score=0.0)
     return Learner.create(model, 0.02, "neuron", {"model": model.spec})
+
+
+def test_without_a_method_settings_are_those_of_the_shipped_one():
+    assert Segmenter(iters=7, ona=True).method.settings()["iters"] == 7
+    with pytest.raises(TypeError, match="settings iters beside a method"):
+        Segmenter(CopyFirst(), iters=7)
+
+
+def test_objects_may_join_on_the_first_frame_of_a_new_video(tmp_path, learner):
+    segmenter = Segmenter(EOSVOS(learner, iters=1))
+    segmenter.start(image(0), ids(1, 2))
+    segmenter.save(tmp_path / "state")
+    loaded = Segmenter.load(tmp_path / "state", new_video=True)
+    other = np.zeros((HEIGHT // 2, WIDTH, 3), np.uint8)
+    mask = np.zeros((HEIGHT // 2, WIDTH), bool)
+    mask[2:9, 3:12] = True
+    found = loaded.add(other, {5: mask})
+    assert np.array_equal(found, np.where(mask, 5, 0)) and loaded.object_ids == [1, 2, 5]
+    assert loaded.step(other).shape == mask.shape
+    loaded.remove(np.int64(5))
+    assert loaded.object_ids == [1, 2]

@@ -257,6 +257,17 @@ def one_thread() -> Iterator[None]:
         cv2.setNumThreads(cv2_threads)
 
 
+def own_or_free(out: Path, fingerprint: dict[str, Any], *, seed: int = 0) -> Path:
+    """`out`, `out`-2, `out`-3, ...: the first that holds a run with this fingerprint and seed, or does not exist."""
+    number, path, wanted = 2, out, {**_as_json(fingerprint), "seed": seed}
+    while path.exists():
+        there = read_run(path)
+        if there is not None and not differences({**there["fingerprint"], "seed": there["seed"]}, wanted):
+            break
+        number, path = number + 1, out.with_name(f"{out.name}-{number}")
+    return path
+
+
 def free_name(out: Path) -> Path:
     """`out`-2, `out`-3, ...: the first that does not exist."""
     number = 2
