@@ -139,7 +139,7 @@ def _masks(segmenter: Segmenter, sequence: Sequence, order: range, at: int) -> G
             ids = segmenter.step(frame)
             if new and order.step > 0:
                 ids = segmenter.add(frame, new)
-            if given and order.step > 0:
+            if given:
                 ids = segmenter.show(frame, given)
             yield ids
 

@@ -119,6 +119,21 @@ def test_it_goes_both_ways_from_the_first_mask_and_later_objects_join(clip, tmp_
     assert own.suggested(video, tmp_path / "out", range(LENGTH)) is None
 
 
+def test_it_may_be_told_that_an_object_is_not_there_before_its_first_mask(clip, tmp_path, learner):
+    masks = masks_in(tmp_path / "masks", [2])
+    write_mask(masks / "10.png", ids_at(0) * 0)
+    video, _ = open_own(clip, masks=masks)
+    assert annotated_frames(video) == [0, 2] and video.objects == {1: 2}
+    made = [EOSVOS(learner, iters=3), Flow()]
+    for method in made:
+        own.segment(lambda method=method: method, video, tmp_path / type(method).__name__)
+        there = tmp_path / type(method).__name__ / "masks"
+        assert not read_mask(there / "shot_10.png").any() and np.array_equal(
+            read_mask(there / "shot_12.png"), ids_at(2)
+        )
+    assert [bool(given.sample.masks.any()) for given in made[0]._objects[1].given] == [True, False]
+
+
 def test_a_method_that_does_not_learn_takes_masks_on_their_frames(clip, tmp_path):
     video, _ = open_own(clip, masks=masks_in(tmp_path / "masks", [2, 5]))
     own.segment(Flow, video, tmp_path / "out")
