@@ -220,8 +220,12 @@ def test_videos_are_uploaded_and_two_tabs_do_not_disturb_each_other(browser, tmp
         browser.switch_to.window(browser.window_handles[0])
         assert page.js("id") == session and np.array_equal(page.ids(), first)
         assert np.array_equal(client.ids(f"/api/sessions/{session}/annotations/0", SIZE), first)
+        damaged = tmp_path / "app" / ("0" * 32)
+        damaged.mkdir()
+        (damaged / "session.json").write_text("")
         browser.get(address)
         page.until(lambda: len(browser.find_elements("css selector", "#sessions li")) == 2)
+        assert damaged.name in page.at("message").text
 
 
 def test_what_comes_in_quick_succession_or_from_another_tab_is_not_mixed_up(browser, make, tmp_path):
@@ -264,6 +268,12 @@ def test_what_comes_in_quick_succession_or_from_another_tab_is_not_mixed_up(brow
         page.js("(refresh(), change(3, new Mask(432, 240)), refresh(), show(3), 0)")  # what is painted here stays
         saved()
         assert not page.ids().any() and not client.ids(f"{session}/annotations/3", SIZE).any()
+        page.js("take({}, edits - 1)")  # said before it was painted
+        page.js(
+            "(pending.set(3, null), take({0: versions.get(0)}, edits).then(() => pending.delete(3)))"
+        )  # not sent yet
+        page.js("take({0: versions.get(0), 3: versions.get(3), 5: 'gone'}, edits)")
+        assert page.js("[...painted.keys()]") == [0, 3] and page.at("message").text == ""
 
         page.js("$('steps').value = ''")
         page.js("($('go').click(), $('go').click())")

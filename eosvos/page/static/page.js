@@ -109,13 +109,17 @@ async function take(found, at) {
   const there = new Map(Object.entries(found).map(([k, version]) => [Number(k), version]));
   for (const k of new Set([...versions.keys(), ...there.keys()])) {
     if (pending.has(k) || versions.get(k) === there.get(k)) continue;
-    const its = there.has(k) ? await ids(`/annotations/${k}`) : null;
+    const its = there.has(k) ? await ids(`/annotations/${k}`).catch(gone) : null;
     if (at !== edits) return;
     if (its) painted.set(k, its);
     else painted.delete(k);
     known(k, there.get(k));
     most = Math.max(most, ...(its ? its.objects() : []));
   }
+}
+function gone(error) {
+  if (error.status === 404) return null; // taken back meanwhile
+  throw error;
 }
 function known(k, version) {
   if (version) versions.set(k, version);
