@@ -79,7 +79,7 @@ class Page:
         self.until(lambda: self.js("!state.job && !!state.run && state.run.state") == "finished")
 
     def opened(self):
-        self.until(lambda: self.js("!!mask && !!image"))
+        self.until(lambda: self.js("typeof image !== 'undefined' && !!mask && !!image"))  # the script may not have run
 
     def ids(self):
         """What the page shows, uint8 (H, W)."""
