@@ -59,6 +59,28 @@ def test_every_flipped_byte_and_every_cut_is_found(tmp_path):
     assert found > 200
 
 
+@pytest.mark.parametrize("what", ["theta", "rates", "optimizer", "iteration", "fingerprint"])
+def test_a_checkpoint_that_was_changed_and_saved_again_is_refused(tmp_path, what):
+    cut_off(tmp_path)
+    path = tmp_path / outer.CHECKPOINT
+    content = torch.load(path, weights_only=True)
+    torch.save(content, path)
+    checkpoint.load(path)  # the same content in other bytes
+    if what in ("theta", "rates"):
+        tensor = content[what]["weight"].flatten()
+        tensor[0] = torch.nextafter(tensor[0], torch.tensor(9.0))
+        content[what]["weight"] = tensor.view_as(content[what]["weight"])
+    elif what == "optimizer":
+        content[what]["param_groups"][0]["betas"] = (0.9, 0.98)
+    elif what == "iteration":
+        content[what] += 1
+    else:
+        content[what]["toy"] = 2
+    torch.save(content, path)
+    with pytest.raises(UserError, match="something has changed it"):
+        run(tmp_path, settings=SHORT, resume=True)
+
+
 def no_space(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
