@@ -288,13 +288,3 @@ def test_validation_and_the_search_of_a_rate(learner):
         world=World(),
     )  # fmt: skip
     assert f"{float(best.distinct_rates()[0]):g}" == max(judged, key=judged.get) and len(judged) == 2
-
-
-def test_an_object_of_one_pixel_that_the_network_does_not_see_is_taken(learner):
-    frame = torch.rand(3, 8 * HEIGHT, 8 * WIDTH, generator=torch.Generator().manual_seed(0))
-    mask = np.zeros((8 * HEIGHT, 8 * WIDTH), bool)
-    mask[201, 303] = True
-    method = OSMN(learner, iters=2)
-    assert np.array_equal(method.start(frame, {1: mask}) == 1, mask)
-    method.step(frame)
-    assert method.probabilities.isfinite().all()

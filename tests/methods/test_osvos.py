@@ -138,13 +138,3 @@ def test_an_empty_correction_teaches_that_the_object_is_not_here(learner):
     assert not (method.correct(elsewhere, {3: np.zeros((HEIGHT, WIDTH), bool)}) == 3).any()
     method.step(elsewhere)
     assert seen.any() and float(method.probabilities[0].mean()) < 0.5 * before
-
-
-def test_an_object_of_one_pixel_that_the_network_does_not_see_is_taken(learner):
-    frame = torch.rand(3, 8 * HEIGHT, 8 * WIDTH, generator=torch.Generator().manual_seed(0))
-    mask = np.zeros((8 * HEIGHT, 8 * WIDTH), bool)
-    mask[201, 303] = True
-    method = OSVOS(learner, iters=2)
-    assert np.array_equal(method.start(frame, {1: mask}) == 1, mask)
-    method.step(frame)
-    assert method.probabilities.isfinite().all()

@@ -135,6 +135,16 @@ def test_objects_come_in_any_order_late_too_and_win_on_their_frame(make):
     assert method.adapt_seconds >= 0
 
 
+def test_an_object_of_one_pixel_which_the_network_does_not_see_is_taken(make):
+    frame = torch.rand(3, 8 * HEIGHT, 8 * WIDTH, generator=torch.Generator().manual_seed(0))
+    mask = np.zeros((8 * HEIGHT, 8 * WIDTH), bool)
+    mask[201, 303] = True
+    method = make(0)
+    assert np.array_equal(method.start(frame, {1: mask}) == 1, mask)
+    method.step(frame)
+    assert method.probabilities.isfinite().all()
+
+
 def test_corrections_win_on_their_frame_also_empty_ones(make):
     method = make(0)
     method.start(frame(2), masks(2, 7, 3))
