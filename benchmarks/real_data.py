@@ -1,10 +1,11 @@
 """The paper's Table 1 at our scale: the trainings of conf/training/real_*.yaml, each tested on six held-out videos.
 
     make real-data ARGS='--data-root /data --processes 2'
-    python benchmarks/real_data.py --data-root /data --train init=resnet18.safetensors        # ImageNet weights in a file
+    python benchmarks/real_data.py --data-root /data --train init=resnet18.safetensors  # ImageNet weights in a file
 
 Everything resumes: stopped at any moment, the same command goes on where it was. All of it takes hours; --iterations
-sets the length of the trainings, and --train and --eval pass settings on. OUT/table.md and OUT/table.csv grow with every finished row.
+sets the length of the trainings, and --train and --eval pass settings on. OUT/table.md and OUT/table.csv grow with
+every finished row.
 """
 
 from __future__ import annotations
