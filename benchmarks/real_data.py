@@ -37,9 +37,7 @@ def main() -> int:
     parser.add_argument("--data-root", required=True, help="holds DAVIS-2016, ECSSD, PennFudanPed and COCO-500")
     parser.add_argument("--out", type=Path, default=Path("runs/real"))
     parser.add_argument("--only", nargs="+", choices=TRAININGS, default=TRAININGS)
-    parser.add_argument(
-        "--iterations", type=int, default=600, help="of meta-training; ordinary training has 1.6 times"
-    )
+    parser.add_argument("--iterations", type=int, default=600, help="of meta-training; ordinary training has 1.6 times")
     parser.add_argument("--processes", type=int, default=1, help="of a training: 1, 2 or 4")
     parser.add_argument("--steps", type=int, nargs="+", default=[0, 1, 5, 10, 50, 100], help="T")
     parser.add_argument("--no-online", action="store_true", help="without online adaptation")
