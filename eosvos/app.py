@@ -13,7 +13,7 @@ from eosvos import assemble, checks, chosen, command, config
 from eosvos.data.synthetic import held_out
 from eosvos.errors import UserError
 from eosvos.files import locked
-from eosvos.methods.given import Taught, Watch
+from eosvos.methods.given import Watch
 from eosvos.methods.protocol import Method
 
 
@@ -27,10 +27,7 @@ class Make:
 
     def __call__(self, steps: int, watch: Watch) -> Method:
         settings = replace(self.settings, iters=steps)
-        method = chosen.MakeMethod(settings, self.learner, self.device)(settings.seed)
-        if isinstance(method, Taught):
-            method.watch = watch
-        return method
+        return chosen.MakeMethod(settings, self.learner, self.device)(settings.seed, watch)
 
     def fingerprint(self, steps: int) -> dict[str, Any]:
         settings = replace(self.settings, iters=steps)

@@ -18,6 +18,7 @@ from eosvos.methods import snapping
 from eosvos.methods.copy_first import CopyFirst
 from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation
 from eosvos.methods.flow import Flow
+from eosvos.methods.given import Taught, Watch
 from eosvos.methods.osmn import OSMN, Modulation
 from eosvos.methods.osvos import OSVOS, Snap, Tuning
 from eosvos.methods.protocol import Method
@@ -162,7 +163,14 @@ class MakeMethod:
         if self.method == "osmn":
             self.settings = {"iters": config.iters, "modulation": Modulation(**vars(config.osmn))}
 
-    def __call__(self, seed: int) -> Method:
+    def __call__(self, seed: int, watch: Watch | None = None) -> Method:
+        """watch: told of the fine-tuning, where there is any (see `methods.given.Taught`)."""
+        method = self._made(seed)
+        if isinstance(method, Taught):
+            method.watch = watch
+        return method
+
+    def _made(self, seed: int) -> Method:
         if self.learner is None:
             return FLOORS[self.method]()
         device = self.device

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from eosvos.data.stored import several
 from eosvos.evaluation import benchmark
 from eosvos.evaluation.exports import OUTPUTS
 from eosvos.files import write_text
-from eosvos.methods.given import Taught, Watch
-from eosvos.methods.protocol import Method
 from eosvos.progress import Frames
 
 
@@ -42,9 +39,9 @@ def segment(settings: config.SegmentConfig) -> None:
     done = out / "finished"
     if not (done.exists() and all((out / "masks" / f"{name}.png").is_file() for name in sequence.frame_names)):
         progress = Frames(own.total(sequence), "masks")
-        make = partial(chosen.MakeMethod(settings, learner, device), settings.seed)
+        make = partial(chosen.MakeMethod(settings, learner, device), settings.seed, progress.tuning)
         try:
-            own.segment(partial(watched, make, progress.tuning), sequence, out, device=device, tick=progress)
+            own.segment(make, sequence, out, device=device, tick=progress)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{out}: interrupted; the same command continues") from None
         finally:
@@ -58,13 +55,6 @@ def segment(settings: config.SegmentConfig) -> None:
     if (index := own.suggested(sequence, out, annotated)) is not None:
         print(f"next:     a mask of frame {sequence.frame_names[index]} would help most")
     print(f"masks:    {out / 'masks'}\n{len(sequence)} frames in {time.monotonic() - began:.1f} s")
-
-
-def watched(make: Callable[[], Method], watch: Watch) -> Method:
-    method = make()
-    if isinstance(method, Taught):
-        method.watch = watch
-    return method
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,7 +9,9 @@ which is in front, so the smaller one has the pixels.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections.abc import Sequence as Collection
 from contextlib import redirect_stdout
 from functools import partial
@@ -85,7 +87,7 @@ def open_coco(
                     partial(_frame, path, size),
                     partial(_mask, segments, size, f"{file}: image {image['file_name']}"),
                     files=(path,),
-                    masks_of=str([(n, a["area"], a["bbox"], a["category_id"]) for n, a in layers]),
+                    masks_of=_told(layers),
                     categories={
                         n: names[a["category_id"]] for n, a in layers if n in drawn and a["category_id"] in names
                     },
@@ -134,6 +136,11 @@ def _layers(annotations: list[dict[str, Any]], crowd: bool) -> list[tuple[int, d
     apart = [] if crowd else [(VOID, a) for a in solid if a.get("iscrowd")]
     single = sorted((a for a in solid if crowd or not a.get("iscrowd")), key=lambda a: -a["area"])
     return apart + [(number, a) for number, a in enumerate(single[: VOID - 1], 1)]
+
+
+def _told(layers: Collection[tuple[int, dict[str, Any]]]) -> str:
+    told = [(number, a["area"], a["bbox"], a["category_id"]) for number, a in layers]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def _touches(box: Collection[float], size: tuple[int, int]) -> bool:

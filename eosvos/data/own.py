@@ -50,12 +50,13 @@ def open_own(
             raise _without_masks(video)
         sequence, rate = open_video(video, given, binary=binary, empty_first=True), frame_rate(video)
     first = min(sequence.objects.values())
-    return replace(sequence, given=tuple(i for i in annotated_frames(sequence) if i != first)), rate
+    others = (index for index in range(len(sequence)) if index != first and sequence.mask(index) is not None)
+    return replace(sequence, given=tuple(others)), rate
 
 
 def annotated_frames(sequence: Sequence) -> list[int]:
-    """Indices of the frames that have a mask, if an empty one."""
-    return [index for index in range(len(sequence)) if sequence.mask(index) is not None]
+    """Indices of the frames that have a mask, if an empty one, of a sequence of `open_own`."""
+    return sorted({min(sequence.objects.values()), *sequence.given})
 
 
 def _folder(video: Path, given: Path | None, first: bool, binary: bool | None) -> Sequence:

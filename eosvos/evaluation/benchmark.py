@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,10 +222,7 @@ def claim(
         raise UserError(f"{out}: is a file, expected a folder; choose another one with out={free_name(out)}")
     there = read_run(out)
     if there is not None:
-        differing = differences(
-            {**there["fingerprint"], "seed": there["seed"]}, {**run["fingerprint"], "seed": run["seed"]}
-        )
-        if differing:
+        if differing := _differing(there, run):
             listed = "; ".join(f"{key}: {old} there, {new} now" for key, (old, new) in differing.items())
             raise UserError(
                 f"{out}: holds a run with other settings ({listed}); choose another folder with out={free_name(out)}"
@@ -259,21 +257,27 @@ def one_thread() -> Iterator[None]:
 
 def own_or_free(out: Path, fingerprint: dict[str, Any], *, seed: int = 0) -> Path:
     """`out`, `out`-2, `out`-3, ...: the first that holds a run with this fingerprint and seed, or does not exist."""
-    number, path, wanted = 2, out, {**_as_json(fingerprint), "seed": seed}
-    while path.exists():
+    run = _as_json({"fingerprint": fingerprint, "seed": seed})
+
+    def fits(path: Path) -> bool:
         there = read_run(path)
-        if there is not None and not differences({**there["fingerprint"], "seed": there["seed"]}, wanted):
-            break
-        number, path = number + 1, out.with_name(f"{out.name}-{number}")
-    return path
+        return not path.exists() or (there is not None and not _differing(there, run))
+
+    return next(path for path in chain([out], _numbered(out)) if fits(path))
 
 
 def free_name(out: Path) -> Path:
     """`out`-2, `out`-3, ...: the first that does not exist."""
-    number = 2
-    while (path := out.with_name(f"{out.name}-{number}")).exists():
-        number += 1
-    return path
+    return next(path for path in _numbered(out) if not path.exists())
+
+
+def _numbered(out: Path) -> Iterator[Path]:
+    return (out.with_name(f"{out.name}-{number}") for number in count(2))
+
+
+def _differing(there: dict[str, Any], run: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What decides the masks, in two runs: name -> its values."""
+    return differences({**there["fingerprint"], "seed": there["seed"]}, {**run["fingerprint"], "seed": run["seed"]})
 
 
 def _check(sequences: list[Sequence], processes: int) -> None:
