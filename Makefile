@@ -12,7 +12,7 @@ WORKERS := $(shell if [ $(CORES) -gt 4 ]; then echo 4; else echo $(CORES); fi)
 TRAIN := OMP_NUM_THREADS=1 $(if $(filter 1,$(PROCS)),$(PY),.venv/bin/torchrun --standalone --nproc-per-node=$(PROCS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install meta-train parent-train eval real-data compare test lint bench clean
+.PHONY: help install meta-train parent-train eval shipped real-data compare test lint bench clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ lint: install ## style and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy eosvos
+
+shipped: install ## two hours on 2 cores: the learner in the package, from nothing
+	$(TRAIN) -m eosvos.meta_train resume=true
+	$(TRAIN) -m eosvos.meta_train training=shipped init=runs/meta/tiny/learner.safetensors
+	$(TRAIN) -m eosvos.meta_train training=shipped_end init=runs/meta/shipped/last.safetensors
 
 real-data: install ## hours: the paper's Table 1 at our scale; ARGS='--data-root /data'
 	OMP_NUM_THREADS=1 $(PY) benchmarks/real_data.py --processes $(PROCS) $(ARGS)
