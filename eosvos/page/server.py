@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -46,6 +47,7 @@ class Server:
     def __init__(self, sessions: Sessions, make: Maker, sample: Sequence, *, limit: int) -> None:
         self.sessions, self.make, self.sample_clip, self.limit, self.work = sessions, make, sample, limit, Work()
         self._suggestion: tuple[tuple[Any, ...], int | None] = ((), None)
+        self._received: Counter[str] = Counter()  # bytes of the uploads that are not over
 
     def app(self, hosts: Collection[str]) -> Starlette:
         """The application; `hosts`: the names that it may be called by."""
@@ -104,20 +106,21 @@ class Server:
         """A file of the video, in the body as it is; its name in ?name=."""
         id = request.path_params["id"]
         target = self.sessions.upload(id, request.query_params.get("name", ""))
-        room = self.limit - sum(path.stat().st_size for path in target.parent.iterdir())
         too_large = HTTPException(
             413, f"more than {self.limit >> 20} MiB in all; start the server with a larger upload="
         )
         try:
-            if int(request.headers.get("content-length", 0)) > room:
+            if self._received[id] + int(request.headers.get("content-length", 0)) > self.limit:
                 raise too_large
             with atomic(target) as path, path.open("wb") as file:
                 async for chunk in request.stream():
-                    room -= len(chunk)
-                    if room < 0:
+                    self.sessions.uploading(id)  # another file of it may have been refused meanwhile
+                    self._received[id] += len(chunk)
+                    if self._received[id] > self.limit:
                         raise too_large
                     await run_in_threadpool(file.write, chunk)
         except BaseException:
+            self._received.pop(id, None)
             self.sessions.remove(id)
             raise
         return JSONResponse({})
@@ -126,6 +129,7 @@ class Server:
         """The upload is complete."""
         id, name = request.path_params["id"], str((await self._json(request)).get("name", ""))[:200]
         self.sessions.uploading(id)
+        self._received.pop(id, None)
         await run_in_threadpool(self.sessions.open, id, name or "video")
         return JSONResponse({"id": id})
 

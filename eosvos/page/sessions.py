@@ -30,7 +30,7 @@ from eosvos.data.masks import VOID, ids_of, read_mask, write_mask
 from eosvos.data.own import open_own
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
-from eosvos.files import atomic, write_bytes, write_text
+from eosvos.files import atomic, write_bytes
 from eosvos.page.videos import free_path, look, video_in
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ class Session:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._told: set[Path] = set()  # damaged runs
         content = _read_json(folder / "session.json")
         try:
             self.name: str = content["name"]
@@ -126,22 +127,29 @@ class Session:
         return self.names[index]
 
     def runs(self) -> list[Run]:
-        """All that are kept, the newest last."""
-        found = [Run(**_read_json(path)) for path in (self.folder / "runs").glob("*/run.json")]
+        """All that are kept, the newest last; those that cannot be read are left out."""
+        found = []
+        for path in (self.folder / "runs").glob("*/run.json"):
+            try:
+                found.append(_read_run(path))
+            except UserError as error:
+                if path not in self._told and path.is_file():  # else it was removed meanwhile
+                    self._told.add(path)
+                    log.warning("this run is left out: %s", error)
         return sorted(found, key=lambda run: run.number)
 
     def run(self, number: int) -> Run:
         path = self.run_folder(number) / "run.json"
         if not path.is_file():
             raise Missing(f"run {number} is not there any more")
-        return Run(**_read_json(path))
+        return _read_run(path)
 
     def run_folder(self, number: int) -> Path:
         return self.folder / "runs" / str(number)
 
     def keep(self, run: Run) -> None:
         """Write a run's state."""
-        write_text(self.run_folder(run.number) / "run.json", json.dumps(asdict(run)))
+        write_bytes(self.run_folder(run.number) / "run.json", json.dumps(asdict(run)).encode())
 
     def new_run(self, steps: int, fingerprint: dict[str, Any], annotations: Path | None = None) -> Run:
         """A run from the masks painted so far, or from others in a folder. Of the earlier ones the last with a result
@@ -152,7 +160,7 @@ class Session:
         if not any(objects.values()):
             raise UserError("no object is painted yet; paint one on any frame, then start")
         earlier = self.runs()
-        number = earlier[-1].number + 1 if earlier else 1
+        number = 1 + max((int(path.parent.name) for path in (self.folder / "runs").glob("*/run.json")), default=0)
         target = self.run_folder(number)
         shutil.rmtree(target, ignore_errors=True)  # without a run.json: this very step was cut off
         shutil.copytree(source, target / "annotations", ignore=shutil.ignore_patterns(".*"))
@@ -288,6 +296,13 @@ def _save_png(path: Path, pixels: np.ndarray) -> None:
     from PIL import Image
 
     Image.fromarray(pixels).save(path, format="PNG")
+
+
+def _read_run(path: Path) -> Run:
+    try:
+        return Run(**_read_json(path))
+    except TypeError as error:
+        raise UserError(f"{path}: is damaged ({error}); remove its folder") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -269,6 +269,23 @@ def test_a_damaged_session_is_left_out_and_named(serve, make, tmp_path, caplog, 
     assert path.is_file()
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"number": 1, "more": 2}'])
+def test_a_damaged_run_is_left_out_and_the_next_one_does_not_take_its_place(serve, make, tmp_path, caplog, content):
+    with serve(make) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        paint(client, session, 0)
+        client.ask("POST", f"{session}/run")
+        client.idle(session)
+        path = tmp_path / "app" / session.rpartition("/")[2] / "runs" / "1" / "run.json"
+        path.write_text(content)
+        assert client.get(session)["run"] is None and client.get(session)["annotated"] == [0]
+        assert caplog.text.count(str(path)) == 1  # although it was asked for twice
+        assert "remove its folder" in client.refused("GET", f"{session}/runs/1/masks/0")[1]
+        client.ask("POST", f"{session}/run")
+        client.idle(session)
+        assert client.get(session)["run"]["number"] == 2 and path.is_file()
+
+
 def test_a_session_is_on_the_disk_before_it_is_told(serve, make, monkeypatch):
     kept, fsync = [], os.fsync
     monkeypatch.setattr(
@@ -450,6 +467,33 @@ def test_too_large_uploads_are_refused_however_they_come(serve, make, tmp_path):
         client.ask("PUT", f"{session}/file?name=a.png", b"x" * 700_000)
         assert client.refused("PUT", f"{session}/file?name=b.png", b"x" * 700_000)[0] == 413  # in all
         assert not any((tmp_path / "app").glob("?" * 32))
+
+
+def test_files_that_come_at_once_are_counted_together(serve, make, tmp_path):
+    whole = b"80000\r\n" + b"x" * (1 << 19) + b"\r\n"
+
+    def begun(client, session, name):
+        connection = socket.create_connection(("127.0.0.1", client.port))
+        connection.sendall(
+            f"PUT {session}/file?name={name} HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\n"
+            f"Origin: http://127.0.0.1:{client.port}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+            + whole
+        )
+        return connection
+
+    with serve(make, limit=1 << 20) as client:
+        id = client.ask("POST", "/api/sessions")["id"]
+        folder = tmp_path / "app" / id / "video"
+        first, second = (begun(client, f"/api/sessions/{id}", name) for name in ("a.png", "b.png"))
+        deadline = time.monotonic() + 20
+        while sum(path.stat().st_size for path in folder.glob(".*")) < 1 << 20:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for connection, status in ((second, b" 413 "), (first, b" 404 ")):
+            with connection:
+                connection.sendall(b"1\r\nx\r\n0\r\n\r\n")
+                assert status in connection.recv(1 << 16).split(b"\r\n")[0]
+        assert not folder.parent.exists()
 
 
 def test_no_path_leaves_its_folder(serve, make, tmp_path):
