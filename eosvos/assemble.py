@@ -202,6 +202,7 @@ def evaluation_folder(config: EvalConfig, fingerprint: dict[str, Any], job: str 
     if config.method == "osmn":
         without = [part for part in ("visual", "spatial") if not getattr(config.osmn, part)]
         words += [f"T{config.iters}", *(f"no-{part}" for part in without)]
+        words += [config.osmn.snapping] * (config.osmn.snapping != "none")
     if config.method == "osvos":
         words.append(f"T{config.iters}" if config.osvos.seconds is None else f"{config.osvos.seconds:g}s")
         words += [config.osvos.snapping] * (config.osvos.snapping != "none")

@@ -161,7 +161,9 @@ class MakeMethod:
             self.snap, self.threshold = snaps.get(section.snapping), section.threshold
             self.contours = _contours(config)[1]
         if self.method == "osmn":
-            self.settings = {"iters": config.iters, "modulation": Modulation(**vars(config.osmn))}
+            modulation = {key: getattr(config.osmn, key) for key in Modulation.__dataclass_fields__}
+            snap = snapping.GrabCut(**vars(config.snapping)) if config.osmn.snapping == "grabcut" else None
+            self.settings = {"iters": config.iters, "modulation": Modulation(**modulation), "snap": snap}
 
     def __call__(self, seed: int, watch: Watch | None = None) -> Method:
         """watch: told of the fine-tuning, where there is any (see `methods.given.Taught`)."""
@@ -207,6 +209,7 @@ def method_fingerprint(config: MethodConfig, learner: Path | None, device: torch
         settings |= {} if contours is None else {"contours_hash": digest(contours)}
     if config.method == "osmn":
         settings |= {"osmn": asdict(config.osmn)}
+        settings |= {"snapping": vars(config.snapping)} if config.osmn.snapping == "grabcut" else {}
     return {**settings, "code_hash": code_digest()}
 
 

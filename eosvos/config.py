@@ -110,6 +110,13 @@ class OSVOSSection(TuningSection):  # type: ignore[misc]
 
 
 @dataclass
+class OSMNSection(ModulationSection):  # type: ignore[misc]
+    """Of method=osmn."""
+
+    snapping: str = "none"  # to edges: grabcut
+
+
+@dataclass
 class MethodConfig:
     """A method and what it goes by."""
 
@@ -122,9 +129,9 @@ class MethodConfig:
     fine_tuning: FineTuningSection = field(default_factory=FineTuningSection)
     propagation: PropagationSection = field(default_factory=PropagationSection)
     online: OnlineSection = field(default_factory=OnlineSection)
-    snapping: GrabCutSection = field(default_factory=GrabCutSection)  # of eosvos, and of osvos.snapping=grabcut
+    snapping: GrabCutSection = field(default_factory=GrabCutSection)  # of eosvos, and of the others' snapping=grabcut
     osvos: OSVOSSection = field(default_factory=OSVOSSection)
-    osmn: ModulationSection = field(default_factory=ModulationSection)
+    osmn: OSMNSection = field(default_factory=OSMNSection)
     seed: int = MISSING
     device: str = MISSING
 

@@ -117,6 +117,9 @@ def test_eval_takes_the_newest_learner_without_fine_tuning_unless_asked(there, c
     assert run["method"] == "osmn" and run["iters"] == 0 and run["osmn"]["visual"] and "score" not in run
     assert eval.main([*VIDEO, "iters=1", "osmn.visual=false"]) == 0
     assert next(Path("runs/eval/synthetic-test").glob("osmn-T1-no-visual-s0-*"))
+    assert eval.main([*VIDEO, "osmn.snapping=grabcut", "snapping.side=160"]) == 0
+    found = read_run(next(Path("runs/eval/synthetic-test").glob("osmn-T0-grabcut-s0-*")))["fingerprint"]
+    assert found["osmn"]["snapping"] == "grabcut" and found["snapping"]["side"] == 160 and "snapping" not in run
     Learner.shipped().save("e.safetensors")
     said = told(eval.main([*VIDEO, "learner=e.safetensors"]), capsys)
     assert "which method=eosvos takes; one of OSMN is expected, as python -m eosvos.osmn_train trains it" in said

@@ -18,7 +18,8 @@ from eosvos.files import write_bytes
 Params = dict[str, Tensor]
 LEVELS = ("single", "tensor", "neuron", "parameter")
 FORMAT = "eosvos-learner-1"
-SHIPPED = Path(__file__).resolve().parents[1] / "learners" / "tiny.safetensors"
+LEARNERS = Path(__file__).resolve().parents[1] / "learners"
+SHIPPED = LEARNERS / "tiny.safetensors"
 """The learner in the package: the tiny network, meta-trained on procedural videos only (docs/results/shipped.md)."""
 
 

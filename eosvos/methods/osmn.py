@@ -1,7 +1,8 @@
 """OSMN: one look at the object sets the network's scales, its last place the biases (Yang et al., CVPR 2018).
 
 No fine-tuning is needed, and none is done by default. Dense CRF (Table 3, +1.9) is left out: no library of it is well
-kept (pydensecrf is dead, of pydensecrf2 there is one release, of 2024, that every user must compile).
+kept (pydensecrf is dead, of pydensecrf2 there is one release, of 2024, that every user must compile). GrabCut is there
+in its place.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, adapt
 from eosvos.meta.learner import Learner
 from eosvos.methods.given import Taught, check_frame
+from eosvos.methods.snapping import GrabCut
 from eosvos.models.osmn import OSMN as Network
 from eosvos.models.osmn import build
 from eosvos.models.osvos import PIXELS, balanced_cross_entropy
@@ -80,8 +82,9 @@ class OSMN(Taught):
     """The method of the paper; see `protocol.Learning`.
 
     learner: the trained networks, and the rate of fine-tuning. iters: T, steps of fine-tuning on the given frames (the
-    paper's option has 100); 0: none. seed: of its draws. priors: where every object is looked for in the next frame, by
-    id (see `data.guides`).
+    paper's option has 100); 0: none. seed: of its draws. snap: of masks to the edges of the frame, after the priors are
+    taken of them, so that a cut that went wrong does not spread; None: nothing. priors: where every object is looked
+    for in the next frame, by id (see `data.guides`).
 
     The visual modulator sees every given mask that is not empty, once. Where an object has several, gamma is the mean
     of theirs: each describes the same object, and none of them has a say over the others, whatever their order. An
@@ -90,7 +93,7 @@ class OSMN(Taught):
     """
 
     STATE = ("_objects", "_waiting", "_frame_size", "priors", "probabilities", "adapt_seconds")  # see methods.state
-    PARTS = (_Object, _Given, Sample, Modulation)
+    PARTS = (_Object, _Given, Sample, Modulation, GrabCut)
 
     def __init__(
         self,
@@ -100,13 +103,14 @@ class OSMN(Taught):
         seed: int = 0,
         device: torch.device | str = "cpu",
         modulation: Modulation | None = None,
+        snap: GrabCut | None = None,
     ) -> None:
         with seeds.fixed(0):  # its own weights are never used: leave the caller's random state alone
             self.model: Network = build(**learner.spec["model"]).to(device)
         self.learner = learner.to(device)
         self.model.load_state_dict(self.learner.theta)
         self.model.eval()
-        self.iters, self.seed, self.device = iters, seed, torch.device(device)
+        self.iters, self.seed, self.snap, self.device = iters, seed, snap, torch.device(device)
         self.modulation = modulation or Modulation()
         self.size = (self.model.network_spec.short, self.model.network_spec.long)
         self.adapt_seconds = 0.0
@@ -118,7 +122,7 @@ class OSMN(Taught):
 
     def settings(self) -> dict[str, Any]:
         """What it was made with, besides the learner and the device."""
-        return {name: getattr(self, name) for name in ("iters", "seed", "modulation")}
+        return {name: getattr(self, name) for name in ("iters", "seed", "modulation", "snap")}
 
     @property
     def gammas(self) -> dict[int, Tensor]:
@@ -139,7 +143,10 @@ class OSMN(Taught):
         ids = merge(self.probabilities, self.object_ids)
         for object_id in self._objects:
             self._look_for(object_id, ids == object_id)
-        return ids
+        if self.snap is None:
+            return ids
+        self.probabilities = self.snap(frame, self.probabilities)
+        return merge(self.probabilities, self.object_ids)
 
     def remove(self, ids: Collection[int]) -> None:
         super().remove(ids)

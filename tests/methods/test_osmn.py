@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from eosvos.data.guides import Guidance, GuidedTasks, heat_map, prior_of, visual_guide
+from eosvos.data.masks import merge
 from eosvos.data.tasks import SyntheticTaskset
 from eosvos.data.transforms import fit
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
 from eosvos.methods import osmn_training
 from eosvos.methods.osmn import OSMN, Modulation, loss_of
+from eosvos.methods.snapping import GrabCut
 from eosvos.models import osmn
 
 HEIGHT, WIDTH = 60, 100
@@ -159,6 +161,17 @@ def test_an_empty_correction_shows_no_object_and_changes_no_gamma(learner):
     absent = method.correct(frames[1], {3: np.zeros((HEIGHT, WIDTH), bool)})
     assert not (absent == 3).any() and torch.equal(method.gammas[3], before) and len(passes) == 1
     assert any(not torch.equal(p, phi[name]) for name, p in method._objects[3].phi.items())  # but it is learned from
+
+
+def test_masks_are_snapped_and_priors_are_not(learner):
+    """A cut that went wrong must not lead the spatial modulator astray."""
+    frames, masks = clip(4)
+    plain, one = run(learner, frames, given(masks[0], 3, 7), iters=20)
+    cut, two = run(learner, frames, given(masks[0], 3, 7), iters=20, snap=GrabCut())
+    assert all(torch.equal(one.priors[i], two.priors[i]) for i in (3, 7))
+    assert any(not np.array_equal(a, b) for a, b in zip(plain[1:], cut[1:], strict=True))
+    assert torch.equal(GrabCut()(frames[-1], one.probabilities), two.probabilities)
+    assert np.array_equal(cut[-1], merge(two.probabilities, [3, 7]))
 
 
 def test_a_video_without_objects_so_far_and_a_new_video(learner):
