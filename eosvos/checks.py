@@ -123,7 +123,7 @@ def _leaves(node: Any, prefix: str) -> list[tuple[str, Any]]:
 def _judge(key: str, value: Any) -> str | None:
     if value is None:
         return None
-    values = value if isinstance(value, list | tuple) else [value]
+    values = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
     if key in CHOICES and not all(v in CHOICES[key] for v in values):
         return f"{key}={value}: expected one of {', '.join(map(str, CHOICES[key]))}"
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]

@@ -111,9 +111,7 @@ class OSVOSSection(TuningSection):  # type: ignore[misc]
 
 @dataclass
 class OSMNSection(ModulationSection):  # type: ignore[misc]
-    """Of method=osmn."""
-
-    snapping: str = "none"  # to edges: grabcut
+    snapping: str = "none"  # of method=osmn's masks, to edges: grabcut
 
 
 @dataclass
@@ -156,8 +154,6 @@ class SegmentConfig(MethodConfig):
 
 @dataclass
 class AppConfig(MethodConfig):
-    """Of the page."""
-
     video: str | None = None  # a video file, or a folder of frames
     host: str = MISSING
     port: int = MISSING
@@ -340,18 +336,14 @@ def outer_settings(section: OuterSection) -> OuterSettings:
 
 def register() -> None:
     """Make the schemas known to Hydra under the names that conf/*.yaml begin with."""
+    schemas = {
+        "eval": EvalConfig, "refine": RefineConfig, "segment": SegmentConfig, "app": AppConfig, "score": ScoreConfig,
+        "meta_train": MetaTrainConfig, "parent_train": ParentTrainConfig, "osvos_train": OSVOSTrainConfig,
+        "plot": PlotConfig, "osmn_train": OSMNTrainConfig, "osmn_show": OSMNShowConfig,
+    }  # fmt: skip
     store = ConfigStore.instance()
-    store.store("eval_schema", EvalConfig)
-    store.store("refine_schema", RefineConfig)
-    store.store("segment_schema", SegmentConfig)
-    store.store("app_schema", AppConfig)
-    store.store("score_schema", ScoreConfig)
-    store.store("meta_train_schema", MetaTrainConfig)
-    store.store("parent_train_schema", ParentTrainConfig)
-    store.store("osvos_train_schema", OSVOSTrainConfig)
-    store.store("plot_schema", PlotConfig)
-    store.store("osmn_train_schema", OSMNTrainConfig)
-    store.store("osmn_show_schema", OSMNShowConfig)
+    for name, schema in schemas.items():
+        store.store(f"{name}_schema", schema)
     for path in shipped("tasksets").glob("*.yaml"):  # taskset=NAME
         node = {"name": path.stem, "kind": "mixture", "file": path.stem}
         store.store(group="taskset", name=path.stem, node=node)

@@ -40,7 +40,8 @@ class OuterSettings:
     value; rates_lr = 0 leaves the learning rates as they are. beta2: of RAdam and Adam; RAdam's rectification holds the
     steps back for about 2 / (1 - beta2) iterations. weight_decay: on theta; decoupled, but with "sgd" added to the
     gradient. clip: norm to which the gradient of a single task is scaled down, for theta and the rates apart; None:
-    never. max_rate: upper bound of the learning rates (0 is the lower). validate_every, save_every: iterations.
+    never. shares: of theta_lr, for the parameters whose names begin so. max_rate: upper bound of the learning rates (0
+    is the lower). validate_every, save_every: iterations.
     """
 
     iterations: int = 600
@@ -55,6 +56,7 @@ class OuterSettings:
     beta2: float = 0.99
     weight_decay: float = 0.0
     clip: float | None = 10.0
+    shares: dict[str, float] | None = None
     max_rate: float = 1.0
     validate_every: int = 100
     save_every: int = 100
@@ -182,16 +184,10 @@ def _restore(state: _State, stored: dict[str, Any]) -> None:
 
 
 def _reduce(
-    results: list[MetaGradient],
-    learner: Learner,
-    clip: float | None,
-    world: World,
-    stop: bool,
-    terms: Sequence[str] = (),
-    clock: float = 0.0,
-) -> tuple[dict[str, Any], bool]:
-    """Sums over the tasks of all processes; on a CPU in float64, so that their order leaves no trace in float32. clock:
-    seconds, 0 in all processes but the first."""
+    results: list[MetaGradient], learner: Learner, clip: float | None, world: World, stop: bool,
+    terms: Sequence[str] = (), clock: float = 0.0,
+) -> tuple[dict[str, Any], bool]:  # fmt: skip
+    """Sums over the tasks of all processes; on a CPU in float64: their order leaves no trace in float32."""
     names, rates = list(learner.theta), learner.distinct_rates()
     slots = {id(r): index for index, r in enumerate(rates)}  # at level "single" all names share one
     device = learner.theta[names[0]].device
@@ -245,8 +241,13 @@ def _update(state: _State, totals: dict[str, Any], settings: OuterSettings) -> d
         for group, sums in groups:
             for p, g in zip(group["params"], sums, strict=True):
                 p.grad = g.to(p.dtype).view_as(p)
+        shares = (settings.shares or {}).items()
+        slower = [(p, s) for name, p in state.learner.theta.items() for start, s in shares if name.startswith(start)]
+        kept = [p.detach().clone() for p, _ in slower]
         state.optimizer.step()  # passes over what has no gradient: with rates_lr=0 the rates stay bit by bit
         with torch.no_grad():
+            for (p, share), before in zip(slower, kept, strict=True):
+                p.copy_(before.lerp(p, share))
             for rate in rates_group["params"] if settings.rates_lr else ():
                 rate.clamp_(0, settings.max_rate)
     return {"loss": totals["loss"], "lr_factor": factor}

@@ -44,18 +44,27 @@ def gradients(model: Network, *, seed: int, segmentation: bool = True) -> Callab
 
 @torch.no_grad()
 def validate(model: Network, learner: Learner, objects: Sequence[Guided], *, world: World) -> dict[str, float]:
-    """Over held-out objects: the mean loss, and the mean J, which is "score" too."""
-    totals = torch.zeros(2, dtype=torch.float64)
+    """Over held-out objects: the mean loss, and the mean J, which is "score" too; where there is a visual modulator,
+    "gamma_spread", the standard deviation of gamma over the objects, mean over the channels: at 0 it tells nothing."""
+    totals, moments = torch.zeros(2, dtype=torch.float64), torch.zeros(2, sum(model.channels), dtype=torch.float64)
     device = next(model.parameters()).device
+    seeing = {name.removeprefix("visual."): p for name, p in learner.theta.items() if name.startswith("visual.")}
+    model.eval()
     for guided in objects[world.rank :: world.size]:
-        sample = guided.sample
-        totals[0] += float(loss_of(model, sample, guided.prior, guide=guided.guide)(learner.theta))
+        sample, gammas = guided.sample, None
+        if model.visual is not None:
+            gammas = functional_call(model.visual, seeing, (guided.guide[None].to(device),), strict=False)
+            moments += torch.cat([gammas, gammas**2]).cpu()
+        gamma = None if gammas is None else gammas[0]
+        totals[0] += float(loss_of(model, sample, guided.prior, gamma=gamma)(learner.theta))
         height, width = sample.image.shape[-2:]
         inputs = (sample.image[None].to(device), heat_map(guided.prior, (height, width))[None].to(device))
-        logits = functional_call(model, learner.theta, inputs, {"guides": guided.guide[None].to(device)})
+        logits = functional_call(model, learner.theta, inputs, {"gammas": gammas}, strict=False)
         totals[1] += similarity(logits[0, 0].cpu() >= 0, sample.masks[0], sample.ignore)
     loss, j = (world.sum_(totals) / len(objects)).tolist()
-    return {"validation_loss": loss, "J": j, "score": j}
+    first, second = world.sum_(moments) / len(objects)
+    spread = float((second - first**2).clamp(min=0).sqrt().mean())
+    return {"validation_loss": loss, "J": j, **({} if model.visual is None else {"gamma_spread": spread}), "score": j}
 
 
 def search_rate(

@@ -120,6 +120,30 @@ def test_every_optimizer_learns_and_resumes_bit_for_bit(tmp_path, optimizer):
     assert not same(whole, run(tmp_path / "radam", settings=replace(SETTINGS, weight_decay=1e-3)))
 
 
+@pytest.mark.parametrize("optimizer", outer.OPTIMIZERS)
+def test_a_parameter_with_a_share_of_the_rate_moves_that_much_less_and_the_others_as_ever(tmp_path, optimizer):
+    def fixed(learner, number):  # whatever theta is
+        draws = torch.Generator().manual_seed(number)
+        theta, rates = (
+            {name: torch.randn(p.shape, generator=draws) for name, p in part.items()}
+            for part in (learner.theta, learner.rates)
+        )
+        return MetaGradient(theta, rates, 1.0, [])
+
+    def moved(shares):
+        settings = replace(SETTINGS, optimizer=optimizer, shares=shares)
+        name = "-".join(map(str, shares.values())) or "none"
+        run(tmp_path / name, settings=settings, gradient=fixed)
+        last, start = Learner.load(tmp_path / name / outer.LAST), fresh()
+        return {key: p - start.theta[key] for key, p in last.theta.items()}, last.rates
+
+    (ever, rates), (slow, same_rates), (still, _) = moved({}), moved({"wei": 0.25}), moved({"wei": 0.0})
+    assert torch.equal(ever["bias"], slow["bias"]) and ever["bias"].abs().max() > 0.01
+    assert all(torch.equal(rates[key], same_rates[key]) for key in rates)
+    torch.testing.assert_close(slow["weight"], 0.25 * ever["weight"], rtol=1e-4, atol=1e-6)
+    assert not still["weight"].any()
+
+
 def test_sgd_is_the_papers_rule(tmp_path):
     """v <- 0.9 v + (g + decay theta), theta <- theta - lr v; without a clip not even a huge gradient is scaled."""
     huge = 1e4

@@ -295,6 +295,12 @@ def test_validation_and_the_search_of_a_rate(learner):
     assert figures["validation_loss"] == pytest.approx(
         (halves[0]["validation_loss"] + 2 * halves[1]["validation_loss"]) / 3
     )
+    model.load_state_dict(learner.theta)
+    gammas = torch.stack([model.visual(thing.guide[None])[0].detach() for thing in held])
+    assert figures["gamma_spread"] == pytest.approx(float(gammas.std(0, correction=0).mean()), rel=1e-4) != 0
+    blind = made(visual=False)
+    figures = osmn_training.validate(osmn.build(**blind.spec["model"]), blind, held, world=World())
+    assert "gamma_spread" not in figures and 0 <= figures["J"] <= 1
     tasks = [SyntheticTaskset(length=4, render=(40, 68), size=(32, 54)).task(0, 0, 0)]
     best, judged = osmn_training.search_rate(
         learner.theta, [1e-4, 0.1], tasks, steps=2, modulation=Modulation(), spec=learner.spec, device="cpu",
