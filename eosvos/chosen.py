@@ -13,7 +13,7 @@ import torch
 from eosvos.assemble import RUNS, build_network, code_digest, data_fingerprint, digest, model_settings
 from eosvos.config import EvalConfig, MethodConfig, ModelSection
 from eosvos.errors import UserError
-from eosvos.meta.learner import SHIPPED, Learner
+from eosvos.meta.learner import LEARNERS, Learner
 from eosvos.methods import snapping
 from eosvos.methods.copy_first import CopyFirst
 from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation
@@ -29,19 +29,21 @@ FLOORS: dict[str, Callable[[], Method]] = {"copy_first": CopyFirst, "flow": Flow
 
 @dataclass(frozen=True)
 class Kind:
-    """Of network. method: that takes its learners. command: that trains them."""
+    """Of network. method: that takes its learners. command: that trains them. ships: name of the learner that comes with
+    the package."""
 
     title: str
     method: str
     command: str
+    ships: str
     sizes: dict[str, Any]
     build: Callable[..., torch.nn.Module]
 
 
 KINDS = {  # by Learner.spec["network"]
-    "mask_rcnn": Kind("e-OSVOS (Mask R-CNN)", "eosvos", "meta_train", mask_rcnn.SIZES, mask_rcnn.build),
-    "osvos": Kind("OSVOS", "osvos", "osvos_train", osvos.SIZES, osvos.build),
-    "osmn": Kind("OSMN", "osmn", "osmn_train", osmn.SIZES, osmn.build),
+    "mask_rcnn": Kind("e-OSVOS (Mask R-CNN)", "eosvos", "meta_train", "tiny", mask_rcnn.SIZES, mask_rcnn.build),
+    "osvos": Kind("OSVOS", "osvos", "osvos_train", "osvos", osvos.SIZES, osvos.build),
+    "osmn": Kind("OSMN", "osmn", "osmn_train", "osmn", osmn.SIZES, osmn.build),
 }
 
 
@@ -85,20 +87,19 @@ def check_learner(learner: Learner, section: ModelSection, source: Path, kind: s
 
 
 def newest_learner(made_by: str = "meta_train", branch: str | None = None) -> Path:
-    """The learner of a command written last under runs/; of meta-training, where there is none, the one that ships.
-    branch: of OSVOS. Raises UserError where there is none."""
+    """The learner of a command written last under runs/, or, where there is none, the one that ships. branch: of OSVOS,
+    of whose contours none ships. Raises UserError where there is none."""
     paths = sorted(RUNS.glob("**/learner.safetensors"), key=lambda p: p.stat().st_mtime, reverse=True)
     for path in paths:
         spec = Learner.load(path).spec
         if spec.get("made_by") == made_by and spec.get("branch") == branch and path.parent.name != "training":
             return path
-    if made_by == "meta_train":
-        return SHIPPED
-    more = f" branch={branch}" if branch == "contours" else ""
-    raise UserError(
-        f"{RUNS}/ holds no learner of python -m eosvos.{made_by}{more}; train one, or give its path with "
-        f"{'osvos.contours' if more else 'learner'}="
-    )
+    if branch == "contours":
+        raise UserError(
+            f"{RUNS}/ holds no learner of python -m eosvos.{made_by} branch=contours; train one, or give its path with "
+            "osvos.contours="
+        )
+    return LEARNERS / f"{next(kind.ships for kind in KINDS.values() if kind.command == made_by)}.safetensors"
 
 
 def evaluation_learner(config: MethodConfig) -> tuple[Path | None, Learner | None]:

@@ -129,10 +129,11 @@ def test_eval_says_what_a_learner_is_of(there, capsys, monkeypatch):
     assert "pip install 'eosvos[snapping]'" in said
 
 
-def test_eval_without_a_parent_says_how_to_train_one(tmp_path, monkeypatch, capsys):
+def test_eval_without_contours_says_how_to_train_them(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("higra")
     monkeypatch.chdir(tmp_path)
-    said = told(eval.main(VIDEO), capsys)
-    assert "runs/ holds no learner of python -m eosvos.osvos_train; train one, or give its path with learner=" in said
+    said = told(eval.main([*VIDEO, "osvos.snapping=contours"]), capsys)
+    assert "no learner of python -m eosvos.osvos_train branch=contours; train one, or give its path with osvos." in said
     assert not Path("runs").exists()
 
 

@@ -93,11 +93,13 @@ def test_the_wheel_runs_with_its_packaged_configuration(site, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_wheel_segments_with_the_learner_that_ships(site, tmp_path):
-    shipped = site / "eosvos" / "learners" / "tiny.safetensors"
+@pytest.mark.parametrize(("method", "name"), [("eosvos", "tiny"), ("osvos", "osvos"), ("osmn", "osmn")])
+def test_the_wheel_segments_with_the_learner_that_ships(site, tmp_path, method, name):
+    shipped = site / "eosvos" / "learners" / f"{name}.safetensors"
     assert shipped.stat().st_size <= 10_000_000
     done = run(
         site, tmp_path, "-m", "eosvos.eval", "dataset.count=1", "dataset.length=3", "dataset.size=[96,160]", "iters=2",
+        f"method={method}",
     )  # fmt: skip
     assert done.returncode == 0 and str(shipped) in done.stderr, done.stderr
     assert len(list(tmp_path.glob("runs/eval/**/masks/*/*.png"))) == 3
