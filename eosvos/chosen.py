@@ -29,8 +29,7 @@ FLOORS: dict[str, Callable[[], Method]] = {"copy_first": CopyFirst, "flow": Flow
 
 @dataclass(frozen=True)
 class Kind:
-    """Of network. method: that takes its learners. command: that trains them. ships: name of the learner that comes with
-    the package."""
+    """Of network. method: that takes its learners. command: that trains them. ships: the learner in the package."""
 
     title: str
     method: str
