@@ -13,7 +13,7 @@ import torch
 from eosvos.assemble import RUNS, build_network, code_digest, data_fingerprint, digest, model_settings
 from eosvos.config import EvalConfig, MethodConfig, ModelSection
 from eosvos.errors import UserError
-from eosvos.meta.learner import LEARNERS, Learner
+from eosvos.meta.learner import LEARNERS, SHIPPED, Learner
 from eosvos.methods import snapping
 from eosvos.methods.copy_first import CopyFirst
 from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation
@@ -34,15 +34,15 @@ class Kind:
     title: str
     method: str
     command: str
-    ships: str
+    ships: Path
     sizes: dict[str, Any]
     build: Callable[..., torch.nn.Module]
 
 
 KINDS = {  # by Learner.spec["network"]
-    "mask_rcnn": Kind("e-OSVOS (Mask R-CNN)", "eosvos", "meta_train", "tiny", mask_rcnn.SIZES, mask_rcnn.build),
-    "osvos": Kind("OSVOS", "osvos", "osvos_train", "osvos", osvos.SIZES, osvos.build),
-    "osmn": Kind("OSMN", "osmn", "osmn_train", "osmn", osmn.SIZES, osmn.build),
+    "mask_rcnn": Kind("e-OSVOS (Mask R-CNN)", "eosvos", "meta_train", SHIPPED, mask_rcnn.SIZES, mask_rcnn.build),
+    "osvos": Kind("OSVOS", "osvos", "osvos_train", LEARNERS / "osvos.safetensors", osvos.SIZES, osvos.build),
+    "osmn": Kind("OSMN", "osmn", "osmn_train", LEARNERS / "osmn.safetensors", osmn.SIZES, osmn.build),
 }
 
 
@@ -98,7 +98,7 @@ def newest_learner(made_by: str = "meta_train", branch: str | None = None) -> Pa
             f"{RUNS}/ holds no learner of python -m eosvos.{made_by} branch=contours; train one, or give its path with "
             "osvos.contours="
         )
-    return LEARNERS / f"{next(kind.ships for kind in KINDS.values() if kind.command == made_by)}.safetensors"
+    return next(kind.ships for kind in KINDS.values() if kind.command == made_by)
 
 
 def evaluation_learner(config: MethodConfig) -> tuple[Path | None, Learner | None]:
@@ -140,6 +140,7 @@ class MakeMethod:
     def __init__(self, config: MethodConfig, learner: Learner | None, device: torch.device) -> None:
         self.method, self.learner, self.device = config.method, learner, device
         self.settings: dict[str, Any] = {}
+        grabcut = snapping.GrabCut(**vars(config.snapping))
         if self.method == "eosvos":
             self.settings = {
                 "iters": config.iters,
@@ -147,7 +148,7 @@ class MakeMethod:
                 "fine_tuning": FineTuning(**vars(config.fine_tuning)),
                 "propagation": Propagation(**vars(config.propagation)),
                 "online": Online(**vars(config.online)),
-                "snapping": snapping.GrabCut(**vars(config.snapping)),
+                "snapping": grabcut,
                 "score": config.score,
             }
         if self.method == "osvos":
@@ -155,14 +156,13 @@ class MakeMethod:
             tuning = {key: getattr(section, key) for key in Tuning.__dataclass_fields__}
             self.settings = {"iters": config.iters, "tuning": Tuning(**tuning)}
             snaps: dict[str, Snap] = {
-                "grabcut": snapping.GrabCut(**vars(config.snapping)),
-                "bilateral": snapping.Bilateral(**vars(section.bilateral)),
-            }
+                "grabcut": grabcut, "bilateral": snapping.Bilateral(**vars(section.bilateral))
+            }  # fmt: skip
             self.snap, self.threshold = snaps.get(section.snapping), section.threshold
             self.contours = _contours(config)[1]
         if self.method == "osmn":
             modulation = {key: getattr(config.osmn, key) for key in Modulation.__dataclass_fields__}
-            snap = snapping.GrabCut(**vars(config.snapping)) if config.osmn.snapping == "grabcut" else None
+            snap = grabcut if config.osmn.snapping == "grabcut" else None
             self.settings = {"iters": config.iters, "modulation": Modulation(**modulation), "snap": snap}
 
     def __call__(self, seed: int, watch: Watch | None = None) -> Method:

@@ -162,9 +162,12 @@ def train(
 
 def _optimizer(learner: Learner, settings: OuterSettings) -> torch.optim.Optimizer:
     """Over the tensors of `learner`, which require gradients from here on."""
-    theta = [p.requires_grad_() for p in learner.theta.values()]
-    rates = [r.requires_grad_() for r in learner.distinct_rates()]
-    groups: list[dict[str, Any]] = [{"params": theta, "weight_decay": settings.weight_decay}, {"params": rates}]
+    theta: dict[float, list[torch.Tensor]] = {}  # by share of theta_lr
+    for name, p in learner.theta.items():
+        share = next((s for start, s in (settings.shares or {}).items() if name.startswith(start)), 1.0)
+        theta.setdefault(share, []).append(p.requires_grad_())
+    groups: list[Any] = [{"params": p, "weight_decay": settings.weight_decay, "share": s} for s, p in theta.items()]
+    groups.append({"params": [r.requires_grad_() for r in learner.distinct_rates()]})
     common: dict[str, Any] = {"lr": settings.theta_lr, "weight_decay": 0.0}
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=0.9, **common)
@@ -233,21 +236,18 @@ def _scale(gradients: Params, clip: float | None) -> float:
 def _update(state: _State, totals: dict[str, Any], settings: OuterSettings) -> dict[str, float]:
     """One step, then learning rates clamped to [0, max_rate] (section 3.2.2). No step without a valid task."""
     factor = _schedule(state.iteration, state.seconds, settings)
-    theta_group, rates_group = state.optimizer.param_groups
-    theta_group["lr"], rates_group["lr"] = settings.theta_lr * factor, settings.rates_lr * factor
+    *theta_groups, rates_group = state.optimizer.param_groups
+    rates_group["lr"] = settings.rates_lr * factor
+    for group in theta_groups:
+        group["lr"] = settings.theta_lr * factor * group.get("share", 1.0)  # older checkpoints have none
     state.skipped += totals["skipped"]
     if totals["count"]:
-        groups = [(theta_group, totals["theta"])] + [(rates_group, totals["rates"])] * (settings.rates_lr > 0)
-        for group, sums in groups:
-            for p, g in zip(group["params"], sums, strict=True):
-                p.grad = g.to(p.dtype).view_as(p)
-        shares = (settings.shares or {}).items()
-        slower = [(p, s) for name, p in state.learner.theta.items() for start, s in shares if name.startswith(start)]
-        kept = [p.detach().clone() for p, _ in slower]
+        pairs = list(zip(state.learner.theta.values(), totals["theta"], strict=True))
+        pairs += zip(rates_group["params"], totals["rates"], strict=True) if settings.rates_lr > 0 else ()
+        for p, g in pairs:
+            p.grad = g.to(p.dtype).view_as(p)
         state.optimizer.step()  # passes over what has no gradient: with rates_lr=0 the rates stay bit by bit
         with torch.no_grad():
-            for (p, share), before in zip(slower, kept, strict=True):
-                p.copy_(before.lerp(p, share))
             for rate in rates_group["params"] if settings.rates_lr else ():
                 rate.clamp_(0, settings.max_rate)
     return {"loss": totals["loss"], "lr_factor": factor}
