@@ -31,7 +31,7 @@ from eosvos.config import (
     outer_settings,
 )
 from eosvos.data.own import annotated_frames
-from eosvos.data.sequence import Sequence, content
+from eosvos.data.sequence import Sequence, content_hash
 from eosvos.data.tasks import Tasks
 from eosvos.errors import UserError
 from eosvos.evaluation.measure import Measures
@@ -244,7 +244,8 @@ def own_fingerprint(config: SegmentConfig, sequence: Sequence) -> dict[str, Any]
     masks = hashlib.sha256()  # these are edited and given again
     for index in annotated_frames(sequence):
         masks.update(str(index).encode() + np.ascontiguousarray(sequence.mask(index)).tobytes())
-    return {"video": given, "binary": config.binary, "masks_hash": masks.hexdigest()[:16], **content([sequence])}
+    told = {"masks_hash": masks.hexdigest()[:16], "hash": content_hash([sequence])}
+    return {"video": given, "binary": config.binary, **told}
 
 
 def common_folder(runs: Collection[Path]) -> Path:

@@ -10,9 +10,11 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -39,7 +41,8 @@ def segment(
 
     From the first frame with an object on it goes forwards to the end; objects of later masks join on their frames. To
     the beginning it goes backwards, with the objects of that first frame alone. A method that learns is fine-tuned on
-    all masks of an object from the start; another one takes them on their frames.
+    all masks of an object from the start; another one takes them on their frames. While the frames of a long file are
+    being counted, it waits for that after the first one.
 
     What was cut off continues at the last state, of which one is saved after the fine-tuning and every `save_every`
     seconds: with the same masks as if it had not been, on a CPU. `device`: the method's. `tick(n)` is called where n
@@ -58,30 +61,30 @@ def _segment(
     save_every: float,
     tick: Callable[[int], object] | None,
 ) -> None:
-    orders = _orders(sequence)
-    number, at, segmenter = _saved(sequence, orders, out, device)
+    ways = _ways(sequence)
+    number, at, segmenter = _saved(sequence, ways, out, device)
     if tick is not None and (number or at):
-        tick(sum(len(order) for order in orders[:number]) + at)
-    while number < len(orders):
-        order = orders[number]
+        tick(sum(way.length(sequence) for way in ways[:number]) + at)
+    while number < len(ways):
+        way = ways[number]
         if segmenter is None and number and (path := _state(out, 0, 1)).exists():  # fine-tuned for the way back
             segmenter, at = Segmenter.load(path, device=device), 1
-            _learn(segmenter, sequence, [i for i, first in sequence.objects.items() if first > order[0]])
+            _learn(segmenter, sequence, [i for i, first in sequence.objects.items() if first > way.first])
             if tick is not None:
                 tick(1)
         elif segmenter is None:
             segmenter = Segmenter(make_method())
-            _learn(segmenter, sequence, [i for i, f in sequence.objects.items() if f == order[0] or order.step > 0])
-        with MaskWriter(out / "masks") as writer, closing(_masks(segmenter, sequence, order, at)) as masks:
+            _learn(segmenter, sequence, [i for i, f in sequence.objects.items() if f == way.first or way.step > 0])
+        with MaskWriter(out / "masks") as writer, closing(_masks(segmenter, sequence, way, at)) as masks:
             saved = time.monotonic()
             for done, ids in enumerate(masks, at + 1):
-                name = sequence.frame_names[order[done - 1]]
+                name = sequence.frame_names[way.frame(done - 1)]
                 writer.put(name, ids.copy())
                 told = {str(i): round(value, 4) for i, value in segmenter.uncertainty.items()}
                 append_line(out / "uncertainty.jsonl", json.dumps({"frame": name, **told}))
                 if tick is not None:
                     tick(1)
-                if done < len(order) and (done == 1 or time.monotonic() - saved >= save_every):
+                if done < way.length(sequence) and (done == 1 or time.monotonic() - saved >= save_every):
                     writer.flush()
                     _save(segmenter, out, number, done)
                     saved = time.monotonic()
@@ -108,12 +111,32 @@ def suggested(sequence: Sequence, out: str | Path, annotated: Collection[int]) -
 
 def total(sequence: Sequence) -> int:
     """The masks that `segment` makes of a video: that of the first given mask's frame twice where it goes both ways."""
-    return sum(len(order) for order in _orders(sequence))
+    return sum(way.length(sequence) for way in _ways(sequence))
 
 
-def _orders(sequence: Sequence) -> list[range]:
+class _Way(NamedTuple):
+    """From a frame on to the end of the video, or (step -1) to its beginning; its end may not be known yet."""
+
+    first: int
+    step: int
+
+    def frame(self, number: int) -> int:
+        return self.first + self.step * number
+
+    def length(self, sequence: Sequence) -> int:
+        return self.first + 1 if self.step < 0 else len(sequence) - self.first
+
+    def frames(self, sequence: Sequence, at: int) -> Iterator[int]:
+        """From number `at` on."""
+        for number in count(at):
+            if number and number >= self.length(sequence):
+                return
+            yield self.frame(number)
+
+
+def _ways(sequence: Sequence) -> list[_Way]:
     first = min(sequence.objects.values())
-    return [range(first, -1, -1)] * (first > 0) + [range(first, len(sequence))]
+    return [_Way(first, -1)] * (first > 0) + [_Way(first, 1)]
 
 
 def _learn(segmenter: Segmenter, sequence: Sequence, wanted: Collection[int]) -> None:
@@ -124,20 +147,20 @@ def _learn(segmenter: Segmenter, sequence: Sequence, wanted: Collection[int]) ->
             segmenter.learn(sequence.frame(index), masks)
 
 
-def _masks(segmenter: Segmenter, sequence: Sequence, order: range, at: int) -> Generator[np.ndarray, None, None]:
-    """The id masks of the frames in order, from number `at` on."""
-    with closing(decoded(sequence, order[at:])) as frames:
+def _masks(segmenter: Segmenter, sequence: Sequence, way: _Way, at: int) -> Generator[np.ndarray, None, None]:
+    """The id masks of the frames of a way, from number `at` on."""
+    with closing(decoded(sequence, way.frames(sequence, at))) as frames:
         for number, (frame, new, given) in enumerate(frames, at):
             if tuple(frame.shape[-2:]) != tuple(sequence.size):
                 raise UserError(
-                    f"{sequence.name}: frame {sequence.frame_names[order[number]]} is {tuple(frame.shape[-2:])}, "
+                    f"{sequence.name}: frame {sequence.frame_names[way.frame(number)]} is {tuple(frame.shape[-2:])}, "
                     f"expected {sequence.size} as the others; mend or remove it"
                 )
             if number == 0:
                 yield segmenter.start(frame, new)
                 continue
             ids = segmenter.step(frame)
-            if new and order.step > 0:
+            if new and way.step > 0:
                 ids = segmenter.add(frame, new)
             if given:
                 ids = segmenter.show(frame, given)
@@ -158,7 +181,7 @@ def _state(out: Path, number: int, done: int) -> Path:
 
 
 def _saved(
-    sequence: Sequence, orders: list[range], out: Path, device: torch.device | str
+    sequence: Sequence, ways: list[_Way], out: Path, device: torch.device | str
 ) -> tuple[int, int, Segmenter | None]:
     """The way that a run was cut off on, how many of its frames were done, and the state; all from the start where
     there is none, or masks are missing."""
@@ -167,7 +190,8 @@ def _saved(
     if not places:
         return 0, 0, None
     number, done = max(places)
-    frames = [i for order in orders[:number] for i in order] + list(orders[number][:done])
-    if not all((out / "masks" / f"{sequence.frame_names[i]}.png").is_file() for i in frames):
+    frames = [(way, k) for way in ways[:number] for k in range(way.length(sequence))]
+    frames += [(ways[number], k) for k in range(done)]
+    if not all((out / "masks" / f"{sequence.frame_names[way.frame(k)]}.png").is_file() for way, k in frames):
         return 0, 0, None
     return number, done, Segmenter.load(_state(out, number, done), device=device)

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ SECONDS_EVERY = 10.0
 
 
 class Frames:
-    """Counts the frames of a video that are done: call it with how many more are."""
+    """Counts the frames of a video that are done: call it with how many more are. `total` is asked for when the first
+    ones are: until then the frames of a long file may be counted."""
 
-    def __init__(self, total: int, what: str) -> None:
-        self.total, self.what, self.done, self.began, self.told = total, what, 0, 0.0, 0.0
+    def __init__(self, total: Callable[[], int], what: str) -> None:
+        self.asked, self.what, self.done, self.began, self.told = total, what, 0, 0.0, 0.0
+        self.total: int | None = None
         self.skipped = 0  # done before this process
         bar = sys.stderr.isatty()
-        self.bar = tqdm(total=total, unit="frame", desc=what, dynamic_ncols=True, file=sys.stderr) if bar else None
+        self.bar = tqdm(unit="frame", desc=what, dynamic_ncols=True, file=sys.stderr) if bar else None
 
     def __call__(self, frames: int) -> None:
         now = time.monotonic()
@@ -34,7 +37,12 @@ class Frames:
         self.done += frames
         if self.bar is not None:
             self.bar.update(frames)
-        elif self.done < self.total and now - self.told >= SECONDS_EVERY:
+        if self.total is None:
+            self.total = self.asked()
+            if self.bar is not None:
+                self.bar.total = self.total
+                self.bar.refresh()
+        if self.bar is None and self.done < self.total and now - self.told >= SECONDS_EVERY:
             self.told = now
             speed = (self.done - self.skipped) / (now - self.began)
             left = _clock((self.total - self.done) / speed) if speed else "?"

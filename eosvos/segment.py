@@ -31,14 +31,15 @@ def segment(settings: config.SegmentConfig) -> None:
     write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
     annotated = annotated_frames(sequence)
     names = [sequence.frame_names[i] for i in annotated]
+    many = len(sequence) if sequence.counted else "many"
     print(
-        f"{out}: {len(sequence)} frames of {sequence.size[1]}x{sequence.size[0]}, objects {sorted(sequence.objects)} "
+        f"{out}: {many} frames of {sequence.size[1]}x{sequence.size[0]}, objects {sorted(sequence.objects)} "
         f"given on frame {several(names)}; {settings.method}" + ("" if path is None else f" with {path}"),
         file=sys.stderr, flush=True,
     )  # fmt: skip
     done = out / "finished"
     if not (done.exists() and all((out / "masks" / f"{name}.png").is_file() for name in sequence.frame_names)):
-        progress = Frames(own.total(sequence), "masks")
+        progress = Frames(partial(own.total, sequence), "masks")
         make = partial(chosen.MakeMethod(settings, learner, device), settings.seed, progress.tuning)
         try:
             own.segment(make, sequence, out, device=device, tick=progress)
@@ -48,7 +49,7 @@ def segment(settings: config.SegmentConfig) -> None:
             progress.close()
         write_text(done, "")
     for kind in dict.fromkeys(settings.outputs):
-        progress = Frames(len(sequence), kind)
+        progress = Frames(partial(len, sequence), kind)
         written = OUTPUTS[kind](sequence, out / "masks", out, rate, progress)
         progress.close()
         print(f"{kind}:".ljust(9), written)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,3 +18,15 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"real data is not at {path}; set EOSVOS_SHARED to its folder")
     return path
+
+
+@pytest.fixture
+def counting(monkeypatch) -> Iterator[threading.Event]:
+    """Every video file is a long one: its frames are not counted before this is set."""
+    from eosvos.data import video_frames
+
+    leave, inspect = threading.Event(), video_frames.inspect
+    monkeypatch.setattr(video_frames, "_PATIENCE", 0.0)
+    monkeypatch.setattr(video_frames, "inspect", lambda *given: leave.wait() and inspect(*given))
+    yield leave
+    leave.set()

@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import wave
 
 import numpy as np
@@ -298,6 +300,34 @@ def test_command_and_api_give_the_same_masks_of_a_video_file(tmp_path, learner, 
     assert open_own(out / "overlay.mp4", mask=tmp_path / "first.png")[1] == 12.5
     difference = np.abs(shown.read_frame(0).astype(int) - frames.read_frame(0)).mean(2)
     assert difference[ids_at(0) == 1].mean() > 20 > difference[24:34, 8:30].mean()  # tinted where the object is
+
+
+def test_the_first_mask_of_a_long_file_does_not_wait_for_its_count(
+    tmp_path, learner_file, counting, monkeypatch, capsys
+):
+    pytest.importorskip("av")
+    from eosvos.data.video import write_video
+
+    video, first, out = tmp_path / "clip.mkv", tmp_path / "first.png", tmp_path / "out"
+    write_video(video, (image_at(index) for index in range(LENGTH)), 12.5)
+    write_mask(first, ids_at(0))
+    line = [f"video={video}", f"mask={first}", f"learner={learner_file}", "iters=2", "outputs=[]"]
+    command = threading.Thread(target=run, args=(*line, f"out={out}"))
+    command.start()
+    end = time.monotonic() + 60
+    while not (out / "masks" / "00000.png").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    time.sleep(0.2)
+    assert [path.name for path in (out / "masks").iterdir()] == ["00000.png"] and command.is_alive()
+    counting.set()
+    command.join(60)
+    told = capsys.readouterr()
+    assert f"many frames of {WIDTH}x{HEIGHT}" in told.err and f"{LENGTH} frames in" in told.out
+    assert run(*line, f"out={tmp_path / 'known'}") == 0
+    for index in range(LENGTH):
+        name = f"masks/{index:05d}.png"
+        assert np.array_equal(read_mask(out / name), read_mask(tmp_path / "known" / name))
+    assert run(*line, f"out={out}") == 0  # the same run, known again
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eosvos.data.mask_formats import MaskSet, first_appearances, open_masks, read_named, tell
+from eosvos.data.mask_formats import MaskSet, first_appearances, open_masks, others, read_named, tell
 from eosvos.data.mask_json import open_json
 from eosvos.data.roots import meant
 from eosvos.data.sequence import Sequence
@@ -29,13 +29,14 @@ _RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 
 
 def open_folder(
-    root: str | Path, *, sequences: Collection[str] = (), binary: bool | None = None, empty_first: bool = False
+    root: str | Path, *, sequences: Collection[str] = (), binary: bool | None = None, every: bool = False
 ) -> list[Sequence]:
     """Open the videos of a folder, all or those named in `sequences`.
 
     `binary`: masks hold one object, all that is not 0; None takes them so where a video's masks hold nothing but 0 and
     255. What masks were taken for is logged, once. All masks are read once, to find the frame in which each object
-    first appears. `empty_first`: masks before that may be empty, to say that no object is there yet.
+    first appears. `every`: a method is given all masks
+    (`Sequence.given`), and those before the first object may be empty, to say that it is not there yet.
 
     Raises UserError for a missing root, frames or masks, masks without frames, broken files, different sizes, a first
     mask without an object.
@@ -67,7 +68,7 @@ def open_folder(
         else:
             masks = open_masks(annotations if single else annotations / name, stems, binary=binary, size=size)
         taken[name] = masks
-        opened.append(_sequence(name, frames, stems, size, masks, empty_first))
+        opened.append(_sequence(name, frames, stems, size, masks, every))
     tell(taken)
     return opened
 
@@ -78,7 +79,7 @@ def _sequence(
     stems: tuple[str, ...],
     size: tuple[int, int],
     masks: MaskSet,
-    empty_first: bool,
+    every: bool,
 ) -> Sequence:
     for stem, files in masks.files.items():
         if stem not in stems:
@@ -86,7 +87,7 @@ def _sequence(
                 f"{files[0]}: a mask without its frame: none of the {len(frames)} frames in {frames[0].parent} is named"
                 f" {stem}; a mask has the name of its frame (add the frame, or remove the mask)"
             )
-    return frames_and_masks(name, frames, size, masks, empty_first=empty_first)
+    return frames_and_masks(name, frames, size, masks, every=every)
 
 
 def open_frames(folder: Path, besides: Path | None = None) -> tuple[list[Path], tuple[int, int]]:
@@ -111,20 +112,23 @@ def is_laid_out(root: Path) -> bool:
 
 
 def frames_and_masks(
-    name: str, frames: Collection[Path], size: tuple[int, int], masks: MaskSet, *, empty_first: bool = False
+    name: str, frames: Collection[Path], size: tuple[int, int], masks: MaskSet, *, every: bool = False
 ) -> Sequence:
-    """The sequence of frames and of masks that are named as these; reads all masks. `empty_first`: see open_folder."""
+    """The sequence of frames and of masks that are named as these; reads all masks. `every`: see open_folder."""
     stems = tuple(path.stem for path in frames)
     place = {stem: index for index, stem in enumerate(stems)}
+    order = sorted((place[stem], stem) for stem in masks.files)
+    objects = first_appearances(masks, order, empty_first=every)
     return Sequence(
         name=name,
         frame_names=stems,
         size=size,
-        objects=first_appearances(masks, sorted((place[stem], stem) for stem in masks.files), empty_first=empty_first),
+        objects=objects,
         read_frame=partial(_read_frame, tuple(frames), size),
         read_mask=partial(read_named, masks, stems, size),
         shared=masks.shared,
         files=(*frames, *dict.fromkeys(path for files in masks.files.values() for path in files)),
+        given=others(objects, order) if every else (),
     )
 
 

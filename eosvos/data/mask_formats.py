@@ -39,7 +39,8 @@ from eosvos.data.colours import (
 )
 from eosvos.data.masks import FORMATS, MODES, VOID, ids_of, note_shared, read_mask, stacked, wrong_size
 from eosvos.data.palette import DAVIS_PALETTE
-from eosvos.data.stored import by_number, check_file, empty_mask, folders, listing, natural, several
+from eosvos.data.sequence import Numbered
+from eosvos.data.stored import among, by_number, check_file, empty_mask, folders, listing, natural, several
 from eosvos.errors import UserError
 from eosvos.files import atomic
 
@@ -155,7 +156,13 @@ def first_appearances(masks: MaskSet, order: Iterable[tuple[int, str]], *, empty
     return found
 
 
-def read_named(masks: MaskSet, names: tuple[str, ...], size: tuple[int, int], index: int) -> np.ndarray | None:
+def others(objects: Mapping[int, int], order: Iterable[tuple[int, str]]) -> tuple[int, ...]:
+    """Indices of the masks besides that of the first objects, in order."""
+    first = min(objects.values())
+    return tuple(index for index, _ in order if index != first)
+
+
+def read_named(masks: MaskSet, names: Collection[str], size: tuple[int, int], index: int) -> np.ndarray | None:
     """The id mask of frame `index` if there is one. Raises UserError if it is not of `size` (H, W)."""
     if names[index] not in masks.files:
         return None
@@ -208,18 +215,20 @@ def _kind(path: Path) -> bytes | str | None:
 def _parted(files: Collection[Path], frames: Collection[str]) -> dict[str, dict[str, Path]]:
     """Object -> frame -> file, where files are named FRAME_OBJECT, FRAME-OBJECT or FRAME.OBJECT; else nothing. FRAME
     may be the number alone."""
-    known = set(frames)
-    paired = any(re.search(r"[0-9][_.-][0-9]+$", name) for name in frames)  # 7_00001 is a frame then
-    numbers = {} if paired else by_number(frames)
+    known = among(frames)
+    named_alike = not isinstance(frames, Numbered) and any(re.search(r"[0-9][_.-][0-9]+$", name) for name in frames)
+    at = by_number(() if named_alike else frames)  # 7_00001 is a frame then
     found: dict[str, dict[str, Path]] = {}
     guess = ""
     for path in files:
         cuts = [(path.stem[: m.start()], path.stem[m.end() :]) for m in re.finditer(r"[_.-]", path.stem)]
         named = [(frame, name) for frame, name in cuts if frame in known]
         numbered = [
-            (numbers[int(frame)], name)
-            for frame, name in cuts
-            if re.fullmatch(r"[0-9]{1,9}", frame) and int(frame) in numbers and name not in known  # as in 2_00001
+            (found_at, name)
+            for number, name in cuts
+            if re.fullmatch(r"[0-9]{1,9}", number)
+            and name not in known  # as in 2_00001
+            and (found_at := at(int(number))) is not None
         ]
         if path.stem in known or not (named or numbered) or not (named or numbered)[-1][1]:
             return {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence as Collection
-from dataclasses import replace
 from pathlib import Path
 
 from eosvos.data.folder import frames_and_masks, is_laid_out, open_folder, open_frames
@@ -48,10 +47,8 @@ def open_own(
     else:
         if given is None:
             raise _without_masks(video)
-        sequence, rate = open_video(video, given, binary=binary, empty_first=True), frame_rate(video)
-    first = min(sequence.objects.values())
-    others = (index for index in range(len(sequence)) if index != first and sequence.mask(index) is not None)
-    return replace(sequence, given=tuple(others)), rate
+        sequence, rate = open_video(video, given, binary=binary, every=True), frame_rate(video)
+    return sequence, rate
 
 
 def annotated_frames(sequence: Sequence) -> list[int]:
@@ -64,7 +61,7 @@ def _folder(video: Path, given: Path | None, first: bool, binary: bool | None) -
     if given is None and pictures and not parts:
         raise _without_masks(video)
     if given is None or not pictures:
-        found = open_folder(video, binary=binary, empty_first=True) if parts else []
+        found = open_folder(video, binary=binary, every=True) if parts else []
         if len(found) != 1:
             raise UserError(
                 f"{video}: "
@@ -78,7 +75,7 @@ def _folder(video: Path, given: Path | None, first: bool, binary: bool | None) -
     frames, size = open_frames(video, among)
     masks = place(given, [path.stem for path in frames], size, binary=binary, first=first)
     tell({video.name: masks})
-    return frames_and_masks(video.resolve().name, frames, size, masks, empty_first=True)
+    return frames_and_masks(video.resolve().name, frames, size, masks, every=True)
 
 
 def _without_masks(video: Path) -> UserError:

@@ -13,7 +13,7 @@ import numpy as np
 
 from eosvos.data.mask_formats import KINDS, MaskSet, open_masks
 from eosvos.data.mask_json import open_json
-from eosvos.data.stored import by_number, last_number, several
+from eosvos.data.stored import among, by_number, last_number, several
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def place(
     if path.suffix.lower() in KINDS and not path.is_dir():
         masks = open_masks([path], binary=binary, size=size)
         if first:
-            own = path.stem if path.stem in names else by_number(names).get(_whole_number(path.stem), names[0])
+            own = path.stem if path.stem in names else by_number(names)(_whole_number(path.stem)) or names[0]
             if own != names[0]:
                 log.warning(
                     "%s: taken for the mask of the first frame, %s, as a single image is, though its name is that of"
@@ -49,13 +49,13 @@ def place(
         masks = open_masks(path, names, binary=binary, size=size)
     else:
         raise UserError(f"{path}: no mask there; give an image, a folder of images, or a .json file, with masks=")
-    known, numbers = set(names), by_number(names)
+    known, at = among(names), by_number(names)
     unsure: list[str] = []
     old: dict[str, str] = {}
     for stem, files in masks.files.items():
-        name = stem if stem in known else numbers.get(last_number(stem))
+        name = stem if stem in known else at(last_number(stem))
         if name is None:
-            counted = "numbered from 0" if numbers.get(0) == names[0] else f"{names[0]} to {names[-1]}"
+            counted = "numbered from 0" if at(0) == names[0] else f"{names[0]} to {names[-1]}"
             raise UserError(
                 f"{files[0]}: mask {stem} has no frame: the {len(names)} frames are {counted}; name each mask by"
                 f" the number of its frame, {names[0]} to {names[-1]}"

@@ -4,15 +4,69 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Sequence as Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Numbered(Collection[str]):
+    """Names of frames that are their numbers, 00000, 00001, ...: those of a video file, of which it may not be known
+    yet how many there are. The first one's is known at once; who asks for more waits for `count`, and gets its errors.
+
+    count: how many. counted: whether that is known without waiting. May be pickled, which waits.
+    """
+
+    def __init__(self, width: int, count: Callable[[], int], counted: Callable[[], bool]) -> None:
+        self.width, self._count, self._counted = width, count, counted
+
+    @property
+    def counted(self) -> bool:
+        return self._counted()
+
+    def __len__(self) -> int:
+        return self._count()
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        if index == 0:
+            return self._name(0)
+        return self._name(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[str]:
+        yield self._name(0)
+        yield from map(self._name, range(1, len(self)))
+
+    def __contains__(self, name: object) -> bool:
+        number = int(name) if isinstance(name, str) and name.isascii() and name.isdigit() else -1
+        return number >= 0 and name == self._name(number) and (number == 0 or number < len(self))
+
+    def index(self, name: str, *_: int) -> int:
+        """Raises ValueError where no frame has this name."""
+        if name not in self:
+            raise ValueError(f"no frame is named {name}")
+        return int(name)
+
+    def _name(self, number: int) -> str:
+        return f"{number:0{self.width}d}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _numbered, (self.width, len(self))
+
+
+def _numbered(width: int, count: int) -> Numbered:
+    return Numbered(width, lambda: count, lambda: True)
 
 
 @dataclass(frozen=True)
@@ -25,7 +79,7 @@ class Sequence:
     """
 
     name: str
-    frame_names: tuple[str, ...]  # stems, in order: ("00000", "00001", ...)
+    frame_names: tuple[str, ...] | Numbered  # stems, in order: ("00000", "00001", ...)
     size: tuple[int, int]  # (H, W) in pixels
     objects: dict[int, int]  # object id -> index of the frame it first appears in
     read_frame: Callable[[int], np.ndarray] = field(repr=False)
@@ -44,6 +98,11 @@ class Sequence:
 
     def __len__(self) -> int:
         return len(self.frame_names)
+
+    @property
+    def counted(self) -> bool:
+        """Whether its length is known: who asks for that of a long video file waits until it has been counted."""
+        return not isinstance(self.frame_names, Numbered) or self.frame_names.counted
 
     def frame(self, index: int) -> Tensor:
         """Frame `index` as float32 (3, H, W), RGB in [0, 1]."""
@@ -76,15 +135,21 @@ class Sequence:
 
 
 def content(sequences: Iterable[Sequence]) -> dict[str, Any]:
-    """Plain values that tell a data set from any other: counts, and a hash over names, frames, objects and the names
-    and sizes of the files; not over their folder, which may move, nor over their bytes, which would take long."""
-    total, videos, frames = hashlib.sha256(), 0, 0
+    """Plain values that tell a data set from any other: counts, and `content_hash`."""
+    every = list(sequences)
+    return {"sequences": len(every), "frames": sum(map(len, every)), "hash": content_hash(every)}
+
+
+def content_hash(sequences: Iterable[Sequence]) -> str:
+    """A hash over names, frames, objects and the names and sizes of the files; not over their folder, which may move,
+    nor over their bytes, which would take long, nor over how many frames a video file has, which they decide."""
+    total = hashlib.sha256()
     for sequence in sequences:
-        videos, frames = videos + 1, frames + len(sequence)
         files = [(path.name, path.stat().st_size) for path in sequence.files]
-        described = [sequence.name, sequence.frame_names, sequence.size, sorted(sequence.objects.items()), files]
+        names = None if isinstance(sequence.frame_names, Numbered) else sequence.frame_names
+        described = [sequence.name, names, sequence.size, sorted(sequence.objects.items()), files]
         total.update(json.dumps(described + [sequence.masks_of] * bool(sequence.masks_of)).encode())
-    return {"sequences": videos, "frames": frames, "hash": total.hexdigest()[:16]}
+    return total.hexdigest()[:16]
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

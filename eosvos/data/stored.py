@@ -7,7 +7,7 @@ in the last mask of a long data set is told before the work on it begins, not ho
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from collections.abc import Sequence as Collection
 from functools import partial
 from itertools import pairwise
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from eosvos.data.masks import FORMATS, MODES, check_mask_header, check_pixels, ids_of, read_mask, unreadable, wrong_size
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import Numbered, Sequence
 from eosvos.errors import UserError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -139,12 +139,20 @@ def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     return [(1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts], name
 
 
-def by_number(names: Collection[str]) -> dict[int | None, str]:
-    """Frames by the number at the end of their names, or counted from 0 where that does not tell them apart."""
+def by_number(names: Collection[str]) -> Callable[[int | None], str | None]:
+    """Frames by the number at the end of their names, or counted from 0 where that does not tell them apart; None for a
+    number that none has. Of frames that are being counted the first one is known at once."""
+    if isinstance(names, Numbered):
+        return lambda number: names[number] if number is not None and (not number or number < len(names)) else None
     own = {last_number(name): name for name in names}
     if None not in own and len(own) == len(names):
-        return own
-    return dict(enumerate(names))
+        return own.get
+    return dict[int | None, str](enumerate(names)).get
+
+
+def among(names: Collection[str]) -> Container[str]:
+    """For finding many of them; that of frames which are being counted waits for no more than it must."""
+    return names if isinstance(names, Numbered) else set(names)
 
 
 def last_number(name: str) -> int | None:

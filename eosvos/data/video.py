@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from eosvos.data.mask_formats import first_appearances, read_named, tell
+from eosvos.data.mask_formats import first_appearances, others, read_named, tell
 from eosvos.data.placed import place
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import Numbered, Sequence
 from eosvos.data.video_files import pyav
-from eosvos.data.video_frames import Frames, inspect
+from eosvos.data.video_frames import opened
 from eosvos.errors import UserError
 from eosvos.files import atomic
 
@@ -27,37 +27,43 @@ def open_video(
     *,
     name: str | None = None,
     binary: bool | None = None,
-    empty_first: bool = False,
+    every: bool = False,
 ) -> Sequence:
     """Open a video file as a sequence, whose frames are named by their numbers, 00000, 00001, ...
 
     `masks`: an image, the mask of the first frame; or a folder or JSON file of masks in any form of mask_formats.py or
     mask_json.py, each named by its frame's number; None: there are no objects. `binary`: all that is not 0 in a mask is
     one object; None takes it so where there is nothing but 0 and 255. What masks were taken for is logged.
-    `empty_first`: masks before the first object may be empty, to say that it is not there yet.
+    `every`: a method is given all masks (`Sequence.given`), and those before the first object may be empty, to say that
+    it is not there yet.
+
+    The first frame is there at once however long the video is: see `Numbered`.
 
     Raises UserError where PyAV is missing; for a file that is missing, no video, only sound, cut off, too large or
     damaged in its first frame; for masks as open_masks does, of another size, without an object or without a frame.
     """
     path = Path(path).expanduser()
-    frames = Frames(path, inspect(path))
+    frames = opened(path)
     height, width, _ = frames(0).shape
-    size, count = (height, width), frames.layout.count
-    names = tuple(f"{number:0{max(5, len(str(count - 1)))}d}" for number in range(count))
+    size, digits = (height, width), len(str(frames.about - 1))
+    names = Numbered(max(5, digits), lambda: frames.layout.count, frames.counted)
     if masks is None:
         return Sequence(name or path.stem, names, size, {}, frames, _no_mask, (path,))
     given = place(Path(masks).expanduser(), names, size, binary=binary)
     tell({name or path.stem: given})
+    order = sorted((int(frame), frame) for frame in given.files)
+    objects = first_appearances(given, order, empty_first=every)
     return Sequence(
         name=name or path.stem,
         frame_names=names,
         size=size,
-        objects=first_appearances(given, sorted((int(frame), frame) for frame in given.files), empty_first=empty_first),
+        objects=objects,
         read_frame=frames,
         read_mask=partial(read_named, given, names, size),
         shared=given.shared,
         files=(path, *dict.fromkeys(file for files in given.files.values() for file in files)),
         truth=len(given.files) > 1,
+        given=others(objects, order) if every else (),
     )
 
 

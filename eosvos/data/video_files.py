@@ -1,9 +1,10 @@
-"""Opening video files: what is one, and which of its streams; whatever goes wrong as a UserError."""
+"""Opening video files: what is one, which of its streams, and its packets; what goes wrong as a UserError."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -78,6 +79,52 @@ def explained(path: Path) -> Iterator[None]:
         raise UserError(
             f"{path}: cannot be read as a video ({getattr(error, 'strerror', None) or error}); {ANEW}"
         ) from error
+
+
+def packets(container: Any, stream: Any) -> Iterator[Any]:
+    return (packet for packet in container.demux(stream) if packet.size)
+
+
+def from_key(packets: Iterator[Any], by: str = "pts", stamp: int | None = None) -> Iterator[Any]:
+    """Packets from the first key packet on, or from that with this time stamp: others could be decoded only in part.
+
+    All of them where none of the first thousand is marked as key.
+    """
+    skipped: list[Any] = []
+    for packet in packets:
+        if packet.is_keyframe and (stamp is None or getattr(packet, by) == stamp):
+            return chain([packet], packets)
+        if stamp is None:
+            skipped.append(packet)
+            if len(skipped) == 1000:
+                break
+    return chain(skipped, packets)
+
+
+def while_before(packets: Iterator[Any], pts: int) -> Iterator[Any]:
+    """Packets up to the first one that is shown after `pts`, it too."""
+    for packet in packets:
+        yield packet
+        if packet.pts is None or packet.pts > pts:
+            return
+
+
+def shows(packet: Any) -> bool:
+    """Whether a packet gives a frame: not if an edit of the file leaves it out, or VP8 only predicts from it."""
+    if packet.is_discard:
+        return False
+    return packet.stream.codec_context.name != "vp8" or bool(memoryview(packet)[0] & 16)
+
+
+def decoded(stream: Any, packets: Iterable[Any], *, strict: bool) -> Iterator[Any]:
+    """Frames in the order of showing. strict: raise where one cannot be decoded, instead of leaving it out."""
+    broken = pyav().error.FFmpegError
+    for packet in chain(packets, [None]):  # None: the last frames, which the decoder still holds
+        try:
+            yield from stream.codec_context.decode(packet)
+        except broken:
+            if strict:
+                raise
 
 
 def _check_whole(path: Path, file: BinaryIO) -> None:

@@ -106,7 +106,7 @@ def proof(sequence: Sequence, files: Collection[Path], measures: Measures) -> di
     stats = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in sequence.files]
     of_objects = [sorted(of.items()) for of in (sequence.objects, sequence.last, sequence.categories)]
     unseen = None if sequence.unseen is None else sorted(sequence.unseen)
-    told = [sequence.frame_names, sequence.size, sequence.truth, sequence.attributes, of_objects, unseen, stats]
+    told = [tuple(sequence.frame_names), sequence.size, sequence.truth, sequence.attributes, of_objects, unseen, stats]
     truth = hashlib.sha256(json.dumps(told).encode())
     rules = json.loads(json.dumps(asdict(measures)))
     return {"rules": rules, "masks": masks.hexdigest()[:16], "truth": truth.hexdigest()[:16], "code": _code()}

@@ -27,7 +27,7 @@ class Predictions:
     """The masks of one sequence; `predictions(i)` is the id mask uint8 (H, W) of frame i. May be pickled."""
 
     name: str
-    frame_names: tuple[str, ...]
+    frame_names: Names[str]
     size: tuple[int, int]
     objects: tuple[int, ...]
     masks: MaskSet | None = field(repr=False)  # None: there are none at all

@@ -90,9 +90,12 @@ class Server:
     def listed(self, request: Request) -> Response:
         found, damaged = self.sessions.all()
         sessions = [
-            {"id": s.id, "name": s.name, "made": s.made, "frames": len(s.names), "busy": bool(self.work.job(s.id))}
+            {
+                "id": s.id, "name": s.name, "made": s.made, "busy": bool(self.work.job(s.id)),
+                "frames": len(s.names) if s.counted else None,
+            }
             for s in found
-        ]
+        ]  # fmt: skip
         about = {"limit": self.limit, "steps": self.make.steps, "damaged": damaged}
         return JSONResponse({"sessions": sessions, **about})
 
@@ -149,7 +152,8 @@ class Server:
         versions = session.versions()
         return JSONResponse(
             {
-                "name": session.name, "frames": len(session.names), "size": session.size, "rate": session.rate,
+                "name": session.name, "size": session.size, "rate": session.rate,
+                "frames": len(session.names), "counted": session.counted,
                 "annotated": list(versions), "versions": versions, "steps": self.make.steps, "outputs": list(OUTPUTS),
                 "run": self._describe(session, runs[-1], job is not None) if runs else None,
                 "previous": runs[-2].number if len(runs) > 1 else None,
@@ -160,9 +164,9 @@ class Server:
         )  # fmt: skip
 
     def _describe(self, session: Session, run: Run, busy: bool) -> dict[str, Any]:
-        done = session.done(run.number)
-        way = [*range(run.first, -1, -1), *range(run.first, len(session.names))]  # the order of `own.segment`
-        latest = next((k for k in reversed(way) if session.names[k] in done), None)
+        done, names = session.done(run.number), session.names
+        way = [*range(run.first, -1, -1), *range(run.first, len(names))]  # the order of `own.segment`
+        latest = next((k for k in reversed(way) if names[k] in done), None)
         state = "stopped" if run.state == "running" and not busy else run.state
         suggested = None
         if state == "finished":
@@ -170,7 +174,7 @@ class Server:
         return {
             "number": run.number, "state": state, "steps": run.steps, "frames": run.frames, "objects": run.objects,
             "seconds": run.seconds, "message": self._plain(run.message), "losses": session.losses(run.number),
-            "suggested": suggested, "done": _ranges([name in done for name in session.names]), "latest": latest,
+            "suggested": suggested, "done": _ranges([name in done for name in names]), "latest": latest,
         }  # fmt: skip
 
     def _suggested(self, session: Session, run: Run) -> int | None:

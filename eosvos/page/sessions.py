@@ -1,6 +1,7 @@
 """What the page keeps: a folder for each session, from which all of it is found again.
 
-    ID/session.json          name, frame names, size, rate; written last: without it an upload was not completed
+    ID/session.json          name, frame names, size, rate; written last: without it an upload was not completed; again
+                             with the frame names of a long file when they are counted
     ID/video/                the video file, or the frames; not where session.json has the path of those elsewhere
     ID/annotations/          FRAME.png: painted id masks
     ID/runs/N/               a run of `own.segment`: run.json (its state), annotations/ (what it was given), masks/,
@@ -19,7 +20,7 @@ import secrets
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Session:
         content = _read_json(folder / "session.json")
         try:
             self.name: str = content["name"]
-            self.names: list[str] = content["names"]
+            self._names: list[str] | None = content["names"]
             self.size: tuple[int, int] = tuple(content["size"])
             self.rate: float = content["rate"]
             self.made = float(content["made"])
@@ -83,7 +84,23 @@ class Session:
     @cached_property
     def frames(self) -> Sequence:
         """The video without masks."""
-        return look(self.video)[0]
+        found = look(self.video)[0]
+        return found if self._names is None else replace(found, frame_names=tuple(self._names))
+
+    @property
+    def counted(self) -> bool:
+        """Whether it is kept how many frames there are."""
+        return self._names is not None
+
+    @property
+    def names(self) -> list[str]:
+        """Of the frames that can be asked for: while those of a long file are being counted, only the first one."""
+        if self._names is None and self.frames.counted:
+            names = list(self.frames.frame_names)
+            path = self.folder / "session.json"
+            write_bytes(path, json.dumps(_read_json(path) | {"names": names}).encode())
+            self._names = names
+        return [self.frames.frame_names[0]] if self._names is None else self._names
 
     @property
     def video(self) -> Path:
@@ -269,9 +286,12 @@ class Sessions:
         return self._made(secrets.token_hex(16), video.name, *look(Path(path)), path=path)
 
     def _made(self, id: str, name: str, sequence: Sequence, rate: float, **more: str) -> Session:
-        content = {"name": name, "names": sequence.frame_names, "size": sequence.size, "rate": rate, **more}
+        names = list(sequence.frame_names) if sequence.counted else None
+        content = {"name": name, "names": names, "size": sequence.size, "rate": rate, **more}
         write_bytes(self.folder / id / "session.json", json.dumps(content | {"made": time.time()}).encode())
-        return self.get(id)
+        session = self.get(id)
+        session.frames = sequence
+        return session
 
     def sample(self, clip: Sequence) -> Session:
         """A session of a procedural video, which is rendered when it is first asked for."""

@@ -49,9 +49,14 @@ def segment(session: Session, run: Run, make: Maker, job: Job) -> None:
     session.keep(run)
     try:
         sequence, _ = session.given(folder / "annotations")
-        job.begin("masks", own.total(sequence))
         method = partial(make, run.steps, watch)
-        own.segment(method, sequence, folder, device=make.device, save_every=10.0, tick=job.tick)
+        job.begin("masks", own.total(sequence) if sequence.counted else 0)
+
+        def tick(frames: int) -> None:
+            job.total = own.total(sequence)  # a long file's frames are counted meanwhile
+            job.tick(frames)
+
+        own.segment(method, sequence, folder, device=make.device, save_every=10.0, tick=tick)
         run.state = "finished"
     except Cancelled:
         run.state = "stopped"

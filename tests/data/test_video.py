@@ -80,6 +80,78 @@ def test_every_frame_is_at_its_place_however_it_is_asked_for(tmp_path, monkeypat
     assert video.objects == {} and video.mask(0) is None
 
 
+WAITING = {"h264.avi", "mpeg4.avi", "bare.h264"}  # the first frame alone does not tell what the others will be like
+
+
+@pytest.mark.parametrize("name", sorted(KINDS.keys() - WAITING))
+def test_the_first_frame_is_there_before_the_others_are_counted(tmp_path, counting, caplog, name):
+    """With its mask, in a folder or not; and then it is the same film."""
+    settings = KINDS[name]
+    if settings.get("codec", "libx264") not in av.codecs_available:
+        pytest.skip(f"this build of FFmpeg has no {settings['codec']}")
+    path = film(tmp_path / name, **settings)
+    write_mask(tmp_path / "masks" / "00000.png", mask_of(2))
+    caplog.set_level(logging.INFO)
+    for masks in (None, tmp_path / "masks", tmp_path / "masks" / "00000.png"):
+        video = open_video(path, masks, every=True)
+        first = video.read_frame(0)
+        assert not video.counted and (video.size, number_of(first)) == ((64, 96), 0)
+        assert video.frame_names[0] == "00000" and "first" not in video.frame_names
+    assert video.objects == {2: 0} and video.given == () and (video.mask(0) == mask_of(2)).all()
+    assert f"{path}: a long file, whose frames are counted meanwhile" in caplog.text
+    asked = threading.Thread(target=len, args=(video,))
+    asked.start()
+    asked.join(0.1)
+    assert asked.is_alive()
+    counting.set()
+    asked.join()
+    assert video.counted and len(video) == len(video.frame_names) == 40
+    assert [number_of(video.read_frame(k)) for k in range(1, 40)] == list(range(1, 40))
+    assert (video.read_frame(0) == first).all()
+
+
+@pytest.mark.parametrize("name", sorted(WAITING))
+def test_files_that_do_not_tell_times_of_showing_are_counted_first(tmp_path, counting, name):
+    path = film(tmp_path / name, **KINDS[name])
+    opening = threading.Thread(target=open_video, args=(path,))
+    opening.start()
+    opening.join(0.1)
+    assert opening.is_alive()
+    counting.set()
+    opening.join()
+
+
+def test_what_is_wrong_with_a_long_file_is_told_when_its_count_is_asked_for(tmp_path, counting, monkeypatch):
+    path = film(tmp_path / "a.mp4", movflags="faststart")
+    video = open_video(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    counting.set()
+    for _ in range(2):
+        with pytest.raises(UserError, match="a.mp4: is cut off"):
+            len(video)
+
+
+def test_a_fork_in_the_midst_of_counting_counts_anew(tmp_path, counting):
+    video = open_video(film(tmp_path / "a.mkv"))
+    video.read_frame._counter = threading.Thread()  # the child has none of its parent's threads
+    counting.set()
+    assert len(video) == 40
+
+
+def test_names_of_frames_are_their_numbers(tmp_path):
+    names = open_video(film(tmp_path / "a.mp4")).frame_names
+    plain = tuple(f"{k:05d}" for k in range(40))
+    assert tuple(names) == plain and names[:] == plain and names[3:7:2] == plain[3:7:2] and names[-1] == plain[-1]
+    assert all(name in names and names.index(name) == k for k, name in enumerate(plain))
+    for name in ("00040", "0", "-0001", "000000", "bear", "²", "", 0):
+        assert name not in names
+        with pytest.raises(ValueError, match="no frame is named"):
+            names.index(name)
+    for k in (40, -41):
+        with pytest.raises(IndexError):
+            names[k]
+
+
 def test_what_a_container_says_of_the_number_of_frames_is_not_believed(tmp_path):
     path = film(tmp_path / "a.avi", codec="mpeg4")
     content = bytearray(path.read_bytes())

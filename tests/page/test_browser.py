@@ -64,10 +64,10 @@ class Page:
         return self.browser.execute_script(f"return {code}")
 
     def until(self, held, seconds=60):
-        from selenium.common.exceptions import StaleElementReferenceException
+        from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 
         def now():
-            with suppress(StaleElementReferenceException):  # the page was changed in between
+            with suppress(NoSuchElementException, StaleElementReferenceException):  # the page is changing
                 return held()
 
         end = time.monotonic() + seconds

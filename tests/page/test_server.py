@@ -372,6 +372,34 @@ def test_a_video_of_the_command_stays_where_it_is(make, tmp_path):
     assert len(list(clip.iterdir())) == 3 and not session.folder.exists()
 
 
+def test_a_long_video_is_shown_and_painted_before_its_frames_are_counted(make, tmp_path, counting):
+    pytest.importorskip("av")
+    from eosvos.data.video import write_video
+    from eosvos.page.sessions import Sessions
+
+    clip = tmp_path / "clip.mkv"
+    write_video(clip, (CLIP.read_frame(k) for k in range(5)), 12.5)
+    session = Sessions(tmp_path / "app").refer(clip)
+    address = f"/api/sessions/{session.id}"
+    with served(tmp_path / "app", make) as client:
+        assert client.get("/api/sessions")["sessions"][0]["frames"] is None
+        state = client.get(address)
+        assert (state["frames"], state["counted"]) == (1, False)
+        assert [client.send("GET", f"{address}/frames/{k}")[0] for k in (0, 1)] == [200, 404]
+        paint(client, address, 0)
+        client.ask("POST", f"{address}/run", {"steps": 1})
+        state = client.until(address, lambda state: state["run"]["done"] == [[0, 0]])
+        assert state["job"]["done"] in (0, 1) and state["annotated"] == [0] and not state["counted"]
+        counting.set()
+        state = client.idle(address)
+        assert (state["frames"], state["counted"]) == (5, True)
+        assert state["run"]["state"] == "finished" and state["run"]["done"] == [[0, 4]]
+        assert client.get("/api/sessions")["sessions"][0]["frames"] == 5
+    counting.clear()
+    with served(tmp_path / "app", make) as client:  # not counted again
+        assert client.get(address)["frames"] == 5
+
+
 def test_the_command_says_what_cannot_be_served(tmp_path, page_learner, capsys):
     line = [f"learner={page_learner}", f"folder={tmp_path / 'app'}", "device=cpu"]
     with socket.socket() as taken:

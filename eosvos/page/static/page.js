@@ -171,10 +171,15 @@ async function show(k) {
   draw();
   $("shown").textContent = what;
   $("scrub").value = index;
-  $("place").textContent = `${index + 1} of ${state.frames}`;
+  located();
   history.replaceState(null, "", `#${id}/${index}`);
   most = Math.max(most, ...mask.objects());
   controls();
+}
+/** Where the frame shown is; a long file is still being counted when its first frame is there. */
+function located() {
+  $("scrub").max = state.frames - 1;
+  $("place").textContent = `${index + 1} of ${state.counted ? state.frames : "… (counting)"}`;
 }
 function draw() {
   mask.draw($("mask"), $("alpha").value / 100);
@@ -342,8 +347,9 @@ async function refresh() {
   if (follow && !playing && working && latest !== null && latest !== index) show(latest);
   else if (!playing && !stroke && (news || had !== isDone(index) || (old.run || {}).number !== (state.run || {}).number)) show(index);
   if (!state.job) follow = false;
+  located();
   controls();
-  if (state.job) timer = setTimeout(refresh, 400);
+  if (state.job || !state.counted) timer = setTimeout(refresh, 400);
 }
 async function go(path, body) {
   if (starting) return; // a double click
@@ -453,7 +459,6 @@ async function open() {
   document.title = `${state.name} – eosvos`;
   $("name").textContent = state.name;
   $("work").hidden = false;
-  $("scrub").max = state.frames - 1;
   [$("mask").width, $("mask").height] = [state.size[1], state.size[0]];
   $("stage").style.aspectRatio = `${state.size[1]} / ${state.size[0]}`;
   $("stage").style.maxWidth = `calc((100vh - 180px) * ${state.size[1] / state.size[0]})`;
@@ -477,7 +482,7 @@ async function start() {
       link.href = `/#${one.id}`;
       link.onclick = () => enter(one.id);
       link.textContent = one.name;
-      note.textContent = `${one.frames} frames, ${new Date(one.made * 1000).toLocaleString()}${one.busy ? ", at work" : ""}`;
+      note.textContent = `${one.frames === null ? "" : `${one.frames} frames, `}${new Date(one.made * 1000).toLocaleString()}${one.busy ? ", at work" : ""}`;
       remove.textContent = "Delete";
       remove.onclick = act(async () => {
         if (!confirm(`Delete ${one.name} with its painting and masks?`)) return;
