@@ -6,7 +6,8 @@
     python benchmarks/own_video.py objects --data-root /data/DAVIS-2016
 
 first: seconds to the first mask, of the command and of Segmenter.start. memory: resident, at frame 500 and at the end.
-opening: seconds to the first frame of files of 1 and of 120 minutes. objects: seconds a frame for 1 object and for 5.
+opening: of files of 1 and of 120 minutes, seconds to the first frame, to the command's first mask, and until all frames
+are counted. objects: seconds a frame for 1 object and for 5.
 T=10, the learner that ships, the CPU. `first` is of a 480p clip, the command from its cold start: imports included.
 """
 
@@ -14,17 +15,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 
-SIZE = (48, 64)  # of the long files: opening one does not depend on it
+from eosvos.data.sequence import Sequence
 
 
 def first(root: Path) -> None:
@@ -34,16 +38,8 @@ def first(root: Path) -> None:
     frames, mask = root / "JPEGImages" / "480p" / video.name, root / "Annotations" / "480p" / video.name
     with tempfile.TemporaryDirectory(prefix="eosvos-") as out:
         began = time.perf_counter()
-        command = [sys.executable, "-m", "eosvos.segment", f"video={frames}", f"mask={mask}/{video.frame_names[0]}.png",
-                   "iters=10", "device=cpu", "outputs=[]", f"out={out}/run"]  # fmt: skip
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not list(Path(out).glob("run/masks/*.png")):
-            if process.poll() is not None:
-                sys.exit(f"the command ended with {process.returncode} without a mask")
-            time.sleep(0.01)
-        print(f"command, from its start to the first mask on disk: {time.perf_counter() - began:.2f} s")
-        process.terminate()
-        process.wait()
+        with _command(f"video={frames}", f"mask={mask}/{video.frame_names[0]}.png", out=Path(out, "run")):
+            print(f"command, from its start to the first mask on disk: {time.perf_counter() - began:.2f} s")
     segmenter, image, ids = Segmenter(), video.read_frame(0), video.mask(0)
     assert ids is not None
     for attempt in ("first", "second"):
@@ -73,22 +69,49 @@ def memory(frames: int) -> None:
     print(f"frame 500: {at_500:.1f} MiB; frame {frames}: {_resident():.1f} MiB, {_resident() / at_500 - 1:+.2%}")
 
 
-def opening() -> None:
-    from eosvos.data.video import open_video, write_video
+def opening(rounds: int = 3) -> None:
+    from eosvos.data.masks import write_mask
+    from eosvos.data.synthetic import held_out
+    from eosvos.data.video import open_video
+    from eosvos.page.sessions import Sessions
 
-    with tempfile.TemporaryDirectory(prefix="eosvos-") as folder:
+    clip = held_out("test", count=1, size=(240, 432), length=48)[0]
+    mask = clip.mask(0)
+    assert mask is not None
+    with tempfile.TemporaryDirectory(prefix="eosvos-") as name:
+        folder = Path(name)
+        write_mask(folder / "first.png", np.where(np.isin(mask, sorted(clip.new_objects(0))), mask, 0))
+
+        def command(path: Path) -> None:
+            with _command(f"video={path}", f"mask={folder}/first.png", out=folder / "run"):
+                pass
+            shutil.rmtree(folder / "run")
+
+        def page(path: Path) -> None:
+            Sessions(folder / "app").refer(path).frames.read_frame(0)
+            shutil.rmtree(folder / "app")
+
+        ways = {
+            "first frame": lambda path: open_video(path).read_frame(0), "page's first frame": page,
+            "command's first mask": command, "all frames counted": lambda path: len(open_video(path)),
+        }  # fmt: skip
         for suffix in (".mp4", ".mkv"):
-            for minutes in (1, 120):
-                path = Path(folder, f"{minutes}{suffix}")
-                write_video(path, _noise(minutes * 60 * 25), 25)
-                seconds = []
-                for _ in range(5):
+            films = [folder / f"{minutes}{suffix}" for minutes in (1, 120)]
+            _write_films(clip, *films)
+            sizes = [f"{path.stat().st_size / 2**20:.0f} MiB" for path in films]
+            print(
+                f"{suffix} of 1 and 120 minutes, {' and '.join(sizes)}, not in memory; seconds, of {rounds}:",
+                flush=True,
+            )
+            for what, way in ways.items():
+                seconds: dict[Path, list[float]] = {path: [] for path in films}
+                for path in films * rounds:
+                    _forget(path)
                     began = time.perf_counter()
-                    video = open_video(path)
-                    video.read_frame(0)
-                    seconds.append(time.perf_counter() - began)
-                print(f"{suffix} of {minutes} minutes, {len(video)} frames, {path.stat().st_size / 2**20:.0f} MiB: "
-                      f"{min(seconds):.3f} s to the first frame", flush=True)  # fmt: skip
+                    way(path)
+                    seconds[path].append(time.perf_counter() - began)
+                short, long = (statistics.median(values) for values in seconds.values())
+                print(f"  {what}: {short:.3f} and {long:.3f}, {long / short:.2f} times", flush=True)
 
 
 def objects(root: Path) -> None:
@@ -112,11 +135,47 @@ def objects(root: Path) -> None:
         print(f"{count} objects: start {started - began:.2f} s, {(time.perf_counter() - started) / 30:.4f} s a frame")
 
 
-def _noise(frames: int) -> Iterator[np.ndarray]:
-    draws = np.random.default_rng(0)
-    picture = draws.integers(0, 256, (*SIZE, 3), np.uint8)
-    for index in range(frames):
-        yield np.roll(picture, index, 1)
+@contextmanager
+def _command(*arguments: str, out: Path) -> Iterator[None]:
+    """Runs `eosvos.segment`; begins when its first mask is on the disk, and ends with the process."""
+    line = [sys.executable, "-m", "eosvos.segment", *arguments, "iters=10", "device=cpu", "outputs=[]", f"out={out}"]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(out.glob("masks/*.png")):
+        if process.poll() is not None:
+            sys.exit(f"the command ended with {process.returncode} without a mask")
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _write_films(clip: Sequence, short: Path, long: Path) -> None:
+    """A minute at 25 frames per second, and the same packets 120 times over."""
+    import av
+
+    from eosvos.data.video import write_video
+
+    there = [clip.read_frame(index) for index in range(len(clip))]
+    write_video(short, islice(cycle([*there, *there[-2:0:-1]]), 1500), 25)
+    with av.open(str(short)) as source, av.open(str(long), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        ticks = round(60 / source.streams.video[0].time_base)
+        for minute in range(120):
+            source.seek(0)
+            for packet in source.demux(video=0):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    packet.pts, packet.dts = packet.pts + minute * ticks, packet.dts + minute * ticks
+                    target.mux(packet)
+
+
+def _forget(path: Path) -> None:
+    """Have a file read from the disk again."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _resident() -> float:

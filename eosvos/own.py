@@ -41,8 +41,8 @@ def segment(
 
     From the first frame with an object on it goes forwards to the end; objects of later masks join on their frames. To
     the beginning it goes backwards, with the objects of that first frame alone. A method that learns is fine-tuned on
-    all masks of an object from the start; another one takes them on their frames. While the frames of a long file are
-    being counted, it waits for that after the first one.
+    all masks of an object from the start; another one takes them on their frames. The frames of a large file
+    are counted after the first one is done.
 
     What was cut off continues at the last state, of which one is saved after the fine-tuning and every `save_every`
     seconds: with the same masks as if it had not been, on a CPU. `device`: the method's. `tick(n)` is called where n

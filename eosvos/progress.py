@@ -20,7 +20,7 @@ SECONDS_EVERY = 10.0
 
 class Frames:
     """Counts the frames of a video that are done: call it with how many more are. `total` is asked for when the first
-    ones are: until then the frames of a long file may be counted."""
+    ones are: those of a large file may be counted then."""
 
     def __init__(self, total: Callable[[], int], what: str) -> None:
         self.asked, self.what, self.done, self.began, self.told = total, what, 0, 0.0, 0.0

@@ -22,11 +22,11 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def counting(monkeypatch) -> Iterator[threading.Event]:
-    """Every video file is a long one: its frames are not counted before this is set."""
+    """Every video file is a large one, and its frames are not counted before this is set."""
     from eosvos.data import video_frames
 
     leave, inspect = threading.Event(), video_frames.inspect
-    monkeypatch.setattr(video_frames, "_PATIENCE", 0.0)
+    monkeypatch.setattr(video_frames, "_SMALL", 0)
     monkeypatch.setattr(video_frames, "inspect", lambda *given: leave.wait() and inspect(*given))
     yield leave
     leave.set()

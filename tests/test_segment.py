@@ -302,7 +302,7 @@ def test_command_and_api_give_the_same_masks_of_a_video_file(tmp_path, learner, 
     assert difference[ids_at(0) == 1].mean() > 20 > difference[24:34, 8:30].mean()  # tinted where the object is
 
 
-def test_the_first_mask_of_a_long_file_does_not_wait_for_its_count(
+def test_the_first_mask_of_a_large_file_does_not_wait_for_its_count(
     tmp_path, learner_file, counting, monkeypatch, capsys
 ):
     pytest.importorskip("av")

@@ -20,7 +20,7 @@ class Numbered(Collection[str]):
     """Names of frames that are their numbers, 00000, 00001, ...: those of a video file, of which it may not be known
     yet how many there are. The first one's is known at once; who asks for more waits for `count`, and gets its errors.
 
-    count: how many. counted: whether that is known without waiting. May be pickled, which waits.
+    count: how many. counted: whether that is known already. May be pickled, which waits.
     """
 
     def __init__(self, width: int, count: Callable[[], int], counted: Callable[[], bool]) -> None:
@@ -101,7 +101,7 @@ class Sequence:
 
     @property
     def counted(self) -> bool:
-        """Whether its length is known: who asks for that of a long video file waits until it has been counted."""
+        """Whether its length is known: who asks for that of a large video file waits until it is counted."""
         return not isinstance(self.frame_names, Numbered) or self.frame_names.counted
 
     def frame(self, index: int) -> Tensor:

@@ -1,8 +1,8 @@
 """The frames of a video file, decoded one by one as they are asked for, by PyAV.
 
-A frame has a number: its place in the order of showing, from 0. The first one is there at once, of an .mp4, .mov, .mkv
-or .webm that is sound at its beginning; a thread counts them meanwhile (see video_layout.py), and who asks for another
-one waits for it.
+A frame has a number: its place in the order of showing, from 0. The first one is there at once, however long the file
+is, if its beginning is sound and tells times of showing, unlike some .avi. The others are counted (see video_layout.py)
+when one of them, or their number, is first asked for; those of small files when it is opened.
 
 Key frames may be open: pictures that are shown before such a one and decoded after it need the key frame before, too.
 """
@@ -17,7 +17,6 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import Future, TimeoutError
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -41,14 +40,17 @@ from eosvos.errors import UserError
 log = logging.getLogger(__name__)
 
 _KEPT = 2**26  # bytes of decoded frames that are kept, about
-_PATIENCE = 1.0  # seconds that opening a file waits for its count: whatever is wrong with most files is told at once
+_SMALL = 2**24  # bytes of a file that is counted when it is opened: what is wrong with it is told at once
 _COUNTED = ("packets", "frames")  # see Layout.by
 _HDR = {16: "PQ", 18: "HLG"}  # transfer curves, as FFmpeg numbers them
 
 
 def opened(path: Path) -> Frames:
-    """The frames of a video file. Raises UserError for a file that is missing, no video, only sound, cut off, too
-    large, or has no frame that can be decoded; of a long file later, where its count is asked for."""
+    """The frames of a video file.
+
+    Raises UserError for a file that is missing, no video, only sound, cut off, too large, or has no frame that can be
+    decoded; for what is wrong with a large one after its beginning, when it is counted.
+    """
     with explained(path), open_file(path) as container:
         stream = video_stream(container, path)
         curve = _HDR.get(int(stream.codec_context.color_trc))
@@ -59,10 +61,8 @@ def opened(path: Path) -> Frames:
             " did not where masks were made; better convert it to BT.709 before", path, curve,
         )  # fmt: skip
     frames = Frames(path, head)
-    try:
-        frames.wait(_PATIENCE if head.about else None)
-    except TimeoutError:
-        log.info("%s: a long file, whose frames are counted meanwhile", path)
+    if not head.about or path.stat().st_size <= _SMALL:
+        _ = frames.layout
     return frames
 
 
@@ -76,14 +76,9 @@ class Frames:
 
     def __init__(self, path: Path, head: Head, layout: Layout | None = None) -> None:
         self.path, self.head = path, head
-        self._counted: Future[Layout] = Future()
-        self._counter = threading.Thread(target=self._count, args=(self._counted,), name="count", daemon=True)
-        if layout is None:
-            self._counter.start()
-        else:
-            self._counted.set_result(layout)
+        self._layout: Layout | UserError | None = layout
         self._size: tuple[int, ...] | None = None
-        self._lock = threading.Lock()
+        self._lock, self._counting = threading.Lock(), threading.Lock()
         self._process, self._next, self._by = 0, 0, ""
         self._container: Any = None
         self._playing: Iterator[tuple[int, Any]] = iter(())
@@ -94,8 +89,16 @@ class Frames:
 
     @property
     def layout(self) -> Layout:
-        """Waits for it."""
-        return self.wait(None)
+        """Counts the frames, if that was not done yet."""
+        with self._counting:
+            if self._layout is None:
+                try:
+                    self._layout = inspect(self.path, self.head)
+                except UserError as error:
+                    self._layout = error
+        if isinstance(self._layout, UserError):
+            raise self._layout
+        return self._layout
 
     @property
     def about(self) -> int:
@@ -103,22 +106,8 @@ class Frames:
         return self.head.about or self.layout.count
 
     def counted(self) -> bool:
-        """Whether nobody waits any more who asks for the layout."""
-        return self._counted.done()
-
-    def wait(self, seconds: float | None) -> Layout:
-        """Raises TimeoutError where it takes longer."""
-        if not self._counted.done() and not self._counter.is_alive():  # after a fork
-            self._counted = Future()
-            self._counter = threading.Thread(target=self._count, args=(self._counted,), name="count", daemon=True)
-            self._counter.start()
-        return self._counted.result(seconds)
-
-    def _count(self, counted: Future[Layout]) -> None:
-        try:
-            counted.set_result(inspect(self.path, self.head))
-        except BaseException as error:  # raised where the layout is asked for
-            counted.set_exception(error)
+        """Whether that was done, if in vain."""
+        return self._layout is not None
 
     def __call__(self, index: int) -> np.ndarray:
         if (index or not self.head.about) and not 0 <= index < self.layout.count:

@@ -1,7 +1,7 @@
 """What the page keeps: a folder for each session, from which all of it is found again.
 
     ID/session.json          name, frame names, size, rate; written last: without it an upload was not completed; again
-                             with the frame names of a long file when they are counted
+                             with the frame names of a large file when they are counted
     ID/video/                the video file, or the frames; not where session.json has the path of those elsewhere
     ID/annotations/          FRAME.png: painted id masks
     ID/runs/N/               a run of `own.segment`: run.json (its state), annotations/ (what it was given), masks/,
@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 import shutil
+import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -85,7 +86,7 @@ class Session:
     def frames(self) -> Sequence:
         """The video without masks."""
         found = look(self.video)[0]
-        return found if self._names is None else replace(found, frame_names=tuple(self._names))
+        return _counting(found) if self._names is None else replace(found, frame_names=tuple(self._names))
 
     @property
     def counted(self) -> bool:
@@ -94,7 +95,7 @@ class Session:
 
     @property
     def names(self) -> list[str]:
-        """Of the frames that can be asked for: while those of a long file are being counted, only the first one."""
+        """Of the frames that can be asked for: while those of a large file are being counted, only the first one."""
         if self._names is None and self.frames.counted:
             names = list(self.frames.frame_names)
             path = self.folder / "session.json"
@@ -290,7 +291,7 @@ class Sessions:
         content = {"name": name, "names": names, "size": sequence.size, "rate": rate, **more}
         write_bytes(self.folder / id / "session.json", json.dumps(content | {"made": time.time()}).encode())
         session = self.get(id)
-        session.frames = sequence
+        session.frames = _counting(sequence)
         return session
 
     def sample(self, clip: Sequence) -> Session:
@@ -310,6 +311,18 @@ class Sessions:
         self._open.pop(id, None)
         (folder / "session.json").unlink(missing_ok=True)  # first: half a session is none
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _counting(sequence: Sequence) -> Sequence:
+    """The same, whose frames are counted by a thread if they are not yet."""
+
+    def count() -> None:
+        with suppress(UserError):  # told where they are asked for
+            len(sequence)
+
+    if not sequence.counted:
+        threading.Thread(target=count, name="count", daemon=True).start()
+    return sequence
 
 
 def _save_png(path: Path, pixels: np.ndarray) -> None:

@@ -53,7 +53,7 @@ def segment(session: Session, run: Run, make: Maker, job: Job) -> None:
         job.begin("masks", own.total(sequence) if sequence.counted else 0)
 
         def tick(frames: int) -> None:
-            job.total = own.total(sequence)  # a long file's frames are counted meanwhile
+            job.total = own.total(sequence)  # only now: of a large file they are counted after the first one
             job.tick(frames)
 
         own.segment(method, sequence, folder, device=make.device, save_every=10.0, tick=tick)

@@ -84,21 +84,19 @@ WAITING = {"h264.avi", "mpeg4.avi", "bare.h264"}  # the first frame alone does n
 
 
 @pytest.mark.parametrize("name", sorted(KINDS.keys() - WAITING))
-def test_the_first_frame_is_there_before_the_others_are_counted(tmp_path, counting, caplog, name):
+def test_the_first_frame_is_there_before_the_others_are_counted(tmp_path, counting, name):
     """With its mask, in a folder or not; and then it is the same film."""
     settings = KINDS[name]
     if settings.get("codec", "libx264") not in av.codecs_available:
         pytest.skip(f"this build of FFmpeg has no {settings['codec']}")
     path = film(tmp_path / name, **settings)
     write_mask(tmp_path / "masks" / "00000.png", mask_of(2))
-    caplog.set_level(logging.INFO)
     for masks in (None, tmp_path / "masks", tmp_path / "masks" / "00000.png"):
         video = open_video(path, masks, every=True)
         first = video.read_frame(0)
         assert not video.counted and (video.size, number_of(first)) == ((64, 96), 0)
         assert video.frame_names[0] == "00000" and "first" not in video.frame_names
     assert video.objects == {2: 0} and video.given == () and (video.mask(0) == mask_of(2)).all()
-    assert f"{path}: a long file, whose frames are counted meanwhile" in caplog.text
     asked = threading.Thread(target=len, args=(video,))
     asked.start()
     asked.join(0.1)
@@ -121,7 +119,7 @@ def test_files_that_do_not_tell_times_of_showing_are_counted_first(tmp_path, cou
     opening.join()
 
 
-def test_what_is_wrong_with_a_long_file_is_told_when_its_count_is_asked_for(tmp_path, counting, monkeypatch):
+def test_what_is_wrong_with_a_large_file_is_told_when_its_count_is_asked_for(tmp_path, counting):
     path = film(tmp_path / "a.mp4", movflags="faststart")
     video = open_video(path)
     path.write_bytes(path.read_bytes()[:-9])
@@ -129,13 +127,7 @@ def test_what_is_wrong_with_a_long_file_is_told_when_its_count_is_asked_for(tmp_
     for _ in range(2):
         with pytest.raises(UserError, match="a.mp4: is cut off"):
             len(video)
-
-
-def test_a_fork_in_the_midst_of_counting_counts_anew(tmp_path, counting):
-    video = open_video(film(tmp_path / "a.mkv"))
-    video.read_frame._counter = threading.Thread()  # the child has none of its parent's threads
-    counting.set()
-    assert len(video) == 40
+    assert video.counted
 
 
 def test_names_of_frames_are_their_numbers(tmp_path):

@@ -372,7 +372,7 @@ def test_a_video_of_the_command_stays_where_it_is(make, tmp_path):
     assert len(list(clip.iterdir())) == 3 and not session.folder.exists()
 
 
-def test_a_long_video_is_shown_and_painted_before_its_frames_are_counted(make, tmp_path, counting):
+def test_a_large_video_is_shown_and_painted_before_its_frames_are_counted(make, tmp_path, counting):
     pytest.importorskip("av")
     from eosvos.data.video import write_video
     from eosvos.page.sessions import Sessions

@@ -176,7 +176,7 @@ async function show(k) {
   most = Math.max(most, ...mask.objects());
   controls();
 }
-/** Where the frame shown is; a long file is still being counted when its first frame is there. */
+/** Where the frame shown is; a large file is still being counted when its first frame is there. */
 function located() {
   $("scrub").max = state.frames - 1;
   $("place").textContent = `${index + 1} of ${state.counted ? state.frames : "… (counting)"}`;
