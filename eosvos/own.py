@@ -10,9 +10,8 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,12 +81,12 @@ def _segment(
                 writer.put(name, ids.copy())
                 told = {str(i): round(value, 4) for i, value in segmenter.uncertainty.items()}
                 append_line(out / "uncertainty.jsonl", json.dumps({"frame": name, **told}))
-                if tick is not None:
-                    tick(1)
-                if done < way.length(sequence) and (done == 1 or time.monotonic() - saved >= save_every):
+                if done == 1 or (time.monotonic() - saved >= save_every and done < way.length(sequence)):
                     writer.flush()
                     _save(segmenter, out, number, done)
                     saved = time.monotonic()
+                if tick is not None:
+                    tick(1)
         number, at, segmenter = number + 1, 0, None
     shutil.rmtree(out / "state", ignore_errors=True)
 
@@ -126,12 +125,9 @@ class _Way(NamedTuple):
     def length(self, sequence: Sequence) -> int:
         return self.first + 1 if self.step < 0 else len(sequence) - self.first
 
-    def frames(self, sequence: Sequence, at: int) -> Iterator[int]:
+    def frames(self, sequence: Sequence, at: int) -> range:
         """From number `at` on."""
-        for number in count(at):
-            if number and number >= self.length(sequence):
-                return
-            yield self.frame(number)
+        return range(self.frame(at), self.frame(self.length(sequence)), self.step)
 
 
 def _ways(sequence: Sequence) -> list[_Way]:
@@ -149,6 +145,9 @@ def _learn(segmenter: Segmenter, sequence: Sequence, wanted: Collection[int]) ->
 
 def _masks(segmenter: Segmenter, sequence: Sequence, way: _Way, at: int) -> Generator[np.ndarray, None, None]:
     """The id masks of the frames of a way, from number `at` on."""
+    if at == 0:  # for itself: the others may not be counted yet
+        yield segmenter.start(sequence.frame(way.first), sequence.new_objects(way.first))
+        at = 1
     with closing(decoded(sequence, way.frames(sequence, at))) as frames:
         for number, (frame, new, given) in enumerate(frames, at):
             if tuple(frame.shape[-2:]) != tuple(sequence.size):
@@ -156,9 +155,6 @@ def _masks(segmenter: Segmenter, sequence: Sequence, way: _Way, at: int) -> Gene
                     f"{sequence.name}: frame {sequence.frame_names[way.frame(number)]} is {tuple(frame.shape[-2:])}, "
                     f"expected {sequence.size} as the others; mend or remove it"
                 )
-            if number == 0:
-                yield segmenter.start(frame, new)
-                continue
             ids = segmenter.step(frame)
             if new and way.step > 0:
                 ids = segmenter.add(frame, new)
