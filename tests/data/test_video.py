@@ -10,6 +10,7 @@ import random
 import sys
 import threading
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,15 @@ def test_every_frame_is_at_its_place_however_it_is_asked_for(tmp_path, monkeypat
     assert video.objects == {} and video.mask(0) is None
 
 
+def waits_for(leave: threading.Event, work: Callable[..., object], *given: object) -> None:
+    asked = threading.Thread(target=work, args=given)
+    asked.start()
+    asked.join(0.1)
+    assert asked.is_alive()
+    leave.set()
+    asked.join()
+
+
 WAITING = {"h264.avi", "mpeg4.avi", "bare.h264"}  # the first frame alone does not tell what the others will be like
 
 
@@ -97,12 +107,7 @@ def test_the_first_frame_is_there_before_the_others_are_counted(tmp_path, counti
         assert not video.counted and (video.size, number_of(first)) == ((64, 96), 0)
         assert video.frame_names[0] == "00000" and "first" not in video.frame_names
     assert video.objects == {2: 0} and video.given == () and (video.mask(0) == mask_of(2)).all()
-    asked = threading.Thread(target=len, args=(video,))
-    asked.start()
-    asked.join(0.1)
-    assert asked.is_alive()
-    counting.set()
-    asked.join()
+    waits_for(counting, len, video)
     assert video.counted and len(video) == len(video.frame_names) == 40
     assert [number_of(video.read_frame(k)) for k in range(1, 40)] == list(range(1, 40))
     assert (video.read_frame(0) == first).all()
@@ -111,12 +116,7 @@ def test_the_first_frame_is_there_before_the_others_are_counted(tmp_path, counti
 @pytest.mark.parametrize("name", sorted(WAITING))
 def test_files_that_do_not_tell_times_of_showing_are_counted_first(tmp_path, counting, name):
     path = film(tmp_path / name, **KINDS[name])
-    opening = threading.Thread(target=open_video, args=(path,))
-    opening.start()
-    opening.join(0.1)
-    assert opening.is_alive()
-    counting.set()
-    opening.join()
+    waits_for(counting, open_video, path)
 
 
 def test_what_is_wrong_with_a_large_file_is_told_when_its_count_is_asked_for(tmp_path, counting):
