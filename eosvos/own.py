@@ -40,8 +40,8 @@ def segment(
 
     From the first frame with an object on it goes forwards to the end; objects of later masks join on their frames. To
     the beginning it goes backwards, with the objects of that first frame alone. A method that learns is fine-tuned on
-    all masks of an object from the start; another one takes them on their frames. The frames of a large file
-    are counted after the first one is done.
+    all masks of an object from the start; another one takes them on their frames. The frames of a large video
+    file are counted after the first one is done, unless masks on later ones needed that before.
 
     What was cut off continues at the last state, of which one is saved after the fine-tuning and every `save_every`
     seconds: with the same masks as if it had not been, on a CPU. `device`: the method's. `tick(n)` is called where n
@@ -81,7 +81,8 @@ def _segment(
                 writer.put(name, ids.copy())
                 told = {str(i): round(value, 4) for i, value in segmenter.uncertainty.items()}
                 append_line(out / "uncertainty.jsonl", json.dumps({"frame": name, **told}))
-                if done == 1 or (time.monotonic() - saved >= save_every and done < way.length(sequence)):
+                first = done == 1 and not (sequence.counted and way.length(sequence) == 1)
+                if first or (time.monotonic() - saved >= save_every and done < way.length(sequence)):
                     writer.flush()
                     _save(segmenter, out, number, done)
                     saved = time.monotonic()
@@ -146,21 +147,25 @@ def _learn(segmenter: Segmenter, sequence: Sequence, wanted: Collection[int]) ->
 def _masks(segmenter: Segmenter, sequence: Sequence, way: _Way, at: int) -> Generator[np.ndarray, None, None]:
     """The id masks of the frames of a way, from number `at` on."""
     if at == 0:  # for itself: the others may not be counted yet
-        yield segmenter.start(sequence.frame(way.first), sequence.new_objects(way.first))
+        yield segmenter.start(_of_size(sequence, way.first, sequence.frame(way.first)), sequence.new_objects(way.first))
         at = 1
     with closing(decoded(sequence, way.frames(sequence, at))) as frames:
         for number, (frame, new, given) in enumerate(frames, at):
-            if tuple(frame.shape[-2:]) != tuple(sequence.size):
-                raise UserError(
-                    f"{sequence.name}: frame {sequence.frame_names[way.frame(number)]} is {tuple(frame.shape[-2:])}, "
-                    f"expected {sequence.size} as the others; mend or remove it"
-                )
-            ids = segmenter.step(frame)
+            ids = segmenter.step(_of_size(sequence, way.frame(number), frame))
             if new and way.step > 0:
                 ids = segmenter.add(frame, new)
             if given:
                 ids = segmenter.show(frame, given)
             yield ids
+
+
+def _of_size(sequence: Sequence, index: int, frame: torch.Tensor) -> torch.Tensor:
+    if tuple(frame.shape[-2:]) != tuple(sequence.size):
+        raise UserError(
+            f"{sequence.name}: frame {sequence.frame_names[index]} is {tuple(frame.shape[-2:])}, "
+            f"expected {sequence.size} as the others; mend or remove it"
+        )
+    return frame
 
 
 def _save(segmenter: Segmenter, out: Path, number: int, done: int) -> None:

@@ -19,17 +19,20 @@ SECONDS_EVERY = 10.0
 
 
 class Frames:
-    """Counts the frames of a video that are done: call it with how many more are. `total` is asked for when the first
-    ones are: those of a large file may be counted then."""
+    """Counts the frames of a video that are done: call it with how many more are. `total` of them; if that is not known
+    (None), `count` is asked for it when the first ones are done."""
 
-    def __init__(self, total: Callable[[], int], what: str) -> None:
-        self.asked, self.what, self.done, self.began, self.told = total, what, 0, 0.0, 0.0
-        self.total: int | None = None
+    def __init__(self, total: int | None, what: str, count: Callable[[], int] = int) -> None:
+        self.total, self.count, self.what, self.done, self.began, self.told = total, count, what, 0, 0.0, 0.0
         self.skipped = 0  # done before this process
         bar = sys.stderr.isatty()
-        self.bar = tqdm(unit="frame", desc=what, dynamic_ncols=True, file=sys.stderr) if bar else None
+        self.bar = tqdm(total=total, unit="frame", desc=what, dynamic_ncols=True, file=sys.stderr) if bar else None
 
     def __call__(self, frames: int) -> None:
+        if self.total is None:
+            self.total = self.count()
+            if self.bar is not None:
+                self.bar.reset(self.total)
         now = time.monotonic()
         if not self.began:
             self.began = self.told = now
@@ -37,12 +40,7 @@ class Frames:
         self.done += frames
         if self.bar is not None:
             self.bar.update(frames)
-        if self.total is None:
-            self.total = self.asked()
-            if self.bar is not None:
-                self.bar.total = self.total
-                self.bar.refresh()
-        if self.bar is None and self.done < self.total and now - self.told >= SECONDS_EVERY:
+        elif self.done < self.total and now - self.told >= SECONDS_EVERY:
             self.told = now
             speed = (self.done - self.skipped) / (now - self.began)
             left = _clock((self.total - self.done) / speed) if speed else "?"

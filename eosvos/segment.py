@@ -39,7 +39,7 @@ def segment(settings: config.SegmentConfig) -> None:
     )  # fmt: skip
     done = out / "finished"
     if not (done.exists() and all((out / "masks" / f"{name}.png").is_file() for name in sequence.frame_names)):
-        progress = Frames(partial(own.total, sequence), "masks")
+        progress = Frames(own.total(sequence) if sequence.counted else None, "masks", partial(own.total, sequence))
         make = partial(chosen.MakeMethod(settings, learner, device), settings.seed, progress.tuning)
         try:
             own.segment(make, sequence, out, device=device, tick=progress)
@@ -49,7 +49,7 @@ def segment(settings: config.SegmentConfig) -> None:
             progress.close()
         write_text(done, "")
     for kind in dict.fromkeys(settings.outputs):
-        progress = Frames(partial(len, sequence), kind)
+        progress = Frames(len(sequence), kind)
         written = OUTPUTS[kind](sequence, out / "masks", out, rate, progress)
         progress.close()
         print(f"{kind}:".ljust(9), written)

@@ -23,10 +23,10 @@ def shared_data() -> Path:
 @pytest.fixture
 def counting(monkeypatch) -> Iterator[threading.Event]:
     """Every video file is a large one, and its frames are not counted before this is set."""
-    from eosvos.data import video_frames
+    from eosvos.data import video_frames, video_layout
 
-    leave, inspect = threading.Event(), video_frames.inspect
+    leave, inspect = threading.Event(), video_layout.inspect
     monkeypatch.setattr(video_frames, "_SMALL", 0)
-    monkeypatch.setattr(video_frames, "inspect", lambda *given: leave.wait() and inspect(*given))
+    monkeypatch.setattr(video_layout, "inspect", lambda *given: leave.wait() and inspect(*given))
     yield leave
     leave.set()

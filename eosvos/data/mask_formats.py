@@ -223,16 +223,18 @@ def _parted(files: Collection[Path], frames: Collection[str]) -> dict[str, dict[
     for path in files:
         cuts = [(path.stem[: m.start()], path.stem[m.end() :]) for m in re.finditer(r"[_.-]", path.stem)]
         named = [(frame, name) for frame, name in cuts if frame in known]
-        numbered = [
+        if path.stem in known:
+            return {}
+        cuts_at = named or [
             (found_at, name)
             for number, name in cuts
             if re.fullmatch(r"[0-9]{1,9}", number)
             and name not in known  # as in 2_00001
             and (found_at := at(int(number))) is not None
         ]
-        if path.stem in known or not (named or numbered) or not (named or numbered)[-1][1]:
+        if not cuts_at or not cuts_at[-1][1]:
             return {}
-        frame, name = (named or numbered)[-1]
+        frame, name = cuts_at[-1]
         if frame in found.setdefault(name, {}):
             raise UserError(f"{path}: two masks of one object and frame, the other is {found[name][frame].name}")
         found[name][frame] = path

@@ -13,6 +13,7 @@ import numpy as np
 
 from eosvos.data.mask_formats import KINDS, MaskSet, open_masks
 from eosvos.data.mask_json import open_json
+from eosvos.data.sequence import Numbered
 from eosvos.data.stored import among, by_number, last_number, several
 from eosvos.errors import UserError
 
@@ -33,8 +34,8 @@ def place(
     if path.suffix.lower() in KINDS and not path.is_dir():
         masks = open_masks([path], binary=binary, size=size)
         if first:
-            own = path.stem if path.stem in names else by_number(names)(_whole_number(path.stem)) or names[0]
-            if own != names[0]:
+            own = _namesake(path.stem, names)
+            if own is not None and own != names[0]:
                 log.warning(
                     "%s: taken for the mask of the first frame, %s, as a single image is, though its name is that of"
                     " %s; for this frame give the folder with masks=", path, names[0], own,
@@ -75,7 +76,8 @@ def _unsure(path: Path, frame: str, names: Collection[str]) -> list[str]:
     """A warning where the last of several numbers in a mask's name was taken for its frame's, unlike in the frames'
     names. Raises UserError where there are numbers alone: of frame and object, or of video and frame."""
     start = re.match(r"(.*?)[0-9]+[_.-](?=[0-9]+$)", path.stem)
-    if start is None or any(name.startswith(start.group()) for name in names):
+    alike = not isinstance(names, Numbered) and any(start and name.startswith(start.group()) for name in names)
+    if start is None or alike:
         return []
     if not start.group(1):
         raise UserError(
@@ -83,6 +85,13 @@ def _unsure(path: Path, frame: str, names: Collection[str]) -> list[str]:
             f" them FRAME_OBJECT, say {names[0]}_1"
         )
     return [f"{path}: taken for the mask of frame {frame}"]
+
+
+def _namesake(stem: str, names: Collection[str]) -> str | None:
+    """The frame that has this name or number; while frames are not counted yet, it may be beyond the end."""
+    if isinstance(names, Numbered) and not names.counted:
+        return f"{int(stem):0{names.width}d}" if re.fullmatch(f"[0-9]{{1,{names.width}}}", stem) else None
+    return stem if stem in names else by_number(names)(_whole_number(stem))
 
 
 def _whole_number(stem: str) -> int | None:

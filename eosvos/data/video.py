@@ -37,7 +37,7 @@ def open_video(
     `every`: a method is given all masks (`Sequence.given`), and those before the first object may be empty, to say that
     it is not there yet.
 
-    The first frame is there at once however long the video is: see `Numbered`.
+    The first frame, and its mask, are there at once however long the video is: see `Numbered` and video_frames.py.
 
     Raises UserError where PyAV is missing; for a file that is missing, no video, only sound, cut off, too large or
     damaged in its first frame; for masks as open_masks does, of another size, without an object or without a frame.
@@ -45,8 +45,8 @@ def open_video(
     path = Path(path).expanduser()
     frames = opened(path)
     height, width, _ = frames(0).shape
-    size, digits = (height, width), len(str(frames.about - 1))
-    names = Numbered(max(5, digits), lambda: frames.layout.count, frames.counted)
+    size, count = (height, width), frames.count
+    names = Numbered(max(5, len(str(count.about - 1))), lambda: count.layout.count, lambda: count.known)
     if masks is None:
         return Sequence(name or path.stem, names, size, {}, frames, _no_mask, (path,))
     given = place(Path(masks).expanduser(), names, size, binary=binary)

@@ -82,7 +82,10 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def packets(container: Any, stream: Any) -> Iterator[Any]:
-    return (packet for packet in container.demux(stream) if packet.size)
+    try:
+        yield from (packet for packet in container.demux(stream) if packet.size)
+    except IndexError as error:  # PyAV 18.1, where a stream appears in the middle of the file
+        raise EOFError("it has another stream from there on") from error
 
 
 def from_key(packets: Iterator[Any], by: str = "pts", stamp: int | None = None) -> Iterator[Any]:

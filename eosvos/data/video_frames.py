@@ -1,8 +1,9 @@
 """The frames of a video file, decoded one by one as they are asked for, by PyAV.
 
 A frame has a number: its place in the order of showing, from 0. The first one is there at once, however long the file
-is, if its beginning is sound and tells times of showing, unlike some .avi. The others are counted (see video_layout.py)
-when one of them, or their number, is first asked for; those of small files when it is opened.
+is, if its beginning is sound and tells times of showing, as all but some .avi and bare streams do. The others are
+counted (see video_layout.py) when one of them, or their number, is first asked for; those of a small file when it is
+opened.
 
 Key frames may be open: pictures that are shown before such a one and decoded after it need the key frame before, too.
 """
@@ -34,7 +35,7 @@ from eosvos.data.video_files import (
     video_stream,
     while_before,
 )
-from eosvos.data.video_layout import Head, Layout, inspect, look
+from eosvos.data.video_layout import Count, Layout, count_of, look
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -60,10 +61,10 @@ def opened(path: Path) -> Frames:
             "%s: a video of high dynamic range (%s), whose colours are not converted: frames look pale, as perhaps they"
             " did not where masks were made; better convert it to BT.709 before", path, curve,
         )  # fmt: skip
-    frames = Frames(path, head)
+    count = count_of(path, head)
     if not head.about or path.stat().st_size <= _SMALL:
-        _ = frames.layout
-    return frames
+        _ = count.layout
+    return Frames(count)
 
 
 class Frames:
@@ -74,40 +75,21 @@ class Frames:
     Raises UserError for a frame that cannot be decoded, or is of another size than the first one asked for.
     """
 
-    def __init__(self, path: Path, head: Head, layout: Layout | None = None) -> None:
-        self.path, self.head = path, head
-        self._layout: Layout | UserError | None = layout
+    def __init__(self, count: Count) -> None:
+        self.count, self.path, self.head = count, count.path, count.head
         self._size: tuple[int, ...] | None = None
-        self._lock, self._counting = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
         self._process, self._next, self._by = 0, 0, ""
         self._container: Any = None
         self._playing: Iterator[tuple[int, Any]] = iter(())
         self._kept: OrderedDict[int, Any] = OrderedDict()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Frames, (self.path, self.head, self.layout)
+        return Frames, (self.count,)
 
     @property
     def layout(self) -> Layout:
-        """Counts the frames, if that was not done yet."""
-        with self._counting:
-            if self._layout is None:
-                try:
-                    self._layout = inspect(self.path, self.head)
-                except UserError as error:
-                    self._layout = error
-        if isinstance(self._layout, UserError):
-            raise self._layout
-        return self._layout
-
-    @property
-    def about(self) -> int:
-        """How many there are, roughly where the first one is there before they are counted."""
-        return self.head.about or self.layout.count
-
-    def counted(self) -> bool:
-        """Whether that was done, if in vain."""
-        return self._layout is not None
+        return self.count.layout
 
     def __call__(self, index: int) -> np.ndarray:
         if (index or not self.head.about) and not 0 <= index < self.layout.count:

@@ -8,10 +8,12 @@ decoded: where they do not give a frame each (fields, damage) the whole file is 
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -39,7 +41,7 @@ class Layout:
 class Head:
     """What the beginning of a file tells: the display matrix (x' = a x + c y, y' = b x + d y); whether each of its
     packets gives a frame, and with its time of showing; and, where the first frame may be shown before the others are
-    counted, about how many there are, else 0."""
+    counted, about how many there are (1: not told), else 0."""
 
     turn: tuple[int, int, int, int]
     each: bool
@@ -65,8 +67,53 @@ def look(container: Any, stream: Any) -> Head:
     about = 0
     if timed and not _untimed(container, stream):
         seconds, rate = (container.duration or 0) / 1e6, stream.average_rate or stream.guessed_rate or 24
-        about = stream.frames or max(round(seconds * float(rate)), 0)
+        about = stream.frames or max(round(seconds * float(rate)), 1)
     return Head(turn, len(found) == len(expected), timed, about)
+
+
+class Count:
+    """The layout of a file with this head, looked for once, when it is first asked for, as pickling does."""
+
+    def __init__(self, path: Path, head: Head, layout: Layout | None = None) -> None:
+        self.path, self.head = path, head
+        self._layout, self._failure, self._lock = layout, "", threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Count, (self.path, self.head, self.layout)
+
+    @property
+    def known(self) -> bool:
+        """Whether it was looked for, if in vain."""
+        return self._layout is not None or bool(self._failure)
+
+    @property
+    def layout(self) -> Layout:
+        """Raises UserError as `inspect` does."""
+        with self._lock:
+            if not self.known:
+                try:
+                    self._layout = inspect(self.path, self.head)
+                except UserError as error:
+                    self._failure = str(error)
+        if self._layout is None:
+            raise UserError(self._failure)
+        return self._layout
+
+    @property
+    def about(self) -> int:
+        """How many frames there are; while they are not counted, as far as the file tells."""
+        return self.head.about if self.head.about and not self.known else self.layout.count
+
+
+_counts: WeakValueDictionary[tuple[str, int, int], Count] = WeakValueDictionary()  # by path, size and time
+_counts_lock = threading.Lock()
+
+
+def count_of(path: Path, head: Head) -> Count:
+    """That of a file; the same one as long as another user of the file has it."""
+    status = path.stat()
+    with _counts_lock:
+        return _counts.setdefault((str(path.absolute()), status.st_size, status.st_mtime_ns), Count(path, head))
 
 
 def inspect(path: Path, head: Head) -> Layout:

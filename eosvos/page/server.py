@@ -92,7 +92,7 @@ class Server:
         sessions = [
             {
                 "id": s.id, "name": s.name, "made": s.made, "busy": bool(self.work.job(s.id)),
-                "frames": len(s.names) if s.counted else None,
+                "frames": s.length,
             }
             for s in found
         ]  # fmt: skip
@@ -153,13 +153,13 @@ class Server:
         return JSONResponse(
             {
                 "name": session.name, "size": session.size, "rate": session.rate,
-                "frames": len(session.names), "counted": session.counted,
+                "frames": len(session.names), "counted": session.length is not None or bool(session.failure),
                 "annotated": list(versions), "versions": versions, "steps": self.make.steps, "outputs": list(OUTPUTS),
                 "run": self._describe(session, runs[-1], job is not None) if runs else None,
                 "previous": runs[-2].number if len(runs) > 1 else None,
                 "finished": finished, "exported": exported,  # the run that can be exported, maybe not the newest
                 "job": None if job is None else job.describe(),
-                "failure": self._plain(self.work.failures.get(session.id, "")),
+                "failure": self._plain(self.work.failures.get(session.id, "") or session.failure),
             }
         )  # fmt: skip
 
@@ -169,7 +169,7 @@ class Server:
         latest = next((k for k in reversed(way) if names[k] in done), None)
         state = "stopped" if run.state == "running" and not busy else run.state
         suggested = None
-        if state == "finished":
+        if state == "finished" and session.length is not None:
             suggested = self._suggested(session, run)
         return {
             "number": run.number, "state": state, "steps": run.steps, "frames": run.frames, "objects": run.objects,

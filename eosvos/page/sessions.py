@@ -22,7 +22,6 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from eosvos.data.own import open_own
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
 from eosvos.files import atomic, write_bytes
-from eosvos.page.videos import free_path, look, video_in
+from eosvos.page.videos import count, free_path, look, video_in
 
 log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -67,6 +66,9 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._told: set[Path] = set()  # damaged runs
+        self._frames: Sequence | None = None
+        self._lock, self.writing = threading.Lock(), threading.Lock()  # writing: of session.json
+        self.failure = ""  # why frames could not be counted
         content = _read_json(folder / "session.json")
         try:
             self.name: str = content["name"]
@@ -82,25 +84,38 @@ class Session:
     def id(self) -> str:
         return self.folder.name
 
-    @cached_property
+    @property
     def frames(self) -> Sequence:
-        """The video without masks."""
-        found = look(self.video)[0]
-        return _counting(found) if self._names is None else replace(found, frame_names=tuple(self._names))
+        """The video without masks, whose frames are counted by a thread from then on where they are not yet."""
+        with self._lock:
+            if self._frames is None:
+                found = look(self.video)[0]
+                self._frames = found if self._names is None else replace(found, frame_names=tuple(self._names))
+                if self._names is None:
+                    count(found, self._keep)
+            return self._frames
+
+    def _keep(self, names: list[str] | UserError) -> None:
+        """Keep the frames' names, or why they could not be counted."""
+        if isinstance(names, UserError):
+            self.failure = str(names)
+            return
+        self._names, path = names, self.folder / "session.json"
+        try:
+            with self.writing:
+                if path.is_file():  # else it was deleted meanwhile
+                    write_bytes(path, json.dumps(_read_json(path) | {"names": names}).encode())
+        except UserError as error:
+            log.warning("the number of frames is counted again next time: %s", error)
 
     @property
-    def counted(self) -> bool:
-        """Whether it is kept how many frames there are."""
-        return self._names is not None
+    def length(self) -> int | None:
+        """The number of frames, if it is known."""
+        return None if self._names is None else len(self._names)
 
     @property
     def names(self) -> list[str]:
-        """Of the frames that can be asked for: while those of a large file are being counted, only the first one."""
-        if self._names is None and self.frames.counted:
-            names = list(self.frames.frame_names)
-            path = self.folder / "session.json"
-            write_bytes(path, json.dumps(_read_json(path) | {"names": names}).encode())
-            self._names = names
+        """Of the frames that can be asked for: of a large file only the first one before they are counted."""
         return [self.frames.frame_names[0]] if self._names is None else self._names
 
     @property
@@ -239,13 +254,14 @@ class Sessions:
         return sorted(found, key=lambda session: -session.made), damaged
 
     def get(self, id: str) -> Session:
-        if id not in self._open:
+        session = self._open.get(id)
+        if session is None:
             if not _ID.fullmatch(id) or not (self.folder / id / "session.json").is_file():
                 raise Missing("this session is not there; open a video anew")
-            self._open[id] = Session(self.folder / id)
-            if len(self._open) > _OPEN:
-                self._open.pop(next(iter(self._open)), None)
-        return self._open[id]
+            session = self._open[id] = Session(self.folder / id)
+            if len(self._open) > _OPEN:  # not one whose frames are being counted
+                self._open.pop(next((old for old, s in list(self._open.items()) if s.length is not None), ""), None)
+        return session
 
     def begin(self) -> str:
         """A place for an upload; returns the id of the session that is to be."""
@@ -290,9 +306,7 @@ class Sessions:
         names = list(sequence.frame_names) if sequence.counted else None
         content = {"name": name, "names": names, "size": sequence.size, "rate": rate, **more}
         write_bytes(self.folder / id / "session.json", json.dumps(content | {"made": time.time()}).encode())
-        session = self.get(id)
-        session.frames = _counting(sequence)
-        return session
+        return self.get(id)
 
     def sample(self, clip: Sequence) -> Session:
         """A session of a procedural video, which is rendered when it is first asked for."""
@@ -308,21 +322,10 @@ class Sessions:
     def remove(self, id: str) -> None:
         """Delete a session with everything in it."""
         folder = self.folder / id
-        self._open.pop(id, None)
-        (folder / "session.json").unlink(missing_ok=True)  # first: half a session is none
+        session = self._open.pop(id, None)
+        with threading.Lock() if session is None else session.writing:
+            (folder / "session.json").unlink(missing_ok=True)  # first: half a session is none
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _counting(sequence: Sequence) -> Sequence:
-    """The same, whose frames are counted by a thread if they are not yet."""
-
-    def count() -> None:
-        with suppress(UserError):  # told where they are asked for
-            len(sequence)
-
-    if not sequence.counted:
-        threading.Thread(target=count, name="count", daemon=True).start()
-    return sequence
 
 
 def _save_png(path: Path, pixels: np.ndarray) -> None:

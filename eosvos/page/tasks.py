@@ -13,12 +13,14 @@ from typing import Any, Protocol
 import torch
 
 from eosvos import own
+from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
 from eosvos.evaluation.exports import OUTPUTS
 from eosvos.files import append_line, atomic
 from eosvos.methods.given import Watch
 from eosvos.methods.protocol import Method
 from eosvos.page.sessions import Run, Session
+from eosvos.page.videos import count
 from eosvos.page.work import Cancelled, Job
 
 
@@ -53,7 +55,8 @@ def segment(session: Session, run: Run, make: Maker, job: Job) -> None:
         job.begin("masks", own.total(sequence) if sequence.counted else 0)
 
         def tick(frames: int) -> None:
-            job.total = own.total(sequence)  # only now: of a large file they are counted after the first one
+            _count(sequence, job)  # only now: of a large file they are counted after the first one
+            job.total = own.total(sequence)
             job.tick(frames)
 
         own.segment(method, sequence, folder, device=make.device, save_every=10.0, tick=tick)
@@ -65,13 +68,15 @@ def segment(session: Session, run: Run, make: Maker, job: Job) -> None:
         raise
     finally:
         run.seconds = before + time.monotonic() - began
-        session.keep(run)
+        if session.folder.is_dir():  # else it was deleted meanwhile
+            session.keep(run)
 
 
 def export(session: Session, number: int, outputs: Collection[str], job: Job) -> None:
     """Write the zip of a finished run: its masks, what was painted, and the `outputs` asked for."""
     folder = session.run_folder(number)
     sequence, rate = session.given(folder / "annotations")
+    _count(sequence, job)
     parts = [folder / "masks", folder / "annotations", folder / "run.json"]
     for kind in outputs:
         job.begin(kind, len(sequence))
@@ -84,6 +89,14 @@ def export(session: Session, number: int, outputs: Collection[str], job: Job) ->
             how = zipfile.ZIP_DEFLATED if source.suffix == ".json" else zipfile.ZIP_STORED
             file.write(source, source.relative_to(folder), how)
             job.tick()
+
+
+def _count(sequence: Sequence, job: Job) -> None:
+    """Have the frames counted, if they are not yet. Raises Cancelled where that is not to go on."""
+    count(sequence)
+    while not sequence.counted:
+        job.pause()
+        time.sleep(0.05)
 
 
 def archive(session: Session, number: int) -> Path:

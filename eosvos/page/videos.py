@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
+import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -55,6 +57,21 @@ def look(video: Path) -> tuple[Sequence, float]:
     read = partial(_read_frame, tuple(paths), size)
     read(0)
     return Sequence(video.name, tuple(path.stem for path in paths), size, {}, read, _no_mask, tuple(paths)), RATE
+
+
+def count(sequence: Sequence, tell: Callable[[list[str] | UserError], object] = bool) -> None:
+    """Have the frames of a large file counted by a thread, and tell their names, or why they cannot be counted."""
+
+    def work() -> None:
+        try:
+            tell(list(sequence.frame_names))
+        except UserError as error:
+            tell(error)
+
+    if sequence.counted:
+        work()
+    else:
+        threading.Thread(target=work, name="count", daemon=True).start()
 
 
 def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], index: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import sys
 import threading
 import wave
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import pytest
 from data.films import film, number_of, numbered, remuxed
 from PIL import Image
 
-from eosvos.data import video_frames
+from eosvos.data import video_frames, video_layout
 from eosvos.data.mask_json import write_json
 from eosvos.data.masks import write_mask
 from eosvos.data.video import open_video, write_video
@@ -130,6 +131,65 @@ def test_what_is_wrong_with_a_large_file_is_told_when_its_count_is_asked_for(tmp
     assert video.counted
 
 
+@pytest.mark.parametrize(
+    ("name", "single"),
+    [
+        ("first.png", True), ("00000.png", True), ("3.png", True), ("20240105.png", True), ("cam1_00000.png", True),
+        ("0.png", False), ("cam1_00000.png", False), ("00000_00001.png", False), ("00000_1.png", False),
+        ("1/00000.png", False),
+    ],
+)  # fmt: skip
+def test_masks_of_the_first_frame_do_not_wait_however_they_are_named(tmp_path, counting, name, single):
+    path, mask = film(tmp_path / "a.mkv"), tmp_path / "masks" / name
+    write_mask(mask, mask_of(1))
+    video = open_video(path, mask if single else tmp_path / "masks", every=True)
+    assert not video.counted and video.objects == {1: 0} and video.given == ()
+    assert (video.mask(0) == mask_of(1)).all()
+
+
+def test_a_file_that_does_not_tell_how_long_it_is(tmp_path, counting):
+    path = tmp_path / "live.webm"
+    with av.open(str(path), "w", options={"live": "1"}) as container:
+        stream = container.add_stream("libvpx", rate=25, options=QUICK)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        for k in range(40):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(k), format="rgb24")))
+        container.mux(stream.encode())
+    with av.open(str(path)) as container:
+        assert container.duration is None
+    video = open_video(path)
+    assert not video.counted and number_of(video.read_frame(0)) == 0
+    counting.set()
+    assert len(video) == 40 and video.frame_names[39] == "00039"
+
+
+def test_a_stream_that_appears_in_the_middle_is_told(tmp_path, monkeypatch):
+    """PyAV 18.1 raises IndexError where a packet is of none of the streams at the beginning."""
+    path = film(tmp_path / "a.ts")
+    video, open_file = open_video(path), video_layout.open_file
+
+    class Container:
+        def __init__(self, path):
+            self.container = open_file(path)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.container.close()
+
+        def __getattr__(self, name):
+            return getattr(self.container, name)
+
+        def demux(self, stream):
+            yield from islice(self.container.demux(stream), 35)
+            raise IndexError("list index out of range")
+
+    monkeypatch.setattr(video_layout, "open_file", Container)
+    with pytest.raises(UserError, match="a.ts: cannot be read as a video .*another stream"):
+        video_layout.inspect(path, video.read_frame.head)
+
+
 def test_names_of_frames_are_their_numbers(tmp_path):
     names = open_video(film(tmp_path / "a.mp4")).frame_names
     plain = tuple(f"{k:05d}" for k in range(40))
@@ -217,6 +277,7 @@ def test_odd_sizes_and_exact_pixels(tmp_path):
 def test_a_film_of_two_frames_a_day_and_one_of_one_frame(tmp_path):
     slow = film(tmp_path / "slow.mkv", count=4, times=lambda k: 43_200_000 * k)
     assert [number_of(open_video(slow).read_frame(k)) for k in (3, 0)] == [3, 0]
+    assert open_video(slow).frame_names[:] == ("00000", "00001", "00002", "00003")
     assert len(open_video(film(tmp_path / "one.mp4", count=1))) == 1
 
 

@@ -396,8 +396,56 @@ def test_a_large_video_is_shown_and_painted_before_its_frames_are_counted(make, 
         assert state["run"]["state"] == "finished" and state["run"]["done"] == [[0, 4]]
         assert client.get("/api/sessions")["sessions"][0]["frames"] == 5
     counting.clear()
-    with served(tmp_path / "app", make) as client:  # not counted again
+    with served(tmp_path / "app", make) as client:  # the number is kept
         assert client.get(address)["frames"] == 5
+
+
+def test_a_run_is_cancelled_and_a_session_deleted_while_frames_are_counted(make, tmp_path, counting):
+    pytest.importorskip("av")
+    from eosvos.data.video import write_video
+    from eosvos.page.sessions import Sessions
+
+    clip = tmp_path / "clip.mkv"
+    write_video(clip, (CLIP.read_frame(k) for k in range(5)), 12.5)
+    session = Sessions(tmp_path / "app").refer(clip)
+    address = f"/api/sessions/{session.id}"
+    with served(tmp_path / "app", make) as client:
+        paint(client, address, 0)
+        client.ask("POST", f"{address}/run", {"steps": 1})
+        client.until(address, lambda state: state["run"]["done"] == [[0, 0]])
+        client.ask("POST", f"{address}/cancel")
+        assert client.idle(address)["run"]["state"] == "stopped"
+        client.ask("DELETE", address)
+        counting.set()
+        time.sleep(0.3)  # what counted has ended
+        assert client.get("/api/sessions")["sessions"] == [] and not session.folder.exists()
+
+
+def test_a_large_video_that_cannot_be_counted_says_so_and_can_be_looked_at(make, tmp_path, counting, monkeypatch):
+    pytest.importorskip("av")
+    from eosvos.data import video_layout
+    from eosvos.data.video import write_video
+    from eosvos.errors import UserError
+    from eosvos.page.sessions import Sessions
+
+    def inspect(*_):
+        counting.wait()
+        raise UserError("clip.mkv: is cut off")
+
+    monkeypatch.setattr(video_layout, "inspect", inspect)
+    write_video(tmp_path / "clip.mkv", (CLIP.read_frame(k) for k in range(5)), 12.5)
+    session = Sessions(tmp_path / "app").refer(tmp_path / "clip.mkv")
+    address = f"/api/sessions/{session.id}"
+    with served(tmp_path / "app", make) as client:
+        assert not client.get(address)["counted"]
+        counting.set()
+        state = client.until(address, lambda state: state["counted"])
+        assert (state["failure"], state["frames"]) == ("clip.mkv: is cut off", 1)
+        assert client.send("GET", f"{address}/frames/0")[0] == 200
+        paint(client, address, 0)
+        client.ask("POST", f"{address}/run", {"steps": 1})
+        assert client.idle(address)["run"]["message"] == "clip.mkv: is cut off"
+        assert client.get("/api/sessions")["sessions"][0]["frames"] is None
 
 
 def test_the_command_says_what_cannot_be_served(tmp_path, page_learner, capsys):

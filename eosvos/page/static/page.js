@@ -467,6 +467,7 @@ async function open() {
   $("steps").value = (state.run && state.run.steps) || state.steps;
   await show(Number(at) || state.annotated[0] || 0);
   follow = !!state.job;
+  if (state.failure) tell(state.failure);
   refresh();
 }
 async function start() {
