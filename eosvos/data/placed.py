@@ -76,8 +76,8 @@ def _unsure(path: Path, frame: str, names: Collection[str]) -> list[str]:
     """A warning where the last of several numbers in a mask's name was taken for its frame's, unlike in the frames'
     names. Raises UserError where there are numbers alone: of frame and object, or of video and frame."""
     start = re.match(r"(.*?)[0-9]+[_.-](?=[0-9]+$)", path.stem)
-    alike = not isinstance(names, Numbered) and any(start and name.startswith(start.group()) for name in names)
-    if start is None or alike:
+    # Numbered ones are numbers alone
+    if start is None or (not isinstance(names, Numbered) and any(n.startswith(start.group()) for n in names)):
         return []
     if not start.group(1):
         raise UserError(
