@@ -278,16 +278,16 @@ def held(method):
     return state.tell(), sys.getallocatedblocks()
 
 
-def test_memory_does_not_grow_over_two_thousand_frames(make):
+def test_memory_does_not_grow_over_eight_hundred_frames(make):
     method = make(0)
     method.start(frame(0), masks(0, 7))
     frames = [frame(index) for index in range(20)]
-    for count in range(2000):
+    for count in range(801):
         method.step(frames[count % 20])
-        if count == 200:
+        if count == 100:
             state, blocks = held(method)
     assert held(method)[0] < 1.01 * state
-    assert held(method)[1] < blocks + 900  # not one object per frame
+    assert held(method)[1] < blocks + 600  # not one object per frame; elsewhere some 200 come and go
 
 
 def test_saved_and_loaded_it_goes_on_as_if_nothing_had_been(make, tmp_path):
