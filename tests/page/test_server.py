@@ -372,14 +372,18 @@ def test_a_video_of_the_command_stays_where_it_is(make, tmp_path):
     assert len(list(clip.iterdir())) == 3 and not session.folder.exists()
 
 
-def test_a_large_video_is_shown_and_painted_before_its_frames_are_counted(make, tmp_path, counting):
+def film_session(folder):
+    """Of a video file of five frames."""
     pytest.importorskip("av")
     from eosvos.data.video import write_video
     from eosvos.page.sessions import Sessions
 
-    clip = tmp_path / "clip.mkv"
-    write_video(clip, (CLIP.read_frame(k) for k in range(5)), 12.5)
-    session = Sessions(tmp_path / "app").refer(clip)
+    write_video(folder / "clip.mkv", (CLIP.read_frame(k) for k in range(5)), 12.5)
+    return Sessions(folder / "app").refer(folder / "clip.mkv")
+
+
+def test_a_large_video_is_shown_and_painted_before_its_frames_are_counted(make, tmp_path, counting):
+    session = film_session(tmp_path)
     address = f"/api/sessions/{session.id}"
     with served(tmp_path / "app", make) as client:
         assert client.get("/api/sessions")["sessions"][0]["frames"] is None
@@ -401,13 +405,7 @@ def test_a_large_video_is_shown_and_painted_before_its_frames_are_counted(make, 
 
 
 def test_a_run_is_cancelled_and_a_session_deleted_while_frames_are_counted(make, tmp_path, counting):
-    pytest.importorskip("av")
-    from eosvos.data.video import write_video
-    from eosvos.page.sessions import Sessions
-
-    clip = tmp_path / "clip.mkv"
-    write_video(clip, (CLIP.read_frame(k) for k in range(5)), 12.5)
-    session = Sessions(tmp_path / "app").refer(clip)
+    session = film_session(tmp_path)
     address = f"/api/sessions/{session.id}"
     with served(tmp_path / "app", make) as client:
         paint(client, address, 0)
@@ -424,17 +422,14 @@ def test_a_run_is_cancelled_and_a_session_deleted_while_frames_are_counted(make,
 def test_a_large_video_that_cannot_be_counted_says_so_and_can_be_looked_at(make, tmp_path, counting, monkeypatch):
     pytest.importorskip("av")
     from eosvos.data import video_layout
-    from eosvos.data.video import write_video
     from eosvos.errors import UserError
-    from eosvos.page.sessions import Sessions
 
     def inspect(*_):
         counting.wait()
         raise UserError("clip.mkv: is cut off")
 
     monkeypatch.setattr(video_layout, "inspect", inspect)
-    write_video(tmp_path / "clip.mkv", (CLIP.read_frame(k) for k in range(5)), 12.5)
-    session = Sessions(tmp_path / "app").refer(tmp_path / "clip.mkv")
+    session = film_session(tmp_path)
     address = f"/api/sessions/{session.id}"
     with served(tmp_path / "app", make) as client:
         assert not client.get(address)["counted"]
