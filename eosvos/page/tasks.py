@@ -93,7 +93,8 @@ def export(session: Session, number: int, outputs: Collection[str], job: Job) ->
 
 def _count(sequence: Sequence, job: Job) -> None:
     """Have the frames counted, if they are not yet. Raises Cancelled where that is not to go on."""
-    count(sequence)
+    if not sequence.counted:
+        count(sequence)
     while not sequence.counted:
         job.pause()
         time.sleep(0.05)
