@@ -244,8 +244,9 @@ def own_fingerprint(config: SegmentConfig, sequence: Sequence) -> dict[str, Any]
     masks = hashlib.sha256()  # these are edited and given again
     for index in annotated_frames(sequence):
         masks.update(str(index).encode() + np.ascontiguousarray(sequence.mask(index)).tobytes())
-    told = {"masks_hash": masks.hexdigest()[:16], "hash": content_hash([sequence])}
-    return {"video": given, "binary": config.binary, **told}
+    return {
+        "video": given, "binary": config.binary, "masks_hash": masks.hexdigest()[:16], "hash": content_hash([sequence])
+    }  # fmt: skip
 
 
 def common_folder(runs: Collection[Path]) -> Path:

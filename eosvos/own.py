@@ -19,8 +19,7 @@ import numpy as np
 import torch
 
 from eosvos.data.sequence import Sequence
-from eosvos.errors import UserError
-from eosvos.evaluation.streaming import MaskWriter, decoded
+from eosvos.evaluation.streaming import MaskWriter, check_size, decoded
 from eosvos.evaluation.suggestion import suggest
 from eosvos.files import append_line, locked
 from eosvos.methods.protocol import Learning, Method
@@ -147,25 +146,19 @@ def _learn(segmenter: Segmenter, sequence: Sequence, wanted: Collection[int]) ->
 def _masks(segmenter: Segmenter, sequence: Sequence, way: _Way, at: int) -> Generator[np.ndarray, None, None]:
     """The id masks of the frames of a way, from number `at` on."""
     if at == 0:  # for itself: the others may not be counted yet
-        yield segmenter.start(_of_size(sequence, way.first, sequence.frame(way.first)), sequence.new_objects(way.first))
+        frame = sequence.frame(way.first)
+        check_size(sequence, way.first, tuple(frame.shape[-2:]), "frame")
+        yield segmenter.start(frame, sequence.new_objects(way.first))
         at = 1
     with closing(decoded(sequence, way.frames(sequence, at))) as frames:
         for number, (frame, new, given) in enumerate(frames, at):
-            ids = segmenter.step(_of_size(sequence, way.frame(number), frame))
+            check_size(sequence, way.frame(number), tuple(frame.shape[-2:]), "frame")
+            ids = segmenter.step(frame)
             if new and way.step > 0:
                 ids = segmenter.add(frame, new)
             if given:
                 ids = segmenter.show(frame, given)
             yield ids
-
-
-def _of_size(sequence: Sequence, index: int, frame: torch.Tensor) -> torch.Tensor:
-    if tuple(frame.shape[-2:]) != tuple(sequence.size):
-        raise UserError(
-            f"{sequence.name}: frame {sequence.frame_names[index]} is {tuple(frame.shape[-2:])}, "
-            f"expected {sequence.size} as the others; mend or remove it"
-        )
-    return frame
 
 
 def _save(segmenter: Segmenter, out: Path, number: int, done: int) -> None:
@@ -191,8 +184,8 @@ def _saved(
     if not places:
         return 0, 0, None
     number, done = max(places)
-    frames = [(way, k) for way in ways[:number] for k in range(way.length(sequence))]
-    frames += [(ways[number], k) for k in range(done)]
-    if not all((out / "masks" / f"{sequence.frame_names[way.frame(k)]}.png").is_file() for way, k in frames):
+    frames = [i for way in ways[:number] for i in way.frames(sequence, 0)]
+    frames += map(ways[number].frame, range(done))
+    if not all((out / "masks" / f"{sequence.frame_names[i]}.png").is_file() for i in frames):
         return 0, 0, None
     return number, done, Segmenter.load(_state(out, number, done), device=device)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eosvos.data.mask_formats import MaskSet, first_appearances, open_masks, others, read_named, tell
+from eosvos.data.mask_formats import MaskSet, appearances, open_masks, read_named, tell
 from eosvos.data.mask_json import open_json
 from eosvos.data.roots import meant
 from eosvos.data.sequence import Sequence
@@ -35,8 +35,8 @@ def open_folder(
 
     `binary`: masks hold one object, all that is not 0; None takes them so where a video's masks hold nothing but 0 and
     255. What masks were taken for is logged, once. All masks are read once, to find the frame in which each object
-    first appears. `every`: a method is given all masks
-    (`Sequence.given`), and those before the first object may be empty, to say that it is not there yet.
+    first appears. `every`: a method is given all masks (`Sequence.given`), and those before the first object may be
+    empty, to say that it is not there yet.
 
     Raises UserError for a missing root, frames or masks, masks without frames, broken files, different sizes, a first
     mask without an object.
@@ -118,7 +118,7 @@ def frames_and_masks(
     stems = tuple(path.stem for path in frames)
     place = {stem: index for index, stem in enumerate(stems)}
     order = sorted((place[stem], stem) for stem in masks.files)
-    objects = first_appearances(masks, order, empty_first=every)
+    objects, others = appearances(masks, order, every=every)
     return Sequence(
         name=name,
         frame_names=stems,
@@ -128,7 +128,7 @@ def frames_and_masks(
         read_mask=partial(read_named, masks, stems, size),
         shared=masks.shared,
         files=(*frames, *dict.fromkeys(path for files in masks.files.values() for path in files)),
-        given=others(objects, order) if every else (),
+        given=others,
     )
 
 

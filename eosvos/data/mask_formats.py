@@ -39,8 +39,7 @@ from eosvos.data.colours import (
 )
 from eosvos.data.masks import FORMATS, MODES, VOID, ids_of, note_shared, read_mask, stacked, wrong_size
 from eosvos.data.palette import DAVIS_PALETTE
-from eosvos.data.sequence import Numbered
-from eosvos.data.stored import among, by_number, check_file, empty_mask, folders, listing, natural, several
+from eosvos.data.stored import among, by_number, check_file, empty_mask, folders, listing, natural, several, worded
 from eosvos.errors import UserError
 from eosvos.files import atomic
 
@@ -136,30 +135,28 @@ def tell(opened: Mapping[str, MaskSet]) -> None:
     log.info(forms(opened))
 
 
-def first_appearances(masks: MaskSet, order: Iterable[tuple[int, str]], *, empty_first: bool = False) -> dict[int, int]:
+def appearances(
+    masks: MaskSet, order: Iterable[tuple[int, str]], *, every: bool = False
+) -> tuple[dict[int, int], tuple[int, ...]]:
     """Object id -> index of the frame it first appears in, for frames (index, name) in order; reads all their masks.
 
-    Raises UserError where the first one shows no object. `empty_first`: it may be empty, to say that none is there yet;
-    so may others, but not all.
+    `every`: also the indices of all masks but that of the first objects, in order, else none; and the first mask may be
+    empty, to say that none is there yet; so may others, but not all. Raises UserError where it shows no object.
     """
+    order = list(order)
     found: dict[int, int] = {}
     first: Path | None = None
     for index, name in order:
         mask = masks.read(name)
         for number in ids_of(mask):
             found.setdefault(number, index)
-        if not found and (mask.any() or not empty_first):
+        if not found and (mask.any() or not every):
             raise UserError(f"{masks.files[name][0]}: {empty_mask(mask)}")
         first = first or masks.files[name][0]
     if not found and first is not None:
         raise UserError(f"{first}: {empty_mask()}")
-    return found
-
-
-def others(objects: Mapping[int, int], order: Iterable[tuple[int, str]]) -> tuple[int, ...]:
-    """Indices of the masks besides that of the first objects, in order."""
-    first = min(objects.values())
-    return tuple(index for index, _ in order if index != first)
+    start = min(found.values(), default=0)
+    return found, tuple(index for index, _ in order if every and index != start)
 
 
 def read_named(masks: MaskSet, names: Collection[str], size: tuple[int, int], index: int) -> np.ndarray | None:
@@ -216,8 +213,8 @@ def _parted(files: Collection[Path], frames: Collection[str]) -> dict[str, dict[
     """Object -> frame -> file, where files are named FRAME_OBJECT, FRAME-OBJECT or FRAME.OBJECT; else nothing. FRAME
     may be the number alone."""
     known = among(frames)
-    named_alike = not isinstance(frames, Numbered) and any(re.search(r"[0-9][_.-][0-9]+$", name) for name in frames)
-    at = by_number(() if named_alike else frames)  # 7_00001 is a frame then
+    paired = any(re.search(r"[0-9][_.-][0-9]+$", name) for name in worded(frames))  # 7_00001 is a frame then
+    at = by_number(() if paired else frames)
     found: dict[str, dict[str, Path]] = {}
     guess = ""
     for path in files:

@@ -14,7 +14,7 @@ import numpy as np
 from eosvos.data.mask_formats import KINDS, MaskSet, open_masks
 from eosvos.data.mask_json import open_json
 from eosvos.data.sequence import Numbered
-from eosvos.data.stored import among, by_number, last_number, several
+from eosvos.data.stored import among, by_number, last_number, several, worded
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -76,8 +76,7 @@ def _unsure(path: Path, frame: str, names: Collection[str]) -> list[str]:
     """A warning where the last of several numbers in a mask's name was taken for its frame's, unlike in the frames'
     names. Raises UserError where there are numbers alone: of frame and object, or of video and frame."""
     start = re.match(r"(.*?)[0-9]+[_.-](?=[0-9]+$)", path.stem)
-    # Numbered ones are numbers alone
-    if start is None or (not isinstance(names, Numbered) and any(n.startswith(start.group()) for n in names)):
+    if start is None or any(name.startswith(start.group()) for name in worded(names)):
         return []
     if not start.group(1):
         raise UserError(
@@ -90,7 +89,7 @@ def _unsure(path: Path, frame: str, names: Collection[str]) -> list[str]:
 def _namesake(stem: str, names: Collection[str]) -> str | None:
     """The frame that has this name or number; while frames are not counted yet, it may be beyond the end."""
     if isinstance(names, Numbered) and not names.counted:
-        return f"{int(stem):0{names.width}d}" if re.fullmatch(f"[0-9]{{1,{names.width}}}", stem) else None
+        return names.name(int(stem)) if re.fullmatch(f"[0-9]{{1,{names.width}}}", stem) else None
     return stem if stem in names else by_number(names)(_whole_number(stem))
 
 

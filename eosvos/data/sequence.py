@@ -41,16 +41,16 @@ class Numbered(Collection[str]):
         if isinstance(index, slice):
             return tuple(self)[index]
         if index == 0:
-            return self._name(0)
-        return self._name(range(len(self))[index])
+            return self.name(0)
+        return self.name(range(len(self))[index])
 
     def __iter__(self) -> Iterator[str]:
-        yield self._name(0)
-        yield from map(self._name, range(1, len(self)))
+        yield self.name(0)
+        yield from map(self.name, range(1, len(self)))
 
     def __contains__(self, name: object) -> bool:
         number = int(name) if isinstance(name, str) and name.isascii() and name.isdigit() else -1
-        return number >= 0 and name == self._name(number) and (number == 0 or number < len(self))
+        return number >= 0 and name == self.name(number) and (number == 0 or number < len(self))
 
     def index(self, name: str, *_: int) -> int:
         """Raises ValueError where no frame has this name."""
@@ -58,7 +58,8 @@ class Numbered(Collection[str]):
             raise ValueError(f"no frame is named {name}")
         return int(name)
 
-    def _name(self, number: int) -> str:
+    def name(self, number: int) -> str:
+        """Of the frame with this number, which may be beyond the end."""
         return f"{number:0{self.width}d}"
 
     def __reduce__(self) -> tuple[Any, ...]:

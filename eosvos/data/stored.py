@@ -155,6 +155,11 @@ def among(names: Collection[str]) -> Container[str]:
     return names if isinstance(names, Numbered) else set(names)
 
 
+def worded(names: Collection[str]) -> Collection[str]:
+    """Those that may be more than a number."""
+    return () if isinstance(names, Numbered) else names
+
+
 def last_number(name: str) -> int | None:
     digits = re.search(r"[0-9]{1,9}$", name)
     return int(digits.group()) if digits else None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from eosvos.data.mask_formats import first_appearances, others, read_named, tell
+from eosvos.data.mask_formats import appearances, read_named, tell
 from eosvos.data.placed import place
 from eosvos.data.sequence import Numbered, Sequence
 from eosvos.data.video_files import pyav
@@ -52,7 +52,7 @@ def open_video(
     given = place(Path(masks).expanduser(), names, size, binary=binary)
     tell({name or path.stem: given})
     order = sorted((int(frame), frame) for frame in given.files)
-    objects = first_appearances(given, order, empty_first=every)
+    objects, others = appearances(given, order, every=every)
     return Sequence(
         name=name or path.stem,
         frame_names=names,
@@ -63,7 +63,7 @@ def open_video(
         shared=given.shared,
         files=(path, *dict.fromkeys(file for files in given.files.values() for file in files)),
         truth=len(given.files) > 1,
-        given=others(objects, order) if every else (),
+        given=others,
     )
 
 

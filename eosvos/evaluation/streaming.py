@@ -87,13 +87,13 @@ def walk(method: Method, sequence: Sequence) -> Generator[np.ndarray, None, None
     for index in sequence.given:
         masks = sequence.given_masks(index)
         for mask in masks.values():
-            _check_size(sequence, index, mask.shape, "mask")
+            check_size(sequence, index, mask.shape, "mask")
         learning(method).learn(sequence.frame(index), masks)
     with closing(decoded(sequence)) as frames:
         for index, (frame, new, given) in enumerate(frames):
-            _check_size(sequence, index, tuple(frame.shape[-2:]), "frame")
+            check_size(sequence, index, tuple(frame.shape[-2:]), "frame")
             for mask in new.values():
-                _check_size(sequence, index, mask.shape, "mask")
+                check_size(sequence, index, mask.shape, "mask")
             if started:
                 mask = method.step(frame)
                 if new:
@@ -158,7 +158,8 @@ def learning(method: Method) -> Learning:
     )
 
 
-def _check_size(sequence: Sequence, index: int, found: tuple[int, ...], what: str) -> None:
+def check_size(sequence: Sequence, index: int, found: tuple[int, ...], what: str) -> None:
+    """Raise UserError where a frame or mask (`what`) of (H, W) `found` is not of the sequence's size."""
     if tuple(found) != tuple(sequence.size):
         raise UserError(
             f"{sequence.name}: the {what} of frame {sequence.frame_names[index]} is {found[0]}x{found[1]} (height x "

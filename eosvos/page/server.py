@@ -90,12 +90,9 @@ class Server:
     def listed(self, request: Request) -> Response:
         found, damaged = self.sessions.all()
         sessions = [
-            {
-                "id": s.id, "name": s.name, "made": s.made, "busy": bool(self.work.job(s.id)),
-                "frames": s.length,
-            }
+            {"id": s.id, "name": s.name, "made": s.made, "frames": s.length, "busy": bool(self.work.job(s.id))}
             for s in found
-        ]  # fmt: skip
+        ]
         about = {"limit": self.limit, "steps": self.make.steps, "damaged": damaged}
         return JSONResponse({"sessions": sessions, **about})
 

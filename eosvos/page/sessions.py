@@ -20,7 +20,7 @@ import secrets
 import shutil
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -323,7 +323,7 @@ class Sessions:
         """Delete a session with everything in it."""
         folder = self.folder / id
         session = self._open.pop(id, None)
-        with threading.Lock() if session is None else session.writing:
+        with nullcontext() if session is None else session.writing:
             (folder / "session.json").unlink(missing_ok=True)  # first: half a session is none
         shutil.rmtree(folder, ignore_errors=True)
 
