@@ -21,6 +21,7 @@ from eosvos.meta.learner import LEVELS
 from eosvos.meta.outer import CLOCKS, OPTIMIZERS
 from eosvos.methods.foreground import BRANCHES
 from eosvos.methods.snapping import KINDS as SNAPPING
+from eosvos.models.backbones import NORMS as BODY_NORMS
 from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES
 from eosvos.models.weight_files import NAMES, PREFIX, unknown_name
 from eosvos.models.weights import NORMS
@@ -62,6 +63,7 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     "dataset.count": Range(1, 20), "dataset.length": Range(2),
     "dataset.size": Range(16), "dataset.version": Range(1, 2), "taskset.length": Range(2), "taskset.render": Range(16),
     "taskset.reuse": _SOME, "taskset.train_copies": _SOME, "taskset.meta_frames": _SOME, "taskset.min_area": _SHARE,
+    "taskset.window": Range(0), "window.size": Range(0), "window.ease": _SHARE, "window.widen": Range(1),
     **{f"{section}.{key}": value for section in ("meta", "parent", "outer") for key, value in _OUTER.items()},
     "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.window": _SOME,
     "parent.iterations": Range(0), "outer.iterations": Range(0),  # none: what it starts from
@@ -75,6 +77,7 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     "search.steps": _SOME, "search.batch": _SOME, "search.inner_clip": _POSITIVE, "search.tasks": _SOME,
     "port": Range(0, 65535), "upload": _SOME,
     "annotations": _SOME, "model.short": Range(32), "model.long": Range(32), "model.rpn_first": Range(0, 3),
+    "model.frozen": Range(0, 4), "model.mask_canonical": Range(0),
     "model.first": Range(1, 5),
     **{f"model.{key}": _SHARE for key in ("rpn_nms", "roi_positive", "box_nms", "score")},
     **{
@@ -86,7 +89,7 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     },
 }  # fmt: skip
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "method": METHODS, "meta.level": LEVELS, "model.size": (*SIZES, "vgg16"), "model.mask_loss": MASK_LOSSES,
+    "method": METHODS, "meta.level": LEVELS, "model.size": (*SIZES, "vgg16"), "model.norm": BODY_NORMS, "model.mask_loss": MASK_LOSSES,
     "branch": BRANCHES, "osvos.snapping": SNAPPING, "osmn.snapping": SNAPPING[:2],
     "search.mask_losses": MASK_LOSSES, "init_norm": NORMS,
     "meta.optimizer": OPTIMIZERS, "parent.optimizer": OPTIMIZERS,

@@ -16,7 +16,7 @@ from eosvos.errors import UserError
 from eosvos.meta.learner import LEARNERS, SHIPPED, Learner
 from eosvos.methods import snapping
 from eosvos.methods.copy_first import CopyFirst
-from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation
+from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation, Windowing
 from eosvos.methods.flow import Flow
 from eosvos.methods.given import Taught, Watch
 from eosvos.methods.osmn import OSMN, Modulation
@@ -149,6 +149,7 @@ class MakeMethod:
                 "propagation": Propagation(**vars(config.propagation)),
                 "online": Online(**vars(config.online)),
                 "snapping": grabcut,
+                "windowing": Windowing(**vars(config.window)),
                 "score": config.score,
             }
         if self.method == "osvos":
@@ -201,7 +202,7 @@ def method_fingerprint(config: MethodConfig, learner: Path | None, device: torch
         settings |= {"ona": config.ona, "score": config.score}
         settings |= {"fine_tuning": vars(config.fine_tuning), "propagation": vars(config.propagation)}
         settings |= {"online": vars(config.online)} if config.ona else {}
-        settings |= {"snapping": vars(config.snapping)}
+        settings |= {"snapping": vars(config.snapping), "window": vars(config.window)}
     if config.method == "osvos":
         settings |= {"osvos": {key: value for key, value in asdict(config.osvos).items() if key != "contours"}}
         settings |= {"snapping": vars(config.snapping)} if config.osvos.snapping == "grabcut" else {}

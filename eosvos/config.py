@@ -14,7 +14,7 @@ from omegaconf import MISSING
 from eosvos.data.guides import Guidance
 from eosvos.files import shipped
 from eosvos.meta.outer import OuterSettings
-from eosvos.methods.eosvos import FineTuning, Online, Propagation
+from eosvos.methods.eosvos import FineTuning, Online, Propagation, Windowing
 from eosvos.methods.osmn import Modulation
 from eosvos.methods.osvos import Tuning
 from eosvos.methods.snapping import Bilateral, GrabCut
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from eosvos.methods.eosvos import FineTuning as FineTuningSection
     from eosvos.methods.eosvos import Online as OnlineSection
     from eosvos.methods.eosvos import Propagation as PropagationSection
+    from eosvos.methods.eosvos import Windowing as WindowSection
     from eosvos.methods.osmn import Modulation as ModulationSection
     from eosvos.methods.osvos import Tuning as TuningSection
     from eosvos.methods.snapping import Bilateral as BilateralSection
@@ -52,6 +53,7 @@ else:
     OuterSection, OnlineSection = _section("OuterSection", OuterSettings), _section("OnlineSection", Online)
     FineTuningSection = _section("FineTuningSection", FineTuning)
     PropagationSection = _section("PropagationSection", Propagation)
+    WindowSection = _section("WindowSection", Windowing)
     GrabCutSection = _section("GrabCutSection", GrabCut)
     TuningSection, BilateralSection = _section("TuningSection", Tuning), _section("BilateralSection", Bilateral)
     ModelSection = _section("ModelSection", Spec, optional=True)  # None: the size's own
@@ -127,6 +129,7 @@ class MethodConfig:
     fine_tuning: FineTuningSection = field(default_factory=FineTuningSection)
     propagation: PropagationSection = field(default_factory=PropagationSection)
     online: OnlineSection = field(default_factory=OnlineSection)
+    window: WindowSection = field(default_factory=WindowSection)
     snapping: GrabCutSection = field(default_factory=GrabCutSection)  # of eosvos, and of the others' snapping=grabcut
     osvos: OSVOSSection = field(default_factory=OSVOSSection)
     osmn: OSMNSection = field(default_factory=OSMNSection)
@@ -195,6 +198,7 @@ class TasksetSection:
     train_copies: int = 1
     meta_frames: int = 1  # that judge a task
     min_area: float = 0.002
+    window: float = 0.0  # samples show a window about the object, so many times its size; 0: whole frames
     transform: dict[str, Any] = field(default_factory=dict)
 
 

@@ -18,7 +18,8 @@ def meta_train(settings: config.MetaTrainConfig) -> float:
     _, model, init, (tasks, unseen), start = initial.begin(settings, world)
     with world.together():
         validation = [unseen.task(0, 0, index) for index in range(meta.validation_tasks)]
-        learner = initial.first_learner(model, init, meta, {"model": model.spec, "made_by": "meta_train"})
+        spec = {"model": model.spec, "made_by": "meta_train", "rules": {"window": tasks.window}}
+        learner = initial.first_learner(model, init, meta, spec)
         inner = {key: value for key, value in asdict(meta).items() if key not in asdict(config.outer_settings(meta))}
         fingerprint = assemble.training_fingerprint(settings, model, (tasks, unseen), inner=inner, init=start)
     progress = TrainingProgress(meta.iterations, seconds=meta.seconds, visible=world.first)

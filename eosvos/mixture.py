@@ -14,12 +14,13 @@ from omegaconf.errors import OmegaConfBaseException
 from eosvos.data.coco import open_coco
 from eosvos.data.davis import open_davis
 from eosvos.data.folder import open_folder
+from eosvos.data.pasting import PastedTasks, Pasting
 from eosvos.data.sequence import Sequence
 from eosvos.data.shrink import Cache, shrunk
 from eosvos.data.stills import open_stills
 from eosvos.data.stored import several
 from eosvos.data.synthetic import held_out
-from eosvos.data.tasks import MixedTaskset, SyntheticTaskset, Taskset, VideoTaskset
+from eosvos.data.tasks import MixedTaskset, SyntheticTaskset, Tasks, Taskset, VideoTaskset
 from eosvos.data.youtube_vos import open_youtube_vos
 from eosvos.errors import UserError
 from eosvos.files import shipped
@@ -104,13 +105,16 @@ KINDS: dict[str, type[Source]] = {
 class Mixture:
     """balance: "objects", every object of all sources is equally likely (the paper), or "sources", by their weights.
     seed: of what is held out. shrink: frames and masks are read at up to this multiple of the network's size; null: as
-    stored. cache: MB of them that each process keeps.
+    stored. cache: MB of them that each process keeps. window: samples show a window
+    about the object, so many times its size; 0: whole frames. paste: further objects pasted into all pictures; null: none.
     """
 
     balance: str = "sources"
     seed: int = 0
     shrink: float | None = 2.0
     cache: int = 256
+    window: float = 0.0
+    paste: Pasting | None = None
     sources: list[Any] = MISSING
 
 
@@ -137,9 +141,7 @@ def content(mixture: Mixture) -> dict[str, Any]:
     return {key: value for key, value in asdict(mixture).items() if key != "cache"}
 
 
-def open_mixture(
-    mixture: Mixture, file: str, data_root: str | None, size: tuple[int, int]
-) -> tuple[MixedTaskset, MixedTaskset]:
+def open_mixture(mixture: Mixture, file: str, data_root: str | None, size: tuple[int, int]) -> tuple[Tasks, Tasks]:
     """What to train on, and what to validate on, for a network of `size` = (short, long) sides.
 
     Raises UserError where a root is missing, before any is opened, and where a source has not what the file says.
@@ -151,13 +153,14 @@ def open_mixture(
     for k, (source, place) in enumerate(zip(mixture.sources, places, strict=True)):
         try:
             own = [shrunk(sequence, number + n, larger, cache) for n, sequence in enumerate(_open(source, place))]
-            first, second = _tasksets(source, own, size, numpy_generator(mixture.seed, _HELD_OUT, k))
+            first, second = _tasksets(source, own, size, mixture.window, numpy_generator(mixture.seed, _HELD_OUT, k))
         except UserError as error:
             raise UserError(f"{file}: sources[{k}] ({source.kind}): {error}") from error
         number += len(own)
         train.append((source, first))
         unseen += [(source, second)] if second is not None else []
-    return _mixed(mixture, train), _mixed(mixture, unseen)
+    both = _mixed(mixture, train), _mixed(mixture, unseen)
+    return both if mixture.paste is None else tuple(PastedTasks(one, mixture.paste) for one in both)  # type: ignore
 
 
 def _typed(schema: type, given: Any, place: str) -> Any:
@@ -186,9 +189,22 @@ def _wrong(mixture: Mixture) -> list[str]:
     wrong = []
     if mixture.balance not in ("objects", "sources"):
         wrong.append(f"balance={mixture.balance}: expected objects or sources")
-    for key, value, low in (("seed", mixture.seed, 0), ("cache", mixture.cache, 0), ("shrink", mixture.shrink, 1)):
+    for key, value, low in (
+        ("seed", mixture.seed, 0),
+        ("cache", mixture.cache, 0),
+        ("shrink", mixture.shrink, 1),
+        ("window", mixture.window, 0),
+    ):
         if value is not None and not low <= value < math.inf:
             wrong.append(f"{key}={value}: expected {low} or more")
+    if mixture.paste is not None:
+        low, high = mixture.paste.scale
+        for key, number, small, large in (
+            ("share", mixture.paste.share, 0, 1), ("most", mixture.paste.most, 1, 8), ("swap", mixture.paste.swap, 0, 1),
+            ("light", mixture.paste.light, 0, 1), ("scale", low, 0.1, high), ("scale", high, low, 10),
+        ):  # fmt: skip
+            if not small <= number <= large:
+                wrong.append(f"paste.{key}={number}: expected {small} to {large}")
     if not mixture.sources:
         wrong.append("sources=[]: expected one or more, each with a kind")
     for k, source in enumerate(mixture.sources):
@@ -265,9 +281,11 @@ def _open(source: Source, root: Path) -> list[Sequence]:
     return [sequence for sequence in found if sequence.name not in source.test]
 
 
-def _tasksets(source: Source, own: list[Sequence], size: tuple[int, int], draws: Any) -> tuple[Taskset, Taskset | None]:
+def _tasksets(
+    source: Source, own: list[Sequence], size: tuple[int, int], window: float, draws: Any
+) -> tuple[Taskset, Taskset | None]:
     """What a source gives to train on and, where it gives any, to validate on."""
-    settings: dict[str, Any] = {"size": size, "transform": asdict(source.transform)}
+    settings: dict[str, Any] = {"size": size, "window": window, "transform": asdict(source.transform)}
     settings |= {key: getattr(source, key) for key in ("first_to_later", "train_copies", "meta_frames", "min_area")}
     if isinstance(source, Synthetic):
         height, width = source.render

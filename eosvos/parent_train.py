@@ -19,7 +19,7 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
     device, model, _, (tasks, unseen), start = initial.begin(settings, world)
     with world.together():
         validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
-        spec = {"model": model.spec, "made_by": "parent_train"}
+        spec = {"model": model.spec, "made_by": "parent_train", "rules": {"window": tasks.window}}
         learner = Learner.create(model, 0.0, "single", spec)
         more = {"mask_warm_up": parent.mask_warm_up, "validation": parent.validation_pictures, "init": start}
         fingerprint = assemble.training_fingerprint(settings, model, (tasks, unseen), **more)

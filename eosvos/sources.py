@@ -115,6 +115,7 @@ def tasksets(section: TasksetSection, data_root: str | None, model: Network) -> 
         "train_copies": section.train_copies,
         "meta_frames": section.meta_frames,
         "min_area": section.min_area,
+        "window": section.window,
         "transform": section.transform,
     }
     if section.kind == "synthetic":

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from eosvos.data.masks import VOID, ids_of
+from eosvos.data.masks import VOID, box_of, ids_of
 from eosvos.data.sequence import Sequence, content
 from eosvos.data.synthetic import make_sequence
 from eosvos.data.transforms import augment
+from eosvos.data.window import window_about
 from eosvos.errors import UserError
 from eosvos.seeds import derive, generator, numpy_generator
 
@@ -36,6 +37,14 @@ class Found(NamedTuple):
     image: np.ndarray  # uint8 (H, W, 3)
     mask: np.ndarray  # id mask uint8 (H, W)
     place: int  # its index in the sequence
+
+
+class Drawn(NamedTuple):
+    """What a task or picture is made of: frames of one object, the one to train on first."""
+
+    name: str  # of the sequence
+    object_id: int
+    frames: list[Found]
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,11 @@ class Tasks(Protocol):
 
     def chosen(self, seed: int, *path: int) -> Taskset: ...
 
+    @property
+    def window(self) -> float:
+        """Sides of the samples' window in sides of the object's box; 0: whole frames."""
+        ...
+
     def content(self) -> Any:
         """Plain values that tell its data from any other; None where all of it follows from settings and code."""
         ...
@@ -83,7 +97,8 @@ class Taskset:
     `size`: (short, long) side of the network. `first_to_later`: the object's first frame trains and a later one judges.
     `train_copies`: differently transformed copies of the train frame. `meta_frames`: frames that judge; the inner steps
     cost the most, and further frames make the meta-gradient that they lead to less noisy. `min_area`: share of its
-    image that an object must cover to be drawn from it. `transform`: settings of `augment`, such as {"rotation": 10.0}.
+    image that an object must cover to be drawn from it. `window`: samples show a window about the object, so many times its
+    size (0: whole frames; `data.window`). `transform`: settings of `augment`, such as {"rotation": 10.0}.
     """
 
     def __init__(
@@ -95,6 +110,7 @@ class Taskset:
         train_copies: int = 1,
         meta_frames: int = 1,
         min_area: float = 0.002,
+        window: float = 0.0,
         transform: dict[str, Any] | None = None,
         search: int = 24,
     ):
@@ -103,7 +119,7 @@ class Taskset:
                 f"train_copies={train_copies}, meta_frames={meta_frames}: a task needs at least 1 sample of each kind"
             )
         self.pairs, self.size, self.first_to_later, self.train_copies = pairs, size, first_to_later, train_copies
-        self.meta_frames, self.min_area = meta_frames, min_area
+        self.meta_frames, self.min_area, self.window = meta_frames, min_area, window
         self.transform, self.search = transform or {}, search
 
     def content(self) -> Any:
@@ -116,30 +132,53 @@ class Taskset:
         A random frame with the object trains, another one (the same if there is no other) judges. Each sample has its
         own spatial and colour transform. Raises UserError if no object can be found.
         """
+        return self.build(self.draw_task(seed, iteration, index), seed, iteration, index)
+
+    def draw_task(self, seed: int, iteration: int, index: int) -> Drawn:
+        """The frames of `task`, as the sequence has them: the one to train on, and those that judge."""
         path = (_TASK, iteration, index)
         for sequence, object_id in self.pairs(seed, *path):
             frames = self._some_frames(sequence, object_id, numpy_generator(seed, *path, 0))
             if frames is not None:
-                copies = range(1, self.train_copies + 1)
-                train = tuple(self._sample(frames[0], object_id, generator(seed, *path, c)) for c in copies)
-                meta, *more = (
-                    self._sample(frame, object_id, generator(seed, *path, self.train_copies + k))
-                    for k, frame in enumerate(frames[1:], 1)
-                )
-                return Task(sequence.name, object_id, train, meta, tuple(more))
+                return Drawn(sequence.name, object_id, frames)
         raise self.nothing()
+
+    def build(self, drawn: Drawn, seed: int, iteration: int, index: int) -> Task:
+        """The task of drawn frames."""
+        path, (first, *judges), copies = (_TASK, iteration, index), drawn.frames, self.train_copies
+        train = tuple(
+            self._sample(first, drawn.object_id, generator(seed, *path, c), single=True) for c in range(1, copies + 1)
+        )
+        meta, *more = (
+            self._sample(frame, drawn.object_id, generator(seed, *path, copies + k), single=True)
+            for k, frame in enumerate(judges, 1)
+        )
+        return Task(drawn.name, drawn.object_id, train, meta, tuple(more))
 
     def picture(self, seed: int, iteration: int, index: int) -> Sample:
         """A random frame with all its objects as instances, transformed; at least one of them is in sight."""
+        return self.build_picture(self.draw_picture(seed, iteration, index), seed, iteration, index)
+
+    def draw_picture(self, seed: int, iteration: int, index: int) -> Drawn:
+        """The frame of `picture`, as the sequence has it, and the object that it was drawn for."""
         path = (_PICTURE, iteration, index)
         for sequence, object_id in self.pairs(seed, *path):
             found = next(self.frames(sequence, object_id, numpy_generator(seed, *path, 0)), None)
             if found is not None:
-                return self._sample(found, None, generator(seed, *path, 1))
+                return Drawn(sequence.name, object_id, [found])
         raise self.nothing()
+
+    def build_picture(self, drawn: Drawn, seed: int, iteration: int, index: int) -> Sample:
+        """The picture of a drawn frame."""
+        draws = generator(seed, _PICTURE, iteration, index, 1)
+        return self._sample(drawn.frames[0], drawn.object_id, draws, single=False)
 
     def chosen(self, seed: int, *path: int) -> Taskset:
         """The taskset that the draw named by `path` is from: this one."""
+        return self
+
+    def source(self, seed: int, kind: str, iteration: int, index: int) -> Taskset:
+        """The taskset that a task or picture, by `kind`, is from: this one."""
         return self
 
     def _some_frames(self, sequence: Sequence, object_id: int, draws: np.random.Generator) -> list[Found] | None:
@@ -182,19 +221,23 @@ class Taskset:
     def _visible(self, mask: np.ndarray, object_id: int, min_area: float = 0.0) -> bool:
         return bool(np.count_nonzero(mask == object_id) >= max(1, max(self.min_area, min_area) * mask.size))
 
-    def _sample(self, found: Found, object_id: int | None, draws: torch.Generator) -> Sample:
-        """The transformed sample of one object, or of all as instances if `object_id` is None."""
+    def _sample(self, found: Found, object_id: int, draws: torch.Generator, *, single: bool) -> Sample:
+        """The transformed sample of one object or, if not `single`, of all that are seen with it, as instances."""
         image, mask, _ = found
-        ids = ids_of(mask) if object_id is None else [object_id]
+        ids = [object_id] if single else ids_of(mask)
         layers = [mask == i for i in ids]
         void = mask == VOID
         if void.any():
             layers.append(void)
-        target = None if object_id is None else 0
-        pixels, moved = augment(image, np.stack(layers), draws, size=self.size, target=target, **self.transform)
+        place = None
+        if self.window and (box := box_of(mask == object_id)) is not None:
+            place = window_about(box.tolist(), mask.shape[:2], self.size, self.window)  # type: ignore[arg-type]
+        pixels, moved = augment(
+            image, np.stack(layers), draws, size=self.size, target=0 if single else None, window=place, **self.transform
+        )
         masks = moved[: len(ids)]
         ignore = moved[len(ids)] if len(layers) > len(ids) else None
-        if object_id is None:
+        if not single:
             seen = masks.flatten(1).sum(1) >= _SMALLEST
             slivers = masks[~seen].any(0)
             if slivers.any():
@@ -280,14 +323,22 @@ class MixedTaskset:
             )
         self.tasksets, self.weights = list(tasksets), np.array(weights) / sum(weights)
 
+    @property
+    def window(self) -> float:
+        return self.tasksets[0].window
+
     def content(self) -> Any:
         return [taskset.content() for taskset in self.tasksets]
 
     def task(self, seed: int, iteration: int, index: int) -> Task:
-        return self.chosen(seed, _TASK, iteration, index).task(seed, iteration, index)
+        return self.source(seed, "task", iteration, index).task(seed, iteration, index)
 
     def picture(self, seed: int, iteration: int, index: int) -> Sample:
-        return self.chosen(seed, _PICTURE, iteration, index).picture(seed, iteration, index)
+        return self.source(seed, "picture", iteration, index).picture(seed, iteration, index)
+
+    def source(self, seed: int, kind: str, iteration: int, index: int) -> Taskset:
+        """The taskset that a task or picture, by `kind`, is from."""
+        return self.chosen(seed, _TASK if kind == "task" else _PICTURE, iteration, index)
 
     def chosen(self, seed: int, *path: int) -> Taskset:
         """The taskset that the draw named by `path` is from."""

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eosvos.data.window import Rectangle
+
 # The pictures are small, and OpenCV's thread pool does not survive the fork of a data worker: its first parallel call
 # there may wait for ever.
 cv2.setNumThreads(0)
@@ -63,6 +65,7 @@ def augment(
     flip: bool = True,
     colour: float = 1.0,
     target: int | None = 0,
+    window: Rectangle | None = None,
 ) -> tuple[Tensor, Tensor]:
     """A random spatial and colour transform (paper, 4.2) at the network's size: float32 (3, h, w), bool (N, h, w).
 
@@ -73,14 +76,17 @@ def augment(
 
     `target` is the mask that must stay in sight (None: any of them): draws that lose it, or nearly all of it, are
     repeated up to 10 times; then the plain `fit` is taken, with colours still changed. Masks that come in empty do
-    not ask for that. `colour` scales the strength of the jitter: 1 is the paper's, 0 none. Costs about 1 ms for
+    not ask for that. `window`: the part of the picture that an unmoved draw shows; where others reach beyond it, they show
+    what is there. Default: all of it. `colour` scales the strength of the jitter: 1 is the paper's, 0 none. Costs about 1 ms for
     240x432 -> 128x224.
     """
     source, layers = as_pixels(image), as_layers(masks)
-    shape = source.shape[:2]
+    x0, y0, x1, y1 = window or (0, 0, source.shape[1], source.shape[0])
+    shape = (y1 - y0, x1 - x0)
     out = network_size(shape[0], shape[1], size)
     wanted = layers if target is None else layers[target : target + 1]
-    before = [int(np.count_nonzero(layer)) * out[0] * out[1] / (shape[0] * shape[1]) for layer in wanted]
+    shares = [int(np.count_nonzero(layer[y0:y1, x0:x1])) / (shape[0] * shape[1]) for layer in wanted]
+    before = [share * out[0] * out[1] for share in shares]
     low, high = math.log(scale[0]), math.log(scale[1])
     for _ in range(10):
         flipped, turn, zoom, right, down = torch.rand(5, generator=generator, dtype=torch.float64).tolist()
@@ -93,6 +99,7 @@ def augment(
             zoom,
             translation * (2 * right - 1) * out[1],
             translation * (2 * down - 1) * out[0],
+            (x0, y0),
         )
         moved = warp_masks(layers, matrix, out)
         after = (moved if target is None else moved[target : target + 1]).flatten(1).sum(1).tolist()
@@ -102,7 +109,7 @@ def augment(
             pixels = warp_image(source, matrix, out)
             break
     else:
-        pixels, moved = _unit(_resize(source, *out)), _resize_masks(layers, *out)
+        pixels, moved = _unit(_resize(source[y0:y1, x0:x1], *out)), _resize_masks(layers[:, y0:y1, x0:x1], *out)
     if colour:
         pixels = jitter(
             pixels, generator, brightness=0.2 * colour, contrast=0.2 * colour, saturation=0.2 * colour, hue=0.1 * colour
@@ -138,9 +145,13 @@ def jitter(
 
 
 def _matrix(
-    source: tuple[int, ...], out: tuple[int, int], flipped: bool, degrees: float, zoom: float, right: float, down: float
-) -> np.ndarray:
-    """float64 (3, 3): coordinates (x, y, 1) of the output -> of the source, where pixel i has its centre at i + 0.5."""
+    source: tuple[int, ...], out: tuple[int, int], flipped: bool, degrees: float, zoom: float, right: float, down: float,
+    corner: tuple[int, int] = (0, 0),
+) -> np.ndarray:  # fmt: skip
+    """float64 (3, 3): coordinates (x, y, 1) of the output -> of the source, where pixel i has its centre at i + 0.5.
+
+    source: height and width of what an unmoved draw shows, whose first pixel is at `corner` (x, y).
+    """
     (height, width), (h, w) = source[:2], out
     radians = math.radians(degrees)
     cos, sin = math.cos(radians), math.sin(radians)
@@ -149,7 +160,8 @@ def _matrix(
     turn[:, 0] *= -1 if flipped else 1
     back = np.array([[1, 0, w / 2 + right], [0, 1, h / 2 + down], [0, 0, 1]])
     resize = np.diag([w / width, h / height, 1.0])
-    return np.linalg.inv(back @ turn @ centre @ resize)
+    shift = np.array([[1, 0, -corner[0]], [0, 1, -corner[1]], [0, 0, 1]])
+    return np.linalg.inv(back @ turn @ centre @ resize @ shift)
 
 
 def _indices(matrix: np.ndarray) -> np.ndarray:
@@ -180,7 +192,9 @@ def warp_masks(layers: np.ndarray, matrix: np.ndarray, out: tuple[int, int]) -> 
     moved = np.zeros((len(layers), *out), np.uint8)
     indices = _indices(matrix)
     for layer, target in zip(layers, moved, strict=True):
-        target[:] = cv2.warpAffine(layer, indices, out[::-1], flags=flags, borderMode=cv2.BORDER_CONSTANT)
+        target[:] = cv2.warpAffine(
+            np.ascontiguousarray(layer), indices, out[::-1], flags=flags, borderMode=cv2.BORDER_CONSTANT
+        )
     return torch.from_numpy(moved).bool()
 
 

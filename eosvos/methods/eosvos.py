@@ -22,6 +22,7 @@ from eosvos import seeds
 from eosvos.data.masks import box_of, merge
 from eosvos.data.tasks import Sample
 from eosvos.data.transforms import augment, fit
+from eosvos.data.window import Rectangle, widened, window_about
 from eosvos.meta.adapt import Adapted, Loss, Params, TailMean, adapt
 from eosvos.meta.learner import Learner
 from eosvos.methods.finetune import inner_losses, loss_of, mean_of
@@ -86,13 +87,28 @@ class Online:
 
 
 @dataclass(frozen=True)
+class Windowing:
+    """The network sees a window about the object, in the given frames and in those that follow, in place of whole frames
+    (the paper's way). size: of the window in sizes of the object's last box; 0: whole frames; null: as the learner was
+    trained. ease: share by which the window's size follows that of the box from frame to frame. widen: for each frame
+    in which the object was not found, the window gets so much larger, until it is found or the window is the frame.
+    """
+
+    size: float | None = None
+    ease: float = 0.5
+    widen: float = 1.4
+
+
+@dataclass(frozen=True)
 class _Given:
-    """An annotated frame at network size, and at up to twice that, so that transformed copies of it stay sharp. gain:
-    of snapping there, see `GrabCut.gain`."""
+    """An annotated frame, or the window of it, at network size, and at up to twice that, so that transformed copies of it
+    stay sharp. window: where in `source` that is which `sample` shows; around it there is more, for the copies. gain: of
+    snapping there, see `GrabCut.gain`."""
 
     sample: Sample
     source: Sample
     gain: float
+    window: Rectangle | None = None
 
 
 @dataclass
@@ -106,6 +122,9 @@ class _Object:
     phi: Params = field(default_factory=dict)  # in use
     box: Tensor | None = None  # last seen, xyxy in frame pixels
     adaptations: int = 0
+    sides: Tensor | None = None  # width and height of the box, eased, which the window follows
+    missed: int = 0  # frames since it was last found
+    window: Rectangle | None = None  # what the network saw of the last frame
 
     @property
     def snaps(self) -> bool:
@@ -123,7 +142,7 @@ class EOSVOS(Taught):
     """
 
     STATE = ("_objects", "_waiting", "_frames", "_frame_size", "probabilities", "adapt_seconds")  # see methods.state
-    PARTS = (_Object, _Given, Sample, FineTuning, Propagation, Online, GrabCut)
+    PARTS = (_Object, _Given, Sample, FineTuning, Propagation, Online, GrabCut, Windowing)
 
     def __init__(
         self,
@@ -137,6 +156,7 @@ class EOSVOS(Taught):
         propagation: Propagation | None = None,
         online: Online | None = None,
         snapping: GrabCut | None = None,
+        windowing: Windowing | None = None,
         score: float | None = None,
     ) -> None:
         settings = dict(learner.spec["model"])
@@ -148,7 +168,9 @@ class EOSVOS(Taught):
         self.learner = learner.to(device)
         self.iters, self.ona, self.seed, self.device = iters, ona, seed, torch.device(device)
         self.fine_tuning, self.online = fine_tuning or FineTuning(), online or Online()
-        self.snapping = snapping or GrabCut()
+        self.snapping, self.windowing = snapping or GrabCut(), windowing or Windowing()
+        trained = float(learner.spec.get("rules", {}).get("window", 0.0))
+        self.window = trained if self.windowing.size is None else self.windowing.size
         self.size = (int(settings["short"]), int(settings["long"]))
         self._objects: dict[int, _Object] = {}
         self._waiting: dict[int, list[_Given]] = {}  # learned of objects that are still to come
@@ -160,7 +182,7 @@ class EOSVOS(Taught):
 
     def settings(self) -> dict[str, Any]:
         """What it was made with, besides the learner and the device."""
-        names = ("iters", "ona", "seed", "fine_tuning", "propagation", "online", "snapping", "score")
+        names = ("iters", "ona", "seed", "fine_tuning", "propagation", "online", "snapping", "windowing", "score")
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -180,20 +202,18 @@ class EOSVOS(Taught):
         if self.ona and self._frames > 1 and (self._frames - 1) % self.online.every == 0:
             for thing in self._objects.values():
                 self._adapt_online(thing)
-        image, _ = fit(frame, torch.zeros(0, *frame.shape[-2:], dtype=torch.bool), size=self.size)
-        planes = [self._segment(thing, image, frame.shape[-2:]) for thing in self._objects.values()]
+        planes = [self._segment(thing, frame) for thing in self._objects.values()]
         found = torch.stack(planes) if planes else torch.zeros(0, *frame.shape[-2:])
         # Where the object is next is told by what the network saw: a cut that went wrong does not spread.
         seen = merge(found, self.object_ids)
         for object_id, thing in self._objects.items():
-            box = box_of(seen == object_id)
-            thing.box = thing.box if box is None else box
+            self._follow(thing, box_of(seen == object_id))
         snapped = [k for k, thing in enumerate(self._objects.values()) if thing.snaps or not self.snapping.trial]
         found[snapped] = self.snapping(frame, found[snapped])
         self.probabilities = found
         if self.ona:
             for thing, plane in zip(self._objects.values(), self.probabilities, strict=True):
-                self._remember(thing, image, plane)
+                self._remember(thing, frame, plane)
         return merge(self.probabilities, self.object_ids)
 
     def new_video(self, size: tuple[int, int]) -> None:
@@ -202,6 +222,7 @@ class EOSVOS(Taught):
         self.probabilities = torch.zeros(len(self._objects), *size)
         for thing in self._objects.values():
             thing.box, thing.phi, thing.adaptations = None, thing.first, 0
+            thing.sides, thing.missed, thing.window = None, 0, None
             thing.past.clear()
 
     def _begin(self, index: int, given: list[_Given]) -> _Object:
@@ -209,16 +230,49 @@ class EOSVOS(Taught):
 
     def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
         thing, box = self._objects[object_id], box_of(mask)
-        thing.box = thing.box if box is None else box
+        self._follow(thing, box, sure=True)
         if thing.past:  # the last of it is what was taken for the object on this frame
-            thing.past[-1] = _sample(frame, mask, self.size)
+            thing.past[-1] = _sample(frame, mask, self.size, self._window_of(thing, frame))
 
-    def _take(self, frame: Tensor, mask: np.ndarray) -> _Given:
-        short, long = self.size
-        scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
-        source = _sample(frame, mask, (round(short * scale), round(long * scale)))
+    def _follow(self, thing: _Object, box: Tensor | None, sure: bool = False) -> None:
+        """Note where the object was found on a frame; None: not at all. sure: a mask was given."""
+        if box is None:
+            thing.missed += 1
+            return
+        sides = box[2:] - box[:2]
+        if thing.sides is None or sure:
+            thing.sides = sides
+        else:
+            thing.sides = thing.sides + self.windowing.ease * (sides - thing.sides)
+        thing.box, thing.missed = box, 0
+
+    def _window_of(self, thing: _Object, frame: Tensor) -> Rectangle:
+        """What the network is to see of a frame: about where the object was last, or all where that is not known."""
+        size = (int(frame.shape[-2]), int(frame.shape[-1]))
+        if thing.box is None or thing.sides is None:
+            return window_about((0, 0, 0, 0), size, self.size, 0)
+        middle = (thing.box[:2] + thing.box[2:]) / 2
+        box = torch.cat([middle - thing.sides / 2, middle + thing.sides / 2])
+        return window_about(box.tolist(), size, self.size, self.window * self.windowing.widen**thing.missed)
+
+    def _take(self, frame: Tensor, mask: np.ndarray, thing: _Object | None = None) -> _Given:
+        size, (short, long) = (int(frame.shape[-2]), int(frame.shape[-1])), self.size
+        box = box_of(mask)
+        if box is not None:
+            window = window_about(box.tolist(), size, self.size, self.window)
+        else:  # what is taken for the object there is to be unlearned
+            window = self._window_of(thing or _Object(0, [], deque()), frame)
+        x0, y0, x1, y1 = around = widened(window, size, 2)
+        scale = min(2.0, max(1.0, (min(window[2] - window[0], window[3] - window[1])) / short))
+        grown = scale * max((x1 - x0) / (window[2] - window[0]), (y1 - y0) / (window[3] - window[1]))
+        source = _sample(frame, mask, (round(short * grown), round(long * grown)), around)
+        across, down = source.image.shape[-1] / (x1 - x0), source.image.shape[-2] / (y1 - y0)
+        inner = (
+            round((window[0] - x0) * across), round((window[1] - y0) * down),
+            round((window[2] - x0) * across), round((window[3] - y0) * down),
+        )  # fmt: skip
         gain = self.snapping.gain(frame, mask) if self.snapping.band and self.snapping.trial else math.nan
-        return _Given(_sample(frame, mask, self.size), source, gain)
+        return _Given(_sample(frame, mask, self.size, window), source, gain, inner)
 
     def _fine_tune(self, thing: _Object) -> None:
         """T steps for each given frame, which take turns, from theta_0 on transformed copies of them."""
@@ -231,7 +285,11 @@ class EOSVOS(Taught):
                 samples.append(given.sample)
                 continue
             image, masks, generator = given.source.image, given.source.masks, seeds.generator(*path, 1, k)
-            samples.append(Sample(*augment(image, masks, generator, size=self.size, colour=settings.colour)))
+            samples.append(
+                Sample(*augment(
+                    image, masks, generator, size=self.size, colour=settings.colour, window=given.window
+                ))
+            )  # fmt: skip
         losses = inner_losses(self.model, samples, steps, settings.batch, (*path, 2)) if steps else []
         mean = TailMean(steps, settings.average)
         thing.first = thing.phi = mean.of(self._steps(self.learner.theta, losses, mean, tell=self._tell))
@@ -250,30 +308,37 @@ class EOSVOS(Taught):
         return adapt(base, self.learner.rates, losses, clip=self.fine_tuning.clip, after=after).phi
 
     @torch.no_grad()
-    def _segment(self, thing: _Object, image: Tensor, size: Sequence[int]) -> Tensor:
-        """The object's probability in every pixel of a frame of `size`, float32 (H, W)."""
+    def _segment(self, thing: _Object, frame: Tensor) -> Tensor:
+        """The object's probability in every pixel of a frame (3, H, W): float32 (H, W)."""
         if self.model.training:
             self.model.eval()
-        height, width = int(size[0]), int(size[1])
+        x0, y0, x1, y1 = thing.window = self._window_of(thing, frame)
+        image, _ = _view(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, thing.window)
         settings, last = self.propagation, None
         more: dict[str, Any] = {"voting": settings.voting}
         if thing.box is not None:
-            scale = thing.box.new_tensor([image.shape[-1] / width, image.shape[-2] / height]).repeat(2)
-            last = (thing.box * scale).to(self.device)
+            scale = thing.box.new_tensor([image.shape[-1] / (x1 - x0), image.shape[-2] / (y1 - y0)]).repeat(2)
+            last = ((thing.box - thing.box.new_tensor([x0, y0, x0, y0])) * scale).to(self.device)
             more |= {"previous": [last], "continuity": settings.continuity}
         if last is not None and settings.boxes:
             generator = seeds.generator(self.seed, thing.index, 3, self._frames)
             more["proposals"] = [moved_boxes(last.cpu(), image.shape[-2:], settings, generator).to(self.device)]
-        arguments = {"output_sizes": [(height, width)], **more}
+        arguments = {"output_sizes": [(y1 - y0, x1 - x0)], **more}
         found = functional_call(self.model, thing.phi, ([image.to(self.device)],), arguments)[0]
-        return found["masks"][0, 0].cpu() if len(found["scores"]) else torch.zeros(height, width)
+        plane = torch.zeros(frame.shape[-2:])
+        if len(found["scores"]):
+            plane[y0:y1, x0:x1] = found["masks"][0, 0].cpu()
+        return plane
 
     def _memory(self) -> int:
         return max(1, self.online.past * self.online.stride)
 
-    def _remember(self, thing: _Object, image: Tensor, plane: Tensor) -> None:
+    def _remember(self, thing: _Object, frame: Tensor, plane: Tensor) -> None:
         """Keep the prediction as a training sample, with the doubtful band left out."""
-        small = torch.nn.functional.interpolate(plane[None, None], image.shape[-2:], mode="area")[0]
+        assert thing.window is not None
+        x0, y0, x1, y1 = thing.window
+        image, _ = _view(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, thing.window)
+        small = torch.nn.functional.interpolate(plane[None, None, y0:y1, x0:x1], image.shape[-2:], mode="area")[0]
         doubtful = ((small > self.online.low) & (small < self.online.high))[0]
         thing.past.append(Sample(image, small >= 0.5, doubtful))
 
@@ -313,8 +378,14 @@ class EOSVOS(Taught):
         return loss_of(self.model, [thing.given[t % len(thing.given)].sample], (self.seed, thing.index, 4, 0, t))
 
 
-def _sample(frame: Tensor, mask: np.ndarray, size: tuple[int, int]) -> Sample:
-    return Sample(*fit(frame, np.asarray(mask, bool)[None], size=size))
+def _sample(frame: Tensor, mask: np.ndarray, size: tuple[int, int], window: Rectangle) -> Sample:
+    return Sample(*_view(frame, np.asarray(mask, bool)[None], size, window))
+
+
+def _view(frame: Tensor, masks: np.ndarray, size: tuple[int, int], window: Rectangle) -> tuple[Tensor, Tensor]:
+    """A window of a frame (3, H, W) and of masks (N, H, W) at the network's size."""
+    x0, y0, x1, y1 = window
+    return fit(frame[:, y0:y1, x0:x1], masks[:, y0:y1, x0:x1], size=size)
 
 
 def moved_boxes(box: Tensor, size: Sequence[int], settings: Propagation, generator: torch.Generator) -> Tensor:

@@ -97,8 +97,8 @@ class Taught(ABC):
     _frame_size: tuple[int, ...] | None
 
     @abstractmethod
-    def _take(self, frame: Tensor, mask: np.ndarray) -> Any:
-        """What is kept of an annotated frame."""
+    def _take(self, frame: Tensor, mask: np.ndarray, thing: Any = None) -> Any:
+        """What is kept of an annotated frame. thing: the object, if it is known already."""
 
     @abstractmethod
     def _begin(self, index: int, given: list[Any]) -> Any:
@@ -144,7 +144,8 @@ class Taught(ABC):
     def learn(self, frame: Tensor, masks: dict[int, np.ndarray]) -> None:
         check_fits(masks, frame)
         for object_id, mask in masks.items():
-            taken, thing = self._take(frame, mask), self._objects.get(object_id)
+            thing = self._objects.get(object_id)
+            taken = self._take(frame, mask, thing)
             if thing is None:
                 self._waiting.setdefault(object_id, []).append(taken)
             else:

@@ -203,7 +203,7 @@ class OSMN(Taught):
         found = [thing.gamma for thing in things if thing.gamma is not None]
         return torch.stack(found).to(self.device) if found else None
 
-    def _take(self, frame: Tensor, mask: np.ndarray) -> _Given:
+    def _take(self, frame: Tensor, mask: np.ndarray, thing: _Object | None = None) -> _Given:
         """Look at the object in an annotated frame, and keep it for fine-tuning if there is any."""
         began, mask, gamma, source = time.perf_counter(), np.asarray(mask, bool), None, None
         if mask.any() and self.modulation.visual and self.model.visual is not None:

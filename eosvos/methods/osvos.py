@@ -118,7 +118,7 @@ class OSVOS(Taught):
         """Look for the same objects in another video, with frames of `size` (H, W)."""
         self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size)
 
-    def _take(self, frame: Tensor, mask: np.ndarray) -> Sample:
+    def _take(self, frame: Tensor, mask: np.ndarray, thing: _Object | None = None) -> Sample:
         short, long = self.size
         scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
         size = (round(short * scale), round(long * scale))

@@ -1,13 +1,12 @@
 """GroupNorm Mask R-CNN (e-OSVOS, section 3.3 and 4.2) on torchvision's parts.
 
-Two classes, background and object. It differs from torchvision's model in four ways: group norm in the backbone, the
+Two classes, background and object. It differs from torchvision's model in four ways: group norm in the backbone (backbones.py), the
 Lovász loss on the mask logits, further proposals as an input of `forward` (box propagation), and derivatives of any
 order of its losses. It has no buffers, so its parameters are its whole state.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -16,17 +15,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import detection, get_model
+from torchvision.models import detection
 from torchvision.models.detection import roi_heads as tv_roi_heads
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
-from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.ops import box_iou, clip_boxes_to_image, nms
-from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from eosvos.models.backbones import NORMS, Backbone, build_body
 from eosvos.models.lovasz import lovasz_hinge
 from eosvos.models.roi_align import MultiScaleRoIAlign
 
@@ -45,12 +42,17 @@ class Spec:
     fpn: int = 256  # channels of the feature pyramid
     hidden: int = 1024  # units of the two box layers
     groups: int = 32  # of every group norm
+    norm: str = (
+        "group"  # of the body; or "frozen_batch": a fixed scale and shift per channel, as published networks have
+    )
+    frozen: int = 0  # the parts of the body before the stage of this number, 1 to 4, have no gradient; 0: all have
     head_norm: bool = False  # group norm in the feature pyramid and the heads' convolutions too
     stride_first: bool = False  # ResNet-50: stride 2 in a stage's first 1x1 convolution (He et al.), not in its 3x3
     box_convs: int = 0  # 3x3 convolutions of the box head, followed by one layer of `hidden` units in place of two
     rpn_convs: int = 1  # 3x3 convolutions of the proposal head
     anchors: tuple[int, ...] = (32, 64, 128, 256, 512)  # side of the square anchor, one per pyramid level
     canonical: int = 224  # side of a region that is pooled from the third pyramid level
+    mask_canonical: int = 0  # the same for the mask head, larger for finer features; 0: as `canonical`
     sampling: int = 2  # points per bin and axis of a pooled region
     box_roi: int = 7
     mask_roi: int = 28  # the mask logits have twice this size (paper, supplement section 1)
@@ -74,13 +76,19 @@ SIZES: dict[str, Spec] = {
         anchors=(24, 48, 96, 160), canonical=112, sampling=1, mask_roi=14, mask_layers=2,
         rpn_first=1, rpn_pre=100, rpn_post=50, rpn_batch=64, roi_batch=32, score=0.05,
     ),
+    "mobilenet_v2": Spec(
+        size="mobilenet_v2", short=192, long=336, fpn=64, hidden=128, groups=8, head_norm=True, frozen=2,
+        anchors=(32, 64, 128, 224), canonical=128, sampling=1, mask_roi=14, mask_layers=2,
+        rpn_first=1, rpn_pre=100, rpn_post=50, rpn_batch=64, roi_batch=32, score=0.05,
+    ),
     "resnet18": Spec(size="resnet18", short=480, long=854),
     "resnet50": Spec(size="resnet50", short=800, long=1333, rpn_pre=2000, rpn_post=1000),
 }  # fmt: skip
 
 
 def build(size: str = "tiny", **settings: Any) -> MaskRCNN:
-    """A network with random weights: `tiny` (about 2 M parameters), `resnet18` or `resnet50` (the paper's, 43,975,515).
+    """A network with random weights: `tiny` (about 2 M parameters), `mobilenet_v2`, `resnet18` or `resnet50` (the
+    paper's, 43,975,515).
 
     settings: fields of `Spec` that differ from the size's own. Raises ValueError for an unknown size or setting.
     """
@@ -106,8 +114,10 @@ class MaskRCNN(detection.MaskRCNN):
     def __init__(self, spec: Spec) -> None:
         if spec.mask_loss not in ("lovasz", "cross_entropy"):
             raise ValueError(f"mask_loss {spec.mask_loss!r} is unknown; expected lovasz or cross_entropy")
+        if spec.norm not in NORMS:
+            raise ValueError(f"norm {spec.norm!r} is unknown; expected one of {', '.join(NORMS)}")
         levels = ["0", "1", "2", "3"]
-        pool = partial(MultiScaleRoIAlign, levels, sampling_ratio=spec.sampling, canonical_scale=spec.canonical)
+        pool = partial(MultiScaleRoIAlign, levels, sampling_ratio=spec.sampling)
         super().__init__(
             _backbone(spec),
             min_size=spec.short,
@@ -119,7 +129,7 @@ class MaskRCNN(detection.MaskRCNN):
             rpn_post_nms_top_n_test=spec.rpn_post,
             rpn_batch_size_per_image=spec.rpn_batch,
             rpn_nms_thresh=spec.rpn_nms,
-            box_roi_pool=pool(spec.box_roi),
+            box_roi_pool=pool(spec.box_roi, canonical_scale=spec.canonical),
             box_head=_box_head(spec),
             box_predictor=FastRCNNPredictor(spec.hidden, 2),
             box_score_thresh=spec.score,
@@ -127,7 +137,7 @@ class MaskRCNN(detection.MaskRCNN):
             box_detections_per_img=spec.detections,
             box_batch_size_per_image=spec.roi_batch,
             box_positive_fraction=spec.roi_positive,
-            mask_roi_pool=pool(spec.mask_roi),
+            mask_roi_pool=pool(spec.mask_roi, canonical_scale=spec.mask_canonical or spec.canonical),
             mask_head=MaskRCNNHeads(
                 spec.fpn, (spec.fpn,) * spec.mask_layers, 1, norm_layer=_norm(spec) if spec.head_norm else None
             ),
@@ -169,7 +179,8 @@ class MaskRCNN(detection.MaskRCNN):
             # torchvision's transform resizes only the keys it knows.
             ignores = [t.pop("ignore", None) for t in targets]
         batch, targets = self.transform(images, targets)
-        features = self.backbone(batch.tensors)
+        # A fifth faster in convolutions on a CPU, and what tensor cores want; weights follow by themselves.
+        features = self.backbone(batch.tensors.contiguous(memory_format=torch.channels_last))
         boxes, losses = self.rpn(batch, features, targets)
         if proposals is not None:
             boxes = [
@@ -299,7 +310,7 @@ def _rescale(boxes: Tensor, size: tuple[int, int], resized: tuple[int, int]) -> 
 
 
 def _norm(spec: Spec) -> Callable[[int], nn.Module]:
-    return partial(nn.GroupNorm, spec.groups)
+    return partial(nn.GroupNorm, spec.groups)  # of what is new here: there are no statistics to freeze
 
 
 def _box_head(spec: Spec) -> nn.Module:
@@ -311,36 +322,9 @@ def _box_head(spec: Spec) -> nn.Module:
     )  # fmt: skip
 
 
-def _backbone(spec: Spec) -> nn.Module:
-    body, channels = _tiny_body(spec) if spec.size == "tiny" else _resnet_body(spec)
-    names = {f"layer{i}": str(i - 1) for i in range(1, 5)}
-    return BackboneWithFPN(body, names, channels, spec.fpn, LastLevelMaxPool(), _norm(spec) if spec.head_norm else None)
-
-
-def _resnet_body(spec: Spec) -> tuple[nn.Module, list[int]]:
-    # norm_layer given to torchvision's own Mask R-CNN builders is silently dropped (it ends in **kwargs), not here.
-    resnet = get_model(spec.size, weights=None, norm_layer=_norm(spec))
-    if spec.stride_first:
-        for block in resnet.modules():
-            if isinstance(block, Bottleneck):
-                block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
-    return resnet, [resnet.inplanes // 2**i for i in (3, 2, 1, 0)]
-
-
-def _tiny_body(spec: Spec) -> tuple[nn.Module, list[int]]:
-    norm, width = _norm(spec), spec.widths[0]
-    stages: OrderedDict[str, nn.Module] = OrderedDict()
-    # The stride of 4 at once: half the work of a stride of 2 and pooling, and nothing finer is used later.
-    stages["stem"] = nn.Sequential(nn.Conv2d(3, width, 7, 4, 3, bias=False), norm(width), nn.ReLU(inplace=True))
-    for index, out in enumerate(spec.widths, start=1):
-        stride = 1 if index == 1 else 2
-        shortcut = None
-        if stride != 1 or width != out:
-            shortcut = nn.Sequential(nn.Conv2d(width, out, 1, stride, bias=False), norm(out))
-        stages[f"layer{index}"] = BasicBlock(width, out, stride, shortcut, norm_layer=norm)
-        width = out
-    body = nn.Sequential(stages)
-    for layer in body.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    return body, list(spec.widths)
+def _backbone(spec: Spec) -> Backbone:
+    body, channels = build_body(
+        spec.size, norm=spec.norm, groups=spec.groups, widths=spec.widths, stride_first=spec.stride_first,
+        frozen=spec.frozen,
+    )  # fmt: skip
+    return Backbone(body, channels, spec.fpn, _norm(spec) if spec.head_norm else None)

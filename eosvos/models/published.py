@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from eosvos.errors import UserError
+from eosvos.models.backbones import MOBILENET_STAGES
 from eosvos.models.mask_rcnn import SIZES
 from eosvos.models.vgg import LEVELS_MEAN, UNIT_MEAN, UNIT_STD
 from eosvos.models.weight_files import KINDS, PREFIX, fetch, open_file, tensors_of
@@ -70,6 +71,8 @@ def read(source: str, *, progress: bool = False) -> Published:
         result = _torchvision_detector(source, found)
     elif "conv1.weight" in found and "layer1.0.conv1.weight" in found:
         result = _resnet(source, found, note)
+    elif "features.17.conv.0.weight" in found or "features.17.conv.0.0.weight" in found:
+        result = _mobilenet(source, found)
     elif all(f"features.{k}.weight" in found for k in _VGG) and "features.1.weight" not in found:  # no batch norm
         result = _vgg(source, found)
     else:
@@ -132,6 +135,25 @@ def _resnet(source: str, found: dict[str, Tensor], note: str) -> Published:
         _unfold(result)
     if re.search(r"stride 2 in the first 1x1", note):  # no key tells it: such files say so in their header
         result.settings["stride_first"] = True
+    return _finish(result)
+
+
+def _mobilenet(source: str, found: dict[str, Tensor]) -> Published:
+    """MobileNetV2, under the names of torchvision or under those it was first published with for PyTorch, in which a
+    block is one list of layers; the convolution to the classifier's channels has no place in the body."""
+    flat = "features.17.conv.7.running_var" in found
+    result = Published(source, "an ImageNet MobileNetV2")
+
+    def name(match: re.Match[str]) -> str:
+        layer, rest = int(match[1]), match[2]
+        stage = next(name for name, (_, end) in MOBILENET_STAGES.items() if layer < end)
+        if flat and layer > 0:  # conv, norm, activation, conv, norm, activation, conv, norm
+            number, _, last = rest.removeprefix("conv.").partition(".")
+            blocks = ("0.0", "0.1", "", "1", "2") if layer == 1 else ("0.0", "0.1", "", "1.0", "1.1", "", "2", "3")
+            rest = f"conv.{blocks[int(number)]}.{last}"
+        return f"backbone.body.{stage}.{layer}.{rest}"
+
+    _rename(found, [(r"features\.(\d|1[0-7])\.(.+)", name)], result)
     return _finish(result)
 
 
@@ -282,6 +304,9 @@ def _finish(result: Published, eps: float = 1e-5) -> Published:
     def count(pattern: str) -> int:
         return sum(re.fullmatch(pattern, name) is not None for name in tensors)
 
+    if "backbone.body.layer4.17.conv.2.weight" in tensors:
+        result.settings = {"size": "mobilenet_v2"} | result.settings
+        return result
     blocks = count(r"backbone\.body\.layer3\.\d+\.conv1\.weight")
     deep = "backbone.body.layer1.0.conv3.weight" in tensors
     size = {(2, False): "resnet18", (6, True): "resnet50"}.get((blocks, deep))

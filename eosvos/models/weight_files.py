@@ -24,12 +24,13 @@ NAMES = {
     "maskrcnn_resnet50_fpn_v2": ("maskrcnn_resnet50_fpn_v2", "COCO_V1"),
     "resnet50": ("resnet50", "IMAGENET1K_V1"),
     "resnet18": ("resnet18", "IMAGENET1K_V1"),
+    "mobilenet_v2": ("mobilenet_v2", "IMAGENET1K_V1"),
     "vgg16": ("vgg16", "IMAGENET1K_FEATURES"),
     "vgg16_whole": ("vgg16", "IMAGENET1K_V1"),
 }
 PREFIX = "torchvision:"
 KINDS = (
-    "torchvision's Mask R-CNN (v1, v2), ResNets and VGG16, detectron2's Mask R-CNN, an e-OSVOS checkpoint of its "
+    "torchvision's Mask R-CNN (v1, v2), ResNets, MobileNetV2 and VGG16, detectron2's Mask R-CNN, an e-OSVOS checkpoint of its "
     "authors, a learner.safetensors"
 )
 

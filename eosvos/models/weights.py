@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from eosvos.errors import UserError
-from eosvos.models.group_norm import calibrate, fidelity
+from eosvos.models.backbones import ChannelAffine
+from eosvos.models.group_norm import Affines, calibrate, fidelity
 from eosvos.models.mask_rcnn import MaskRCNN
 from eosvos.models.published import Published
 
@@ -83,10 +84,13 @@ def load(
     report = Report(published.source, published.kind)
     theirs = _copied(model, published, norm, report)
     affines = {name: pair for name, pair in published.affines.items() if f"{name}.weight" in report.converted}
+    folded = _fold(model, affines, report)
     for name, key in theirs.items():
         layer, _, last = name.rpartition(".")
         if last not in ("running_mean", "running_var", "num_batches_tracked"):
             report.skipped[key] = "the network has no such part"
+        elif layer in folded:
+            report.used[key] = f"statistics folded into {layer}"
         elif layer in affines and norm == "copy":
             report.skipped[key] = "statistics of a batch norm, dropped (init_norm=copy)"
         elif last == "num_batches_tracked" or layer not in affines:
@@ -97,6 +101,11 @@ def load(
     for key, wanted in published.settings.items():
         if (mine := getattr(model.network_spec, key)) != wanted:
             report.notes.append(f"note: these weights were trained with model.{key}={wanted}; the network has {mine}")
+    affines = {name: pair for name, pair in affines.items() if name not in folded}
+    if folded:
+        report.notes.append(
+            f"norms: {len(folded)} batch norms kept as they are, statistics folded into scale and shift"
+        )
     if affines:
         report.notes.append(_convert(model, affines, norm, images, aside))
     return report
@@ -151,6 +160,19 @@ def _copied(model: nn.Module, published: Published, norm: str, report: Report) -
             f"{next(iter(report.sizes))} and others of its kind"
         )
     return theirs
+
+
+def _fold(model: MaskRCNN, affines: Affines, report: Report) -> set[str]:
+    """Give every `ChannelAffine` the scale and shift that its batch norm has at test time; returns their names."""
+    folded = {name for name in affines if isinstance(model.get_submodule(name), ChannelAffine)}
+    with torch.no_grad():
+        for name in folded:
+            layer = model.get_submodule(name)
+            for last, values in zip(("weight", "bias"), affines[name], strict=True):
+                getattr(layer, last).copy_(values)
+                how = report.converted[f"{name}.{last}"].partition(": ")[0]
+                report.converted[f"{name}.{last}"] = f"{how}: statistics of the batch norm folded in"
+    return folded
 
 
 def _convert(

@@ -1,0 +1,176 @@
+"""Further objects pasted into the pictures of tasks, so that a task cannot be solved without fine-tuning.
+
+In most videos and pictures with masks the object is the most salient one, and a network finds it without having been
+shown it. With others beside it, of the same video, of another one, or of a still picture, only the train frame tells
+which one is meant. As data augmentation: Ghiasi et al., Simple Copy-Paste, CVPR 2021.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from eosvos.data.masks import VOID, box_of, ids_of
+from eosvos.data.tasks import Drawn, Found, MixedTaskset, Sample, Task, Taskset
+from eosvos.seeds import numpy_generator
+
+_PASTE, _DONOR = 15, 16  # first parts of the paths of the draws here; see data.tasks
+_TRIES = 6
+_COVERED = 0.4  # share of the object that a pasted one may hide
+
+
+@dataclass
+class Pasting:
+    """How objects are pasted.
+
+    share: of the tasks and pictures that get any. most: objects pasted into one. swap: share of those tasks whose
+    object is a pasted one. scale: least and largest size (square root of the area) in sizes of the picture's own object.
+    light: brightness and contrast of a pasted object change by up to this share.
+    """
+
+    share: float = 0.6
+    most: int = 2
+    swap: float = 0.3
+    scale: tuple[float, float] = (0.5, 1.8)
+    light: float = 0.25
+
+
+@dataclass(frozen=True)
+class _Placement:
+    """Where an object is pasted, alike in all frames of a task but for a small move from frame to frame."""
+
+    angle: float  # of the way from the object's middle, in radians
+    away: float  # in sizes of the picture's own object
+    size: float  # likewise
+    flipped: bool
+    behind: bool  # the picture's own object hides it
+    gain: float
+    lift: float
+
+
+class PastedTasks:
+    """The tasks and pictures of a taskset, with objects of others of its tasks pasted into them.
+
+    Everything follows from (seed, iteration, index), as in the taskset itself.
+    """
+
+    def __init__(self, tasks: Taskset | MixedTaskset, pasting: Pasting) -> None:
+        self.tasks, self.pasting = tasks, pasting
+
+    @property
+    def window(self) -> float:
+        return self.tasks.window
+
+    def content(self) -> Any:
+        return self.tasks.content()
+
+    def chosen(self, seed: int, *path: int) -> Taskset:
+        return self.tasks.chosen(seed, *path)
+
+    def task(self, seed: int, iteration: int, index: int) -> Task:
+        taskset = self.tasks.source(seed, "task", iteration, index)
+        drawn = taskset.draw_task(seed, iteration, index)
+        return taskset.build(self._pasted(drawn, seed, iteration, index, single=True), seed, iteration, index)
+
+    def picture(self, seed: int, iteration: int, index: int) -> Sample:
+        taskset = self.tasks.source(seed, "picture", iteration, index)
+        drawn = taskset.draw_picture(seed, iteration, index)
+        return taskset.build_picture(
+            self._pasted(drawn, seed, iteration, index, single=False), seed, iteration, index
+        )  # fmt: skip
+
+    def _pasted(self, drawn: Drawn, seed: int, iteration: int, index: int, *, single: bool) -> Drawn:
+        draws, settings = numpy_generator(seed, _PASTE, iteration, index, int(single)), self.pasting
+        if draws.random() >= settings.share:
+            return drawn
+        object_id, frames = drawn.object_id, drawn.frames
+        for number in range(int(draws.integers(1, settings.most + 1))):
+            # The path of another task: no training reaches so far, so it is none of those that are learned from.
+            path = (iteration, _DONOR * 1000 + index * 10 + number)
+            source = self.tasks.source(seed, "task", *path)
+            donor = source.draw_task(seed, *path) if single else source.draw_picture(seed, *path)
+            new = next((i for i in range(1, VOID) if all(i not in ids_of(f.mask) for f in frames)), None)
+            if new is None:
+                break
+            placement = _placement(draws, settings)
+            pasted = [
+                paste(
+                    frame, drawn.object_id, donor.frames[k % len(donor.frames)], donor.object_id, new, placement, draws
+                )
+                for k, frame in enumerate(frames)
+            ]
+            # A task whose object is to be seen in some of its frames only would ask for what nothing tells.
+            if all(frame is not None for frame in pasted):
+                frames = [frame for frame in pasted if frame is not None]
+                if single and draws.random() < settings.swap:
+                    object_id = new
+        if any(not np.any(frame.mask == object_id) for frame in frames):
+            object_id = drawn.object_id
+        return Drawn(drawn.name, object_id, frames)
+
+
+def _placement(draws: np.random.Generator, settings: Pasting) -> _Placement:
+    low, high = map(math.log, settings.scale)
+    return _Placement(
+        angle=draws.uniform(0, 2 * math.pi), away=draws.uniform(0.5, 1.6), size=math.exp(draws.uniform(low, high)),
+        flipped=draws.random() < 0.5, behind=draws.random() < 0.5,
+        gain=1 + draws.uniform(-settings.light, settings.light), lift=draws.uniform(-settings.light, settings.light) / 2,
+    )  # fmt: skip
+
+
+def paste(
+    frame: Found, object_id: int, donor: Found, donor_id: int, new: int, placement: _Placement,
+    draws: np.random.Generator,
+) -> Found | None:  # fmt: skip
+    """Paste an object of `donor` into `frame` as object `new`, with soft edges.
+
+    Returns the changed frame; None where no place was found in which enough of both objects is to be seen.
+    """
+    own, mask = box_of(frame.mask == object_id), donor.mask == donor_id
+    box = box_of(mask)
+    if own is None or box is None:
+        return None
+    x0, y0, x1, y1 = (int(v) for v in box)
+    mask, pixels = mask[y0:y1, x0:x1], donor.image[y0:y1, x0:x1]
+    height, width = frame.mask.shape
+    here = frame.mask == object_id
+    size = math.sqrt(np.count_nonzero(here))
+    scale = placement.size * size / math.sqrt(np.count_nonzero(mask))
+    scale = min(scale, 0.9 * height / mask.shape[0], 0.9 * width / mask.shape[1])
+    shape = (max(2, round(mask.shape[1] * scale)), max(2, round(mask.shape[0] * scale)))  # width, height
+    soft = cv2.resize(mask.astype(np.float32), shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    soft = cv2.GaussianBlur(soft, (0, 0), 0.8)
+    part = cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    if placement.flipped:
+        soft, part = soft[:, ::-1], part[:, ::-1]
+    part = np.clip(part.astype(np.float32) * placement.gain + 255 * placement.lift, 0, 255)
+    middle = ((own[:2] + own[2:]) / 2).numpy()
+    for attempt in range(_TRIES):
+        angle = placement.angle + draws.normal(0, 0.25 + 0.5 * attempt)
+        away = size * (placement.away + draws.normal(0, 0.15))
+        at = middle + away * np.array([math.cos(angle), math.sin(angle)]) - np.array(shape) / 2
+        left, top = (round(float(v)) for v in at)
+        (a, b), (c, d) = _overlap(left, shape[0], width), _overlap(top, shape[1], height)
+        if a >= b or c >= d:
+            continue
+        alpha = np.zeros((height, width), np.float32)
+        alpha[c:d, a:b] = soft[c - top : d - top, a - left : b - left]
+        if placement.behind:
+            alpha[here] = 0
+        new_mask = alpha >= 0.5
+        visible = np.count_nonzero(new_mask) >= 0.5 * np.count_nonzero(soft >= 0.5)
+        if not visible or np.count_nonzero(new_mask & here) > _COVERED * np.count_nonzero(here):
+            continue
+        image, ids = frame.image.astype(np.float32), frame.mask.copy()
+        image[c:d, a:b] += alpha[c:d, a:b, None] * (part[c - top : d - top, a - left : b - left] - image[c:d, a:b])
+        ids[new_mask] = new
+        return Found(image.astype(np.uint8), ids, frame.place)
+    return None
+
+
+def _overlap(start: int, length: int, limit: int) -> tuple[int, int]:
+    return max(start, 0), min(start + length, limit)
