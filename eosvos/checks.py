@@ -89,7 +89,8 @@ RANGES: dict[str, Range] = {  # of all others: 0 or more
     },
 }  # fmt: skip
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "method": METHODS, "meta.level": LEVELS, "model.size": (*SIZES, "vgg16"), "model.norm": BODY_NORMS, "model.mask_loss": MASK_LOSSES,
+    "method": METHODS, "meta.level": LEVELS, "model.size": (*SIZES, "vgg16"), "model.norm": BODY_NORMS,
+    "model.mask_loss": MASK_LOSSES,
     "branch": BRANCHES, "osvos.snapping": SNAPPING, "osmn.snapping": SNAPPING[:2],
     "search.mask_losses": MASK_LOSSES, "init_norm": NORMS,
     "meta.optimizer": OPTIMIZERS, "parent.optimizer": OPTIMIZERS,

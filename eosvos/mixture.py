@@ -106,7 +106,8 @@ class Mixture:
     """balance: "objects", every object of all sources is equally likely (the paper), or "sources", by their weights.
     seed: of what is held out. shrink: frames and masks are read at up to this multiple of the network's size; null: as
     stored. cache: MB of them that each process keeps. window: samples show a window
-    about the object, so many times its size; 0: whole frames. paste: further objects pasted into all pictures; null: none.
+    about the object, so many times its size; 0: whole frames. paste: further objects pasted into all
+    pictures; null: none.
     """
 
     balance: str = "sources"
@@ -198,10 +199,11 @@ def _wrong(mixture: Mixture) -> list[str]:
         if value is not None and not low <= value < math.inf:
             wrong.append(f"{key}={value}: expected {low} or more")
     if mixture.paste is not None:
-        low, high = mixture.paste.scale
+        least_size, most_size = mixture.paste.scale
         for key, number, small, large in (
-            ("share", mixture.paste.share, 0, 1), ("most", mixture.paste.most, 1, 8), ("swap", mixture.paste.swap, 0, 1),
-            ("light", mixture.paste.light, 0, 1), ("scale", low, 0.1, high), ("scale", high, low, 10),
+            ("share", mixture.paste.share, 0.0, 1.0), ("most", float(mixture.paste.most), 1.0, 8.0),
+            ("swap", mixture.paste.swap, 0.0, 1.0), ("light", mixture.paste.light, 0.0, 1.0),
+            ("scale", least_size, 0.1, most_size), ("scale", most_size, least_size, 10.0),
         ):  # fmt: skip
             if not small <= number <= large:
                 wrong.append(f"paste.{key}={number}: expected {small} to {large}")

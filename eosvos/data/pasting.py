@@ -28,8 +28,8 @@ class Pasting:
     """How objects are pasted.
 
     share: of the tasks and pictures that get any. most: objects pasted into one. swap: share of those tasks whose
-    object is a pasted one. scale: least and largest size (square root of the area) in sizes of the picture's own object.
-    light: brightness and contrast of a pasted object change by up to this share.
+    object is a pasted one. scale: least and largest size (square root of the area) in sizes of the picture's own
+    object. light: brightness and contrast of a pasted object change by up to this share.
     """
 
     share: float = 0.6
@@ -73,8 +73,12 @@ class PastedTasks:
 
     def task(self, seed: int, iteration: int, index: int) -> Task:
         taskset = self.tasks.source(seed, "task", iteration, index)
-        drawn = taskset.draw_task(seed, iteration, index)
-        return taskset.build(self._pasted(drawn, seed, iteration, index, single=True), seed, iteration, index)
+        return taskset.build(self.draw_task(seed, iteration, index), seed, iteration, index)
+
+    def draw_task(self, seed: int, iteration: int, index: int) -> Drawn:
+        """The frames of `task`, before they are transformed."""
+        drawn = self.tasks.source(seed, "task", iteration, index).draw_task(seed, iteration, index)
+        return self._pasted(drawn, seed, iteration, index, single=True)
 
     def picture(self, seed: int, iteration: int, index: int) -> Sample:
         taskset = self.tasks.source(seed, "picture", iteration, index)
@@ -118,7 +122,8 @@ def _placement(draws: np.random.Generator, settings: Pasting) -> _Placement:
     return _Placement(
         angle=draws.uniform(0, 2 * math.pi), away=draws.uniform(0.5, 1.6), size=math.exp(draws.uniform(low, high)),
         flipped=draws.random() < 0.5, behind=draws.random() < 0.5,
-        gain=1 + draws.uniform(-settings.light, settings.light), lift=draws.uniform(-settings.light, settings.light) / 2,
+        gain=1 + draws.uniform(-settings.light, settings.light),
+        lift=draws.uniform(-settings.light, settings.light) / 2,
     )  # fmt: skip
 
 

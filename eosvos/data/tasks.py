@@ -97,8 +97,9 @@ class Taskset:
     `size`: (short, long) side of the network. `first_to_later`: the object's first frame trains and a later one judges.
     `train_copies`: differently transformed copies of the train frame. `meta_frames`: frames that judge; the inner steps
     cost the most, and further frames make the meta-gradient that they lead to less noisy. `min_area`: share of its
-    image that an object must cover to be drawn from it. `window`: samples show a window about the object, so many times its
-    size (0: whole frames; `data.window`). `transform`: settings of `augment`, such as {"rotation": 10.0}.
+    image that an object must cover to be drawn from it. `window`: samples show a window about the object, so
+    many times its size (0: whole frames; `data.window`). `transform`: settings of `augment`, such as {"rotation":
+    10.0}.
     """
 
     def __init__(

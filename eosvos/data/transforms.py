@@ -76,9 +76,9 @@ def augment(
 
     `target` is the mask that must stay in sight (None: any of them): draws that lose it, or nearly all of it, are
     repeated up to 10 times; then the plain `fit` is taken, with colours still changed. Masks that come in empty do
-    not ask for that. `window`: the part of the picture that an unmoved draw shows; where others reach beyond it, they show
-    what is there. Default: all of it. `colour` scales the strength of the jitter: 1 is the paper's, 0 none. Costs about 1 ms for
-    240x432 -> 128x224.
+    not ask for that. `window`: the part of the picture that an unmoved draw shows; where others reach beyond it, they
+    show what is there. Default: all of it. `colour` scales the strength of the jitter: 1 is the paper's, 0 none. Costs
+    about 1 ms for 240x432 -> 128x224.
     """
     source, layers = as_pixels(image), as_layers(masks)
     x0, y0, x1, y1 = window or (0, 0, source.shape[1], source.shape[0])
@@ -145,8 +145,8 @@ def jitter(
 
 
 def _matrix(
-    source: tuple[int, ...], out: tuple[int, int], flipped: bool, degrees: float, zoom: float, right: float, down: float,
-    corner: tuple[int, int] = (0, 0),
+    source: tuple[int, ...], out: tuple[int, int], flipped: bool, degrees: float, zoom: float, right: float,
+    down: float, corner: tuple[int, int] = (0, 0),
 ) -> np.ndarray:  # fmt: skip
     """float64 (3, 3): coordinates (x, y, 1) of the output -> of the source, where pixel i has its centre at i + 0.5.
 
@@ -191,10 +191,8 @@ def warp_masks(layers: np.ndarray, matrix: np.ndarray, out: tuple[int, int]) -> 
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     moved = np.zeros((len(layers), *out), np.uint8)
     indices = _indices(matrix)
-    for layer, target in zip(layers, moved, strict=True):
-        target[:] = cv2.warpAffine(
-            np.ascontiguousarray(layer), indices, out[::-1], flags=flags, borderMode=cv2.BORDER_CONSTANT
-        )
+    for layer, target in zip(np.ascontiguousarray(layers), moved, strict=True):
+        target[:] = cv2.warpAffine(layer, indices, out[::-1], flags=flags, borderMode=cv2.BORDER_CONSTANT)
     return torch.from_numpy(moved).bool()
 
 

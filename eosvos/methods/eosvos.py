@@ -88,10 +88,10 @@ class Online:
 
 @dataclass(frozen=True)
 class Windowing:
-    """The network sees a window about the object, in the given frames and in those that follow, in place of whole frames
-    (the paper's way). size: of the window in sizes of the object's last box; 0: whole frames; null: as the learner was
-    trained. ease: share by which the window's size follows that of the box from frame to frame. widen: for each frame
-    in which the object was not found, the window gets so much larger, until it is found or the window is the frame.
+    """A window about the object is what the network sees, of the given frames and of those that follow, in place of
+    whole frames (the paper's way). size: of the window in sizes of the object's last box; 0: whole frames; null: as the
+    learner was trained. ease: share by which the window's size follows that of the box from frame to frame. widen: for
+    each frame in which the object was not found, the window gets so much larger, until it is the frame.
     """
 
     size: float | None = None
@@ -101,9 +101,9 @@ class Windowing:
 
 @dataclass(frozen=True)
 class _Given:
-    """An annotated frame, or the window of it, at network size, and at up to twice that, so that transformed copies of it
-    stay sharp. window: where in `source` that is which `sample` shows; around it there is more, for the copies. gain: of
-    snapping there, see `GrabCut.gain`."""
+    """An annotated frame, or the window of it, at network size, and at up to twice that, so that transformed copies of
+    it stay sharp. window: where in `source` that is which `sample` shows; around it there is more, for the copies.
+    gain: of snapping there, see `GrabCut.gain`."""
 
     sample: Sample
     source: Sample

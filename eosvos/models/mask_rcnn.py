@@ -1,8 +1,8 @@
 """GroupNorm Mask R-CNN (e-OSVOS, section 3.3 and 4.2) on torchvision's parts.
 
-Two classes, background and object. It differs from torchvision's model in four ways: group norm in the backbone (backbones.py), the
-Lovász loss on the mask logits, further proposals as an input of `forward` (box propagation), and derivatives of any
-order of its losses. It has no buffers, so its parameters are its whole state.
+Two classes, background and object. It differs from torchvision's model in four ways: group norm in the backbone
+(backbones.py), the Lovász loss on the mask logits, further proposals as an input of `forward` (box propagation), and
+derivatives of any order of its losses. It has no buffers, so its parameters are its whole state.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ class Spec:
     fpn: int = 256  # channels of the feature pyramid
     hidden: int = 1024  # units of the two box layers
     groups: int = 32  # of every group norm
-    norm: str = (
-        "group"  # of the body; or "frozen_batch": a fixed scale and shift per channel, as published networks have
-    )
+    norm: str = "group"  # of the body; or "frozen_batch": a fixed scale and shift per channel
     frozen: int = 0  # the parts of the body before the stage of this number, 1 to 4, have no gradient; 0: all have
     head_norm: bool = False  # group norm in the feature pyramid and the heads' convolutions too
     stride_first: bool = False  # ResNet-50: stride 2 in a stage's first 1x1 convolution (He et al.), not in its 3x3

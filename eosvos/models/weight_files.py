@@ -30,8 +30,8 @@ NAMES = {
 }
 PREFIX = "torchvision:"
 KINDS = (
-    "torchvision's Mask R-CNN (v1, v2), ResNets, MobileNetV2 and VGG16, detectron2's Mask R-CNN, an e-OSVOS checkpoint of its "
-    "authors, a learner.safetensors"
+    "torchvision's Mask R-CNN (v1, v2), ResNets, MobileNetV2 and VGG16, detectron2's Mask R-CNN, an e-OSVOS checkpoint "
+    "of its authors, a learner.safetensors"
 )
 
 
