@@ -44,7 +44,9 @@ from eosvos.models.mask_rcnn import LOSSES
 from eosvos.progress import TrainingProgress
 
 RUNS = Path("runs")
-_TRAINING = ("data/*.py", "meta/*.py", "methods/*.py", "models/*.py", "seeds.py")  # code that decides its outcome
+_TRAINING = (  # code that decides its outcome
+    "data/*.py", "meta/*.py", "methods/*.py", "models/*.py", "seeds.py", "torch_state.py",
+)  # fmt: skip
 
 
 def device_of(word: str) -> torch.device:

@@ -184,7 +184,7 @@ def boxes_of(masks: Tensor) -> Tensor:
     import torch
 
     if not len(masks):
-        return torch.zeros(0, 4, device=masks.device)
+        return torch.zeros(0, 4, dtype=torch.float32, device=masks.device)
     columns, rows = masks.any(1).byte(), masks.any(2).byte()  # (N, W), (N, H)
     empty = (rows.amax(1) == 0).nonzero()[:, 0].tolist()
     if empty:

@@ -23,6 +23,7 @@ from eosvos.meta.adapt import MetaGradient, Params, norm_of
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner, rate_statistics
 from eosvos.meta.resume import BEST, CHECKPOINT, LAST, LOG, agree, compare, described, taken_up, trim_log
+from eosvos.torch_state import own_state
 
 Validate = Callable[[Learner], dict[str, float]]
 OPTIMIZERS = ("radam", "sgd", "adam")
@@ -81,6 +82,7 @@ class _State:
         return self.iteration >= settings.iterations if end is None else self.seconds >= end
 
 
+@own_state()
 def train(
     learner: Learner,
     stream: Callable[[int], Iterable[Any]],

@@ -32,8 +32,10 @@ from eosvos.meta.adapt import (
     weights_by_step,
     window_start,
 )
+from eosvos.torch_state import own_state
 
 
+@own_state()
 def second_order_meta_gradient(
     theta: Params,
     rates: Params,
@@ -85,7 +87,7 @@ def _undo(loss: Loss, phi: Params, rates: Params, adjoint: Params, by_rate: Para
     """The adjoint before a step from the one after it; adds the step's part to the gradients of the rates."""
     phi = {name: p.detach().requires_grad_() for name, p in phi.items()}
     value = loss(phi)
-    if not value.requires_grad:  # the step was none
+    if not value.requires_grad:  # the step was none (see `adapt._check_idle`)
         return adjoint
     gradients = gradients_of(value, phi, create_graph=True)
     norm = norm_of(gradients) if math.isfinite(clip) else None

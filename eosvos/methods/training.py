@@ -24,6 +24,7 @@ from eosvos.meta.learner import Learner
 from eosvos.meta.second_order import second_order_meta_gradient
 from eosvos.methods.finetune import inner_losses, loss_of
 from eosvos.models.mask_rcnn import MaskRCNN
+from eosvos.torch_state import own_state
 
 Item = tuple[tuple[int, int], Any]
 _INNER, _META, _ORDINARY, _VALIDATION = 21, 22, 23, 24
@@ -175,6 +176,7 @@ def picture_similarity(model: MaskRCNN, phi: Params, sample: Sample) -> float:
     return int((predicted & truth).sum()) / union if union else 1.0
 
 
+@own_state()
 def search_rate(
     model: MaskRCNN,
     theta: Params,
