@@ -29,7 +29,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from eosvos.models.lovasz import lovasz_hinge
 from eosvos.models.roi_align import MultiScaleRoIAlign
-from eosvos.models.sampling import Sampler
+from eosvos.models.sampling import Sampler, only
 
 MASK_LOSSES = ("lovasz", "cross_entropy")
 LOSSES = ("loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg")
@@ -135,6 +135,7 @@ class MaskRCNN(detection.MaskRCNN):
             mask_predictor=MaskRCNNPredictor(spec.fpn, spec.fpn, 2),
             rpn_head=_RPNHead(spec),
         )
+        self.transform.torch_choice = only
         self.rpn.fg_bg_sampler = Sampler(spec.rpn_batch, 0.5)
         self.roi_heads.fg_bg_sampler = Sampler(spec.roi_batch, spec.roi_positive)
         self.network_spec = spec
@@ -174,6 +175,8 @@ class MaskRCNN(detection.MaskRCNN):
             # torchvision's transform resizes only the keys it knows.
             ignores = [t.pop("ignore", None) for t in targets]
         self.rpn.fg_bg_sampler.generator = self.roi_heads.fg_bg_sampler.generator = generator
+        if self.training and generator is not None:
+            torch.rand(len(images), generator=generator)  # what `only` replaces drew first: results by seed stay
         batch, targets = self.transform(images, targets)
         features = self.backbone(batch.tensors)
         boxes, losses = self.rpn(batch, features, targets)

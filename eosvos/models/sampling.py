@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
@@ -31,6 +33,11 @@ class Sampler(BalancedPositiveNegativeSampler):
         mask = torch.zeros_like(labels, dtype=torch.uint8)
         mask[places[order.to(places.device)]] = 1
         return mask
+
+
+def only(sizes: Sequence[int]) -> int:
+    """The one size that images are resized to; torchvision's transform draws, while training, even among one."""
+    return sizes[0]
 
 
 def dropout(x: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
