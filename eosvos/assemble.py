@@ -75,10 +75,15 @@ def compute_on(word: str, threads: int) -> torch.device:
     device = device_of(word)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    else:
-        torch.set_num_threads(threads)
-    cv2.setNumThreads(0)
+    use_threads(threads if device.type == "cpu" else torch.get_num_threads())
     return device
+
+
+def use_threads(count: int) -> None:
+    """Let torch compute on so many threads, and OpenCV on one, in this whole process, which is a command's own: the
+    library leaves that to the program that calls it."""
+    torch.set_num_threads(count)
+    cv2.setNumThreads(0)
 
 
 def evaluation_devices(word: str, processes: int | None) -> tuple[torch.device, int, int]:

@@ -14,7 +14,7 @@ from eosvos.data.masks import read_mask
 from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
-from eosvos.files import atomic
+from eosvos.files import atomic, listed
 
 WIDTH = 432  # pixels, of the animation; half of DAVIS' 480p
 TILE = 288  # pixels, of one frame on the sheet
@@ -38,7 +38,7 @@ def overlay(
     newer than the masks are left unless `again`. Returns the two paths. Raises UserError where a mask is missing.
     """
     sheet, animation = out / f"{sequence.name}.png", out / f"{sequence.name}.webp"
-    newest = max((path.stat().st_mtime for path in masks.glob("*.png")), default=0.0)
+    newest = max(((masks / name).stat().st_mtime for name in listed(masks, ".png")), default=0.0)
     if not again and all(path.exists() and path.stat().st_mtime >= newest for path in (sheet, animation)):
         return sheet, animation
 

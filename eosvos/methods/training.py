@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import cv2
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -43,10 +44,18 @@ def stream(
         dataset = TaskStream(
             taskset, kind=kind, seed=seed, batch=tasks, start=start, stop=stop, rank=world.rank, world=world.size
         )
-        loader = DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+        loader = DataLoader(
+            dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None,
+            worker_init_fn=_begin_worker, generator=torch.Generator(),  # or it draws a seed from the global one
+        )  # fmt: skip
         return zip(numbers, loader, strict=True)
 
     return begin
+
+
+def _begin_worker(number: int) -> None:
+    """OpenCV's thread pool does not survive the fork: its first parallel call here might wait for ever."""
+    cv2.setNumThreads(0)
 
 
 def meta_gradients(

@@ -27,9 +27,9 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.ops import box_iou, clip_boxes_to_image, nms
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from eosvos.models import sampling
 from eosvos.models.lovasz import lovasz_hinge
 from eosvos.models.roi_align import MultiScaleRoIAlign
-from eosvos.models.sampling import Sampler, only
 
 MASK_LOSSES = ("lovasz", "cross_entropy")
 LOSSES = ("loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg")
@@ -135,9 +135,7 @@ class MaskRCNN(detection.MaskRCNN):
             mask_predictor=MaskRCNNPredictor(spec.fpn, spec.fpn, 2),
             rpn_head=_RPNHead(spec),
         )
-        self.transform.torch_choice = only
-        self.rpn.fg_bg_sampler = Sampler(spec.rpn_batch, 0.5)
-        self.roi_heads.fg_bg_sampler = Sampler(spec.roi_batch, spec.roi_positive)
+        sampling.take_over(self, spec.rpn_batch, spec.roi_batch, spec.roi_positive)
         self.network_spec = spec
         self.mask_loss = spec.mask_loss
 
@@ -161,8 +159,7 @@ class MaskRCNN(detection.MaskRCNN):
         judged beside the RPN's.
 
         Training: targets per image with boxes float (N, 4), masks uint8 (N, H, W) and optionally ignore uint8
-        (N, H, W), pixels left out of the mask loss. generator: of the choice of anchors and regions, on the CPU; None:
-        torch's global one. Returns the losses by name (`LOSSES`).
+        (N, H, W), pixels left out of the mask loss; generator: see `sampling`. Returns the losses by name (`LOSSES`).
         Evaluation: a list with boxes (M, 4), scores (M,), masks float (M, 1, H', W') of probabilities, at output_sizes
         (default: the image's own size). previous: per image, the object's last box (4,) in the image's pixels, or None;
         detections are then ranked by their score plus `continuity` times their overlap (IoU) with it. voting: if
@@ -172,11 +169,8 @@ class MaskRCNN(detection.MaskRCNN):
         sizes = [(int(i.shape[-2]), int(i.shape[-1])) for i in images]
         if targets is not None:
             targets = [_complete(t) for t in targets]
-            # torchvision's transform resizes only the keys it knows.
-            ignores = [t.pop("ignore", None) for t in targets]
-        self.rpn.fg_bg_sampler.generator = self.roi_heads.fg_bg_sampler.generator = generator
-        if self.training and generator is not None:
-            torch.rand(len(images), generator=generator)  # what `only` replaces drew first: results by seed stay
+            ignores = [t.pop("ignore", None) for t in targets]  # torchvision's transform resizes only keys it knows
+        sampling.draw_from(self, generator, len(images))
         batch, targets = self.transform(images, targets)
         features = self.backbone(batch.tensors)
         boxes, losses = self.rpn(batch, features, targets)

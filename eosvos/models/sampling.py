@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 
 class Sampler(BalancedPositiveNegativeSampler):
@@ -35,7 +36,21 @@ class Sampler(BalancedPositiveNegativeSampler):
         return mask
 
 
-def only(sizes: Sequence[int]) -> int:
+def take_over(model: GeneralizedRCNN, anchors: int, regions: int, positive: float) -> None:
+    """Let all draws of a torchvision detector come from the generator of `draw_from`. anchors, regions: as many are
+    sampled for the loss of an image. positive: at most this share of the regions is."""
+    model.rpn.fg_bg_sampler, model.roi_heads.fg_bg_sampler = Sampler(anchors, 0.5), Sampler(regions, positive)
+    model.transform.torch_choice = _only
+
+
+def draw_from(model: GeneralizedRCNN, generator: torch.Generator | None, images: int) -> None:
+    """The draws of the next forward pass come from this generator, on the CPU; None: from torch's global one."""
+    model.rpn.fg_bg_sampler.generator = model.roi_heads.fg_bg_sampler.generator = generator
+    if model.training and generator is not None:
+        torch.rand(images, generator=generator)  # what `_only` replaces drew before all others: results by seed stay
+
+
+def _only(sizes: Sequence[int]) -> int:
     """The one size that images are resized to; torchvision's transform draws, while training, even among one."""
     return sizes[0]
 

@@ -58,8 +58,8 @@ class VGG(nn.Module):
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W), RGB in [0, 1], as the convolutions want to see them."""
-        mean, std = (LEVELS_MEAN, LEVELS_STD) if self.trunk.levels else (UNIT_MEAN, UNIT_STD)
-        mean, std = (images.new_tensor(values)[:, None, None] for values in (mean, std))
+        values = (LEVELS_MEAN, LEVELS_STD) if self.trunk.levels else (UNIT_MEAN, UNIT_STD)
+        mean, std = (images.new_tensor(v)[:, None, None] for v in values)
         # On a CPU, convolutions of few channels are half as fast again with the channels last.
         return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
