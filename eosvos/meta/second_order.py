@@ -54,7 +54,8 @@ def second_order_meta_gradient(
     losses = list(losses)
     steps = len(losses)
     by_step, start = weights_by_step(steps, weights), window_start(steps, window)
-    visited: dict[int, Params] = {0: dict(theta)}  # phi by the number of steps done
+    # phi by the number of steps done; a copy, as theta may have been made within torch.inference_mode
+    visited: dict[int, Params] = {0: {name: p.detach().clone() for name, p in theta.items()}}
     outer: dict[int, Params] = {}  # w_t dL(phi_t)/dphi_t
     last = math.nan
 
