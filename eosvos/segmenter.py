@@ -44,6 +44,11 @@ class Segmenter:
     integers below 2**31, at most 254 of them.
     Everything that is not so raises ValueError before anything is changed.
 
+    The caller's torch state (grad mode, autocast, default device and dtype, random numbers) is neither used nor
+    changed; several Segmenters may work in threads. The number of torch's threads is the caller's too, by default all
+    cores: more than one rarely helps the small learner, and slows it several times beside other work, so that
+    torch.set_num_threads(1) is a good choice on a CPU.
+
     Results: id masks (H, W), uint8, or int32 where an id does not fit.
     """
 
