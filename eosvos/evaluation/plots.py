@@ -26,7 +26,9 @@ from eosvos.files import atomic
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")  # gallery.MOST
 _LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 3)), (0, (1, 3)))
 _ROWS = 60  # sequences in one figure; of more the best and the worst
-_STYLE = {"text.parse_math": False, "font.family": "DejaVu Sans", "axes.axisbelow": True}  # a name may hold a $
+_STYLE: dict[Any, Any] = {  # parse_math: a name may hold a $
+    "text.parse_math": False, "font.family": "DejaVu Sans", "axes.axisbelow": True,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
