@@ -40,7 +40,7 @@ def peak() -> float:
 
 def measure(size: str, pixels: int, steps: int, order: int, unrolled: bool) -> dict[str, float]:
     torch.set_num_threads(1)
-    with seeds.fixed(0):
+    with seeds.InitialWeights(0):
         model = mask_rcnn.build(size, short=pixels, long=pixels)
     learner = Learner.create(model, 1e-3)
     masks = torch.zeros(1, pixels, pixels, dtype=torch.bool)

@@ -42,6 +42,7 @@ def serve(settings: config.AppConfig) -> None:
     from eosvos.page.server import Server
     from eosvos.page.sessions import Sessions
 
+    assemble.use_threads(settings.threads)
     folder, make = Path(settings.folder), Make(settings)
     sample = held_out("val", count=8, size=(360, 640), length=24)[7]
     with locked(folder):

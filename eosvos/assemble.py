@@ -44,7 +44,9 @@ from eosvos.models.mask_rcnn import LOSSES
 from eosvos.progress import TrainingProgress
 
 RUNS = Path("runs")
-_TRAINING = ("data/*.py", "meta/*.py", "methods/*.py", "models/*.py", "seeds.py")  # code that decides its outcome
+_TRAINING = (  # code that decides its outcome
+    "data/*.py", "meta/*.py", "methods/*.py", "models/*.py", "seeds.py", "torch_state.py",
+)  # fmt: skip
 
 
 def device_of(word: str) -> torch.device:
@@ -73,10 +75,15 @@ def compute_on(word: str, threads: int) -> torch.device:
     device = device_of(word)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    else:
-        torch.set_num_threads(threads)
-    cv2.setNumThreads(0)
+    use_threads(threads if device.type == "cpu" else torch.get_num_threads())
     return device
+
+
+def use_threads(count: int) -> None:
+    """Let torch compute on so many threads, and OpenCV on one, in this whole process, which is a command's own: the
+    library leaves that to the program that calls it."""
+    torch.set_num_threads(count)
+    cv2.setNumThreads(0)
 
 
 def evaluation_devices(word: str, processes: int | None) -> tuple[torch.device, int, int]:

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from eosvos.errors import CommonError, UserError
-from eosvos.files import shipped, write_text
+from eosvos.files import listed, shipped, write_text
 from eosvos.meta import distributed
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -100,7 +100,7 @@ def note(job: str | None, out: Path) -> None:
 
 
 def _noted(folder: Path) -> dict[Path, str]:
-    notes = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    notes = [json.loads((folder / name).read_text(encoding="utf-8")) for name in listed(folder, ".json")]
     return {Path(os.path.relpath(note["out"])): note["job"] for note in notes}
 
 

@@ -144,13 +144,12 @@ class EvalConfig(MethodConfig, FiguresConfig):
 
 @dataclass
 class SegmentConfig(MethodConfig):
-    """Of one's own video."""
-
     video: str | None = None  # a video file, or a folder of frames
     mask: str | None = None  # of its first frame
     masks: str | None = None  # a folder or .json file of masks of any frames
     binary: bool | None = None  # masks show one object, all that is not 0; null: look
     outputs: list[str] = field(default_factory=list)  # besides the masks: checks.OUTPUTS
+    threads: int = MISSING
     out: str | None = None
     resume: bool = MISSING
 
@@ -163,6 +162,7 @@ class AppConfig(MethodConfig):
     hosts: list[str] = field(default_factory=list)  # further names that it is called by
     folder: str = MISSING
     upload: int = MISSING  # MiB, of a video at most
+    threads: int = MISSING
 
 
 @dataclass

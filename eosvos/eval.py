@@ -18,6 +18,7 @@ def evaluate(settings: config.EvalConfig) -> float:
     world, job = distributed.start(), command.job_name()
     with world.together():
         checks.check(settings)
+        assemble.use_threads(1)  # as each of several processes does: the number can change the last bit
         device, processes, gpus = assemble.evaluation_devices(settings.device, settings.processes)
         path, learner = chosen.evaluation_learner(settings)
         sequences = sources.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import stat
 import tempfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ _FORBIDDEN = (
     errno.ENOTDIR, errno.EEXIST,  # a parent is a file
     errno.EISDIR, errno.ENOENT, errno.EIO,  # it is a folder itself; a file system that makes none, or is gone
 )  # fmt: skip
+_HOLDING, _held = threading.Lock(), set[tuple[int, int]]()  # folders of `locked`, by device and inode
 
 
 def shipped(name: str) -> Path:
@@ -49,11 +52,11 @@ def atomic(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     with _explained(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}.", suffix=f".tmp{path.suffix}")
-            os.close(handle)
-            temporary = Path(name)
+            temporary = _temporary(path)
+            mode = temporary.stat().st_mode
             yield temporary
-            temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are to be shared
+            if temporary.stat().st_mode != mode:  # its writer has put a file of its own there
+                temporary.chmod(stat.S_IMODE(mode))
             if durable:
                 with temporary.open("rb") as file:
                     os.fsync(file.fileno())
@@ -70,6 +73,57 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def create_text(path: str | Path, text: str) -> bool:
+    """Write `text` as UTF-8 where there is no such file, atomically: of several who try it at once one succeeds.
+
+    Returns whether this one did; if not, nothing is changed. Raises UserError as `atomic` does.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    with _explained(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = _temporary(path)
+            temporary.write_text(text, encoding="utf-8")
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without hard links: the name is taken first, and the content follows
+                try:
+                    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+                except FileExistsError:
+                    return False
+                os.replace(temporary, path)
+            return True
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+
+
+def listed(folder: str | Path, suffix: str = "") -> list[str]:
+    """Names of the files and folders in a folder of ours that end in `suffix`, in order; [] where it does not exist.
+
+    Hidden ones are left out, such as what `atomic` leaves when its process is killed. Everything that looks for files
+    of ours uses this: pathlib's glob("*.png") finds hidden ones too.
+    """
+    try:
+        return sorted(name for name in os.listdir(folder) if name.endswith(suffix) and not name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def numbered_folder(parent: Path) -> int:
+    """Make the folder of the next number, from 1, in `parent`, and return it: whoever makes a folder has it."""
+    while True:
+        number = 1 + max((int(name) for name in listed(parent) if name.isdecimal()), default=0)
+        try:
+            (parent / str(number)).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return number
+
+
 def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
     """Write `content` atomically and durably. Libraries that write files themselves hide why they could not."""
     with atomic(path, durable=True) as temporary:
@@ -77,31 +131,48 @@ def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
 
 
 def append_line(path: str | Path, line: str) -> None:
-    """Add a line to a file. Raises UserError where the disk is full or the file cannot be written."""
-    with _explained(Path(path)), Path(path).open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    """Add a line to a file, after the end of one that a killed process has left unfinished. Raises UserError where the
+    disk is full or the file cannot be written."""
+    with _explained(Path(path)), Path(path).open("a+b") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        unfinished = file.read(1) not in (b"", b"\n")
+        file.write((unfinished * "\n" + line + "\n").encode())
 
 
 @contextmanager
 def locked(folder: str | Path) -> Iterator[TextIO]:
-    """Hold `folder` (made if need be) against other processes; yields the lock file, for a word about the holder.
+    """Hold `folder` (made if need be) against other processes and threads; yields the lock file, for a word about the
+    holder.
 
     The system lets go when this process ends, however it ends. Raises UserError where another one holds it.
     """
     path = Path(folder) / ".lock"
+    busy = UserError(
+        f"{folder}: another run is at work in this folder; wait for it, or choose another folder with out="
+    )
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-    with file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: children would inherit it and live on with it
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise UserError(
-                    f"{folder}: another run is at work in this folder; wait for it, or choose another folder with out="
-                ) from error
-            # a file system without locks: there the folder is not guarded
-        yield file
+        status = path.parent.stat()
+    # A lock is the process's: it does not keep out other threads, and goes when any of them closes the file.
+    mine = (status.st_dev, status.st_ino)
+    with _HOLDING:
+        if mine in _held:
+            raise busy
+        _held.add(mine)
+    try:
+        with _explained(path):
+            file = path.open("a+", encoding="utf-8")
+        with file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: children would inherit it and live on
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    raise busy from error
+                # a file system without locks: there the folder is not guarded against other processes
+            yield file
+    finally:
+        with _HOLDING:
+            _held.discard(mine)
 
 
 @contextmanager
@@ -167,7 +238,13 @@ def _explained(path: Path) -> Iterator[None]:
         raise
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _temporary(path: Path) -> Path:
+    """An empty file beside `path`, hidden; what others may do with it is what they may with any new file here, which
+    the system knows."""
+    while True:
+        temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.tmp{path.suffix}")
+        try:
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except FileExistsError:
+            continue
+        return temporary

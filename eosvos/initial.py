@@ -58,7 +58,7 @@ def network(config: DetectorTrainConfig, device: torch.device, world: World) -> 
     """
     given = assemble.model_settings(config.model)
     init = None if config.init is None else _read(config.init, world)
-    with world.together(), seeds.fixed(config.seed, _WEIGHTS):
+    with world.together(), seeds.InitialWeights(config.seed, _WEIGHTS):
         if init is None:
             return assemble.build_network(given, build).to(device), None
         if isinstance(init, Learner):
@@ -120,7 +120,7 @@ def begin_trunked(
     init = None if config.init is None else _read(config.init, world)
     report: weights.Report | None = None
     told: Any = None
-    with world.together(), seeds.fixed(config.seed, _WEIGHTS):
+    with world.together(), seeds.InitialWeights(config.seed, _WEIGHTS):
         if isinstance(init, Learner):
             part = (parts or {}).get(init.spec.get("network", ""), "")
             if not part:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Generator
@@ -21,7 +22,7 @@ import torch
 from eosvos.data.sequence import Sequence
 from eosvos.evaluation.streaming import MaskWriter, check_size, decoded
 from eosvos.evaluation.suggestion import suggest
-from eosvos.files import append_line, locked
+from eosvos.files import append_line, listed, locked, remove_temporary
 from eosvos.methods.protocol import Learning, Method
 from eosvos.segmenter import Segmenter
 
@@ -48,6 +49,8 @@ def segment(
     not be written.
     """
     with locked(out):
+        for folder in (Path(out) / "masks", Path(out) / "state"):
+            remove_temporary(folder)
         _segment(make_method, sequence, Path(out), device, save_every, tick)
 
 
@@ -165,7 +168,7 @@ def _save(segmenter: Segmenter, out: Path, number: int, done: int) -> None:
     """As out/state/WAY-FRAMES.safetensors; older ones go when it is there, but for the first of the way back."""
     path = _state(out, number, done)
     segmenter.save(path)
-    for old in path.parent.glob("*.safetensors"):
+    for old in _states(out):
         if old != path and (number or old != _state(out, 0, 1)):
             old.unlink()
 
@@ -174,13 +177,18 @@ def _state(out: Path, number: int, done: int) -> Path:
     return out / "state" / f"{number}-{done}.safetensors"
 
 
+def _states(out: Path) -> list[Path]:
+    """All that `_save` has left."""
+    names = listed(out / "state", ".safetensors")
+    return [out / "state" / name for name in names if re.fullmatch(r"\d+-\d+\.safetensors", name)]
+
+
 def _saved(
     sequence: Sequence, ways: list[_Way], out: Path, device: torch.device | str
 ) -> tuple[int, int, Segmenter | None]:
     """The way that a run was cut off on, how many of its frames were done, and the state; all from the start where
     there is none, or masks are missing."""
-    names = [path.stem.split("-") for path in (out / "state").glob("*.safetensors")]
-    places = [(int(a), int(b)) for a, b in names]
+    places = [(int(a), int(b)) for a, b in (path.stem.split("-") for path in _states(out))]
     if not places:
         return 0, 0, None
     number, done = max(places)

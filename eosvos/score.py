@@ -17,6 +17,7 @@ def score(settings: ScoreConfig) -> float:
 
     job = command.job_name()
     checks.check(settings)
+    assemble.use_threads(1)
     sequences = sources.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
     measures, data = assemble.measures(settings), assemble.data_name(settings)
     out, fingerprint = assemble.score_folder(settings, job)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 
 def derive(seed: int, *path: int) -> int:
@@ -25,22 +25,20 @@ def numpy_generator(seed: int, *path: int) -> np.random.Generator:
     return np.random.default_rng((seed, *path))
 
 
-@contextmanager
-def fixed(seed: int, *path: int) -> Iterator[None]:
-    """Run a block with torch's global generators seeded, then put them back: the CPU's, and those of the GPUs in use.
+class InitialWeights(TorchFunctionMode):
+    """A block in which the weights of new networks are drawn from a generator of that seed.
 
-    torchvision's proposal samplers draw from the global generator of the proposals' device and take no other.
+    torch's layers draw theirs from its global generator and take no other. That one is neither used nor changed, and
+    other threads draw as ever. Anything but weights is drawn from a generator that is named.
     """
-    number = derive(seed, *path)
-    state = torch.random.get_rng_state()
-    # Where CUDA does not run yet, torch.manual_seed would leave the seed behind for when it starts.
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    torch.default_generator.manual_seed(number)
-    if cuda is not None:
-        torch.cuda.manual_seed_all(number)
-    try:
-        yield
-    finally:
-        torch.random.set_rng_state(state)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
+
+    def __init__(self, seed: int, *path: int) -> None:
+        super().__init__()
+        self._generator = generator(seed, *path)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        # All of torch.nn.init ends in these two, or says that it takes a generator.
+        if func in (torch.Tensor.normal_, torch.Tensor.uniform_) or "generator" in kwargs:
+            kwargs = {**kwargs, "generator": kwargs.get("generator") or self._generator}
+        return func(*args, **kwargs)

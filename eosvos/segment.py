@@ -6,6 +6,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -21,13 +22,18 @@ from eosvos.progress import Frames
 def segment(settings: config.SegmentConfig) -> None:
     began = time.monotonic()
     checks.check(settings)
+    assemble.use_threads(settings.threads)
     device = assemble.device_of(settings.device)
     path, learner = chosen.evaluation_learner(settings)
     sequence, rate = open_own(settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary)
     fingerprint = chosen.method_fingerprint(settings, path, device) | assemble.own_fingerprint(settings, sequence)
     default = assemble.RUNS / "segment" / sequence.name
-    out = Path(settings.out or benchmark.own_or_free(default, fingerprint, seed=settings.seed))
-    benchmark.claim(out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=[sequence.name])
+    run: dict[str, Any] = {"seed": settings.seed, "resume": settings.resume, "sequences": [sequence.name]}
+    if settings.out:
+        out = Path(settings.out)
+        benchmark.claim(out, fingerprint, **run)
+    else:
+        out = benchmark.claim_free(default, fingerprint, **run)
     write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
     annotated = annotated_frames(sequence)
     names = [sequence.frame_names[i] for i in annotated]

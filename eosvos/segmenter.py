@@ -24,6 +24,7 @@ from eosvos.methods.given import check_new
 from eosvos.methods.osmn import OSMN
 from eosvos.methods.osvos import OSVOS
 from eosvos.methods.protocol import Learning, Method
+from eosvos.torch_state import own_state
 
 Image = np.ndarray | Tensor
 Masks = np.ndarray | Tensor | Mapping[int, np.ndarray | Tensor]
@@ -42,6 +43,11 @@ class Segmenter:
     nothing else, object 1; or a dict from id to mask (H, W), everything but 0 being the object. Ids are any positive
     integers below 2**31, at most 254 of them.
     Everything that is not so raises ValueError before anything is changed.
+
+    The caller's torch state (grad mode, autocast, default device and dtype, random numbers) is neither used nor
+    changed; several Segmenters may work in threads. The number of torch's threads is the caller's too, by default all
+    cores: more than one rarely helps the small learner, and slows it several times beside other work, so that
+    torch.set_num_threads(1) is a good choice on a CPU.
 
     Results: id masks (H, W), uint8, or int32 where an id does not fit.
     """
@@ -70,6 +76,7 @@ class Segmenter:
         evaluation.suggestion, whose `suggest` chooses among frames)."""
         return dict(zip(self.object_ids, uncertainty(self.method.probabilities), strict=True))
 
+    @own_state()
     def start(self, frame: Image, masks: Masks) -> np.ndarray:
         """Begin a video at `frame` with the masks of its objects: fine-tune on them; returns the id mask of the frame.
 
@@ -86,10 +93,12 @@ class Segmenter:
         self._new_video = False
         return self._outer(result)
 
+    @own_state()
     def step(self, frame: Image) -> np.ndarray:
         """The id mask of the next frame."""
         return self._outer(self.method.step(self._image(frame)))
 
+    @own_state()
     def add(self, frame: Image, masks: Masks) -> np.ndarray:
         """New objects, on the frame just stepped (give it again); returns its id mask, in which they win."""
         image = self._image(frame)
@@ -101,6 +110,7 @@ class Segmenter:
             self._ids = former
             raise
 
+    @own_state()
     def correct(self, frame: Image, masks: Masks) -> np.ndarray:
         """Better masks of known objects, on the frame just stepped; returns its id mask, in which they win.
 
@@ -112,6 +122,7 @@ class Segmenter:
         self._check_known(given)
         return self._outer(self.method.correct(image, self._inner(given)))
 
+    @own_state()
     def show(self, frame: Image, masks: Masks) -> np.ndarray:
         """Masks of known objects on the frame just stepped, of which nothing is learned (now: they may have been, by
         `learn`); returns its id mask, in which they win."""
@@ -122,6 +133,7 @@ class Segmenter:
         self._check_known(given)
         return self._outer(self.method.show(image, self._inner(given)))
 
+    @own_state()
     def learn(self, frame: Image, masks: Masks) -> None:
         """Take the masks of objects on any frame of the video into the fine-tuning; nothing else changes.
 
@@ -143,6 +155,7 @@ class Segmenter:
         self.method.remove([self._ids[i] for i in gone])
         self._ids = {outer: inner for outer, inner in self._ids.items() if outer not in gone}
 
+    @own_state()
     def save(self, path: str | Path) -> None:
         """Write everything to one file, atomically: the fine-tuned objects, where they are, and the learner.
 
@@ -163,6 +176,7 @@ class Segmenter:
         state.write(path, state.pack(content))
 
     @classmethod
+    @own_state()
     def load(
         cls, path: str | Path, *, device: torch.device | str = "cpu", new_video: bool = False, **settings: Any
     ) -> Segmenter:

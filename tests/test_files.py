@@ -1,15 +1,29 @@
-"""Zip files of results are unpacked into a folder that they cannot leave."""
+"""Zip files are unpacked into a folder that they cannot leave; several may write at once, and be killed in it."""
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import stat
+import threading
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from eosvos.errors import UserError
-from eosvos.files import unpacked, write_text
+from eosvos.files import (
+    append_line,
+    atomic,
+    create_text,
+    listed,
+    locked,
+    numbered_folder,
+    remove_temporary,
+    unpacked,
+    write_text,
+)
 
 
 def packed(path: Path, names: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -78,3 +92,116 @@ def test_names_that_no_disk_takes_are_told(tmp_path):
     with pytest.raises(UserError, match="cannot be written"):
         write_text(tmp_path / "round" / "run.json", "")
     assert [path.name for path in tmp_path.iterdir()] == ["round"]
+
+
+def ended_within(work, *given) -> None:
+    """Do `work` in a process that shares this one's memory so far, and is killed by it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work(*given)
+        finally:
+            os._exit(3)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def killed_while_writing(path: Path) -> None:
+    with atomic(path) as temporary:
+        temporary.write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_within_a_line(path: Path) -> None:
+    with path.open("a") as file:
+        file.write('{"frame": "00')
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_process_leaves_is_nothing_of_ours(tmp_path):
+    assert listed(tmp_path / "missing") == [] and listed(tmp_path, ".png") == []
+    write_text(tmp_path / "b.png", "whole")
+    write_text(tmp_path / "a.png", "whole")
+    ended_within(killed_while_writing, tmp_path / "c.png")
+    left = {path.name for path in tmp_path.glob("*.png")} - {"a.png", "b.png"}
+    assert len(left) == 1 and next(iter(left)).startswith(".c.")  # which pathlib finds
+    assert listed(tmp_path, ".png") == listed(tmp_path) == ["a.png", "b.png"]
+    remove_temporary(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+def test_a_line_that_was_cut_off_takes_no_other_with_it(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    append_line(path, "1")
+    ended_within(killed_within_a_line, path)
+    append_line(path, "ü")
+    append_line(path, "3")
+    assert path.read_text(encoding="utf-8").splitlines() == ["1", '{"frame": "00', "ü", "3"]
+
+
+def at_once(work, count: int = 8) -> list:
+    """What `work(number)` returns, or raises, in as many threads at the same moment."""
+    ready, found = threading.Barrier(count), {}
+
+    def run(number: int) -> None:
+        ready.wait()
+        try:
+            found[number] = work(number)
+        except UserError as error:
+            found[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [found[number] for number in range(count)]
+
+
+def test_one_of_several_at_once_makes_a_file(tmp_path, monkeypatch):
+    def refused(*_):
+        raise PermissionError(errno.EPERM, "no hard links here")
+
+    for attempt in range(20):
+        if attempt == 10:
+            monkeypatch.setattr(os, "link", refused)
+        path = tmp_path / str(attempt) / "run.json"
+        made = at_once(lambda number, path=path: create_text(path, str(number)))
+        assert sorted(made) == [False] * 7 + [True] and path.read_text() == str(made.index(True))
+        assert [p.name for p in path.parent.iterdir()] == ["run.json"]
+    assert sorted(at_once(lambda _: numbered_folder(tmp_path / "runs"))) == list(range(1, 9))
+    (tmp_path / "runs" / "12").mkdir()
+    (tmp_path / "runs" / ".20.tmp").mkdir()
+    assert numbered_folder(tmp_path / "runs") == 13
+
+
+def test_a_folder_is_held_against_other_threads(tmp_path):
+    done = threading.Barrier(8)
+
+    def hold(_: int) -> None:
+        try:
+            with locked(tmp_path):
+                done.wait()
+        except UserError:
+            done.wait()
+            raise
+
+    found = at_once(hold)
+    assert found.count(None) == 1 and all("another run is at work" in str(e) for e in found if e is not None)
+    with locked(tmp_path):  # and free again
+        pass
+
+
+def test_new_files_have_the_rights_of_any_and_the_umask_is_left_alone(tmp_path, monkeypatch):
+    before = os.umask(0o027)
+    try:
+        monkeypatch.setattr(os, "umask", None)
+        write_text(tmp_path / "a", "")
+        assert create_text(tmp_path / "b", "")
+        with atomic(tmp_path / "c") as path:  # a library that makes its own file, as private as it likes
+            path.unlink()
+            path.touch(0o600)
+        assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "abc"} == {0o640}
+    finally:
+        monkeypatch.undo()
+        os.umask(before)

@@ -100,12 +100,12 @@ def prior_of(mask: Tensor | np.ndarray) -> Tensor | None:
         mean = float(counts @ places) / total
         variance = float(counts @ (places - mean) ** 2) / total + 1 / (12 * length**2)
         found.append((mean, max(math.sqrt(variance), _LEAST)))
-    return torch.tensor([found[0][0], found[1][0], found[0][1], found[1][1]])
+    return torch.tensor([found[0][0], found[1][0], found[0][1], found[1][1]], dtype=torch.float32)
 
 
 def moved_prior(prior: Tensor, guidance: Guidance, draws: torch.Generator) -> Tensor:
     """A prior at another place and of another size, as if it came from another frame and a wrong mask."""
-    amounts = torch.rand(4, generator=draws) * 2 - 1
+    amounts = torch.rand(4, generator=draws, dtype=torch.float32) * 2 - 1
     size = math.sqrt(12) * prior[2:]  # a rectangle of side a has the standard deviation a / sqrt(12)
     widened = prior[2:] * (1 + guidance.prior_scale) ** amounts[2:]
     return torch.cat([prior[:2] + guidance.prior_shift * size * amounts[:2], widened])
@@ -116,7 +116,7 @@ def heat_map(prior: Tensor, size: tuple[int, int]) -> Tensor:
     mean in standard deviations (section 3.4)."""
     lines = []
     for axis, length in ((1, size[0]), (0, size[1])):
-        places = (torch.arange(length) + 0.5) / length
+        places = (torch.arange(length, dtype=torch.float32) + 0.5) / length
         lines.append(torch.exp(-0.5 * ((places - prior[axis]) / prior[2 + axis]) ** 2))
     return torch.outer(*lines)[None]
 

@@ -5,7 +5,6 @@ Id mask: uint8 (H, W), 0 background, 255 void, any other value an object id as t
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,7 +183,7 @@ def boxes_of(masks: Tensor) -> Tensor:
     import torch
 
     if not len(masks):
-        return torch.zeros(0, 4, device=masks.device)
+        return torch.zeros(0, 4, dtype=torch.float32, device=masks.device)
     columns, rows = masks.any(1).byte(), masks.any(2).byte()  # (N, W), (N, H)
     empty = (rows.amax(1) == 0).nonzero()[:, 0].tolist()
     if empty:
@@ -265,9 +264,9 @@ def segment_mask(segment: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def _decoded(code: Mapping[str, Any]) -> np.ndarray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools 2.0.11 with NumPy 2: __array__ without copy=
-        return coco_mask.decode(code).astype(bool)
+    # Not by pycocotools, which warns of NumPy 2 each time; filters for that would be those of all threads.
+    runs, (height, width) = _unpacked(code["counts"]), code["size"]
+    return np.ascontiguousarray(np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T)
 
 
 def _listed(counts: Sequence[Any]) -> np.ndarray:

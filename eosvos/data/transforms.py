@@ -16,10 +16,6 @@ from torch import Tensor
 
 from eosvos.data.window import Rectangle
 
-# The pictures are small, and OpenCV's thread pool does not survive the fork of a data worker: its first parallel call
-# there may wait for ever.
-cv2.setNumThreads(0)
-
 PADDING = (0.485, 0.456, 0.406)
 """RGB of what lies outside the picture: ImageNet's mean, so the same as the zeros that torchvision pads with after the
 normalisation. Mirroring the picture there would show copies of the object that the masks call background; smearing its

@@ -18,9 +18,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
-import torch
 
 from eosvos.data.masks import read_mask
 from eosvos.data.sequence import Sequence
@@ -35,7 +33,7 @@ from eosvos.evaluation.results import Results, SequenceResult, differences, read
 from eosvos.evaluation.streaming import Evaluate, mask_files
 from eosvos.evaluation.submission import write_submission
 from eosvos.evaluation.workers import over_processes
-from eosvos.files import locked, write_text
+from eosvos.files import create_text, listed, locked, write_text
 from eosvos.meta.distributed import World
 
 if TYPE_CHECKING:
@@ -67,7 +65,8 @@ def run(
     `make_method(seed)` gives a fresh method for each sequence, seeded by `seed` and the sequence's name, so that
     neither order nor processes change a mask; with `processes` > 1 it and the sequences must be picklable.
     `fingerprint`: all that decides the masks (settings, learner, code), as JSON. `measures`: the rules of the figures,
-    by default DAVIS's. Each process computes on one thread, this one too. `gpus` > 0: process k makes GPU k modulo
+    by default DAVIS's. Each process computes on one thread; this one, which does so with `processes` = 1, on as many
+    as it is set to: after torch.set_num_threads(1) with the same last bit. `gpus` > 0: process k makes GPU k modulo
     `gpus` its present one. `world`: that of torchrun; each of its processes takes a share of the sequences, and all see
     the same folder. `submission`: write the masks as submission.zip, too, for the server of data sets of this kind;
     `forms`: into export/, in other forms (see `conversion.FORMS`).
@@ -149,7 +148,7 @@ def score(
         todo = sorted((s for s in sequences if s.name not in done), key=len, reverse=True)
         if todo:
             (out / SUBMISSION).unlink(missing_ok=True)  # of other masks
-        with _progress(out, sequences, todo, done, visible=progress) as bar, one_thread():
+        with _progress(out, sequences, todo, done, visible=progress) as bar:
             for result in spread(Score(out, measures), [(s, predictions[s.name]) for s in todo], processes):
                 done[result.name] = result
                 bar.tick(result.frames)
@@ -190,10 +189,9 @@ def _work(
 ) -> None:
     """Do all of `work` (name -> arguments of the job), into `done`."""
     if processes == 1 or len(work) < 2:
-        with one_thread():
-            for name, arguments in work.items():
-                done[name] = job(*arguments, tick=bar.tick)
-                bar.finished(done[name])
+        for name, arguments in work.items():
+            done[name] = job(*arguments, tick=bar.tick)
+            bar.finished(done[name])
     else:
         for result in over_processes(job, work, processes, gpus):
             done[result.name] = result
@@ -210,60 +208,60 @@ def claim(
     sequences: Iterable[str] = (),
     measures: Measures | None = None,
 ) -> None:
-    """Make `out` the folder of this run, or see that it is; a command may call it before anything slow.
+    """Make `out` the folder of this run, or see that it is; a command may call it before anything slow. Of runs that
+    do so at once the first has it, which creating run.json decides.
 
     Raises UserError if `out` holds a run with another fingerprint or seed (naming what differs), results and `resume`
     is false, or other files (hidden ones aside), or cannot be written.
     """
     out = Path(out)
-    rules = asdict(measures or Measures())
-    run = _as_json({"fingerprint": fingerprint, "seed": seed, "sequences": list(sequences), "measures": rules})
+    rules, names = asdict(measures or Measures()), list(sequences)
+    run = _as_json({"fingerprint": fingerprint, "seed": seed, "sequences": names, "measures": rules})
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, expected a folder; choose another one with out={free_name(out)}")
     there = read_run(out)
     if there is not None:
         if differing := _differing(there, run):
-            listed = "; ".join(f"{key}: {old} there, {new} now" for key, (old, new) in differing.items())
+            told = "; ".join(f"{key}: {old} there, {new} now" for key, (old, new) in differing.items())
             raise UserError(
-                f"{out}: holds a run with other settings ({listed}); choose another folder with out={free_name(out)}"
+                f"{out}: holds a run with other settings ({told}); choose another folder with out={free_name(out)}"
             )
-        if not resume and any(any((out / part).glob("*")) for part in ("masks", "per_sequence")):
+        if not resume and any(listed(out / part) for part in ("masks", "per_sequence")):
             raise UserError(
                 f"{out}: holds this run already and resume=false; continue it with resume=true, or choose another "
                 f"folder with out={free_name(out)}"
             )
-    elif out.exists() and (others := sorted(p.name for p in out.iterdir() if not p.name.startswith("."))):
+    elif others := listed(out):
         shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         raise UserError(
             f"{out}: holds other files ({shown}), expected an empty or new folder; choose another one with "
             f"out={free_name(out)}"
         )
-    if there != run:
+    if there is None and not create_text(out / "run.json", json.dumps(run, indent=1)):
+        # Another run was quicker: whose folder it is has been decided.
+        return claim(out, fingerprint, seed=seed, resume=resume, sequences=names, measures=measures)
+    if there not in (None, run):
         write_text(out / "run.json", json.dumps(run, indent=1))
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread, as each of several processes does: the number of threads can change the last bit."""
-    threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(cv2_threads)
-
-
-def own_or_free(out: Path, fingerprint: dict[str, Any], *, seed: int = 0) -> Path:
-    """`out`, `out`-2, `out`-3, ...: the first that holds a run with this fingerprint and seed, or does not exist."""
+def claim_free(out: Path, fingerprint: dict[str, Any], *, seed: int = 0, **more: Any) -> Path:
+    """`claim` the first of `out`, `out`-2, `out`-3, ... that holds a run with this fingerprint and seed, or nothing;
+    returns it. more: arguments of `claim`."""
     run = _as_json({"fingerprint": fingerprint, "seed": seed})
 
     def fits(path: Path) -> bool:
         there = read_run(path)
-        return not path.exists() or (there is not None and not _differing(there, run))
+        return not (listed(path) or path.is_file()) if there is None else not _differing(there, run)
 
-    return next(path for path in chain([out], _numbered(out)) if fits(path))
+    for path in chain([out], _numbered(out)):
+        if fits(path):
+            try:
+                claim(path, fingerprint, seed=seed, **more)
+                return path
+            except UserError:
+                if fits(path):  # else another run has taken it meanwhile
+                    raise
+    raise AssertionError("numbers do not end")
 
 
 def free_name(out: Path) -> Path:

@@ -25,7 +25,7 @@ from eosvos.evaluation.measure import Measures
 from eosvos.evaluation.pictures import animate, draw
 from eosvos.evaluation.plots import font_file, per_frame, readable
 from eosvos.evaluation.predictions import opened
-from eosvos.files import atomic
+from eosvos.files import atomic, listed
 
 Reopen = Callable[[Run, Sequence[str]], list[Video]]  # a run's sequences of some names; UserError: they are gone
 Drawing = Callable[[Path], None]  # writes a picture
@@ -212,7 +212,7 @@ def _common(found: Sequence[Masks], one: Video) -> list[int]:
 
 
 def _own(folder: Path, one: Video) -> Masks:
-    there = {path.stem for path in folder.glob("*.png")}
+    there = {Path(name).stem for name in listed(folder, ".png")}
     frames = frozenset(k for k, name in enumerate(one.frame_names) if name in there)
     return Masks(frames, lambda index: read_mask(folder / f"{one.frame_names[index]}.png", size=one.size))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eosvos.evaluation.pictures import pyplot
+from eosvos.evaluation.pictures import subplots
 from eosvos.files import atomic
 
 GROUPS = 10  # colours of their own; further groups are grey
@@ -42,14 +42,14 @@ def alike(gammas: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
 
 def draw_embedding(gammas: np.ndarray, guides: np.ndarray, groups: Sequence[str], out: Path) -> Path:
     """Figure 5: the objects' guides, uint8 (N, side, side, 3), at their places, framed in the colour of their group."""
-    plt = pyplot()
+    from matplotlib import colormaps
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     places = embedding(gammas)
     counts = {name: list(groups).count(name) for name in dict.fromkeys(groups)}
     named = sorted(counts, key=lambda name: -counts[name])[:GROUPS]
-    colours = {name: plt.get_cmap("tab10")(k) for k, name in enumerate(named)}
-    figure, axis = plt.subplots(figsize=(9, 7), layout="constrained")
+    colours = {name: colormaps["tab10"](k) for k, name in enumerate(named)}
+    figure, ((axis,),) = subplots(figsize=(9, 7))
     axis.scatter(*places.T, s=0)
     for place, guide, name in zip(places, guides, groups, strict=True):
         box = AnnotationBbox(
@@ -64,7 +64,7 @@ def draw_embedding(gammas: np.ndarray, guides: np.ndarray, groups: Sequence[str]
     axis.set(title=f"visual modulator: gamma of {len(groups)} objects", xlabel="first principal component")
     axis.set_ylabel("second")
     axis.margins(0.1)
-    return _saved(plt, figure, out)
+    return _saved(figure, out)
 
 
 def draw_spread(values: Sequence[np.ndarray], layers: Sequence[str], title: str, out: Path) -> Path:
@@ -72,10 +72,9 @@ def draw_spread(values: Sequence[np.ndarray], layers: Sequence[str], title: str,
 
     values: per layer, (C,) numbers >= 0. The mean of each is marked.
     """
-    plt = pyplot()
     top = max(float(v.max()) for v in values) or 1.0
-    figure, axes = plt.subplots(len(values), 1, figsize=(6, 0.8 * len(values) + 1), sharex=True, layout="constrained")
-    for axis, layer, found in zip(np.atleast_1d(axes), layers, values, strict=True):
+    figure, axes = subplots(len(values), figsize=(6, 0.8 * len(values) + 1), sharex=True)
+    for axis, layer, found in zip(axes[:, 0], layers, values, strict=True):
         axis.hist(found, bins=40, range=(0, top), weights=np.full(len(found), 1 / len(found)))
         axis.axvline(float(found.mean()), color="black", linewidth=1, linestyle=":")
         axis.set_ylabel(layer, rotation=0, ha="right", va="center", fontsize=9)
@@ -83,11 +82,10 @@ def draw_spread(values: Sequence[np.ndarray], layers: Sequence[str], title: str,
         for side in ("top", "left", "right"):
             axis.spines[side].set_visible(False)
     figure.suptitle(title, fontsize=11)
-    return _saved(plt, figure, out)
+    return _saved(figure, out)
 
 
-def _saved(plt, figure, out: Path) -> Path:
+def _saved(figure, out: Path) -> Path:
     with atomic(out) as path:
         figure.savefig(path, dpi=120, format="png")
-    plt.close(figure)
     return out

@@ -14,7 +14,7 @@ from eosvos.data.masks import read_mask
 from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
-from eosvos.files import atomic
+from eosvos.files import atomic, listed
 
 WIDTH = 432  # pixels, of the animation; half of DAVIS' 480p
 TILE = 288  # pixels, of one frame on the sheet
@@ -38,7 +38,7 @@ def overlay(
     newer than the masks are left unless `again`. Returns the two paths. Raises UserError where a mask is missing.
     """
     sheet, animation = out / f"{sequence.name}.png", out / f"{sequence.name}.webp"
-    newest = max((path.stat().st_mtime for path in masks.glob("*.png")), default=0.0)
+    newest = max(((masks / name).stat().st_mtime for name in listed(masks, ".png")), default=0.0)
     if not again and all(path.exists() and path.stat().st_mtime >= newest for path in (sheet, animation)):
         return sheet, animation
 
@@ -127,8 +127,7 @@ def curves(jsonl: str | Path, out: str | Path) -> Path:
     shown = [panel for panel in shown if panel[1]]
     if not shown:
         raise UserError(f"{jsonl}: no line has an iteration with a loss, J or rate_mean; give the log of a training")
-    plt = pyplot()
-    figure, axes = plt.subplots(1, len(shown), figsize=(4.6 * len(shown), 3.4), squeeze=False, layout="constrained")
+    figure, axes = subplots(1, len(shown), figsize=(4.6 * len(shown), 3.4))
     for axis, (title, keys, log) in zip(axes[0], shown, strict=True):
         for key in keys:
             x, y = series[key]
@@ -147,18 +146,21 @@ def curves(jsonl: str | Path, out: str | Path) -> Path:
         axis.grid(alpha=0.25)
     with atomic(out) as path:
         figure.savefig(path, dpi=120, format="png")
-    plt.close(figure)
     return out
 
 
-def pyplot():
-    """matplotlib without a screen, imported where something is drawn: it takes half a second."""
-    import matplotlib
+def subplots(rows: int = 1, columns: int = 1, *, figsize=None, dpi=None, **more):
+    """A figure without a screen and its axes (rows, columns); more: settings of `Figure.subplots`.
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    Apart from pyplot, whose backend and open figures are those of the program around us. Imported where something is
+    drawn: it takes half a second.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    return plt
+    figure = Figure(figsize=figsize, dpi=dpi, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **more)
 
 
 def plain_ticks(axis) -> None:

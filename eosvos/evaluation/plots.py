@@ -19,14 +19,16 @@ import numpy as np
 
 from eosvos.evaluation import groups
 from eosvos.evaluation.gallery import Run, average, caveats, means
-from eosvos.evaluation.pictures import pyplot
+from eosvos.evaluation.pictures import subplots
 from eosvos.evaluation.results import SequenceResult
 from eosvos.files import atomic
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")  # gallery.MOST
 _LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 3)), (0, (1, 3)))
 _ROWS = 60  # sequences in one figure; of more the best and the worst
-_STYLE = {"text.parse_math": False, "font.family": "DejaVu Sans", "axes.axisbelow": True}  # a name may hold a $
+_STYLE: dict[Any, Any] = {  # parse_math: a name may hold a $
+    "text.parse_math": False, "font.family": "DejaVu Sans", "axes.axisbelow": True,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def bars(runs: Sequence[Run], out: Path) -> None:
     thick, halo = 0.85 / len(runs), [withStroke(linewidth=2, foreground="white")]
     legend = sum(_wrapped(run.label, 46).count("\n") + 2 for run in runs)
     size = (11, max(2.0, 0.7 + len(rows) * (0.1 + 0.13 * len(runs))) + 0.16 * legend)
-    with canvas(out, caveats(runs), ncols=2, figsize=size, sharey=True) as (_, axes):
+    with canvas(out, caveats(runs), columns=2, figsize=size, sharey=True) as (_, axes):
         for axis, measure, values in zip(axes[0], ("J", "F"), (table.region, table.contour), strict=True):
             for k, run in enumerate(runs):
                 shown = np.array([math.nan if row is None else values[k, row] for row in rows])
@@ -95,9 +97,9 @@ def over_time(runs: Sequence[Run], out: Path) -> None:
     side, and their means in one. Source: OSMN, Figure 4."""
     panels = len(runs) + (len(runs) > 1)
     columns = min(panels, 3) if panels != 4 else 2
-    grid = {"nrows": -(-panels // columns), "ncols": columns, "sharey": True}
+    grid = {"rows": -(-panels // columns), "columns": columns, "sharey": True}
     crowded = len(runs) > 3 or any(len(run.label) > 40 for run in runs)  # names of the means then stand beside them
-    size = (max(6.0, 4.4 * columns) + 3.2 * crowded, 0.5 + 3.6 * grid["nrows"])
+    size = (max(6.0, 4.4 * columns) + 3.2 * crowded, 0.5 + 3.6 * grid["rows"])
     with canvas(out, caveats(runs), figsize=size, **grid) as (_, axes):
         for axis in axes.flat[panels:]:
             axis.set_axis_off()
@@ -137,20 +139,18 @@ def over_time(runs: Sequence[Run], out: Path) -> None:
 
 @contextmanager
 def canvas(out: Path, notes: Sequence[str], **grid: Any) -> Iterator[tuple[Any, np.ndarray]]:
-    """Yield a figure and its axes (rows, columns) to draw on; it is written to `out` with `notes` below, and closed."""
-    plt = pyplot()
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(squeeze=False, layout="constrained", dpi=120, **grid)
-        try:
-            width = int(figure.get_figwidth() * 15)
-            lines = [line for note in notes for line in textwrap.wrap(readable(note, 2000), width)]
-            figure.set_figheight(figure.get_figheight() + 0.14 * len(lines))
-            figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.5, color="0.25")
-            yield figure, axes
-            with atomic(out) as path:
-                figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.12)
-        finally:
-            plt.close(figure)
+    """Yield a figure and its axes to draw on, see `subplots`; it is written to `out` with `notes` below."""
+    from matplotlib import rc_context
+
+    with rc_context(_STYLE):
+        figure, axes = subplots(dpi=120, **grid)
+        width = int(figure.get_figwidth() * 15)
+        lines = [line for note in notes for line in textwrap.wrap(readable(note, 2000), width)]
+        figure.set_figheight(figure.get_figheight() + 0.14 * len(lines))
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.5, color="0.25")
+        yield figure, axes
+        with atomic(out) as path:
+            figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.12)
 
 
 def readable(text: str, most: int = 120, width: Callable[[str], float] = len) -> str:

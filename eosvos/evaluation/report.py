@@ -12,7 +12,7 @@ from eosvos.data.stored import several
 from eosvos.errors import UserError
 from eosvos.evaluation import groups
 from eosvos.evaluation.metrics import ends_of
-from eosvos.evaluation.pictures import plain_ticks, pyplot
+from eosvos.evaluation.pictures import plain_ticks, subplots
 from eosvos.evaluation.results import Results, differences, load, to_csv
 from eosvos.evaluation.temporal import UNSTABLE
 from eosvos.files import atomic, write_text
@@ -202,8 +202,7 @@ def _nested(key: str, settings: list[dict[str, Any]]) -> bool:
 def _plot(rows: list[dict[str, Any]], out: Path) -> None:
     """J against frames per second; runs that nobody beats in both are joined."""
     points = sorted((row["fps"], row["J-Mean"], row["run"]) for row in rows)
-    plt = pyplot()
-    figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    figure, ((axis,),) = subplots(figsize=(6.4, 4.2))
     front = [p for p in points if not any(q[0] >= p[0] and q[1] >= p[1] and q[:2] != p[:2] for q in points)]
     if len(front) > 1:
         axis.plot([p[0] for p in front], [p[1] for p in front], color="0.8", linewidth=1, zorder=1)
@@ -217,4 +216,3 @@ def _plot(rows: list[dict[str, Any]], out: Path) -> None:
     axis.grid(alpha=0.25, which="both")
     with atomic(out) as path:
         figure.savefig(path, dpi=120, format="png")
-    plt.close(figure)

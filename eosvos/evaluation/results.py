@@ -16,7 +16,7 @@ from eosvos.evaluation import groups
 from eosvos.evaluation.metrics import Statistics, statistics
 from eosvos.evaluation.overlap import THRESHOLDS, Errors
 from eosvos.evaluation.temporal import UNSTABLE
-from eosvos.files import write_text
+from eosvos.files import listed, write_text
 
 COLUMNS = ("Sequence", "J-Mean", "F-Mean", "J-Recall", "J-Decay", "F-Recall", "F-Decay", "fps")  # of an object
 
@@ -216,8 +216,8 @@ def load(out: str | Path) -> Results:
     if run is None:
         raise UserError(f"{out}: no run here (run.json is missing); give a folder that an evaluation wrote")
     finished = {}
-    for path in sorted((out / "per_sequence").glob("*.json")):
-        result = read_sequence(path)
+    for name in listed(out / "per_sequence", ".json"):
+        result = read_sequence(out / "per_sequence" / name)
         if result is not None and result.proof.get("rules") == run.get("measures"):
             finished[result.name] = result
     if not finished:

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from eosvos.torch_state import own_state
+
 Params = dict[str, Tensor]
 Loss = Callable[[Params], Tensor]
 
@@ -60,6 +62,7 @@ class MetaGradient:
     terms: dict[str, float] = field(default_factory=dict)  # parts of the meta loss, for the log
 
 
+@own_state()
 def adapt(
     theta: Params,
     rates: Params,
@@ -120,7 +123,8 @@ def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float, momentum: fl
     adapted.losses.append(float(value.detach()))
     if not math.isfinite(adapted.losses[-1]):
         return False
-    if not value.requires_grad:  # a batch on which no parameter has any influence
+    if not value.requires_grad:
+        _check_idle(adapted.losses[-1])
         return True
     gradients = gradients_of(value, adapted.phi)
     norm = float(norm_of(gradients))
@@ -137,6 +141,18 @@ def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float, momentum: fl
     return True
 
 
+def _check_idle(loss: float) -> None:
+    """Raise RuntimeError for a loss without a gradient, unless it is 0: that of a batch on which no parameter has any
+    influence. Any other was computed of something else than the parameters given, or without gradients."""
+    if loss:
+        raise RuntimeError(
+            f"a loss of {loss:g} depends on none of the parameters, so that nothing is learned; a loss is computed of "
+            "the parameters that it is given, and neither within torch.no_grad() or torch.inference_mode() nor from "
+            "detached tensors"
+        )
+
+
+@own_state()
 def meta_gradient(
     theta: Params,
     rates: Params,

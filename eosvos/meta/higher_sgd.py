@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from eosvos.meta.adapt import Loss, MetaGradient, Params, all_finite, sum_to, weights_by_step, window_start
+from eosvos.torch_state import own_state
 
 with warnings.catch_warnings():
     # Its docstrings hold invalid escapes: SyntaxWarnings (https://github.com/facebookresearch/higher/pull/134).
@@ -64,6 +65,7 @@ class _Holder(nn.Module):
         return loss({name: getattr(self, f"p{index}") for index, name in enumerate(self.names)})
 
 
+@own_state()
 def unrolled_meta_gradient(
     theta: Params,
     rates: Params,

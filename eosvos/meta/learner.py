@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from eosvos.errors import UserError
 from eosvos.files import write_bytes
+from eosvos.torch_state import own_state
 
 Params = dict[str, Tensor]
 LEVELS = ("single", "tensor", "neuron", "parameter")
@@ -21,6 +23,8 @@ FORMAT = "eosvos-learner-1"
 LEARNERS = Path(__file__).resolve().parents[1] / "learners"
 SHIPPED = LEARNERS / "tiny.safetensors"
 """The learner in the package: the tiny network, meta-trained on procedural videos only (docs/results/shipped.md)."""
+
+N = TypeVar("N", bound=nn.Module)
 
 
 @dataclass
@@ -73,6 +77,7 @@ class Learner:
         write_bytes(path, len(text).to_bytes(8, "little") + text + content[size:])
 
     @classmethod
+    @own_state()
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> Learner:
         """Read a learner; executes no code. Raises UserError for a missing, damaged or foreign file."""
         path = Path(path)
@@ -105,6 +110,14 @@ class Learner:
     def shipped(cls, device: torch.device | str = "cpu") -> Learner:
         """The learner that comes with the package, for those who have trained none."""
         return cls.load(SHIPPED, device)
+
+    def network(self, build: Callable[..., N], **settings: Any) -> N:
+        """The network of theta, on its device: `build` of the settings in the spec, and of these in their place. Draws
+        no weights, and copies none."""
+        with torch.device("meta"):
+            model = build(**{**self.spec["model"], **settings})
+        model.load_state_dict(self.theta, assign=True)
+        return model
 
     def check_fits(self, module: nn.Module, source: str | Path) -> None:
         """Raise UserError where theta does not fit `module` by name and shape; `source` names the learner."""

@@ -23,6 +23,7 @@ from eosvos.meta.adapt import MetaGradient, Params, norm_of
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner, rate_statistics
 from eosvos.meta.resume import BEST, CHECKPOINT, LAST, LOG, agree, compare, described, taken_up, trim_log
+from eosvos.torch_state import own_state
 
 Validate = Callable[[Learner], dict[str, float]]
 OPTIMIZERS = ("radam", "sgd", "adam")
@@ -77,10 +78,10 @@ class _State:
     due: dict[str, Any] | None = None  # the log record of an iteration that is still to be validated
 
     def done(self, settings: OuterSettings) -> bool:
-        end = settings.seconds
-        return self.iteration >= settings.iterations if end is None else self.seconds >= end
+        return self.iteration >= settings.iterations if settings.seconds is None else self.seconds >= settings.seconds
 
 
+@own_state()
 def train(
     learner: Learner,
     stream: Callable[[int], Iterable[Any]],
@@ -194,9 +195,8 @@ def _reduce(
     names, rates = list(learner.theta), learner.distinct_rates()
     slots = {id(r): index for index, r in enumerate(rates)}  # at level "single" all names share one
     device = learner.theta[names[0]].device
-    sizes = [learner.theta[n].numel() for n in names] + [r.numel() for r in rates]
-    parts, counts = len(names) + len(rates), 5
-    sizes += [len(terms), counts]
+    sizes = [*(learner.theta[n].numel() for n in names), *(r.numel() for r in rates), len(terms), 5]
+    parts = len(names) + len(rates)
     flat = torch.zeros(sum(sizes), dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
     pieces = flat.split(sizes)
     for result in results:

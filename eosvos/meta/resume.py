@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eosvos.errors import UserError
-from eosvos.files import locked, remove_temporary, write_text
+from eosvos.files import listed, locked, remove_temporary, write_text
 from eosvos.meta import checkpoint, distributed
 from eosvos.meta.distributed import World
 
@@ -34,7 +34,7 @@ def _open(folder: Path, stack: ExitStack, resume: bool) -> dict[str, Any] | None
     holder.seek(0)
     path = folder / CHECKPOINT
     resume = resume or distributed.restarts(holder.readline().strip())
-    if not path.exists() and any(folder.glob("*.safetensors")):
+    if not path.exists() and listed(folder, ".safetensors"):
         raise UserError(f"out folder {folder} holds a learner but no {CHECKPOINT}; choose another folder with out=")
     if path.exists() and not resume:
         raise UserError(

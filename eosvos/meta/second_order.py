@@ -32,8 +32,10 @@ from eosvos.meta.adapt import (
     weights_by_step,
     window_start,
 )
+from eosvos.torch_state import own_state
 
 
+@own_state()
 def second_order_meta_gradient(
     theta: Params,
     rates: Params,
@@ -52,7 +54,8 @@ def second_order_meta_gradient(
     losses = list(losses)
     steps = len(losses)
     by_step, start = weights_by_step(steps, weights), window_start(steps, window)
-    visited: dict[int, Params] = {0: dict(theta)}  # phi by the number of steps done
+    # phi by the number of steps done; a copy, as theta may have been made within torch.inference_mode
+    visited: dict[int, Params] = {0: {name: p.detach().clone() for name, p in theta.items()}}
     outer: dict[int, Params] = {}  # w_t dL(phi_t)/dphi_t
     last = math.nan
 
@@ -85,7 +88,7 @@ def _undo(loss: Loss, phi: Params, rates: Params, adjoint: Params, by_rate: Para
     """The adjoint before a step from the one after it; adds the step's part to the gradients of the rates."""
     phi = {name: p.detach().requires_grad_() for name, p in phi.items()}
     value = loss(phi)
-    if not value.requires_grad:  # the step was none
+    if not value.requires_grad:  # the step was none (see `adapt._check_idle`)
         return adjoint
     gradients = gradients_of(value, phi, create_graph=True)
     norm = norm_of(gradients) if math.isfinite(clip) else None

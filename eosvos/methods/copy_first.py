@@ -10,6 +10,7 @@ from torch import Tensor
 
 from eosvos.data.masks import merge
 from eosvos.methods.given import check_frame, check_ids, check_known, check_new, shown, without
+from eosvos.torch_state import own_state
 
 
 class CopyFirst:
@@ -18,32 +19,38 @@ class CopyFirst:
     STATE: tuple[str, ...] = ("object_ids", "probabilities", "_size")  # see methods.state
     PARTS: tuple[type, ...] = ()
 
+    @own_state()
     def __init__(self) -> None:
         self.object_ids: list[int] = []
         self.adapt_seconds = 0.0  # it does not learn
-        self.probabilities = torch.zeros(0, 0, 0)
+        self.probabilities = torch.zeros(0, 0, 0, dtype=torch.float32)
         self._size: tuple[int, ...] | None = None
 
+    @own_state()
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         self.object_ids, self._size = [], tuple(frame.shape[-2:])
-        self.probabilities = torch.zeros(0, *self._size)
+        self.probabilities = torch.zeros(0, *self._size, dtype=torch.float32)
         return self.add(frame, masks)
 
+    @own_state()
     def step(self, frame: Tensor) -> np.ndarray:
         check_frame(frame, self._size)
         return merge(self.probabilities, self.object_ids)
 
+    @own_state()
     def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         check_frame(frame, self._size)
         check_new(masks, frame, self.object_ids)
         self.object_ids += masks
         return self._show(masks)
 
+    @own_state()
     def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         check_frame(frame, self._size)
         check_known(masks, frame, self.object_ids)
         return self._show(masks)
 
+    @own_state()
     def remove(self, ids: Collection[int]) -> None:
         check_ids(ids, self.object_ids)
         self.probabilities = without(self.probabilities, self.object_ids, ids)

@@ -29,6 +29,7 @@ from eosvos.methods.finetune import inner_losses, loss_of, mean_of
 from eosvos.methods.given import Taught, Watch, check_frame
 from eosvos.methods.snapping import GrabCut
 from eosvos.models.mask_rcnn import MaskRCNN, build
+from eosvos.torch_state import own_state
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ class EOSVOS(Taught):
     STATE = ("_objects", "_waiting", "_frames", "_frame_size", "probabilities", "adapt_seconds")  # see methods.state
     PARTS = (_Object, _Given, Sample, FineTuning, Propagation, Online, GrabCut, Windowing)
 
+    @own_state()
     def __init__(
         self,
         learner: Learner,
@@ -159,25 +161,21 @@ class EOSVOS(Taught):
         windowing: Windowing | None = None,
         score: float | None = None,
     ) -> None:
-        settings = dict(learner.spec["model"])
-        if score is not None:
-            settings["score"] = score
         self.score, self.propagation = score, propagation or Propagation()
-        with seeds.fixed(0):  # its own weights are never used: leave the caller's random state alone
-            self.model: MaskRCNN = build(**settings).to(device)
         self.learner = learner.to(device)
+        self.model: MaskRCNN = self.learner.network(build, **({} if score is None else {"score": score}))
         self.iters, self.ona, self.seed, self.device = iters, ona, seed, torch.device(device)
         self.fine_tuning, self.online = fine_tuning or FineTuning(), online or Online()
         self.snapping, self.windowing = snapping or GrabCut(), windowing or Windowing()
         trained = float(learner.spec.get("rules", {}).get("window", 0.0))
         self.window = trained if self.windowing.size is None else self.windowing.size
-        self.size = (int(settings["short"]), int(settings["long"]))
+        self.size = (self.model.network_spec.short, self.model.network_spec.long)
         self._objects: dict[int, _Object] = {}
         self._waiting: dict[int, list[_Given]] = {}  # learned of objects that are still to come
         self._begun: dict[tuple[int, int], tuple[Params, Params, TailMean]] = {}  # see `_alone`
         self._frames = 0
         self._frame_size: tuple[int, ...] | None = None
-        self.probabilities = torch.zeros(0, 0, 0)
+        self.probabilities = torch.zeros(0, 0, 0, dtype=torch.float32)
         self.adapt_seconds = 0.0
 
     def settings(self) -> dict[str, Any]:
@@ -190,12 +188,14 @@ class EOSVOS(Taught):
         """The fine-tuned parameters of every object, by id."""
         return {object_id: thing.phi for object_id, thing in self._objects.items()}
 
+    @own_state()
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         self._begun = {}
         self._objects, self._frames, self._frame_size = {}, 0, tuple(frame.shape[-2:])
-        self.probabilities = torch.zeros(0, *self._frame_size)
+        self.probabilities = torch.zeros(0, *self._frame_size, dtype=torch.float32)
         return self.add(frame, masks)
 
+    @own_state()
     def step(self, frame: Tensor) -> np.ndarray:
         check_frame(frame, self._frame_size)
         self._frames += 1
@@ -203,7 +203,7 @@ class EOSVOS(Taught):
             for thing in self._objects.values():
                 self._adapt_online(thing)
         planes = [self._segment(thing, frame) for thing in self._objects.values()]
-        found = torch.stack(planes) if planes else torch.zeros(0, *frame.shape[-2:])
+        found = torch.stack(planes) if planes else torch.zeros(0, *frame.shape[-2:], dtype=torch.float32)
         # Where the object is next is told by what the network saw: a cut that went wrong does not spread.
         seen = merge(found, self.object_ids)
         for object_id, thing in self._objects.items():
@@ -216,10 +216,11 @@ class EOSVOS(Taught):
                 self._remember(thing, frame, plane)
         return merge(self.probabilities, self.object_ids)
 
+    @own_state()
     def new_video(self, size: tuple[int, int]) -> None:
         """Look for the same objects in another video, with frames of `size` (H, W): where they were is forgotten."""
         self._frames, self._frame_size = 0, size
-        self.probabilities = torch.zeros(len(self._objects), *size)
+        self.probabilities = torch.zeros(len(self._objects), *size, dtype=torch.float32)
         for thing in self._objects.values():
             thing.box, thing.phi, thing.adaptations = None, thing.first, 0
             thing.sides, thing.missed, thing.window = None, 0, None
@@ -325,7 +326,7 @@ class EOSVOS(Taught):
             more["proposals"] = [moved_boxes(last.cpu(), image.shape[-2:], settings, generator).to(self.device)]
         arguments = {"output_sizes": [(y1 - y0, x1 - x0)], **more}
         found = functional_call(self.model, thing.phi, ([image.to(self.device)],), arguments)[0]
-        plane = torch.zeros(frame.shape[-2:])
+        plane = torch.zeros(frame.shape[-2:], dtype=torch.float32)
         if len(found["scores"]):
             plane[y0:y1, x0:x1] = found["masks"][0, 0].cpu()
         return plane
@@ -393,7 +394,7 @@ def moved_boxes(box: Tensor, size: Sequence[int], settings: Propagation, generat
 
     Copies that leave the image are left out.
     """
-    share = torch.rand(settings.boxes, 4, generator=generator)
+    share = torch.rand(settings.boxes, 4, generator=generator, dtype=torch.float32)
     share = -share * share.new_tensor([1, 1, -1, -1]) if settings.outward else 2 * share - 1
     share[0] = 0
     limit = box.new_tensor([size[1], size[0]]).repeat(2)

@@ -32,7 +32,7 @@ def loss_of(
 ) -> Loss:
     """The closure phi -> L_seg, the sum of the five losses, over a batch of samples.
 
-    seed: path of the draw of proposals in the loss (`seeds.fixed`). note: gets the five losses apart.
+    seed: path of the draw of anchors and regions for the loss. note: gets the five losses apart.
     """
     device = next(model.parameters()).device
     images = [s.image.to(device) for s in samples]
@@ -40,8 +40,8 @@ def loss_of(
 
     def loss(phi: Params) -> Tensor:
         model.train()
-        with seeds.fixed(*seed):
-            parts = functional_call(model, phi, (images, targets), strict=True)
+        draws = {"generator": seeds.generator(*seed)}
+        parts = functional_call(model, phi, (images, targets), draws, strict=True)
         if note is not None:
             note(parts)
         return torch.stack(list(parts.values())).sum()

@@ -12,6 +12,7 @@ from torch import Tensor
 from eosvos.data.masks import merge
 from eosvos.methods.copy_first import CopyFirst
 from eosvos.methods.given import check_frame
+from eosvos.torch_state import own_state
 
 
 class Flow(CopyFirst):
@@ -28,10 +29,12 @@ class Flow(CopyFirst):
         self._last = np.zeros((0, 0), np.uint8)  # the frame that the probabilities are of, grey
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
+    @own_state()
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         self._last = _grey(frame)
         return super().start(frame, masks)
 
+    @own_state()
     def step(self, frame: Tensor) -> np.ndarray:
         check_frame(frame, self._size)
         now, before = _grey(frame), self._last

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from eosvos.data.masks import VOID, merge
+from eosvos.torch_state import own_state
 
 Watch = Callable[[int, int, float], object]  # gets the number of a step, of how many (0: unknown), and its loss
 
@@ -120,11 +121,13 @@ class Taught(ABC):
         if self.watch is not None:
             self.watch(done, total, loss)
 
+    @own_state()
     def remove(self, ids: Collection[int]) -> None:
         check_ids(ids, self._objects)
         self.probabilities = without(self.probabilities, self.object_ids, ids)
         self._objects = {i: thing for i, thing in self._objects.items() if i not in ids}
 
+    @own_state()
     def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         check_frame(frame, self._frame_size)
         check_new(masks, frame, self._objects)
@@ -135,12 +138,14 @@ class Taught(ABC):
             self._objects[object_id] = thing
         return self.show(frame, masks)
 
+    @own_state()
     def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         check_frame(frame, self._frame_size)
         check_known(masks, frame, self._objects)
         self.learn(frame, masks)
         return self.show(frame, masks)
 
+    @own_state()
     def learn(self, frame: Tensor, masks: dict[int, np.ndarray]) -> None:
         check_fits(masks, frame)
         for object_id, mask in masks.items():
@@ -152,6 +157,7 @@ class Taught(ABC):
                 thing.given.append(taken)
                 self._fine_tune(thing)
 
+    @own_state()
     def show(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         check_frame(frame, self._frame_size)
         check_known(masks, frame, self._objects)

@@ -31,6 +31,7 @@ from eosvos.methods.snapping import GrabCut
 from eosvos.models.osmn import OSMN as Network
 from eosvos.models.osmn import build
 from eosvos.models.osvos import PIXELS, balanced_cross_entropy
+from eosvos.torch_state import own_state
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class OSMN(Taught):
     STATE = ("_objects", "_waiting", "_frame_size", "priors", "probabilities", "adapt_seconds")  # see methods.state
     PARTS = (_Object, _Given, Sample, Modulation, GrabCut)
 
+    @own_state()
     def __init__(
         self,
         learner: Learner,
@@ -105,16 +107,13 @@ class OSMN(Taught):
         modulation: Modulation | None = None,
         snap: GrabCut | None = None,
     ) -> None:
-        with seeds.fixed(0):  # its own weights are never used: leave the caller's random state alone
-            self.model: Network = build(**learner.spec["model"]).to(device)
         self.learner = learner.to(device)
-        self.model.load_state_dict(self.learner.theta)
-        self.model.eval()
+        self.model: Network = self.learner.network(build).eval()
         self.iters, self.seed, self.snap, self.device = iters, seed, snap, torch.device(device)
         self.modulation = modulation or Modulation()
         self.size = (self.model.network_spec.short, self.model.network_spec.long)
         self.adapt_seconds = 0.0
-        self.probabilities = torch.zeros(0, 0, 0)
+        self.probabilities = torch.zeros(0, 0, 0, dtype=torch.float32)
         self.priors: dict[int, Tensor] = {}
         self._objects: dict[int, _Object] = {}
         self._waiting: dict[int, list[_Given]] = {}  # learned of objects that are still to come
@@ -129,17 +128,19 @@ class OSMN(Taught):
         """What the visual modulator has made of every object, float32 (C,), by id."""
         return {i: thing.gamma for i, thing in self._objects.items() if thing.gamma is not None}
 
+    @own_state()
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         height, width = frame.shape[-2:]
         self._objects, self.priors, self._frame_size = {}, {}, (height, width)
-        self.probabilities = torch.zeros(0, height, width)
+        self.probabilities = torch.zeros(0, height, width, dtype=torch.float32)
         return self.add(frame, masks)
 
+    @own_state()
     def step(self, frame: Tensor) -> np.ndarray:
         check_frame(frame, self._frame_size)
         size = (int(frame.shape[-2]), int(frame.shape[-1]))
         image, _ = fit(frame, np.zeros((0, *size), bool), size=self.size)
-        self.probabilities = self._segment(image, size) if self._objects else torch.zeros(0, *size)
+        self.probabilities = self._segment(image, size) if self._objects else torch.zeros(0, *size, dtype=torch.float32)
         ids = merge(self.probabilities, self.object_ids)
         for object_id in self._objects:
             self._look_for(object_id, ids == object_id)
@@ -148,13 +149,15 @@ class OSMN(Taught):
         self.probabilities = self.snap(frame, self.probabilities)
         return merge(self.probabilities, self.object_ids)
 
+    @own_state()
     def remove(self, ids: Collection[int]) -> None:
         super().remove(ids)
         self.priors = {i: prior for i, prior in self.priors.items() if i not in ids}
 
+    @own_state()
     def new_video(self, size: tuple[int, int]) -> None:
         """Look for the same objects in another video, with frames of `size` (H, W): anywhere, at first."""
-        self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size)
+        self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size, dtype=torch.float32)
         everywhere = prior_of(np.ones(size, bool))
         assert everywhere is not None
         self.priors = {i: everywhere.clone() for i in self._objects}
@@ -281,22 +284,22 @@ def loss_of(
 
     sample: its mask is (1, h, w). prior: None leaves out the spatial modulator. guide: visual guide (3, side, side), or
     in its place `gamma` (C,); with neither the visual modulator is left out. beta: see `balanced_cross_entropy`. seed:
-    path of the draw of the visual modulator's dropout (`seeds.fixed`); None: without dropout.
+    path of the draw of the visual modulator's dropout; None: without dropout.
     """
     device = next(model.parameters()).device
     height, width = sample.image.shape[-2:]
     image, truth = sample.image[None].to(device), sample.masks[None].to(device)
     ignore = None if sample.ignore is None else sample.ignore[None, None].to(device)
     heat = None if prior is None else heat_map(prior, (height, width))[None].to(device)
-    more = {
+    more: dict[str, Any] = {
         "guides": None if guide is None else guide[None].to(device),
         "gammas": None if gamma is None else gamma[None].to(device),
     }
 
     def loss(phi: Params) -> Tensor:
         model.train(seed is not None)
-        with seeds.fixed(*(seed or (0,))):
-            logits = functional_call(model, phi, (image, heat), more, strict=False)
+        draws = {"generator": None if seed is None else seeds.generator(*seed)}
+        logits = functional_call(model, phi, (image, heat), more | draws, strict=False)
         return balanced_cross_entropy(logits, truth, ignore, beta) / PIXELS
 
     return loss

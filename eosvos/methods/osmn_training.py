@@ -20,6 +20,7 @@ from eosvos.methods.osmn import OSMN, Modulation, loss_of
 from eosvos.methods.osvos_training import similarity
 from eosvos.methods.training import Item, best_of
 from eosvos.models.osmn import OSMN as Network
+from eosvos.torch_state import own_state
 
 _DROPOUT = 25  # first part of the path of its draws; see methods/training.py
 
@@ -67,6 +68,7 @@ def validate(model: Network, learner: Learner, objects: Sequence[Guided], *, wor
     return {"validation_loss": loss, "J": j, **({} if model.visual is None else {"gamma_spread": spread}), "score": j}
 
 
+@own_state()
 def search_rate(
     theta: Params,
     rates: Sequence[float],

@@ -25,6 +25,7 @@ from eosvos.methods.foreground import loss_of, probability
 from eosvos.methods.given import Taught, check_frame
 from eosvos.methods.snapping import Bilateral, Contours, GrabCut
 from eosvos.models.osvos import FCN, build
+from eosvos.torch_state import own_state
 
 Snap = Callable[[Tensor, Tensor], Tensor]
 
@@ -68,6 +69,7 @@ class OSVOS(Taught):
     STATE = ("_objects", "_waiting", "_frame_size", "probabilities", "adapt_seconds")  # see methods.state
     PARTS = (_Object, Sample, Tuning, Bilateral, Contours, GrabCut)
 
+    @own_state()
     def __init__(
         self,
         learner: Learner,
@@ -78,13 +80,12 @@ class OSVOS(Taught):
         tuning: Tuning | None = None,
         snap: Snap | None = None,
     ) -> None:
-        with seeds.fixed(0):  # its own weights are never used: leave the caller's random state alone
-            self.model: FCN = build(**learner.spec["model"]).to(device)
         self.learner = learner.to(device)
+        self.model: FCN = self.learner.network(build)
         self.iters, self.seed, self.tuning, self.snap = iters, seed, tuning or Tuning(), snap
         self.size = (self.model.network_spec.short, self.model.network_spec.long)
         self.adapt_seconds = 0.0
-        self.probabilities = torch.zeros(0, 0, 0)
+        self.probabilities = torch.zeros(0, 0, 0, dtype=torch.float32)
         self._objects: dict[int, _Object] = {}
         self._waiting: dict[int, list[Sample]] = {}  # learned of objects that are still to come
         self._frame_size: tuple[int, int] | None = None
@@ -98,25 +99,28 @@ class OSVOS(Taught):
         """The fine-tuned parameters of every object, by id."""
         return {object_id: thing.phi for object_id, thing in self._objects.items()}
 
+    @own_state()
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         height, width = frame.shape[-2:]
         self._objects, self._frame_size = {}, (height, width)
-        self.probabilities = torch.zeros(0, height, width)
+        self.probabilities = torch.zeros(0, height, width, dtype=torch.float32)
         return self.add(frame, masks)
 
+    @own_state()
     def step(self, frame: Tensor) -> np.ndarray:
         check_frame(frame, self._frame_size)
         size = (int(frame.shape[-2]), int(frame.shape[-1]))
         image, _ = fit(frame, np.zeros((0, *size), bool), size=self.size)
         planes = [probability(self.model, thing.phi, image, size) for thing in self._objects.values()]
-        self.probabilities = torch.stack(planes) if planes else torch.zeros(0, *size)
+        self.probabilities = torch.stack(planes) if planes else torch.zeros(0, *size, dtype=torch.float32)
         if planes and self.snap is not None:
             self.probabilities = self.snap(frame, self.probabilities)
         return merge(self.probabilities, self.object_ids)
 
+    @own_state()
     def new_video(self, size: tuple[int, int]) -> None:
         """Look for the same objects in another video, with frames of `size` (H, W)."""
-        self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size)
+        self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size, dtype=torch.float32)
 
     def _take(self, frame: Tensor, mask: np.ndarray, thing: _Object | None = None) -> Sample:
         short, long = self.size

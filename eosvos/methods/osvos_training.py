@@ -18,6 +18,7 @@ from eosvos.methods.foreground import loss_of, probability, truth_of
 from eosvos.methods.osvos import OSVOS, Tuning
 from eosvos.methods.training import Item, best_of
 from eosvos.models.osvos import FCN
+from eosvos.torch_state import own_state
 
 TERMS = ("fused",)
 
@@ -56,6 +57,7 @@ def validate(
     return {"validation_loss": loss, **({"J": j} if branch == "foreground" else {}), "score": -loss}
 
 
+@own_state()
 def search_rate(
     theta: Params,
     rates: Sequence[float],

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eosvos import seeds
 from eosvos.data.transforms import fit
 from eosvos.errors import UserError
 from eosvos.meta.learner import Learner
@@ -62,8 +61,7 @@ class GrabCut:
             return probabilities
         image, planes = _pixels(frame), []
         masks = list(probabilities.numpy() >= 0.5)
-        with ThreadPoolExecutor(min(len(masks), torch.get_num_threads())) as pool:  # OpenCV lets others run meanwhile
-            cut = list(pool.map(partial(self.cut, image), masks))
+        cut = self._cuts(image, masks)
         for plane, before, after in zip(probabilities.numpy(), masks, cut, strict=True):
             plane = np.where(after & ~before, 0.5 + plane / 2, plane)
             planes.append(np.where(before & ~after, 0.49 * plane, plane))
@@ -82,8 +80,16 @@ class GrabCut:
         def overlap(found: np.ndarray) -> float:
             return np.count_nonzero(found & true) / np.count_nonzero(found | true)
 
-        gains = [overlap(self.cut(image, r)) - overlap(r) for r in (one > 0 for one in rough) if r.any()]
+        wrong = [mask for mask in (one > 0 for one in rough) if mask.any()]
+        pairs = zip(wrong, self._cuts(image, wrong), strict=True)
+        gains = [overlap(after) - overlap(before) for before, after in pairs]
         return sum(gains) / len(gains) if true.any() and gains else math.nan
+
+    def _cuts(self, image: np.ndarray, masks: list[np.ndarray]) -> list[np.ndarray]:
+        """`cut` of masks in threads of their own: OpenCV lets others run meanwhile, and the random numbers of the
+        caller's thread are not touched."""
+        with ThreadPoolExecutor(max(1, min(len(masks), torch.get_num_threads()))) as pool:
+            return list(pool.map(partial(self.cut, image), masks))
 
     def cut(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """The mask, bool (H, W), along the edges of an image uint8 (H, W, 3); as it is where it has too few pixels, or
@@ -211,8 +217,7 @@ class Contours:
 
     @cached_property
     def model(self) -> FCN:
-        with seeds.fixed(0):
-            return build(**self.learner.spec["model"]).to(next(iter(self.learner.theta.values())).device)
+        return self.learner.network(build)
 
     def __call__(self, frame: Tensor, probabilities: Tensor) -> Tensor:
         height, width = frame.shape[-2:]

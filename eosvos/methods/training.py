@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import cv2
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -24,6 +25,7 @@ from eosvos.meta.learner import Learner
 from eosvos.meta.second_order import second_order_meta_gradient
 from eosvos.methods.finetune import inner_losses, loss_of
 from eosvos.models.mask_rcnn import MaskRCNN
+from eosvos.torch_state import own_state
 
 Item = tuple[tuple[int, int], Any]
 _INNER, _META, _ORDINARY, _VALIDATION = 21, 22, 23, 24
@@ -42,10 +44,18 @@ def stream(
         dataset = TaskStream(
             taskset, kind=kind, seed=seed, batch=tasks, start=start, stop=stop, rank=world.rank, world=world.size
         )
-        loader = DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+        loader = DataLoader(
+            dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None,
+            worker_init_fn=_begin_worker, generator=torch.Generator(),  # or it draws a seed from the global one
+        )  # fmt: skip
         return zip(numbers, loader, strict=True)
 
     return begin
+
+
+def _begin_worker(number: int) -> None:
+    """OpenCV's thread pool does not survive the fork: its first parallel call here might wait for ever."""
+    cv2.setNumThreads(0)
 
 
 def meta_gradients(
@@ -175,6 +185,7 @@ def picture_similarity(model: MaskRCNN, phi: Params, sample: Sample) -> float:
     return int((predicted & truth).sum()) / union if union else 1.0
 
 
+@own_state()
 def search_rate(
     model: MaskRCNN,
     theta: Params,

@@ -23,6 +23,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import box_iou, clip_boxes_to_image, nms
 
+from eosvos.models import sampling
 from eosvos.models.backbones import NORMS, Backbone, build_body
 from eosvos.models.lovasz import lovasz_hinge
 from eosvos.models.roi_align import MultiScaleRoIAlign
@@ -142,6 +143,7 @@ class MaskRCNN(detection.MaskRCNN):
             mask_predictor=MaskRCNNPredictor(spec.fpn, spec.fpn, 2),
             rpn_head=_RPNHead(spec),
         )
+        sampling.take_over(self, spec.rpn_batch, spec.roi_batch, spec.roi_positive)
         self.network_spec = spec
         self.mask_loss = spec.mask_loss
 
@@ -159,12 +161,13 @@ class MaskRCNN(detection.MaskRCNN):
         previous: list[Tensor | None] | None = None,
         continuity: float = 0.0,
         voting: float = 0.0,
+        generator: torch.Generator | None = None,
     ) -> Any:
         """images: float (3, H, W) in [0, 1], any sizes. proposals: per image, further boxes (N, 4) in its own pixels,
         judged beside the RPN's.
 
         Training: targets per image with boxes float (N, 4), masks uint8 (N, H, W) and optionally ignore uint8
-        (N, H, W), pixels left out of the mask loss. Returns the losses by name (`LOSSES`).
+        (N, H, W), pixels left out of the mask loss; generator: see `sampling`. Returns the losses by name (`LOSSES`).
         Evaluation: a list with boxes (M, 4), scores (M,), masks float (M, 1, H', W') of probabilities, at output_sizes
         (default: the image's own size). previous: per image, the object's last box (4,) in the image's pixels, or None;
         detections are then ranked by their score plus `continuity` times their overlap (IoU) with it. voting: if
@@ -174,8 +177,8 @@ class MaskRCNN(detection.MaskRCNN):
         sizes = [(int(i.shape[-2]), int(i.shape[-1])) for i in images]
         if targets is not None:
             targets = [_complete(t) for t in targets]
-            # torchvision's transform resizes only the keys it knows.
-            ignores = [t.pop("ignore", None) for t in targets]
+            ignores = [t.pop("ignore", None) for t in targets]  # torchvision's transform resizes only keys it knows
+        sampling.draw_from(self, generator, len(images))
         batch, targets = self.transform(images, targets)
         # A fifth faster in convolutions on a CPU, and what tensor cores want; weights follow by themselves.
         features = self.backbone(batch.tensors.contiguous(memory_format=torch.channels_last))

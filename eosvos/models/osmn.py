@@ -11,10 +11,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eosvos.models import osvos
+from eosvos.models.sampling import dropout
 from eosvos.models.vgg import DEPTHS, TRUNKS, VGG, After, Trunk
 
 PLAIN = 4
@@ -91,15 +93,17 @@ class OSMN(nn.Module):
         return asdict(self.network_spec)
 
     def forward(
-        self, images: Tensor, heat: Tensor | None = None, *, guides: Tensor | None = None, gammas: Tensor | None = None
-    ) -> Tensor:
+        self, images: Tensor, heat: Tensor | None = None, *, guides: Tensor | None = None, gammas: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:  # fmt: skip
         """The logits float32 (N, 1, H, W) of images float32 (N, 3, H, W), RGB in [0, 1].
 
         heat: heat maps (N, 1, H, W); None: beta is zero. guides: (N, 3, side, side), or in their place `gammas` (N, C),
-        what `visual` has made of them; None: gamma is one. A modulator that the network lacks is not asked.
+        what `visual` has made of them; None: gamma is one. A modulator that the network lacks is not asked. generator:
+        of the dropout in training, on the CPU; None: torch's global one.
         """
         if gammas is None and guides is not None and self.visual is not None:
-            gammas = self.visual(guides)
+            gammas = self.visual(guides, generator)
         return self.segmentation(images, after=self._modulation(heat if self.spatial is not None else None, gammas))[0]
 
     def _modulation(self, heat: Tensor | None, gammas: Tensor | None) -> After:
@@ -143,12 +147,13 @@ class VisualModulator(VGG):
         nn.init.zeros_(self.last.weight)
         nn.init.ones_(self.last.bias)
 
-    def forward(self, guides: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, guides: Tensor, generator: torch.Generator | None = None) -> Tensor:  # type: ignore[override]
         """float32 (N, C) of visual guides float32 (N, 3, side, side), RGB in [0, 1]; the layers' parts in order."""
         x = F.max_pool2d(super().forward(guides)[-1], 2, ceil_mode=True)
         x = F.adaptive_avg_pool2d(x, self.pooled).flatten(1)
         for layer in self.fc:
-            x = F.dropout(F.relu(layer(x)), self.dropout, self.training)
+            x = F.relu(layer(x))
+            x = dropout(x, self.dropout, generator) if self.training else x
         return self.last(x)
 
 

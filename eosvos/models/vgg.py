@@ -45,9 +45,6 @@ class VGG(nn.Module):
     parameters are the whole state. Random weights keep the variance (He et al., 2015).
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
         self.trunk = trunk
@@ -58,14 +55,13 @@ class VGG(nn.Module):
             assert isinstance(conv, nn.Conv2d) and conv.bias is not None
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             nn.init.zeros_(conv.bias)
-        mean, std = (LEVELS_MEAN, LEVELS_STD) if trunk.levels else (UNIT_MEAN, UNIT_STD)
-        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W), RGB in [0, 1], as the convolutions want to see them."""
+        values = (LEVELS_MEAN, LEVELS_STD) if self.trunk.levels else (UNIT_MEAN, UNIT_STD)
+        mean, std = (images.new_tensor(v)[:, None, None] for v in values)
         # On a CPU, convolutions of few channels are half as fast again with the channels last.
-        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def stage(self, number: int, x: Tensor, after: After | None = None) -> Tensor:
         """What stage `number`, from 0, makes of the output of the one before it, or of normalised images.

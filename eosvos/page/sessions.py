@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import secrets
 import shutil
@@ -31,7 +30,7 @@ from eosvos.data.masks import VOID, ids_of, read_mask, write_mask
 from eosvos.data.own import open_own
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
-from eosvos.files import atomic, write_bytes
+from eosvos.files import atomic, listed, numbered_folder, write_bytes
 from eosvos.page.videos import count, free_path, look, video_in
 
 log = logging.getLogger(__name__)
@@ -134,10 +133,10 @@ class Session:
     def versions(self) -> dict[int, str]:
         """By the numbers of the frames that were painted on: what changes whenever the mask does."""
         there = {}
-        for path in (self.folder / "annotations").glob("*.png"):
+        for name in listed(self.folder / "annotations", ".png"):
             with suppress(FileNotFoundError):  # taken back meanwhile
-                status = path.stat()
-                there[path.stem] = f"{status.st_mtime_ns}-{status.st_ino}"
+                status = (self.folder / "annotations" / name).stat()
+                there[name[:-4]] = f"{status.st_mtime_ns}-{status.st_ino}"
         return {index: there[name] for index, name in enumerate(self.names) if name in there}
 
     def annotation(self, index: int) -> np.ndarray:
@@ -162,7 +161,7 @@ class Session:
     def runs(self) -> list[Run]:
         """All that are kept, the newest last; those that cannot be read are left out."""
         found = []
-        for path in (self.folder / "runs").glob("*/run.json"):
+        for path in (self.folder / "runs" / name / "run.json" for name in listed(self.folder / "runs")):
             try:
                 found.append(_read_run(path))
             except UserError as error:
@@ -193,10 +192,8 @@ class Session:
         if not any(objects.values()):
             raise UserError("no object is painted yet; paint one on any frame, then start")
         earlier = self.runs()
-        number = 1 + max((int(path.parent.name) for path in (self.folder / "runs").glob("*/run.json")), default=0)
-        target = self.run_folder(number)
-        shutil.rmtree(target, ignore_errors=True)  # without a run.json: this very step was cut off
-        shutil.copytree(source, target / "annotations", ignore=shutil.ignore_patterns(".*"))
+        number = numbered_folder(self.folder / "runs")
+        shutil.copytree(source, self.run_folder(number) / "annotations", ignore=shutil.ignore_patterns(".*"))
         first = next(index for index in there if objects[index])
         run = Run(number, steps, fingerprint, there, first, sorted({i for ids in objects.values() for i in ids}))
         self.keep(run)
@@ -208,9 +205,7 @@ class Session:
 
     def done(self, number: int) -> set[str]:
         """Names of the frames that a run has masks of."""
-        folder = self.run_folder(number) / "masks"
-        found = os.listdir(folder) if folder.is_dir() else []  # ten times faster than glob, of a long video
-        return {name[:-4] for name in found if name.endswith(".png") and not name.startswith(".")}
+        return {name[:-4] for name in listed(self.run_folder(number) / "masks", ".png")}
 
     def mask(self, number: int, index: int) -> np.ndarray:
         """The id mask uint8 (H, W) that a run made of a frame."""
@@ -230,14 +225,19 @@ class Session:
 
 
 class Sessions:
-    """All sessions in `folder`, which is made. What a killed server left of uploads and deletions is removed."""
+    """All sessions in `folder`, which is made. What a killed server left of uploads, deletions and new runs is removed:
+    one server at a time may use it (see `files.locked`)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.expanduser().resolve()
         self._open: dict[str, Session] = {}
+        self._referring = threading.Lock()
         for path in self.folder.glob("*"):
             if _ID.fullmatch(path.name) and not (path / "session.json").is_file():
                 shutil.rmtree(path, ignore_errors=True)
+            for number in listed(path / "runs") if _ID.fullmatch(path.name) else ():
+                if not (path / "runs" / number / "run.json").is_file():
+                    shutil.rmtree(path / "runs" / number, ignore_errors=True)
 
     def all(self) -> tuple[list[Session], list[str]]:
         """The newest first, and the ids of those that cannot be read."""
@@ -258,7 +258,7 @@ class Sessions:
         if session is None:
             if not _ID.fullmatch(id) or not (self.folder / id / "session.json").is_file():
                 raise Missing("this session is not there; open a video anew")
-            session = self._open[id] = Session(self.folder / id)
+            session = self._open.setdefault(id, Session(self.folder / id))
             if len(self._open) > _OPEN:  # not one whose frames are being counted
                 self._open.pop(next((old for old, s in list(self._open.items()) if s.length is not None), ""), None)
         return session
@@ -297,10 +297,11 @@ class Sessions:
         """The session of a video file or folder of frames that stays where it is; the same one when asked for again.
         Raises UserError where it is no video."""
         path = str(video.expanduser().resolve())
-        for session in self.all()[0]:
-            if session.path == path:
-                return session
-        return self._made(secrets.token_hex(16), video.name, *look(Path(path)), path=path)
+        with self._referring:
+            for session in self.all()[0]:
+                if session.path == path:
+                    return session
+            return self._made(secrets.token_hex(16), video.name, *look(Path(path)), path=path)
 
     def _made(self, id: str, name: str, sequence: Sequence, rate: float, **more: str) -> Session:
         names = list(sequence.frame_names) if sequence.counted else None

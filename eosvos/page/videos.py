@@ -18,26 +18,29 @@ from eosvos.data.stored import IMAGES, read_image
 from eosvos.data.video import open_video
 from eosvos.data.video_files import frame_rate
 from eosvos.errors import UserError
+from eosvos.files import create_text, listed
 
 _NAME = 200  # bytes of a file's name; file systems take 255, of which temporary files and numbers need some
 
 
 def free_path(folder: Path, name: str) -> Path:
-    """Where in `folder` to store a file that had `name` at the user's; numbered where another one is stored under what
-    is left of it. Raises UserError where nothing is left."""
+    """Where in `folder` to store a file that had `name` at the user's: an empty file, which is made for it; numbered
+    where another one is stored under what is left of its name. Raises UserError where nothing is left."""
     plain = re.sub(r"[^\w. -]", "_", name)  # no separators: it stays in its folder
     # the end has the number of a frame and the kind of a file; a dot in front would hide it
     plain = plain.strip(". ").encode()[-_NAME:].decode(errors="ignore").strip(". ")
     if not plain:
         raise UserError(f"{name!r}: a file without a name")
     stem, suffix = Path(plain).stem, Path(plain).suffix
-    names = itertools.chain([plain], (f"{stem}-{number}{suffix}" for number in itertools.count(2)))
-    return next(path for path in (folder / name for name in names) if not path.exists())
+    for name in itertools.chain([plain], (f"{stem}-{number}{suffix}" for number in itertools.count(2))):
+        if create_text(folder / name, ""):
+            return folder / name
+    raise AssertionError("numbers do not end")
 
 
 def video_in(folder: Path) -> Path:
     """The video file in an upload's folder, or the folder where it has pictures. Raises UserError for anything else."""
-    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    files = [folder / name for name in listed(folder)]
     pictures = [path for path in files if path.suffix.lower() in IMAGES]
     if len(files) == 1 and not pictures:
         return files[0]

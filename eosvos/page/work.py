@@ -21,8 +21,8 @@ class Cancelled(Exception):
 class Turns:
     """A lock that is given to those who wait in the order in which they came.
 
-    Draws of the fine-tuning come from torch's global generator (see `seeds.fixed`), so that two jobs must never compute
-    at once; they change places between two steps or frames.
+    One job computes at a time, as two at once would each take twice as long; they change places between two steps or
+    frames.
     """
 
     def __init__(self) -> None:

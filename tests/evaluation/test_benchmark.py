@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from dataclasses import replace
@@ -281,13 +282,58 @@ def test_few_frames_are_held_at_once(tmp_path):
     assert read == list(range(20))
 
 
-def test_threads_are_put_back(tmp_path):
-    torch_threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
+def test_the_numbers_of_threads_are_the_callers(tmp_path):
+    before = torch.get_num_threads(), cv2.getNumThreads()
     seen = []
-    evaluate(
-        tmp_path / "run", [made.video("a")], lambda seed: (seen.append(torch.get_num_threads()), makers.Noisy(seed))[1]
-    )
-    assert seen == [1] and (torch.get_num_threads(), cv2.getNumThreads()) == (torch_threads, cv2_threads)
+
+    def make(seed):
+        seen.append((torch.get_num_threads(), cv2.getNumThreads()))
+        return makers.Noisy(seed)
+
+    torch.set_num_threads(2)
+    cv2.setNumThreads(3)
+    try:
+        evaluate(tmp_path / "run", [made.video("a")], make)
+        assert seen == [(2, 3)] and (torch.get_num_threads(), cv2.getNumThreads()) == (2, 3)
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+
+
+def test_of_runs_that_begin_at_once_one_has_the_folder(tmp_path):
+    """With other settings each; where the folder may have another name, each has one of its own."""
+
+    def at_once(work):
+        ready, found = threading.Barrier(6), {}
+
+        def begin(number):
+            ready.wait()
+            try:
+                found[number] = work(number)
+            except UserError as error:
+                found[number] = error
+
+        threads = [threading.Thread(target=begin, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return [found[number] for number in range(6)]
+
+    for attempt in range(10):
+        out = tmp_path / f"taken-{attempt}"
+        told = at_once(lambda number, out=out: benchmark.claim(out, {"iters": number}))
+        assert told.count(None) == 1
+        iters = told.index(None)
+        others = [str(error) for error in told if error is not None]
+        assert all(f"other settings (iters: {iters} there" in text for text in others)
+        assert json.loads((out / "run.json").read_text())["fingerprint"] == {"iters": iters}
+        free = tmp_path / f"free-{attempt}"
+        chosen = at_once(lambda number, free=free: benchmark.claim_free(free, {"iters": number // 2}))
+        assert chosen[0] == chosen[1] and chosen[2] == chosen[3] and chosen[4] == chosen[5]
+        assert {path.name for path in chosen} == {free.name, f"{free.name}-2", f"{free.name}-3"}
+        for number, path in enumerate(chosen):
+            assert json.loads((path / "run.json").read_text())["fingerprint"] == {"iters": number // 2}
 
 
 def test_what_cannot_be_sent_to_a_process_is_named(tmp_path):

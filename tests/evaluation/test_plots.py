@@ -9,9 +9,9 @@ from pathlib import Path
 
 import made
 import makers
-import matplotlib.pyplot
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from eosvos import plot
@@ -48,11 +48,14 @@ def random_run(label, names, seed=0, length=30, **more):
 def drawn(monkeypatch):
     """The figures that were drawn, the last one last."""
     kept = []
-    monkeypatch.setattr(matplotlib.pyplot, "close", kept.append)
-    yield kept
-    monkeypatch.undo()
-    for figure in kept:
-        matplotlib.pyplot.close(figure)
+
+    def noted(*given, **more):
+        figure, axes = pictures.subplots(*given, **more)
+        kept.append(figure)
+        return figure, axes
+
+    monkeypatch.setattr(plots, "subplots", noted)
+    return kept
 
 
 def opened(path, least=20):
@@ -218,7 +221,7 @@ def test_quality_is_drawn_against_speed_without_one_label_on_another(tmp_path, d
     for point in behind:
         assert (key not in point.quality or (point.fps, point.quality[key]) in at) or point.method == "OSVOS"
     assert len(at) == 2 + len({point.method for point in behind if key in point.quality})
-    boxes = [matplotlib.text.Text.get_window_extent(note) for note in axis.texts]
+    boxes = [Text.get_window_extent(note) for note in axis.texts]
     assert len(boxes) == len(at)
     for k, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:k])

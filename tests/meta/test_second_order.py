@@ -94,7 +94,7 @@ def test_second_order_equals_finite_differences_in_theta_and_rates(clip):
 
 def detector_problem(steps, **settings):
     """The tiny Mask R-CNN in float64, and one picture of a textured rectangle on a textured ground."""
-    with seeds.fixed(0):
+    with seeds.InitialWeights(0):
         model = mask_rcnn.build("tiny", short=64, long=112, **settings).double()
     masks = torch.zeros(1, 64, 112, dtype=torch.bool)
     masks[0, 12:44, 30:80] = True

@@ -45,8 +45,8 @@ def loss_of(model, phi, sample, *path):
     """The sum of the five losses of a sample with objects."""
     target = {"boxes": boxes_of(sample.masks), "masks": sample.masks.byte()}
     model.train()
-    with seeds.fixed(*path):
-        return sum(functional_call(model, phi, ([sample.image], [target])).values())
+    draws = {"generator": seeds.generator(*path)}
+    return sum(functional_call(model, phi, ([sample.image], [target]), draws).values())
 
 
 def similarity(model, phi, sample):

@@ -1,0 +1,63 @@
+"""Random draws of the networks, from a generator that the caller gives: torchvision's come from the global one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+
+
+class Sampler(BalancedPositiveNegativeSampler):
+    """torchvision's choice of anchors or regions for a loss, drawn from `generator`, which lies on the CPU.
+
+    The same are chosen on every device. generator: None stands for torch's global one.
+    """
+
+    generator: torch.Generator | None = None
+
+    def __call__(self, matched_idxs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Masks uint8 (N,) of the chosen positives and negatives, for each image's labels (N,): > 0 positive, 0
+        negative, below 0 neither."""
+        chosen: tuple[list[Tensor], list[Tensor]] = [], []
+        for labels in matched_idxs:
+            positive, negative = torch.where(labels >= 1)[0], torch.where(labels == 0)[0]
+            count = min(len(positive), int(self.batch_size_per_image * self.positive_fraction))
+            chosen[0].append(self._mask(labels, positive, count))
+            chosen[1].append(self._mask(labels, negative, min(len(negative), self.batch_size_per_image - count)))
+        return chosen
+
+    def _mask(self, labels: Tensor, places: Tensor, count: int) -> Tensor:
+        order = torch.randperm(len(places), generator=self.generator, device="cpu")[:count]
+        mask = torch.zeros_like(labels, dtype=torch.uint8)
+        mask[places[order.to(places.device)]] = 1
+        return mask
+
+
+def take_over(model: GeneralizedRCNN, anchors: int, regions: int, positive: float) -> None:
+    """Let all draws of a torchvision detector come from the generator of `draw_from`. anchors, regions: as many are
+    sampled for the loss of an image. positive: at most this share of the regions is."""
+    model.rpn.fg_bg_sampler, model.roi_heads.fg_bg_sampler = Sampler(anchors, 0.5), Sampler(regions, positive)
+    model.transform.torch_choice = _only
+
+
+def draw_from(model: GeneralizedRCNN, generator: torch.Generator | None, images: int) -> None:
+    """The draws of the next forward pass come from this generator, on the CPU; None: from torch's global one."""
+    model.rpn.fg_bg_sampler.generator = model.roi_heads.fg_bg_sampler.generator = generator
+    if model.training and generator is not None:
+        torch.rand(images, generator=generator)  # what `_only` replaces drew before all others: results by seed stay
+
+
+def _only(sizes: Sequence[int]) -> int:
+    """The one size that images are resized to; torchvision's transform draws, while training, even among one."""
+    return sizes[0]
+
+
+def dropout(x: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
+    """F.dropout while training: leaves out this share of `x`, drawn from a generator on the CPU (None: the global)."""
+    if not share:
+        return x
+    kept = torch.empty(x.shape, dtype=x.dtype, device="cpu").bernoulli_(1 - share, generator=generator)
+    return x * kept.div_(1 - share).to(x.device)
