@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from eosvos.errors import CommonError, UserError
-from eosvos.files import shipped, write_text
+from eosvos.files import refused, shipped, write_text
 from eosvos.meta import distributed
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -58,6 +58,10 @@ def run(
             return job(OmegaConf.to_object(config))
         except UserError as error:  # Hydra would print a line of its own
             raise _Mistake(str(error), isinstance(error, CommonError)) from error
+        except OSError as error:
+            if error.filename is None or error.errno is None:  # of no path, so none of the user's
+                raise
+            raise _Mistake(str(refused(error)), False) from error
 
     main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(task)
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from eosvos import assemble, checks, chosen, command, config, own
+from eosvos.data.levels import parse_levels
 from eosvos.data.own import annotated_frames, open_own
 from eosvos.data.stored import several
 from eosvos.evaluation import benchmark
@@ -23,7 +24,10 @@ def segment(settings: config.SegmentConfig) -> None:
     checks.check(settings)
     device = assemble.device_of(settings.device)
     path, learner = chosen.evaluation_learner(settings)
-    sequence, rate = open_own(settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary)
+    sequence, rate = open_own(
+        settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary,
+        levels=parse_levels(settings.levels),
+    )  # fmt: skip
     fingerprint = chosen.method_fingerprint(settings, path, device) | assemble.own_fingerprint(settings, sequence)
     default = assemble.RUNS / "segment" / sequence.name
     out = Path(settings.out or benchmark.own_or_free(default, fingerprint, seed=settings.seed))
