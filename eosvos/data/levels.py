@@ -78,10 +78,12 @@ def measured(frames: Iterable[np.ndarray], full: Span, margin: float = _MARGIN) 
     for pixels in islice(frames, LOOKED_AT):
         values: np.ndarray = np.asarray(pixels, np.float32)
         whole = whole and pixels.dtype.kind in "iu"
-        if min(values.shape[:2]) >= 3 and np.isfinite(values).all():
-            values = cv2.medianBlur(values, 3)  # single hot or dead pixels are none of the scene
-        values = values[np.isfinite(values)]
-        if values.size:
+        finite = np.isfinite(values)
+        if finite.any():
+            if not finite.all():
+                values = np.where(finite, values, np.median(values[finite]))
+            if min(values.shape[:2]) >= 3:
+                values = cv2.medianBlur(values, 3)  # single hot or dead pixels are none of the scene
             ends = np.percentile(values, (_OUTER, 100 - _OUTER), method="nearest")
             low, high = min(low, float(ends[0])), max(high, float(ends[1]))
     if not low < high:

@@ -62,13 +62,15 @@ class Stack:
         if not 0 <= index < len(self.pages):
             raise IndexError(f"frame {index} of {len(self.pages)}")
         with self._lock, _explained(self.path, f"frame {index} of {len(self)} cannot be decoded"):
-            if self._process != os.getpid():  # after a fork: the place in the file is the parent's, too
-                self._process, self._image = os.getpid(), Image.open(self.path, formats=_STACKS)
-                weakref.finalize(self, self._image.close)
-            image = self._image
-            assert image is not None
-            image.seek(self.pages[index])
-            pixels = pixels_of(self.path, image, self.span, self.pages[index])
+            page, image = self.pages[index], self._image
+            # After a fork the place in the file is the parent's, too; Pillow 13 loses its place in an animated PNG that
+            # is wound back
+            if image is None or self._process != os.getpid() or (image.format != "TIFF" and page < image.tell()):
+                self._process, image = os.getpid(), Image.open(self.path, formats=_STACKS)
+                weakref.finalize(image, image.fp.close)  # type: ignore[union-attr]
+                self._image = image
+            image.seek(page)
+            pixels = pixels_of(self.path, image, self.span, page)
         if pixels.shape[:2] != self.size:
             raise UserError(f"{self.path}: frame {index} is of another size than the first one; {_EACH}")
         return pixels
@@ -102,9 +104,7 @@ def open_stack(path: Path, levels: Levels = "auto") -> Stack:
         elif image.format == "PNG" and getattr(image, "default_image", False):
             pages = pages[1:]  # the first one is for viewers that know no animations, and none of it
         if len(pages) < 2:
-            raise UserError(
-                f"{path}: cannot be read as a video: it is a single picture; give the folder with the pictures of its frames"
-            )
+            raise UserError(f"{path}: cannot be read as a video: it is a single picture; give the folder of its frames")
         image.seek(pages[0])
         size, deep = (image.height, image.width), is_deep(image)
         full = full_span(image) if deep else (0.0, 255.0)
@@ -201,8 +201,8 @@ def _opened(path: Path) -> Image.Image:
     except OSError:
         kind = "HEIF or another that is not read, a damaged one,"
     raise UserError(
-        f"{path}: cannot be read as a video: it is a picture ({kind}); give the folder with the pictures of its frames, as PNG, JPEG or"
-        " TIFF of 8 or 16 bits, or floating grey"
+        f"{path}: cannot be read as a video: it is a picture ({kind}); give the folder with the pictures of"
+        " its frames, as PNG, JPEG or TIFF of 8 or 16 bits, or floating grey"
     )
 
 

@@ -21,6 +21,7 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,m4v,ivf,obu,gif,apng,mxf,nut,"
     "dv,rm,wtv,yuv4mpegpipe,wav,mp3,aac,flac"
 )
+_DEFAULT, _PICTURES = 0x1, 0x400 | 0x800  # bits of a stream's disposition, as FFmpeg has them
 ANEW = "fetch it again, or write it anew: ffmpeg -i OLD -c:v libx264 -crf 15 NEW.mp4"
 
 
@@ -50,19 +51,17 @@ def video_stream(container: Any, path: Path) -> Any:
     """The video stream, with a decoder that takes no pictures beyond measure."""
     kinds = sorted({stream.type for stream in container.streams})
     # A cover, or one of the pictures by which players show places to jump to
-    moving = [s for s in container.streams.video if not re.search("attached_pic|timed_thumb", str(s.disposition))]
+    moving = [s for s in container.streams.video if not int(s.disposition) & _PICTURES]
     if not moving:
         only = ", ".join("a cover picture" if kind == "video" else kind for kind in kinds) or "nothing"
         raise UserError(f"{path}: no video in this file, only {only}; give a video file")
-    stream = next((s for s in moving if "default" in str(s.disposition)), moving[0])  # as players choose
+    stream = next((s for s in moving if int(s.disposition) & _DEFAULT), moving[0])  # as players choose
     context = stream.codec_context
     if context is None:
         raise UserError(
             f"{path}: a video of a kind that this FFmpeg cannot decode; convert it by the program or camera's software"
             " that made it, or with another FFmpeg: ffmpeg -i OLD -c:v libx264 -crf 15 NEW.mp4"
         )
-    if context.codec_tag in ("encv", "drmi"):
-        raise UserError(f"{path}: is encrypted (protected from copies); give a file without protection")
     if not context.width * context.height:
         raise UserError(f"{path}: a video without a size, which cannot be decoded; {ANEW}")
     if context.width * context.height > _MOST_PIXELS:
@@ -169,7 +168,7 @@ def decoded(stream: Any, packets: Iterable[Any], *, strict: bool) -> Iterator[An
 
 
 def _check_whole(path: Path, file: BinaryIO) -> None:
-    """Raise UserError for a file that says of itself that it should be longer: .mp4 and .mov, .mkv and .webm, .avi."""
+    """Raise UserError for a file that says of itself that it should be longer, or is encrypted: .mp4 and .mov, .mkv and .webm, .avi."""
     size = file.seek(0, 2)
     file.seek(0)
     head = file.read(64)
@@ -182,6 +181,10 @@ def _check_whole(path: Path, file: BinaryIO) -> None:
             length = int.from_bytes(box[8:16], "big") if length == 1 else length or size - end
             if length < 8:
                 return
+            if box[4:8] == b"moov":
+                told = file.read(min(length, 2**26))
+                if all(word in told for word in (b"encv", b"sinf", b"schm")):  # else decoded to noise
+                    raise UserError(f"{path}: is encrypted (protected from copies); give a file without protection")
             end += length
     elif head[:4] == b"RIFF" and head[8:12] == b"AVI " and head[4:8] != b"\xff\xff\xff\xff":
         end = 8 + int.from_bytes(head[4:8], "little")
