@@ -62,6 +62,12 @@ def run(
             if error.filename is None or error.errno is None:  # of no path, so none of the user's
                 raise
             raise _Mistake(str(refused(error)), False) from error
+        except RuntimeError as error:  # of pathlib's expanduser
+            if "home directory" not in str(error):
+                raise
+            raise _Mistake(
+                "a path that begins with ~: no such user's home directory; write it in full", False
+            ) from error
 
     main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(task)
     try:

@@ -168,7 +168,8 @@ def decoded(stream: Any, packets: Iterable[Any], *, strict: bool) -> Iterator[An
 
 
 def _check_whole(path: Path, file: BinaryIO) -> None:
-    """Raise UserError for a file that says of itself that it should be longer, or is encrypted: .mp4 and .mov, .mkv and .webm, .avi."""
+    """Raise UserError for a file that says of itself that it should be longer (.mp4 and .mov, .mkv and .webm, .avi), or
+    that it is encrypted."""
     size = file.seek(0, 2)
     file.seek(0)
     head = file.read(64)

@@ -13,7 +13,6 @@ from eosvos.data.masks import merge
 from eosvos.methods.copy_first import CopyFirst
 from eosvos.methods.given import check_frame
 
-
 # Rows and columns that DIS needs for two levels of its pyramid: with fewer, OpenCV 5.0 refuses frames, or reads beyond
 # their memory and ends the process
 _SMALLEST, _WIDEST = 16, 46

@@ -65,8 +65,8 @@ def stored(path: Path, kind: str, count: int = 3) -> tuple[Path, list[np.ndarray
 
 
 KINDS = [
-    "gray16le.mkv", "gray12le.mkv", "gray10le.mkv", "gray16be.mkv", "gbrp12le.mkv", "rgb48le.mkv", "grey.png", "grey.tif",
-    "rgb48.png", "rgb48.tif", "float.tif", "signed.tif", "stack16.tif", "stack48.tif",
+    "gray16le.mkv", "gray12le.mkv", "gray10le.mkv", "gray16be.mkv", "gbrp12le.mkv", "rgb48le.mkv", "grey.png",
+    "grey.tif", "rgb48.png", "rgb48.tif", "float.tif", "signed.tif", "stack16.tif", "stack48.tif",
 ]  # fmt: skip
 
 
