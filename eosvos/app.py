@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eosvos import assemble, checks, chosen, command, config
+from eosvos.data.levels import parse_levels
 from eosvos.data.synthetic import held_out
 from eosvos.errors import UserError
 from eosvos.files import locked
@@ -46,7 +47,7 @@ def serve(settings: config.AppConfig) -> None:
     folder, make = Path(settings.folder), Make(settings)
     sample = held_out("val", count=8, size=(360, 640), length=24)[7]
     with locked(folder):
-        sessions = Sessions(folder)
+        sessions = Sessions(folder, parse_levels(settings.levels))
         begin = "" if settings.video is None else f"#{sessions.refer(Path(settings.video)).id}"
         server = Server(sessions, make, sample, limit=settings.upload << 20)
 

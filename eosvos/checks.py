@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from eosvos.config import FiguresConfig, MetaSection
+from eosvos.data.levels import parse_levels
 from eosvos.errors import UserError
 from eosvos.evaluation.conversion import FORMS
 from eosvos.evaluation.exports import OUTPUTS
@@ -130,6 +131,12 @@ def _judge(key: str, value: Any) -> str | None:
     values = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
     if key in CHOICES and not all(v in CHOICES[key] for v in values):
         return f"{key}={value}: expected one of {', '.join(map(str, CHOICES[key]))}"
+    if key in ("levels", "dataset.levels"):
+        try:
+            parse_levels(value)
+        except UserError as error:
+            return f"{key.removesuffix('levels')}{error}"
+        return None
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     allowed = RANGES.get(key, _NUMBER)
     if not all(allowed.holds(v) for v in numbers):

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from eosvos.errors import CommonError, UserError
-from eosvos.files import listed, shipped, write_text
+from eosvos.files import listed, refused, shipped, write_text
 from eosvos.meta import distributed
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -58,6 +58,16 @@ def run(
             return job(OmegaConf.to_object(config))
         except UserError as error:  # Hydra would print a line of its own
             raise _Mistake(str(error), isinstance(error, CommonError)) from error
+        except OSError as error:
+            if error.filename is None or error.errno is None:  # of no path, so none of the user's
+                raise
+            raise _Mistake(str(refused(error)), False) from error
+        except RuntimeError as error:  # of pathlib's expanduser
+            if "home directory" not in str(error):
+                raise
+            raise _Mistake(
+                "a path that begins with ~: no such user's home directory; write it in full", False
+            ) from error
 
     main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(task)
     try:

@@ -77,6 +77,7 @@ class DatasetSection:
     truth: str | None = None  # of YouTube-VOS: a folder with the masks that valid and test keep back
     binary: bool | None = None  # of a folder or video: masks show one object, all that is not 0; null: look
     masks: str | None = None  # of a video: the first frame's mask, or a folder or .json of masks
+    levels: Any = "auto"  # of a folder or video of more than 8 bits: auto, full or [low, high], see data.levels
     count: int = 20  # of synthetic videos
     length: int = 24  # their frames
     size: tuple[int, int] = (240, 432)  # their height and width
@@ -148,6 +149,7 @@ class SegmentConfig(MethodConfig):
     mask: str | None = None  # of its first frame
     masks: str | None = None  # a folder or .json file of masks of any frames
     binary: bool | None = None  # masks show one object, all that is not 0; null: look
+    levels: Any = "auto"  # of frames of more than 8 bits: auto, full or [low, high], see data.levels
     outputs: list[str] = field(default_factory=list)  # besides the masks: checks.OUTPUTS
     threads: int = MISSING
     out: str | None = None
@@ -157,6 +159,7 @@ class SegmentConfig(MethodConfig):
 @dataclass
 class AppConfig(MethodConfig):
     video: str | None = None  # a video file, or a folder of frames
+    levels: Any = "auto"  # as of segment
     host: str = MISSING
     port: int = MISSING
     hosts: list[str] = field(default_factory=list)  # further names that it is called by

@@ -26,6 +26,16 @@ _FORBIDDEN = (
     errno.EISDIR, errno.ENOENT, errno.EIO,  # it is a folder itself; a file system that makes none, or is gone
 )  # fmt: skip
 _HOLDING, _held = threading.Lock(), set[tuple[int, int]]()  # folders of `locked`, by device and inode
+_REMEDIES = {
+    errno.EACCES: "ask its owner for the right to read it (and, of a folder, to enter it), or use a copy of your own",
+    errno.EPERM: "ask its owner for the right to use it, or use a copy of your own",
+    errno.ENAMETOOLONG: "file systems take names of 255 bytes; check what was given, or rename it",
+    errno.ELOOP: "links lead in a circle; remove or mend them",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a part of this path is a file, a folder is expected",
+    errno.EISDIR: "this is a folder, a file is expected",
+    errno.ENODATA: "fetch the file again",
+}
 
 
 def shipped(name: str) -> Path:
@@ -38,6 +48,14 @@ def shipped_list(name: str) -> list[str]:
     """The lines of a list under tasksets/, comments left out."""
     lines = (shipped("tasksets") / name).read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def refused(error: OSError, path: str | Path | None = None) -> UserError:
+    """The UserError for a path of the user's that the system does not let us use: `path`, or the error's own."""
+    place = str(path or error.filename)
+    place = place if len(place) <= 200 else f"{place[:80]}... ({len(place)} characters)"
+    remedy = _REMEDIES.get(error.errno or 0, "check the disk, or copy what is there to another one")
+    return UserError(f"{place}: {error.strerror or error}; {remedy}")
 
 
 @contextmanager

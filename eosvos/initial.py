@@ -22,9 +22,10 @@ from eosvos.config import (
     OSVOSTrainConfig,
     TrainConfig,
 )
-from eosvos.data.stored import listing, read_image
+from eosvos.data.stored import read_image
 from eosvos.data.tasks import Tasks
 from eosvos.data.transforms import fit
+from eosvos.data.user_files import listing
 from eosvos.errors import UserError
 from eosvos.files import write_text
 from eosvos.meta import outer

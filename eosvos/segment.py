@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from eosvos import assemble, checks, chosen, command, config, own
+from eosvos.data.levels import parse_levels
 from eosvos.data.own import annotated_frames, open_own
 from eosvos.data.stored import several
 from eosvos.evaluation import benchmark
@@ -25,7 +26,10 @@ def segment(settings: config.SegmentConfig) -> None:
     assemble.use_threads(settings.threads)
     device = assemble.device_of(settings.device)
     path, learner = chosen.evaluation_learner(settings)
-    sequence, rate = open_own(settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary)
+    sequence, rate = open_own(
+        settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary,
+        levels=parse_levels(settings.levels),
+    )  # fmt: skip
     fingerprint = chosen.method_fingerprint(settings, path, device) | assemble.own_fingerprint(settings, sequence)
     default = assemble.RUNS / "segment" / sequence.name
     run: dict[str, Any] = {"seed": settings.seed, "resume": settings.resume, "sequences": [sequence.name]}

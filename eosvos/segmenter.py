@@ -29,6 +29,7 @@ from eosvos.torch_state import own_state
 Image = np.ndarray | Tensor
 Masks = np.ndarray | Tensor | Mapping[int, np.ndarray | Tensor]
 
+_SCALE = "; of others scale them, ((frame - low) / (high - low)).clip(0, 1), by one low and high for the whole video"
 _METHODS: dict[str, type[Any]] = {c.__name__: c for c in (EOSVOS, OSVOS, OSMN, Flow, CopyFirst)}
 
 
@@ -257,14 +258,14 @@ def image_of(frame: Image) -> Tensor:
         if array.dtype == np.uint8:
             return to_tensor(array)
         if not np.issubdtype(array.dtype, np.floating):
-            raise ValueError(f"a frame is uint8, or floating with values in [0, 1], not {array.dtype}")
+            raise ValueError(f"a frame is uint8, or floating with values in [0, 1], not {array.dtype}{_SCALE}")
         image = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
     if not image.is_floating_point():
-        raise ValueError(f"a frame is uint8, or floating with values in [0, 1], not {image.dtype}")
+        raise ValueError(f"a frame is uint8, or floating with values in [0, 1], not {image.dtype}{_SCALE}")
     image = image.float()
     low, high = float(image.min()), float(image.max())
     if not (low >= 0 and high <= 1):
-        raise ValueError(f"a floating frame has values in [0, 1], found {low:g} to {high:g}")
+        raise ValueError(f"a floating frame has values in [0, 1], found {low:g} to {high:g}{_SCALE}")
     return image
 
 

@@ -12,6 +12,7 @@ from eosvos import mixture
 from eosvos.config import DatasetSection, TasksetSection
 from eosvos.data.davis import open_davis
 from eosvos.data.folder import open_folder
+from eosvos.data.levels import parse_levels
 from eosvos.data.lvos import open_lvos
 from eosvos.data.mose import open_mose
 from eosvos.data.sav import open_sav
@@ -71,7 +72,7 @@ def open_dataset(
         case "video":
             return [_video(section, data_root, names)]
         case _:
-            return open_folder(data_root, sequences=names, binary=section.binary)
+            return open_folder(data_root, sequences=names, binary=section.binary, levels=parse_levels(section.levels))
 
 
 def _video(section: DatasetSection, path: str, names: Collection[str]) -> Sequence:
@@ -80,7 +81,9 @@ def _video(section: DatasetSection, path: str, names: Collection[str]) -> Sequen
             "dataset.masks=null: what to follow is not known; give the mask of the first frame with"
             " dataset.masks=first.png, or a folder of masks that are named by the numbers of their frames"
         )
-    return _chosen([open_video(path, section.masks, binary=section.binary)], names)[0]
+    return _chosen(
+        [open_video(path, section.masks, binary=section.binary, levels=parse_levels(section.levels))], names
+    )[0]
 
 
 def reopen(settings: Mapping[str, Any], data_root: str | None, names: Collection[str]) -> list[Sequence]:

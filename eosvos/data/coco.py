@@ -24,6 +24,7 @@ from pycocotools.coco import COCO
 from eosvos.data.masks import VOID, segment_mask
 from eosvos.data.sequence import Sequence
 from eosvos.data.stored import read_image, several
+from eosvos.data.user_files import entries
 from eosvos.errors import UserError
 
 _EDGE = 1.0  # pixels; polygons that reach the edge of the image end within this distance of it
@@ -49,7 +50,7 @@ def open_coco(
     """
     file, folder = _find(Path(root).expanduser(), split)
     index = _load(file)
-    present = {path.name for path in folder.iterdir()}
+    present = {entry.name for entry in entries(folder)}
     images = [index.imgs[key] for key in sorted(index.imgs)]
     if sequences:
         known = {Path(image["file_name"]).stem: image for image in images}

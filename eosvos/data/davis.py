@@ -15,7 +15,8 @@ import yaml
 
 from eosvos.data.roots import existing, meant
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import MASKS, check_numbers, folders, listing, match_masks, several, stored_sequence
+from eosvos.data.stored import MASKS, check_numbers, match_masks, several, stored_sequence
+from eosvos.data.user_files import folders, listing
 from eosvos.errors import UserError
 from eosvos.files import shipped, shipped_list
 

@@ -11,32 +11,44 @@ masks may have are in mask_formats.py and mask_json.py.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from collections.abc import Sequence as Collection
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from eosvos.data.images import describe, read_image, span_of_files
+from eosvos.data.levels import Levels, Span
 from eosvos.data.mask_formats import MaskSet, appearances, open_masks, read_named, tell
 from eosvos.data.mask_json import open_json
 from eosvos.data.roots import meant
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import check_file, folders, listing, no_frames, read_image, several
+from eosvos.data.stored import check_file, no_frames, several
+from eosvos.data.user_files import folders, listing
 from eosvos.errors import UserError
+
+log = logging.getLogger(__name__)
 
 _LAYOUTS = (("JPEGImages", "Annotations"), ("frames", "masks"))
 _RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 
 
 def open_folder(
-    root: str | Path, *, sequences: Collection[str] = (), binary: bool | None = None, every: bool = False
+    root: str | Path,
+    *,
+    sequences: Collection[str] = (),
+    binary: bool | None = None,
+    every: bool = False,
+    levels: Levels = "auto",
 ) -> list[Sequence]:
     """Open the videos of a folder, all or those named in `sequences`.
 
     `binary`: masks hold one object, all that is not 0; None takes them so where a video's masks hold nothing but 0 and
     255. What masks were taken for is logged, once. All masks are read once, to find the frame in which each object
     first appears. `every`: a method is given all masks (`Sequence.given`), and those before the first object may be
-    empty, to say that it is not there yet.
+    empty, to say that it is not there yet. `levels`: of frames of more than 8 bits, see levels.py.
 
     Raises UserError for a missing root, frames or masks, masks without frames, broken files, different sizes, a first
     mask without an object.
@@ -55,7 +67,7 @@ def open_folder(
     opened: list[Sequence] = []
     taken: dict[str, MaskSet] = {}
     for name in chosen:
-        frames, size = open_frames(images if single else images / name)
+        frames, size, span = open_frames(images if single else images / name, levels=levels)
         stems = tuple(path.stem for path in frames)
         file = annotations / f"{name}.json"
         if listed is not None or file.is_file():
@@ -68,7 +80,7 @@ def open_folder(
         else:
             masks = open_masks(annotations if single else annotations / name, stems, binary=binary, size=size)
         taken[name] = masks
-        opened.append(_sequence(name, frames, stems, size, masks, every))
+        opened.append(_sequence(name, frames, stems, size, masks, every, span))
     tell(taken)
     return opened
 
@@ -80,6 +92,7 @@ def _sequence(
     size: tuple[int, int],
     masks: MaskSet,
     every: bool,
+    span: Span | None,
 ) -> Sequence:
     for stem, files in masks.files.items():
         if stem not in stems:
@@ -87,23 +100,28 @@ def _sequence(
                 f"{files[0]}: a mask without its frame: none of the {len(frames)} frames in {frames[0].parent} is named"
                 f" {stem}; a mask has the name of its frame (add the frame, or remove the mask)"
             )
-    return frames_and_masks(name, frames, size, masks, every=every)
+    return frames_and_masks(name, frames, size, masks, every=every, span=span)
 
 
-def open_frames(folder: Path, besides: Path | None = None) -> tuple[list[Path], tuple[int, int]]:
-    """The frames of a video, in order, and their size (H, W); without the file `besides`, which lies among them. Raises
-    UserError where there are none, where they differ in size, are broken, or have one name."""
+def open_frames(
+    folder: Path, besides: Path | None = None, *, levels: Levels = "auto"
+) -> tuple[list[Path], tuple[int, int], Span | None]:
+    """The frames of a video, in order, their size (H, W), and the span for `read_image`; without the file `besides`,
+    which lies among them. What is not simply as it is stored is told. Raises UserError where there are none, where they
+    differ in size or kind, are broken, or have one name."""
     frames = [path for path in listing(folder) if besides is None or not path.samefile(besides)]
     if not frames:
         raise UserError(f"{folder}: {no_frames(folder)}")
-    size = check_file(frames[0])
+    size = check_file(frames[0], deep=True)
     for path in frames[1:]:
-        check_file(path, size)
+        check_file(path, size, deep=True)
     stems = [path.stem for path in frames]
     if len(set(stems)) < len(stems):
         twice = next(b for a, b in zip(frames, frames[1:], strict=False) if a.stem == b.stem)
         raise UserError(f"{twice}: two frames are named {twice.stem}; keep one file of each frame")
-    return frames, size
+    if told := describe(frames[0]):
+        log.warning("%s: %s", folder, "; ".join(told))
+    return frames, size, span_of_files(frames, levels)
 
 
 def is_laid_out(root: Path) -> bool:
@@ -112,9 +130,16 @@ def is_laid_out(root: Path) -> bool:
 
 
 def frames_and_masks(
-    name: str, frames: Collection[Path], size: tuple[int, int], masks: MaskSet, *, every: bool = False
+    name: str,
+    frames: Collection[Path],
+    size: tuple[int, int],
+    masks: MaskSet,
+    *,
+    every: bool = False,
+    span: Span | None = None,
 ) -> Sequence:
-    """The sequence of frames and of masks that are named as these; reads all masks. `every`: see open_folder."""
+    """The sequence of frames and of masks that are named as these; reads all masks. `every`: see open_folder. `span`:
+    see open_frames."""
     stems = tuple(path.stem for path in frames)
     place = {stem: index for index, stem in enumerate(stems)}
     order = sorted((place[stem], stem) for stem in masks.files)
@@ -124,7 +149,7 @@ def frames_and_masks(
         frame_names=stems,
         size=size,
         objects=objects,
-        read_frame=partial(_read_frame, tuple(frames), size),
+        read_frame=frame_reader(frames, size, span),
         read_mask=partial(read_named, masks, stems, size),
         shared=masks.shared,
         files=(*frames, *dict.fromkeys(path for files in masks.files.values() for path in files)),
@@ -132,8 +157,13 @@ def frames_and_masks(
     )
 
 
-def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], index: int) -> np.ndarray:
-    return read_image(paths[index], size)
+def frame_reader(frames: Collection[Path], size: tuple[int, int], span: Span | None) -> Callable[[int], np.ndarray]:
+    """What reads the frames that `open_frames` gave, by their number; may be pickled."""
+    return partial(_read_frame, tuple(frames), size, span)
+
+
+def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], span: Span | None, index: int) -> np.ndarray:
+    return read_image(paths[index], size, span)
 
 
 def _find(root: Path) -> tuple[Path, Path]:

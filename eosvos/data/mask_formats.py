@@ -39,7 +39,8 @@ from eosvos.data.colours import (
 )
 from eosvos.data.masks import FORMATS, MODES, VOID, ids_of, note_shared, read_mask, stacked, wrong_size
 from eosvos.data.palette import DAVIS_PALETTE
-from eosvos.data.stored import among, by_number, check_file, empty_mask, folders, listing, natural, several, worded
+from eosvos.data.stored import among, by_number, check_file, empty_mask, several, worded
+from eosvos.data.user_files import folders, listing, natural
 from eosvos.errors import UserError
 from eosvos.files import atomic
 

@@ -5,6 +5,7 @@ Id mask: uint8 (H, W), 0 background, 255 void, any other value an object id as t
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from pycocotools import mask as coco_mask
 
 from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.errors import UserError
-from eosvos.files import atomic
+from eosvos.files import atomic, refused
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,6 +114,10 @@ def unreadable(path: Path, error: Exception, what: str) -> UserError:
             f"{path}: this {what} is missing; put it there, or give another path (of a data set: or"
             " leave its sequence out, sequences=[..])"
         )
+    if isinstance(error, OSError) and error.errno not in (None, errno.EISDIR):  # Pillow's own errors have no number
+        return refused(error, path)
+    if path.is_file() and not path.stat().st_size:
+        return UserError(f"{path}: this {what} is empty, a file of 0 bytes; fetch it again")
     return UserError(f"{path}: this {what} cannot be read ({error}); the file is damaged or no image: fetch it again")
 
 

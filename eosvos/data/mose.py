@@ -14,7 +14,8 @@ from typing import Any
 
 from eosvos.data.roots import existing, split_folder, split_of
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import MASKS, choose, files_in, folders, match_masks, several, stored_sequence
+from eosvos.data.stored import MASKS, choose, files_in, match_masks, several, stored_sequence
+from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 
 _SPLITS = ("train", "valid", "test")

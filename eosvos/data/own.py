@@ -7,12 +7,13 @@ from collections.abc import Sequence as Collection
 from pathlib import Path
 
 from eosvos.data.folder import frames_and_masks, is_laid_out, open_folder, open_frames
+from eosvos.data.levels import Levels
 from eosvos.data.mask_formats import tell
 from eosvos.data.placed import place
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import gap, listing, moving, no_frames, several, unread
-from eosvos.data.video import open_video
-from eosvos.data.video_files import frame_rate
+from eosvos.data.stored import gap, moving, no_frames, several, unread
+from eosvos.data.user_files import listing
+from eosvos.data.video import frame_rate, open_video
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -21,13 +22,19 @@ RATE = 24.0  # frames per second of a folder of frames, which does not say
 
 
 def open_own(
-    video: str | Path, *, mask: str | Path | None = None, masks: str | Path | None = None, binary: bool | None = None
+    video: str | Path,
+    *,
+    mask: str | Path | None = None,
+    masks: str | Path | None = None,
+    binary: bool | None = None,
+    levels: Levels = "auto",
 ) -> tuple[Sequence, float]:
     """Open a video with its masks; returns it, and its frames per second (the mean, where they vary).
 
     video: a video file, a folder of frames, or a folder with frames/ and masks/ in it, or JPEGImages/ and Annotations/,
     which needs no other masks. mask: of the first frame. masks: a folder or .json file of masks of any frames, by name
     or number (see `placed.place`), in any form of mask_formats.py. binary: everything but 0 is one object; None: look.
+    levels: of frames of more than 8 bits, see levels.py.
 
     The sequence gives a method all the masks: where objects first appear, and (`Sequence.given`) all others. A mask
     tells of all objects that appeared before it: one that is not on it is not in that frame. Empty masks before the
@@ -42,12 +49,12 @@ def open_own(
     source = mask or masks
     given = None if source is None else Path(source).expanduser()
     if video.is_dir():
-        sequence, rate = _folder(video, given, mask is not None, binary), RATE
+        sequence, rate = _folder(video, given, mask is not None, binary, levels), RATE
         _tell_odd(sequence.files[: len(sequence)])
     else:
         if given is None:
             raise _without_masks(video)
-        sequence, rate = open_video(video, given, binary=binary, every=True), frame_rate(video)
+        sequence, rate = open_video(video, given, binary=binary, every=True, levels=levels), frame_rate(video)
     return sequence, rate
 
 
@@ -56,12 +63,12 @@ def annotated_frames(sequence: Sequence) -> list[int]:
     return sorted({min(sequence.objects.values()), *sequence.given})
 
 
-def _folder(video: Path, given: Path | None, first: bool, binary: bool | None) -> Sequence:
+def _folder(video: Path, given: Path | None, first: bool, binary: bool | None, levels: Levels) -> Sequence:
     pictures, parts = listing(video), given is None and is_laid_out(video)
     if given is None and pictures and not parts:
         raise _without_masks(video)
     if given is None or not pictures:
-        found = open_folder(video, binary=binary, every=True) if parts else []
+        found = open_folder(video, binary=binary, every=True, levels=levels) if parts else []
         if len(found) != 1:
             raise UserError(
                 f"{video}: "
@@ -72,10 +79,12 @@ def _folder(video: Path, given: Path | None, first: bool, binary: bool | None) -
     among = given if given.is_file() and any(path.samefile(given) for path in pictures) else None
     if among is not None:
         log.warning("%s: left out of the frames that it lies among, as it is given as a mask", among)
-    frames, size = open_frames(video, among)
+    frames, size, span = open_frames(video, among, levels=levels)
+    if len(frames) == 1 and moving(frames[0]):
+        raise UserError(f"{frames[0]}: holds several pictures; to read them as frames give the file: video={frames[0]}")
     masks = place(given, [path.stem for path in frames], size, binary=binary, first=first)
     tell({video.name: masks})
-    return frames_and_masks(video.resolve().name, frames, size, masks, every=True)
+    return frames_and_masks(video.resolve().name, frames, size, masks, every=True, span=span)
 
 
 def _without_masks(video: Path) -> UserError:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from collections.abc import Sequence as Collection
 from pathlib import Path
 
-from eosvos.data.stored import folders, several
+from eosvos.data.stored import several
+from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 
 

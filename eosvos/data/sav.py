@@ -13,7 +13,8 @@ from pathlib import Path
 from eosvos.data.layers import layered_sequence
 from eosvos.data.roots import find_root, split_of
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import MASKS, check_numbers, choose, files_in, folders, match_masks, several
+from eosvos.data.stored import MASKS, check_numbers, choose, files_in, match_masks, several
+from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 
 _IMAGES, _ANNOTATIONS = "JPEGImages_24fps", "Annotations_6fps"

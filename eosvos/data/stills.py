@@ -10,7 +10,8 @@ from collections.abc import Sequence as Collection
 from pathlib import Path
 
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import folders, listing, several, stored_sequence
+from eosvos.data.stored import several, stored_sequence
+from eosvos.data.user_files import folders, listing
 from eosvos.errors import UserError
 
 _LAYOUTS = (("images", "masks"), ("images", "ground_truth_mask"), ("PNGImages", "PedMasks"))

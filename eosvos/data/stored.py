@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from eosvos.data.images import check_depth, orientation, read_image
 from eosvos.data.masks import FORMATS, MODES, check_mask_header, check_pixels, ids_of, read_mask, unreadable, wrong_size
 from eosvos.data.sequence import Numbered, Sequence
+from eosvos.data.user_files import IMAGES, listing
 from eosvos.errors import UserError
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _UNREAD = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ppm", ".tga", ".exr", ".dpx", ".dng", ".cr2", ".nef")
 MASKS = (".png", ".jpg", ".jpeg", ".bmp")  # JPEGs are listed to be refused: they would seem to be missing
 _ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
@@ -74,45 +75,26 @@ def stored_sequence(
     )
 
 
-def read_image(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Read a picture, uint8 (H, W, 3) RGB, turned as its EXIF data says; grey ones get three equal channels.
-
-    Raises UserError, naming the file, if it is missing, damaged, of more than 8 bits, or not of `size` (H, W).
-    """
-    path = Path(path)
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            check_pixels(path, image)
-            _check_depth(path, image)
-            turned = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
-            pixels = np.array(turned.convert("RGB"))
-    except UserError:
-        raise
-    except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... on broken files
-        raise unreadable(path, error, "frame") from error
-    if size is not None and pixels.shape[:2] != tuple(size):
-        raise wrong_size(path, pixels.shape[:2], size)
-    return pixels
-
-
 def check_file(
     path: Path,
     size: tuple[int, int] | None = None,
     mask: bool = False,
     modes: Collection[str] = MODES,
     lossy: bool = False,
+    deep: bool = False,
 ) -> tuple[int, int]:
     """(H, W) of an image file. Raises UserError if it is missing, truncated, not of `size`, or an impossible mask: of
-    another of Pillow's modes than `modes`, or, unless `lossy`, of a format that blurs."""
+    another of Pillow's modes than `modes`, or, unless `lossy`, of a format that blurs; a frame of more than 8 bits,
+    unless `deep`."""
     try:
         with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
             if mask:
                 check_mask_header(path, image, modes, lossy)
-            else:
-                _check_depth(path, image)
+            elif not deep:
+                check_depth(path, image)
             check_pixels(path, image)
             width, height = image.size
-            if not mask and _orientation(image) >= 5:  # turned by a quarter when it is read
+            if not mask and orientation(image) >= 5:  # turned by a quarter when it is read
                 width, height = height, width
             if not _ends(file, image.format or ""):
                 # some writers append data of their own: only decoding tells
@@ -125,18 +107,6 @@ def check_file(
     if size is not None and (height, width) != tuple(size):
         raise wrong_size(path, (height, width), size)
     return height, width
-
-
-def listing(folder: Path, kinds: Collection[str] = IMAGES) -> list[Path]:
-    """The image files of a folder, hidden ones left out, in natural order (2 before 10)."""
-    files = (p for p in folder.iterdir() if p.suffix.lower() in kinds and not p.name.startswith("."))
-    return sorted(files, key=lambda path: natural(path.stem))
-
-
-def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key under which numbers within names count as numbers."""
-    parts = re.split(r"(\d+)", name)
-    return [(1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts], name
 
 
 def by_number(names: Collection[str]) -> Callable[[int | None], str | None]:
@@ -163,13 +133,6 @@ def worded(names: Collection[str]) -> Collection[str]:
 def last_number(name: str) -> int | None:
     digits = re.search(r"[0-9]{1,9}$", name)
     return int(digits.group()) if digits else None
-
-
-def folders(root: Path) -> list[str]:
-    """Names of the folders within `root` (none if it is missing), in natural order, hidden ones left out."""
-    if not root.is_dir():
-        return []
-    return sorted((p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural)
 
 
 def files_in(folder: Path, what: str, kinds: Collection[str] = IMAGES) -> list[Path]:
@@ -282,16 +245,6 @@ def _ends(file: BinaryIO, kind: str) -> bool:
         return False
     file.seek(-min(64, length), 2)
     return kind not in _ENDS or _ENDS[kind] in file.read()
-
-
-def _check_depth(path: Path, image: Image.Image) -> None:
-    if image.mode[0] in "IF":
-        raise UserError(f"{path}: a picture of more than 8 bits per channel; save it with 8 bits")
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8, of JPEGs and WebPs; Pillow decodes a whole PNG to answer, and turns a TIFF itself."""
-    return int(image.getexif().get(0x0112, 1)) if image.format in ("JPEG", "MPO", "WEBP") else 1
 
 
 def empty_mask(mask: np.ndarray | None = None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from eosvos.data import video_files
+from eosvos.data.levels import Levels
 from eosvos.data.mask_formats import appearances, read_named, tell
 from eosvos.data.placed import place
 from eosvos.data.sequence import Numbered, Sequence
+from eosvos.data.stacks import is_picture, open_stack
 from eosvos.data.video_files import pyav
 from eosvos.data.video_frames import opened
 from eosvos.errors import UserError
@@ -28,14 +31,16 @@ def open_video(
     name: str | None = None,
     binary: bool | None = None,
     every: bool = False,
+    levels: Levels = "auto",
 ) -> Sequence:
-    """Open a video file as a sequence, whose frames are named by their numbers, 00000, 00001, ...
+    """Open a video file, or one of several pictures (stacks.py), as a sequence; frames are named by their numbers,
+    00000, 00001, ...
 
     `masks`: an image, the mask of the first frame; or a folder or JSON file of masks in any form of mask_formats.py or
     mask_json.py, each named by its frame's number; None: there are no objects. `binary`: all that is not 0 in a mask is
     one object; None takes it so where there is nothing but 0 and 255. What masks were taken for is logged.
     `every`: a method is given all masks (`Sequence.given`), and those before the first object may be empty, to say that
-    it is not there yet.
+    it is not there yet. `levels`: of frames of more than 8 bits, see levels.py.
 
     The first frame, and its mask, are there at once however long the video is: see `Numbered` and video_frames.py.
 
@@ -43,10 +48,16 @@ def open_video(
     damaged in its first frame; for masks as open_masks does, of another size, without an object or without a frame.
     """
     path = Path(path).expanduser()
-    frames = opened(path)
-    height, width, _ = frames(0).shape
-    size, count = (height, width), frames.count
-    names = Numbered(max(5, len(str(count.about - 1))), lambda: count.layout.count, lambda: count.known)
+    if not path.is_file() or not is_picture(path):
+        film = opened(path, levels)
+        height, width, _ = film(0).shape
+        size, count = (height, width), film.count
+        frames: Callable[[int], np.ndarray] = film
+        names = Numbered(max(5, len(str(count.about - 1))), lambda: count.layout.count, lambda: count.known)
+    else:
+        frames = stack = open_stack(path, levels)
+        size = stack.size
+        names = Numbered(max(5, len(str(len(stack) - 1))), lambda: len(stack), lambda: True)
     if masks is None:
         return Sequence(name or path.stem, names, size, {}, frames, _no_mask, (path,))
     given = place(Path(masks).expanduser(), names, size, binary=binary)
@@ -65,6 +76,11 @@ def open_video(
         truth=len(given.files) > 1,
         given=others,
     )
+
+
+def frame_rate(path: Path) -> float:
+    """Frames per second of a file that `open_video` opens, the mean where they vary; 24 where it does not say."""
+    return open_stack(path).rate if is_picture(path) else video_files.frame_rate(path)
 
 
 def _no_mask(index: int) -> None:

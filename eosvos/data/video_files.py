@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -9,7 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
 
+from eosvos.data.user_files import check_regular
 from eosvos.errors import UserError
+from eosvos.files import refused
 
 _MOST_PIXELS = 2**26  # of a frame: 8K twice
 # Not playlists and the like: these open other files, wherever they say. The last ones only to say that it is sound.
@@ -17,6 +21,7 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,m4v,ivf,obu,gif,apng,mxf,nut,"
     "dv,rm,wtv,yuv4mpegpipe,wav,mp3,aac,flac"
 )
+_DEFAULT, _PICTURES = 0x1, 0x400 | 0x800  # bits of a stream's disposition, as FFmpeg has them
 ANEW = "fetch it again, or write it anew: ffmpeg -i OLD -c:v libx264 -crf 15 NEW.mp4"
 
 
@@ -33,9 +38,9 @@ def pyav() -> ModuleType:
 
 
 def open_file(path: Path) -> Any:
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise UserError(f"{path}: {what}; give the path of a video file, say clip.mp4")
+    if not path.exists() and not path.is_symlink():
+        raise UserError(f"{path}: does not exist; give the path of a video file, say clip.mp4")
+    check_regular(path, "the path of a video file, say clip.mp4")
     with path.open("rb") as file:
         _check_whole(path, file)
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
@@ -45,13 +50,20 @@ def open_file(path: Path) -> Any:
 def video_stream(container: Any, path: Path) -> Any:
     """The video stream, with a decoder that takes no pictures beyond measure."""
     kinds = sorted({stream.type for stream in container.streams})
-    moving = [s for s in container.streams.video if "attached_pic" not in str(s.disposition)]  # a cover
+    # A cover, or one of the pictures by which players show places to jump to
+    moving = [s for s in container.streams.video if not int(s.disposition) & _PICTURES]
     if not moving:
-        raise UserError(f"{path}: no video in this file, only {', '.join(kinds) or 'nothing'}; give a video file")
-    stream = moving[0]
+        only = ", ".join("a cover picture" if kind == "video" else kind for kind in kinds) or "nothing"
+        raise UserError(f"{path}: no video in this file, only {only}; give a video file")
+    stream = next((s for s in moving if int(s.disposition) & _DEFAULT), moving[0])  # as players choose
     context = stream.codec_context
-    if context is None or not context.width * context.height:
-        raise UserError(f"{path}: a video that FFmpeg cannot decode here; {ANEW}")
+    if context is None:
+        raise UserError(
+            f"{path}: a video of a kind that this FFmpeg cannot decode; convert it by the program or camera's software"
+            " that made it, or with another FFmpeg: ffmpeg -i OLD -c:v libx264 -crf 15 NEW.mp4"
+        )
+    if not context.width * context.height:
+        raise UserError(f"{path}: a video without a size, which cannot be decoded; {ANEW}")
     if context.width * context.height > _MOST_PIXELS:
         raise UserError(
             f"{path}: frames of {context.width}x{context.height}, more than {_MOST_PIXELS >> 20} megapixels; scale it"
@@ -76,9 +88,34 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (av.error.FFmpegError, OSError, EOFError) as error:
-        raise UserError(
-            f"{path}: cannot be read as a video ({getattr(error, 'strerror', None) or error}); {ANEW}"
-        ) from error
+        raise _reason(path, error) from error
+
+
+def _reason(path: Path, error: Exception) -> UserError:
+    """What is wrong with a file that FFmpeg or the system refuses, with the remedy for that."""
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EIO, errno.ELOOP):
+        return refused(error, path)
+    said = getattr(error, "strerror", None) or error
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as other:
+        return refused(other, path)
+    if not head:
+        return UserError(f"{path}: cannot be read as a video: it is empty, a file of 0 bytes; fetch it again")
+    if head.startswith(b"PK\3\4"):
+        return UserError(f"{path}: cannot be read as a video: it is a zip file; unpack it, and give what is in it")
+    if re.match(rb"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE):
+        return UserError(f"{path}: cannot be read as a video: it is a web page or XML; fetch it again")
+    if not head.strip(b"\0"):
+        return UserError(
+            f"{path}: cannot be read as a video: it begins with zeros, as of a copy that broke off; fetch it again"
+        )
+    if not re.search(rb"[^\t\n\r -~]", head):
+        return UserError(
+            f"{path}: cannot be read as a video: it is text (a playlist, or a pointer to the file?); give the video"
+        )
+    return UserError(f"{path}: cannot be read as a video ({said}); {ANEW}")
 
 
 def packets(container: Any, stream: Any) -> Iterator[Any]:
@@ -131,7 +168,8 @@ def decoded(stream: Any, packets: Iterable[Any], *, strict: bool) -> Iterator[An
 
 
 def _check_whole(path: Path, file: BinaryIO) -> None:
-    """Raise UserError for a file that says of itself that it should be longer: .mp4 and .mov, .mkv and .webm, .avi."""
+    """Raise UserError for a file that says of itself that it should be longer (.mp4 and .mov, .mkv and .webm, .avi), or
+    that it is encrypted."""
     size = file.seek(0, 2)
     file.seek(0)
     head = file.read(64)
@@ -144,6 +182,10 @@ def _check_whole(path: Path, file: BinaryIO) -> None:
             length = int.from_bytes(box[8:16], "big") if length == 1 else length or size - end
             if length < 8:
                 return
+            if box[4:8] == b"moov":
+                told = file.read(min(length, 2**26))
+                if all(word in told for word in (b"encv", b"sinf", b"schm")):  # else decoded to noise
+                    raise UserError(f"{path}: is encrypted (protected from copies); give a file without protection")
             end += length
     elif head[:4] == b"RIFF" and head[8:12] == b"AVI " and head[4:8] != b"\xff\xff\xff\xff":
         end = 8 + int.from_bytes(head[4:8], "little")

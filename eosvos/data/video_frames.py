@@ -11,7 +11,6 @@ Key frames may be open: pictures that are shown before such a one and decoded af
 from __future__ import annotations
 
 import heapq
-import logging
 import os
 import sys
 import threading
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from eosvos.data.levels import Levels, Span
 from eosvos.data.video_files import (
     ANEW,
     decoded,
@@ -36,47 +36,44 @@ from eosvos.data.video_files import (
     while_before,
 )
 from eosvos.data.video_layout import Count, Layout, count_of, look
+from eosvos.data.video_pixels import describe, rgb, span_of_video
 from eosvos.errors import UserError
-
-log = logging.getLogger(__name__)
 
 _KEPT = 2**26  # bytes of decoded frames that are kept, about
 _SMALL = 2**24  # bytes of a file that is counted when it is opened: what is wrong with it is told at once
 _COUNTED = ("packets", "frames")  # see Layout.by
-_HDR = {16: "PQ", 18: "HLG"}  # transfer curves, as FFmpeg numbers them
 
 
-def opened(path: Path) -> Frames:
-    """The frames of a video file.
+def opened(path: Path, levels: Levels = "auto") -> Frames:
+    """The frames of a video file; what is not simply read as it is stored is told. `levels`: see levels.py.
 
-    Raises UserError for a file that is missing, no video, only sound, cut off, too large, or has no frame that can be
-    decoded; for what is wrong with a large one after its beginning, when it is counted.
+    Raises UserError for a file that is missing, no video, only sound, encrypted, cut off, too large, or has no frame
+    that can be decoded; for what is wrong with a large one after its beginning, when it is counted.
     """
+    span = None
     with explained(path), open_file(path) as container:
         stream = video_stream(container, path)
-        curve = _HDR.get(int(stream.codec_context.color_trc))
-        head = look(container, stream)
-    if curve is not None:
-        log.warning(
-            "%s: a video of high dynamic range (%s), whose colours are not converted: frames look pale, as perhaps they"
-            " did not where masks were made; better convert it to BT.709 before", path, curve,
-        )  # fmt: skip
+        head, first, seconds = look(container, stream)
+        if first:
+            describe(path, stream, first, head.turn, seconds)
+            span = span_of_video(path, first, levels)
     count = count_of(path, head)
     if not head.about or path.stat().st_size <= _SMALL:
         _ = count.layout
-    return Frames(count)
+    return Frames(count, span)
 
 
 class Frames:
-    """The frames of a video: `frames(number)` gives uint8 (H, W, 3) RGB, turned as the display matrix says.
+    """The frames of a video: `frames(number)` gives uint8 (H, W, 3) RGB, turned as the display matrix says. span: the
+    values that become 0 and 255, see video_pixels.py.
 
     Frames in a row are decoded in a row; another one by a seek to the key frame before it, or from the first frame
     where the file allows no seek. The last ones are kept, 64 MiB of them. May be pickled, and shared by threads.
     Raises UserError for a frame that cannot be decoded, or is of another size than the first one asked for.
     """
 
-    def __init__(self, count: Count) -> None:
-        self.count, self.path, self.head = count, count.path, count.head
+    def __init__(self, count: Count, span: Span | None = None) -> None:
+        self.count, self.path, self.head, self.span = count, count.path, count.head, span
         self._size: tuple[int, ...] | None = None
         self._lock = threading.Lock()
         self._process, self._next, self._by = 0, 0, ""
@@ -85,7 +82,7 @@ class Frames:
         self._kept: OrderedDict[int, Any] = OrderedDict()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Frames, (self.count,)
+        return Frames, (self.count, self.span)
 
     @property
     def layout(self) -> Layout:
@@ -99,7 +96,7 @@ class Frames:
                 self._process, self._container, self._kept = os.getpid(), None, OrderedDict()
             if index not in self._kept:
                 self._decode(index)
-            pixels = _upright(self._kept[index].to_ndarray(format="rgb24"), self.head.turn)
+            pixels = _upright(rgb(self._kept[index], self.span), self.head.turn)
         self._size = self._size or pixels.shape
         if pixels.shape != self._size:
             raise UserError(f"{self.path}: frame {index} is of another size than the first one; {ANEW}")

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from eosvos.data.levels import LOOKED_AT
 from eosvos.data.video_files import ANEW, decoded, explained, from_key, open_file, packets, shows, video_stream
 from eosvos.errors import UserError
 
@@ -49,11 +50,13 @@ class Head:
     about: int
 
 
-def look(container: Any, stream: Any) -> Head:
-    """Decode the first packets."""
+def look(container: Any, stream: Any) -> tuple[Head, list[Any], list[float]]:
+    """Decode the first packets; also returns the first decoded frames, and when the frames are shown, in seconds."""
     first = list(islice(from_key(packets(container, stream)), _TRIED))
     expected = [packet.pts for packet in first if shows(packet)]
     found: list[Any] = []
+    begin: list[Any] = []
+    seconds: list[float] = []
     turn = (1, 0, 0, 1)
     for frame in decoded(stream, first, strict=False):
         # Of one frame only: in PyAV 18.1 a frame and its side data hold one another, and stay until they are collected.
@@ -62,13 +65,17 @@ def look(container: Any, stream: Any) -> Head:
                 a, b, _, c, d = np.frombuffer(bytes(data)[:20], np.int32).tolist()
                 turn = (a, b, c, d)
         found.append(frame.pts)
+        if len(begin) < LOOKED_AT:
+            begin.append(frame)
+        if frame.time is not None:
+            seconds.append(frame.time)
     told = bool(first) and None not in [*found, *(packet.pts for packet in first)]
     timed = told and sorted(found) == sorted(pts for pts in expected if pts >= first[0].pts)
     about = 0
     if timed and not _untimed(container, stream):
-        seconds, rate = (container.duration or 0) / 1e6, stream.average_rate or stream.guessed_rate or 24
-        about = stream.frames or max(round(seconds * float(rate)), 1)
-    return Head(turn, len(found) == len(expected), timed, about)
+        length, rate = (container.duration or 0) / 1e6, stream.average_rate or stream.guessed_rate or 24
+        about = stream.frames or max(round(length * float(rate)), 1)
+    return Head(turn, len(found) == len(expected), timed, about), begin, seconds
 
 
 class Count:

@@ -15,7 +15,8 @@ from pathlib import Path
 from eosvos.data.layers import layered_sequence
 from eosvos.data.roots import find_root
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import choose, files_in, folders
+from eosvos.data.stored import choose, files_in
+from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 
 CATEGORIES = ("aeroplane", "bird", "boat", "car", "cat", "cow", "dog", "horse", "motorbike", "train")

@@ -17,7 +17,8 @@ from typing import Any
 
 from eosvos.data.roots import split_folder, split_of
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import MASKS, choose, files_in, folders, match_masks, several, stored_sequence
+from eosvos.data.stored import MASKS, choose, files_in, match_masks, several, stored_sequence
+from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 from eosvos.files import shipped_list
 

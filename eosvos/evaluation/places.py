@@ -17,7 +17,8 @@ from pathlib import Path
 from eosvos.data.mask_formats import KINDS, MaskSet
 from eosvos.data.mask_json import open_json
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import folders, listing, several
+from eosvos.data.stored import several
+from eosvos.data.user_files import entries, folders, listing
 from eosvos.errors import UserError
 from eosvos.files import shipped
 
@@ -58,7 +59,7 @@ def find_masks(
         codes = {path.stem: path for path in listing(base, (".json",)) if path.stem in names} if base.is_dir() else {}
         if names & {*there, *codes}:
             coded = {name: next(iter(open_json(path).values())) for name, path in codes.items() if name not in there}
-            there = {name: path for name, path in there.items() if any(path.iterdir())}
+            there = {name: path for name, path in there.items() if entries(path)}
             return {**there, **coded}, [name for name in there if name not in names and name not in _WITHIN]
     only = next(iter(sequences))
     if len(names) == 1 and {path.stem for path in listing(folder, KINDS)} & set(only.frame_names):

@@ -14,6 +14,10 @@ from eosvos.methods.copy_first import CopyFirst
 from eosvos.methods.given import check_frame
 from eosvos.torch_state import own_state
 
+# Rows and columns that DIS needs for two levels of its pyramid: with fewer, OpenCV 5.0 refuses frames, or reads beyond
+# their memory and ends the process
+_SMALLEST, _WIDEST = 16, 46
+
 
 class Flow(CopyFirst):
     """`CopyFirst` with masks that move along: learns nothing.
@@ -38,7 +42,11 @@ class Flow(CopyFirst):
     def step(self, frame: Tensor) -> np.ndarray:
         check_frame(frame, self._size)
         now, before = _grey(frame), self._last
-        flow = self._flow.calc(now, before, None)  # type: ignore[call-overload]  # (H, W, 2): x and y, in pixels
+        (height, width), edge = now.shape, cv2.BORDER_REPLICATE
+        below, right = max(_SMALLEST - height, 0), max(_SMALLEST - width, 0)
+        right = max(right, 0 if max(height, width) >= _WIDEST else _WIDEST - width)
+        pair = [cv2.copyMakeBorder(image, 0, below, 0, right, edge) for image in (now, before)]
+        flow = self._flow.calc(*pair, None)[:height, :width]  # type: ignore[call-overload]  # x and y, in pixels
         rows, columns = np.indices(now.shape, np.float32)
         for plane in self.probabilities.numpy():
             plane[:] = cv2.remap(plane, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from eosvos.data.levels import Levels, parse_levels
 from eosvos.data.masks import VOID, ids_of, read_mask, write_mask
 from eosvos.data.own import open_own
 from eosvos.data.sequence import Sequence
@@ -76,6 +77,7 @@ class Session:
             self.rate: float = content["rate"]
             self.made = float(content["made"])
             self.path: str | None = content.get("path")
+            self.levels = parse_levels(content.get("levels", "auto"))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{folder / 'session.json'}: is damaged ({error!r}); remove its folder") from error
 
@@ -88,7 +90,7 @@ class Session:
         """The video without masks, whose frames are counted by a thread from then on where they are not yet."""
         with self._lock:
             if self._frames is None:
-                found = look(self.video)[0]
+                found = look(self.video, self.levels)[0]
                 self._frames = found if self._names is None else replace(found, frame_names=tuple(self._names))
                 if self._names is None:
                     count(found, self._keep)
@@ -124,7 +126,7 @@ class Session:
 
     def given(self, annotations: Path) -> tuple[Sequence, float]:
         """The video with its masks, as the command opens it, and its rate."""
-        return open_own(self.video, masks=annotations, binary=False)
+        return open_own(self.video, masks=annotations, binary=False, levels=self.levels)
 
     def annotated(self) -> list[int]:
         """Numbers of the frames that were painted on."""
@@ -226,9 +228,12 @@ class Session:
 
 class Sessions:
     """All sessions in `folder`, which is made. What a killed server left of uploads, deletions and new runs is removed:
-    one server at a time may use it (see `files.locked`)."""
+    one server at a time may use it (see `files.locked`).
 
-    def __init__(self, folder: Path) -> None:
+    levels: of new ones, where frames have more than 8 bits, see data.levels."""
+
+    def __init__(self, folder: Path, levels: Levels = "auto") -> None:
+        self.levels = levels
         self.folder = folder.expanduser().resolve()
         self._open: dict[str, Session] = {}
         self._referring = threading.Lock()
@@ -287,7 +292,7 @@ class Sessions:
         where they are no video."""
         folder = self.folder / id
         try:
-            found = look(video_in(folder / "video"))
+            found = look(video_in(folder / "video"), self.levels)
         except UserError:
             self.remove(id)
             raise
@@ -299,13 +304,13 @@ class Sessions:
         path = str(video.expanduser().resolve())
         with self._referring:
             for session in self.all()[0]:
-                if session.path == path:
+                if session.path == path and session.levels == self.levels:
                     return session
-            return self._made(secrets.token_hex(16), video.name, *look(Path(path)), path=path)
+            return self._made(secrets.token_hex(16), video.name, *look(Path(path), self.levels), path=path)
 
     def _made(self, id: str, name: str, sequence: Sequence, rate: float, **more: str) -> Session:
         names = list(sequence.frame_names) if sequence.counted else None
-        content = {"name": name, "names": names, "size": sequence.size, "rate": rate, **more}
+        content = {"name": name, "names": names, "size": sequence.size, "rate": rate, "levels": self.levels, **more}
         write_bytes(self.folder / id / "session.json", json.dumps(content | {"made": time.time()}).encode())
         return self.get(id)
 

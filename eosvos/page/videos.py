@@ -6,19 +6,18 @@ import itertools
 import re
 import threading
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from eosvos.data.folder import open_frames
+from eosvos.data.folder import frame_reader, open_frames
+from eosvos.data.levels import Levels
 from eosvos.data.own import RATE
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import IMAGES, read_image
-from eosvos.data.video import open_video
-from eosvos.data.video_files import frame_rate
+from eosvos.data.stacks import is_picture
+from eosvos.data.stored import moving
+from eosvos.data.user_files import IMAGES, entries
+from eosvos.data.video import frame_rate, open_video
 from eosvos.errors import UserError
-from eosvos.files import create_text, listed
+from eosvos.files import create_text
 
 _NAME = 200  # bytes of a file's name; file systems take 255, of which temporary files and numbers need some
 
@@ -40,9 +39,9 @@ def free_path(folder: Path, name: str) -> Path:
 
 def video_in(folder: Path) -> Path:
     """The video file in an upload's folder, or the folder where it has pictures. Raises UserError for anything else."""
-    files = [folder / name for name in listed(folder)]
+    files = [Path(entry.path) for entry in entries(folder)]
     pictures = [path for path in files if path.suffix.lower() in IMAGES]
-    if len(files) == 1 and not pictures:
+    if len(files) == 1 and (not pictures or _is_stack(files[0])):
         return files[0]
     if files and len(pictures) == len(files):
         return folder
@@ -52,12 +51,12 @@ def video_in(folder: Path) -> Path:
     )
 
 
-def look(video: Path) -> tuple[Sequence, float]:
-    """A video file or folder of frames, without masks, and its frames per second."""
+def look(video: Path, levels: Levels = "auto") -> tuple[Sequence, float]:
+    """A video file or folder of frames, without masks, and its frames per second. levels: see data.levels."""
     if not video.is_dir():
-        return open_video(video), frame_rate(video)
-    paths, size = open_frames(video)
-    read = partial(_read_frame, tuple(paths), size)
+        return open_video(video, levels=levels), frame_rate(video)
+    paths, size, span = open_frames(video, levels=levels)
+    read = frame_reader(paths, size, span)
     read(0)
     return Sequence(video.name, tuple(path.stem for path in paths), size, {}, read, _no_mask, tuple(paths)), RATE
 
@@ -77,8 +76,11 @@ def count(sequence: Sequence, tell: Callable[[list[str] | UserError], object] = 
         threading.Thread(target=work, name="count", daemon=True).start()
 
 
-def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], index: int) -> np.ndarray:
-    return read_image(paths[index], size)
+def _is_stack(path: Path) -> bool:
+    try:
+        return is_picture(path) and moving(path)
+    except OSError:  # damaged: this is told when it is opened
+        return False
 
 
 def _no_mask(index: int) -> None:

@@ -1,0 +1,90 @@
+"""Folders as users have them: their files and folders in order, without what systems and programs leave there.
+
+Left out are hidden files (also AppleDouble's `._*`), the folders and files of `JUNK`, and what is named as an image but
+is a folder, a pipe or a device; the last is told. A link that leads nowhere is an error: a file is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Collection
+from functools import lru_cache
+from pathlib import Path
+
+from eosvos.errors import UserError
+from eosvos.files import refused
+
+log = logging.getLogger(__name__)
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+# Synology's and QNAP's thumbnails and recycle bins, macOS's resource forks in zip files, Windows's and Linux's own
+JUNK = frozenset((
+    "@eadir", "#recycle", "@recycle", "@recently-snapshot", "#snapshot", "__macosx", "thumbs.db", "ehthumbs.db",
+    "desktop.ini", "$recycle.bin", "recycler", "system volume information", "lost+found", "icon\r",
+))  # fmt: skip
+
+
+def entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, without hidden files and junk, in natural order (2 before 10). Raises UserError where it
+    cannot be read."""
+    try:
+        with os.scandir(folder) as found:
+            kept = [entry for entry in found if not entry.name.startswith(".") and entry.name.lower() not in JUNK]
+    except OSError as error:
+        raise refused(error, folder) from error
+    return sorted(kept, key=lambda entry: natural(entry.name))
+
+
+def listing(folder: Path, kinds: Collection[str] = IMAGES) -> list[Path]:
+    """The files of a folder with one of these endings, in natural order of their stems. Raises UserError where the
+    folder cannot be read, or holds a link to a file that is not there."""
+    named = [entry for entry in entries(folder) if Path(entry.name).suffix.lower() in kinds]
+    odd = tuple(entry.name for entry in named if not _is_file(entry))
+    if odd:
+        _tell_odd(folder, odd)
+    files = [folder / entry.name for entry in named if entry.name not in odd]
+    return sorted(files, key=lambda path: natural(path.stem))
+
+
+def folders(root: Path) -> list[str]:
+    """Names of the folders within `root` (none if it is missing), in natural order; not those named as images."""
+    if not root.is_dir():
+        return []
+    return [e.name for e in entries(root) if e.is_dir() and Path(e.name).suffix.lower() not in IMAGES]
+
+
+def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sort key under which numbers within names count as numbers."""
+    parts = re.split(r"(\d+)", name)
+    return [(1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts], name
+
+
+def check_regular(path: Path, what: str) -> None:
+    """Raise UserError unless `path` is a file, not a folder, pipe or device; `what` should be given."""
+    try:
+        path.stat()
+    except OSError as error:
+        raise refused(error, path) from error
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "a pipe, socket or device"
+        raise UserError(f"{path}: is {kind}; give {what}")
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """False for a folder, pipe or device. Raises UserError for a link that leads nowhere, or in a circle."""
+    try:
+        return entry.is_file() or (bool(entry.stat()) and False)
+    except OSError as error:
+        if not entry.is_symlink():
+            raise refused(error, Path(entry.path)) from error
+        raise UserError(
+            f"{entry.path}: is a link to {os.readlink(entry.path)}, where no file is ({error.strerror}); fetch the file"
+            " (git annex get, where it is kept so), or remove the link"
+        ) from error
+
+
+@lru_cache(256)  # once: folders are listed several times
+def _tell_odd(folder: Path, names: tuple[str, ...]) -> None:
+    log.warning("%s: left out, as these are named as images, but are no files: %s", folder, ", ".join(names[:4]))
