@@ -75,6 +75,7 @@ class DatasetSection:
     truth: str | None = None  # of YouTube-VOS: a folder with the masks that valid and test keep back
     binary: bool | None = None  # of a folder or video: masks show one object, all that is not 0; null: look
     masks: str | None = None  # of a video: the first frame's mask, or a folder or .json of masks
+    absent: str | None = None  # of a folder or video: "all": images without annotation in JSON show no object
     count: int = 20  # of synthetic videos
     length: int = 24  # their frames
     size: tuple[int, int] = (240, 432)  # their height and width
@@ -147,6 +148,7 @@ class SegmentConfig(MethodConfig):
     mask: str | None = None  # of its first frame
     masks: str | None = None  # a folder or .json file of masks of any frames
     binary: bool | None = None  # masks show one object, all that is not 0; null: look
+    absent: str = MISSING  # what masks tell of objects that they do not show: told or all
     outputs: list[str] = field(default_factory=list)  # besides the masks: checks.OUTPUTS
     out: str | None = None
     resume: bool = MISSING

@@ -23,7 +23,9 @@ def segment(settings: config.SegmentConfig) -> None:
     checks.check(settings)
     device = assemble.device_of(settings.device)
     path, learner = chosen.evaluation_learner(settings)
-    sequence, rate = open_own(settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary)
+    sequence, rate = open_own(
+        settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary, absent=settings.absent
+    )
     fingerprint = chosen.method_fingerprint(settings, path, device) | assemble.own_fingerprint(settings, sequence)
     default = assemble.RUNS / "segment" / sequence.name
     out = Path(settings.out or benchmark.own_or_free(default, fingerprint, seed=settings.seed))

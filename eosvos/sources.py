@@ -71,7 +71,7 @@ def open_dataset(
         case "video":
             return [_video(section, data_root, names)]
         case _:
-            return open_folder(data_root, sequences=names, binary=section.binary)
+            return open_folder(data_root, sequences=names, binary=section.binary, absent=section.absent)
 
 
 def _video(section: DatasetSection, path: str, names: Collection[str]) -> Sequence:
@@ -80,7 +80,7 @@ def _video(section: DatasetSection, path: str, names: Collection[str]) -> Sequen
             "dataset.masks=null: what to follow is not known; give the mask of the first frame with"
             " dataset.masks=first.png, or a folder of masks that are named by the numbers of their frames"
         )
-    return _chosen([open_video(path, section.masks, binary=section.binary)], names)[0]
+    return _chosen([open_video(path, section.masks, binary=section.binary, absent=section.absent)], names)[0]
 
 
 def reopen(settings: Mapping[str, Any], data_root: str | None, names: Collection[str]) -> list[Sequence]:

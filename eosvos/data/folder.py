@@ -11,12 +11,14 @@ masks may have are in mask_formats.py and mask_json.py.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence as Collection
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from eosvos.data.mask_checks import doubts
 from eosvos.data.mask_formats import MaskSet, appearances, open_masks, read_named, tell
 from eosvos.data.mask_json import open_json
 from eosvos.data.roots import meant
@@ -24,19 +26,27 @@ from eosvos.data.sequence import Sequence
 from eosvos.data.stored import check_file, folders, listing, no_frames, read_image, several
 from eosvos.errors import UserError
 
+log = logging.getLogger(__name__)
+
 _LAYOUTS = (("JPEGImages", "Annotations"), ("frames", "masks"))
 _RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 
 
 def open_folder(
-    root: str | Path, *, sequences: Collection[str] = (), binary: bool | None = None, every: bool = False
+    root: str | Path,
+    *,
+    sequences: Collection[str] = (),
+    binary: bool | None = None,
+    every: bool = False,
+    absent: str | None = None,
 ) -> list[Sequence]:
     """Open the videos of a folder, all or those named in `sequences`.
 
     `binary`: masks hold one object, all that is not 0; None takes them so where a video's masks hold nothing but 0 and
     255. What masks were taken for is logged, once. All masks are read once, to find the frame in which each object
     first appears. `every`: a method is given all masks (`Sequence.given`), and those before the first object may be
-    empty, to say that it is not there yet.
+    empty, to say that it is not there yet. `absent`: what masks tell of objects that they do not show, see `appearances`,
+    and images without annotation in JSON, see `open_json`; None: those of a data set are complete.
 
     Raises UserError for a missing root, frames or masks, masks without frames, broken files, different sizes, a first
     mask without an object.
@@ -51,7 +61,7 @@ def open_folder(
     unknown = [name for name in chosen if name not in names]
     if unknown:
         raise UserError(f"sequences={several(unknown)}: not in {images}, which holds {several(names, 20)}")
-    listed = open_json(annotations) if annotations.is_file() else None
+    listed = open_json(annotations, absent=absent) if annotations.is_file() else None
     opened: list[Sequence] = []
     taken: dict[str, MaskSet] = {}
     for name in chosen:
@@ -59,7 +69,7 @@ def open_folder(
         stems = tuple(path.stem for path in frames)
         file = annotations / f"{name}.json"
         if listed is not None or file.is_file():
-            given, where = (listed, annotations) if listed is not None else (open_json(file), file)
+            given, where = (listed, annotations) if listed is not None else (open_json(file, absent=absent), file)
             alone = len(given) == 1 and (single or where == file)
             found = given.get(name) or (next(iter(given.values())) if alone or set(given) == {""} else None)
             if found is None:
@@ -68,7 +78,9 @@ def open_folder(
         else:
             masks = open_masks(annotations if single else annotations / name, stems, binary=binary, size=size)
         taken[name] = masks
-        opened.append(_sequence(name, frames, stems, size, masks, every))
+        for doubt in doubts(masks, binary):
+            log.warning("%s", doubt)
+        opened.append(_sequence(name, frames, stems, size, masks, every, absent))
     tell(taken)
     return opened
 
@@ -80,6 +92,7 @@ def _sequence(
     size: tuple[int, int],
     masks: MaskSet,
     every: bool,
+    absent: str | None,
 ) -> Sequence:
     for stem, files in masks.files.items():
         if stem not in stems:
@@ -87,7 +100,7 @@ def _sequence(
                 f"{files[0]}: a mask without its frame: none of the {len(frames)} frames in {frames[0].parent} is named"
                 f" {stem}; a mask has the name of its frame (add the frame, or remove the mask)"
             )
-    return frames_and_masks(name, frames, size, masks, every=every)
+    return frames_and_masks(name, frames, size, masks, every=every, absent=absent)
 
 
 def open_frames(folder: Path, besides: Path | None = None) -> tuple[list[Path], tuple[int, int]]:
@@ -112,23 +125,30 @@ def is_laid_out(root: Path) -> bool:
 
 
 def frames_and_masks(
-    name: str, frames: Collection[Path], size: tuple[int, int], masks: MaskSet, *, every: bool = False
+    name: str,
+    frames: Collection[Path],
+    size: tuple[int, int],
+    masks: MaskSet,
+    *,
+    every: bool = False,
+    absent: str | None = None,
 ) -> Sequence:
-    """The sequence of frames and of masks that are named as these; reads all masks. `every`: see open_folder."""
+    """The sequence of frames and of masks that are named as these; reads all masks. `every`, `absent`: see open_folder."""
     stems = tuple(path.stem for path in frames)
     place = {stem: index for index, stem in enumerate(stems)}
     order = sorted((place[stem], stem) for stem in masks.files)
-    objects, others = appearances(masks, order, every=every)
+    found = appearances(masks, order, every=every, absent=absent)
     return Sequence(
         name=name,
         frame_names=stems,
         size=size,
-        objects=objects,
+        objects=found.objects,
         read_frame=partial(_read_frame, tuple(frames), size),
         read_mask=partial(read_named, masks, stems, size),
         shared=masks.shared,
         files=(*frames, *dict.fromkeys(path for files in masks.files.values() for path in files)),
-        given=others,
+        given=found.given,
+        told_of=found.told_of,
     )
 
 

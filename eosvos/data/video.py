@@ -28,6 +28,7 @@ def open_video(
     name: str | None = None,
     binary: bool | None = None,
     every: bool = False,
+    absent: str | None = None,
 ) -> Sequence:
     """Open a video file as a sequence, whose frames are named by their numbers, 00000, 00001, ...
 
@@ -35,7 +36,7 @@ def open_video(
     mask_json.py, each named by its frame's number; None: there are no objects. `binary`: all that is not 0 in a mask is
     one object; None takes it so where there is nothing but 0 and 255. What masks were taken for is logged.
     `every`: a method is given all masks (`Sequence.given`), and those before the first object may be empty, to say that
-    it is not there yet.
+    it is not there yet. `absent`: what masks tell of objects that they do not show, see `open_own`.
 
     The first frame, and its mask, are there at once however long the video is: see `Numbered` and video_frames.py.
 
@@ -49,21 +50,22 @@ def open_video(
     names = Numbered(max(5, len(str(count.about - 1))), lambda: count.layout.count, lambda: count.known)
     if masks is None:
         return Sequence(name or path.stem, names, size, {}, frames, _no_mask, (path,))
-    given = place(Path(masks).expanduser(), names, size, binary=binary)
+    given = place(Path(masks).expanduser(), names, size, binary=binary, absent=absent)
     tell({name or path.stem: given})
     order = sorted((int(frame), frame) for frame in given.files)
-    objects, others = appearances(given, order, every=every)
+    found = appearances(given, order, every=every, absent=absent)
     return Sequence(
         name=name or path.stem,
         frame_names=names,
         size=size,
-        objects=objects,
+        objects=found.objects,
         read_frame=frames,
         read_mask=partial(read_named, given, names, size),
         shared=given.shared,
         files=(path, *dict.fromkeys(file for files in given.files.values() for file in files)),
         truth=len(given.files) > 1,
-        given=others,
+        given=found.given,
+        told_of=found.told_of,
     )
 
 
