@@ -247,8 +247,12 @@ def own_fingerprint(config: SegmentConfig, sequence: Sequence) -> dict[str, Any]
     for index in annotated_frames(sequence):
         masks.update(str(index).encode() + np.ascontiguousarray(sequence.mask(index)).tobytes())
     return {
-        "video": given, "binary": config.binary, "absent": config.absent, "masks_hash": masks.hexdigest()[:16], "hash": content_hash([sequence])
-    }  # fmt: skip
+        "video": given,
+        "binary": config.binary,
+        "absent": config.absent,
+        "masks_hash": masks.hexdigest()[:16],
+        "hash": content_hash([sequence]),
+    }
 
 
 def common_folder(runs: Collection[Path]) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from eosvos.config import FiguresConfig, MetaSection
-from eosvos.data.mask_formats import ABSENT
+from eosvos.data.appearances import ABSENT
 from eosvos.errors import UserError
 from eosvos.evaluation.conversion import FORMS
 from eosvos.evaluation.exports import OUTPUTS

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from eosvos.data.appearances import appearances
 from eosvos.data.mask_checks import doubts
-from eosvos.data.mask_formats import MaskSet, appearances, open_masks, read_named, tell
+from eosvos.data.mask_formats import MaskSet, open_masks, read_named, tell
 from eosvos.data.mask_json import open_json
 from eosvos.data.roots import meant
 from eosvos.data.sequence import Sequence
@@ -39,20 +40,22 @@ def open_folder(
     binary: bool | None = None,
     every: bool = False,
     absent: str | None = None,
+    need_frames: bool = True,
 ) -> list[Sequence]:
     """Open the videos of a folder, all or those named in `sequences`.
 
     `binary`: masks hold one object, all that is not 0; None takes them so where a video's masks hold nothing but 0 and
     255. What masks were taken for is logged, once. All masks are read once, to find the frame in which each object
     first appears. `every`: a method is given all masks (`Sequence.given`), and those before the first object may be
-    empty, to say that it is not there yet. `absent`: what masks tell of objects that they do not show, see `appearances`,
-    and images without annotation in JSON, see `open_json`; None: those of a data set are complete.
+    empty, to say that it is not there yet. `absent`: what masks tell of objects that they do not show, see
+    `appearances`, and images without annotation in JSON, see `open_json`; None: those of a data set are complete.
+    `need_frames`: false where masks alone are needed, and the folder of frames may be missing.
 
     Raises UserError for a missing root, frames or masks, masks without frames, broken files, different sizes, a first
     mask without an object.
     """
     root = Path(root).expanduser()
-    images, annotations = _find(root)
+    images, annotations = _find(root, need_frames)
     names = folders(images)
     single = not names
     if single:
@@ -65,7 +68,8 @@ def open_folder(
     opened: list[Sequence] = []
     taken: dict[str, MaskSet] = {}
     for name in chosen:
-        frames, size = open_frames(images if single else images / name)
+        folder = images if single else images / name
+        frames, size = open_frames(folder if listing(folder) or images != annotations else _one_object(folder))
         stems = tuple(path.stem for path in frames)
         file = annotations / f"{name}.json"
         if listed is not None or file.is_file():
@@ -133,7 +137,7 @@ def frames_and_masks(
     every: bool = False,
     absent: str | None = None,
 ) -> Sequence:
-    """The sequence of frames and of masks that are named as these; reads all masks. `every`, `absent`: see open_folder."""
+    """The sequence of frames and of masks named as these; reads all masks. `every`, `absent`: see open_folder."""
     stems = tuple(path.stem for path in frames)
     place = {stem: index for index, stem in enumerate(stems)}
     order = sorted((place[stem], stem) for stem in masks.files)
@@ -156,8 +160,13 @@ def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], index: int) -> n
     return read_image(paths[index], size)
 
 
-def _find(root: Path) -> tuple[Path, Path]:
-    """The folders that hold the frames and the masks."""
+def _one_object(folder: Path) -> Path:
+    """Of masks in a folder for each object those of the one with the most: they stand in for frames."""
+    return max((folder / name for name in folders(folder)), key=lambda path: len(listing(path)), default=folder)
+
+
+def _find(root: Path, need_frames: bool = True) -> tuple[Path, Path]:
+    """The folders that hold the frames and the masks; the latter twice where the first is missing and not needed."""
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise UserError(
@@ -165,6 +174,9 @@ def _find(root: Path) -> tuple[Path, Path]:
             " and masks/) with data_root= or the environment variable EOSVOS_DATA"
         )
     for first, second in _LAYOUTS:
+        if not (root / first).is_dir() and (root / second).is_dir() and not need_frames:
+            there = next((root / second / level for level in _RESOLUTIONS if (root / second / level).is_dir()), None)
+            return there or root / second, there or root / second
         if not (root / first).is_dir():
             continue
         file = root / f"{second}.json"

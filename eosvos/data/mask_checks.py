@@ -17,8 +17,8 @@ _SURE = "save masks whose values are the object ids, 0 being the background"
 
 
 def doubts(masks: MaskSet, binary: bool | None = None) -> Iterator[str]:
-    """What is wrong with the first, middle or last mask, for a message. Nothing where `binary` tells what values are, and
-    for JSON, in which objects are told apart."""
+    """What is wrong with the first, middle or last mask, for a message. Nothing where `binary` tells what values are,
+    and for JSON."""
     names = list(masks.files)
     for name in dict.fromkeys([names[0], names[len(names) // 2], names[-1]]) if names else ():
         if binary is not None or masks.form == "json":
@@ -36,8 +36,8 @@ def doubts(masks: MaskSet, binary: bool | None = None) -> Iterator[str]:
         if (around := _around(mask)) is not None:
             one = masks.form == "binary"
             yield (
-                f"{path}: what is taken for {'the object' if one else f'object {around}'} surrounds all else: an inverted"
-                f" mask, or the background? {_SURE}; if it is the object, say binary={'true' if one else 'false'}"
+                f"{path}: what is taken for {'the object' if one else f'object {around}'} surrounds all else: an"
+                f" inverted mask, or the background? {_SURE}; if it is one, say binary={'true' if one else 'false'}"
             )
             return
 

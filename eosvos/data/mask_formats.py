@@ -38,16 +38,15 @@ from eosvos.data.colours import (
     read_shape,
     refuse_soft,
 )
-from eosvos.data.masks import FORMATS, MODES, VOID, ids_of, note_shared, read_mask, stacked, wrong_size
+from eosvos.data.masks import FORMATS, MODES, VOID, note_shared, read_mask, stacked, wrong_size
 from eosvos.data.palette import DAVIS_PALETTE
-from eosvos.data.stored import among, by_number, check_file, empty_mask, folders, listing, natural, several, worded
+from eosvos.data.stored import among, by_number, check_file, folders, listing, natural, several, worded
 from eosvos.errors import UserError
 from eosvos.files import atomic
 
 log = logging.getLogger(__name__)
 
 KINDS = (".png", ".bmp", ".gif", ".tif", ".tiff", ".jpg", ".jpeg", ".webp")  # the last three only to refuse them
-ABSENT = ("told", "all")  # what masks tell of objects that they do not show, see `appearances`
 _COLOURS = (*MODES, "RGB")
 
 
@@ -130,7 +129,7 @@ def open_masks(
     if two:
         return MaskSet("binary", "0 and 255 only, read as one object, 255 being the object", named, read)
     if None not in kinds:
-        told = "" if around is None else f" (0, which surrounds the rest, is background, though not black: {around.name})"
+        told = "" if around is None else f" (0, around the rest, is background, though not black: {around.name})"
         return MaskSet("palette", "palette images, the index is the id" + told, named, read)
     return MaskSet("grey", "grey images, the value is the id", named, read)
 
@@ -146,59 +145,6 @@ def forms(opened: Mapping[str, MaskSet]) -> str:
 def tell(opened: Mapping[str, MaskSet]) -> None:
     """Log `forms`, once for a data set."""
     log.info(forms(opened))
-
-
-@dataclass(frozen=True)
-class Appearances:
-    """What the masks of a video tell of its objects."""
-
-    objects: dict[int, int]  # object id -> index of the frame it first appears in
-    given: tuple[int, ...] = ()  # indices of all masks but that of the first objects, in order; none without `every`
-    # Frame index -> ids that its mask tells of, shown or absent; of frames that are not in it: of all.
-    told_of: dict[int, frozenset[int]] = field(default_factory=dict)
-
-
-def appearances(
-    masks: MaskSet, order: Iterable[tuple[int, str]], *, every: bool = False, absent: str | None = "all"
-) -> Appearances:
-    """Where objects first appear, for frames (index, name) in order; reads all their masks.
-
-    `every`: the first mask may be empty, to say that none is there yet; so may others, but not all. `absent`: "told": a
-    mask tells only of the objects that it shows, or, where it shows none, that none is there, which is logged; "all":
-    objects that it does not show are absent. Raises UserError where the first mask shows no object.
-    """
-    order = list(order)
-    found: dict[int, int] = {}
-    told_of: dict[int, frozenset[int]] = {}
-    empty: list[str] = []
-    first: Path | None = None
-    for index, name in order:
-        mask = masks.read(name)
-        shown = ids_of(mask)
-        for number in shown:
-            found.setdefault(number, index)
-        if not found and (mask.any() or not every):
-            raise UserError(f"{masks.files[name][0]}: {empty_mask(mask)}")
-        if every and mask.any() and not shown:
-            raise UserError(f"{masks.files[name][0]}: {empty_mask(mask).replace('the first', 'this')}")
-        first = first or masks.files[name][0]
-        own = masks.form in ("objects", "json")  # a mask for each object
-        if shown or own:
-            told_of[index] = frozenset(shown) | frozenset(masks.gone.get(name, ()))
-        if masks.gone.get(name, ()) if own else not shown:
-            empty.append(name)
-    if not found and first is not None:
-        raise UserError(f"{first}: {empty_mask()}")
-    if not every:
-        return Appearances(found)
-    if absent == "told" and empty:
-        log.warning(
-            "masks that show nothing, taken to tell that %s not there: of %s; leave a mask out that is not to tell it",
-            "their object is" if masks.form in ("objects", "json") else "no object is", several(empty),
-        )  # fmt: skip
-    start = min(found.values(), default=0)
-    given = tuple(index for index, _ in order if index != start)
-    return Appearances(found, given, told_of if absent == "told" else {})
 
 
 def read_named(masks: MaskSet, names: Collection[str], size: tuple[int, int], index: int) -> np.ndarray | None:

@@ -43,8 +43,9 @@ def open_json(
 ) -> dict[str, MaskSet]:
     """The masks of a JSON file: video -> its masks. A video that has no name, as file names are without folders, is "".
 
-    `source`: the file, or labelme's files of several images. `absent`: "told" leaves frames out that are listed and show
-    no object, "all" takes them for empty masks; None does as the form has it, see above. What is left out is logged.
+    `source`: the file, or labelme's files of several images. `absent`: "told" leaves frames out that are listed and
+    show no object, "all" takes them for empty masks; None does as the form has it, see above. What is left out is
+    logged.
     `size`: (H, W) of the frames, for files that do not tell it.
 
     Raises UserError for a file that is missing, of another form, or does not tell which masks are of one object.
@@ -78,8 +79,8 @@ def open_json(
         if isinstance(error, UserError):
             raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
         raise UserError(
-            f"{path}: not masks in the form of COCO or YouTube-VIS, nor of labelme or VIA ({error!r:.200}); expected are"
-            " annotations with segmentation and image_id, or with segmentations and video_id"
+            f"{path}: not masks in the form of COCO or YouTube-VIS, nor of labelme or VIA ({error!r:.200}); expected"
+            " are annotations with segmentation and image_id, or with segmentations and video_id"
         ) from error
     if not opened:
         raise UserError(f"{where}: no masks in it; expected are annotations with segmentation or segmentations")

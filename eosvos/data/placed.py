@@ -18,6 +18,7 @@ from eosvos.data.mask_formats import KINDS, MaskSet, open_masks
 from eosvos.data.mask_json import open_json
 from eosvos.data.sequence import Numbered
 from eosvos.data.stored import among, by_number, last_number, listing, natural, several, worded
+from eosvos.data.tool_json import is_labelme_file
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -50,8 +51,8 @@ def place(
     names is taken so, and that is logged. A folder may hold labelme's files, too. `binary`: see open_masks; `absent`:
     see open_json.
 
-    Raises UserError for masks as open_masks and open_json do, without a frame, or two for one frame; for names that tell
-    objects and no frames; and where a look at the masks shows that they are none of objects (mask_checks.py).
+    Raises UserError for masks as open_masks and open_json do, without a frame, or two for one frame; for names that
+    tell objects and no frames; and where a look at the masks shows that they are none of objects (mask_checks.py).
     """
     kind = path.suffix.lower()
     if kind in KINDS and not path.is_dir():
@@ -64,9 +65,9 @@ def place(
                     " %s; for this frame give the folder with masks=", path, names[0], own,
                 )  # fmt: skip
             _refuse_doubts(masks, binary)
-            return replace(masks, files={names[0]: (path,)}, read=partial(_renamed, masks, {names[0]: path.stem}))
-    elif kind == ".json" or (path.is_dir() and _annotations(path)):
-        found = open_json(path if kind == ".json" else _annotations(path), absent=absent, size=size)
+            return replace(masks, files={names[0]: (path,)}, read=partial(_renamed, masks, {names[0]: path.stem}, {}))
+    elif files := [path] if kind == ".json" else _annotations(path) if path.is_dir() else []:
+        found = open_json(files, absent=absent, size=size)
         if len(found) > 1:
             raise UserError(f"{path}: holds masks of several videos, {several(list(found))}; give a file of one")
         masks = next(iter(found.values()))
@@ -79,7 +80,8 @@ def place(
     old = _frames_of(path, masks, names)
     _refuse_doubts(masks, binary)
     files_of = {name: masks.files[stem] for name, stem in old.items()}
-    return replace(masks, files=files_of, read=partial(_renamed, masks, old))
+    gone: dict[str, tuple[int, ...]] = {}
+    return replace(masks, files=files_of, read=partial(_renamed, masks, old, gone), gone=gone)
 
 
 def _frames_of(path: Path, masks: MaskSet, names: Collection[str]) -> dict[str, str]:
@@ -176,12 +178,13 @@ def _refuse_doubts(masks: MaskSet, binary: bool | None) -> None:
 
 
 def _annotations(folder: Path) -> list[Path]:
-    """labelme's files in a folder: those beside images have the names of these; nothing where it holds no .json files,
-    or images beside them."""
-    files = listing(folder, (".json",))
-    stems = {path.stem for path in files}
-    images = [path for path in listing(folder, KINDS) if path.stem not in stems]
-    return [] if images else files
+    """The .json files of a folder, if these are its masks: beside images, if they are labelme's, which lie beside the
+    frames, or if the images are JPEGs, which cannot be masks."""
+    files, images = listing(folder, (".json",)), listing(folder, KINDS)
+    if files and images and is_labelme_file(files[0]):
+        log.warning("%s: labelme's files are read, and none of the images beside them", folder)
+        return files
+    return files if all(path.suffix.lower() in (".jpg", ".jpeg") for path in images) else []
 
 
 def _namesake(stem: str, names: Collection[str]) -> str | None:
@@ -195,5 +198,7 @@ def _whole_number(stem: str) -> int | None:
     return int(stem) if re.fullmatch(r"[0-9]{1,9}", stem) else None
 
 
-def _renamed(masks: MaskSet, old: dict[str, str], name: str) -> np.ndarray:
-    return masks.read(old[name])
+def _renamed(masks: MaskSet, old: dict[str, str], gone: dict[str, tuple[int, ...]], name: str) -> np.ndarray:
+    mask = masks.read(old[name])
+    gone[name] = masks.gone.get(old[name], ())
+    return mask

@@ -31,6 +31,13 @@ def is_labelme(content: Any) -> bool:
     return isinstance(content, Mapping) and "shapes" in content and ("imagePath" in content or "version" in content)
 
 
+def is_labelme_file(path: Path) -> bool:
+    try:
+        return is_labelme(json.loads(path.read_text(encoding="utf-8-sig")))
+    except (ValueError, OSError, RecursionError):
+        return False
+
+
 def is_via(content: Any) -> bool:
     if not isinstance(content, Mapping) or not content:
         return False
@@ -83,6 +90,8 @@ def of_labelme(files: Collection[tuple[Path, Mapping[str, Any]]]) -> dict[str, S
                 drawn.append((stem, (label, "" if group is None else group), segment))
     grouped = [(stem, key) for stem, key, _ in drawn if key[1] != ""]
     alone = [(stem, key) for stem, key, _ in drawn if key[1] == ""]
+    if mixed := {key[0] for _, key in alone} & {key[0] for _, key in grouped}:
+        raise UserError(f"shapes {sorted(mixed)[0]!r} with and without group_id; give all of them one, or none")
     keys, how = by_label(alone, "label", "give shapes a group_id")
     told.told += how if alone else ""
     told.told += f"{', and' if alone else ', an object'} for each label and group_id" if grouped else ""

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from eosvos.data.mask_formats import appearances, read_named, tell
+from eosvos.data.appearances import appearances
+from eosvos.data.mask_formats import read_named, tell
 from eosvos.data.placed import place
 from eosvos.data.sequence import Numbered, Sequence
 from eosvos.data.video_files import pyav
