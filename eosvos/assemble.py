@@ -190,6 +190,8 @@ def data_fingerprint(config: FiguresConfig) -> dict[str, Any]:
     """What the data is; not how figures on it are measured, which changes no mask."""
     idle = ("protocol", "truth", *(["levels"] if config.dataset.levels == "auto" else []))
     dataset = {key: value for key, value in asdict(config.dataset).items() if key not in idle}
+    if dataset["absent"] is None:  # as it was before there was such a setting
+        del dataset["absent"]
     place = _place(config.dataset, config.data_root)
     return {"dataset": dataset, "split": config.split, "data_root": place, "sequences": list(config.sequences)}
 
@@ -253,8 +255,8 @@ def own_fingerprint(config: SegmentConfig, sequence: Sequence) -> dict[str, Any]
     for index in annotated_frames(sequence):
         masks.update(str(index).encode() + np.ascontiguousarray(sequence.mask(index)).tobytes())
     return {
-        "video": given, "binary": config.binary, "masks_hash": masks.hexdigest()[:16], "hash": content_hash([sequence]),
-        **({} if config.levels == "auto" else {"levels": config.levels}),
+        "video": given, "binary": config.binary, "absent": config.absent, "masks_hash": masks.hexdigest()[:16],
+        "hash": content_hash([sequence]), **({} if config.levels == "auto" else {"levels": config.levels}),
     }  # fmt: skip
 
 

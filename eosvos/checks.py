@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from eosvos.config import FiguresConfig, MetaSection
+from eosvos.data.appearances import ABSENT
 from eosvos.data.levels import parse_levels
 from eosvos.errors import UserError
 from eosvos.evaluation.conversion import FORMS
@@ -102,7 +103,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
     "protocol": PROTOCOLS, "ends": ("skip", "keep"), "void": ("background", "ignore"), "measures": tuple(MEASURES),
     "missing": ("error", "empty"), "pictures": PICTURES, "measure": tuple(QUALITIES), "outputs": tuple(OUTPUTS),
-    "export": FORMS,
+    "export": FORMS, "absent": ABSENT, "dataset.absent": ABSENT,
 }  # fmt: skip
 
 

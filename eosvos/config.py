@@ -78,6 +78,7 @@ class DatasetSection:
     binary: bool | None = None  # of a folder or video: masks show one object, all that is not 0; null: look
     masks: str | None = None  # of a video: the first frame's mask, or a folder or .json of masks
     levels: Any = "auto"  # of a folder or video of more than 8 bits: auto, full or [low, high], see data.levels
+    absent: str | None = None  # of a folder or video: "all": images without annotation in JSON show no object
     count: int = 20  # of synthetic videos
     length: int = 24  # their frames
     size: tuple[int, int] = (240, 432)  # their height and width
@@ -150,6 +151,7 @@ class SegmentConfig(MethodConfig):
     masks: str | None = None  # a folder or .json file of masks of any frames
     binary: bool | None = None  # masks show one object, all that is not 0; null: look
     levels: Any = "auto"  # of frames of more than 8 bits: auto, full or [low, high], see data.levels
+    absent: str = MISSING  # what masks tell of objects that they do not show: told or all
     outputs: list[str] = field(default_factory=list)  # besides the masks: checks.OUTPUTS
     threads: int = MISSING
     out: str | None = None

@@ -18,7 +18,9 @@ def score(settings: ScoreConfig) -> float:
     job = command.job_name()
     checks.check(settings)
     assemble.use_threads(1)
-    sequences = sources.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
+    sequences = sources.open_dataset(
+        settings.dataset, settings.data_root, settings.split, settings.sequences, frames=False
+    )
     measures, data = assemble.measures(settings), assemble.data_name(settings)
     out, fingerprint = assemble.score_folder(settings, job)
     print(f"{out}: the masks of {settings.results}", file=sys.stderr, flush=True)

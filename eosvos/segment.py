@@ -27,7 +27,7 @@ def segment(settings: config.SegmentConfig) -> None:
     device = assemble.device_of(settings.device)
     path, learner = chosen.evaluation_learner(settings)
     sequence, rate = open_own(
-        settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary,
+        settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary, absent=settings.absent,
         levels=parse_levels(settings.levels),
     )  # fmt: skip
     fingerprint = chosen.method_fingerprint(settings, path, device) | assemble.own_fingerprint(settings, sequence)

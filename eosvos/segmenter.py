@@ -115,8 +115,8 @@ class Segmenter:
     def correct(self, frame: Image, masks: Masks) -> np.ndarray:
         """Better masks of known objects, on the frame just stepped; returns its id mask, in which they win.
 
-        An empty mask, in a dict, tells that the object is not here. The objects are fine-tuned again on all that they
-        were given, where the method learns.
+        An id mask tells of the objects that it shows; an empty mask, in a dict, that the object is not here. The
+        objects are fine-tuned again on all that they were given, where the method learns.
         """
         image = self._image(frame)
         given = masks_of(masks, image.shape[-2:])

@@ -36,9 +36,12 @@ class Network(Protocol):
 
 
 def open_dataset(
-    section: DatasetSection, data_root: str | None, split: str | None, names: Collection[str]
+    section: DatasetSection, data_root: str | None, split: str | None, names: Collection[str], *, frames: bool = True
 ) -> list[Sequence]:
-    """The sequences of a data set. Raises UserError where there is no root, or a split or sequence is not in it."""
+    """The sequences of a data set; without `frames`, which scoring needs not, masks are enough.
+
+    Raises UserError where there is no root, or a split or sequence is not in it.
+    """
     if section.kind == "synthetic":
         height, width = section.size
         found = held_out(split or "test", count=section.count, size=(height, width), length=section.length)
@@ -53,26 +56,31 @@ def open_dataset(
     match section.kind:
         case "davis":
             assert section.year is not None
-            return open_davis(data_root, year=section.year, split=split, resolution=section.resolution, sequences=names)
+            return open_davis(
+                data_root, year=section.year, split=split, resolution=section.resolution, sequences=names, frames=frames
+            )
         case "youtube_vos":
             return open_youtube_vos(
                 data_root, split=split or "valid", sequences=names, year=section.year, every_frame=section.every_frame,
-                truth=section.truth,
+                truth=section.truth, frames=frames,
             )  # fmt: skip
         case "mose":
-            return open_mose(data_root, split=split, sequences=names)
+            return open_mose(data_root, split=split, sequences=names, frames=frames)
         case "lvos":
-            return open_lvos(data_root, version=section.version, split=split, sequences=names)
+            return open_lvos(data_root, version=section.version, split=split, sequences=names, frames=frames)
         case "sav":
-            return open_sav(data_root, split=split, sequences=names)
+            return open_sav(data_root, split=split, sequences=names, frames=frames)
         case "youtube_objects":
             return open_youtube_objects(data_root, sequences=names)
         case "segtrack":
-            return open_segtrack(data_root, sequences=names)
+            return open_segtrack(data_root, sequences=names, frames=frames)
         case "video":
             return [_video(section, data_root, names)]
         case _:
-            return open_folder(data_root, sequences=names, binary=section.binary, levels=parse_levels(section.levels))
+            return open_folder(
+                data_root, sequences=names, binary=section.binary, levels=parse_levels(section.levels),
+                absent=section.absent, need_frames=frames,
+            )  # fmt: skip
 
 
 def _video(section: DatasetSection, path: str, names: Collection[str]) -> Sequence:
@@ -81,9 +89,10 @@ def _video(section: DatasetSection, path: str, names: Collection[str]) -> Sequen
             "dataset.masks=null: what to follow is not known; give the mask of the first frame with"
             " dataset.masks=first.png, or a folder of masks that are named by the numbers of their frames"
         )
-    return _chosen(
-        [open_video(path, section.masks, binary=section.binary, levels=parse_levels(section.levels))], names
-    )[0]
+    opened = open_video(
+        path, section.masks, binary=section.binary, levels=parse_levels(section.levels), absent=section.absent
+    )
+    return _chosen([opened], names)[0]
 
 
 def reopen(settings: Mapping[str, Any], data_root: str | None, names: Collection[str]) -> list[Sequence]:

@@ -79,6 +79,20 @@ def test_masks_of_others_are_measured_like_our_own(data, capsys):
     assert row[:7] == (out / "global.csv").read_text().splitlines()[1].split(",")[:7]
 
 
+def test_masks_alone_are_enough(data, capsys):
+    """Of the data set, whatever its layout."""
+    assert score.main(["results=theirs", *HERE, "out=whole"]) == 0
+    shutil.rmtree("DAVIS/JPEGImages")
+    assert score.main(["results=theirs", *HERE, "out=bare"]) == 0
+    shutil.copytree("DAVIS/Annotations/480p", "own/Annotations")
+    shutil.copytree("DAVIS/Annotations/480p", "mose/train/Annotations")
+    for kind, more in (("folder", "data_root=own"), ("mose", "data_root=mose")):
+        words = [f"dataset={kind}", more, "processes=1", f"out=of-{kind}", *["split=train"] * (kind == "mose")]
+        assert score.main(["results=theirs", *words]) == 0, capsys.readouterr().err
+    for out in ("bare", "of-folder"):
+        assert Path(out, "per_frame.json").read_text() == Path("whole", "per_frame.json").read_text()
+
+
 def test_the_official_figures_to_the_last_digit(data, shared_data):
     """From the masks of OSVOS to the tables, beside what the official toolkit prints."""
     golden = shared_data / "metrics-golden"

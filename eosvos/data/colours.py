@@ -1,4 +1,5 @@
-"""Masks in which the colour tells the object: every colour but black is one, the same in all frames of a video.
+"""Masks in which the colour tells the object: every colour but black is one, the same in all frames of a video. So it
+is, too, in palette images whose index 0 is not the background, as their colours show (`palette_tells`).
 
 Colours that are all of DAVIS's palette have their ids there; others are numbered as they appear, those of one frame by
 rising red, green, blue. A colour is one number here, 0xRRGGBB. Where there is black alone, partly transparent, what is
@@ -89,8 +90,9 @@ def read_colours(path: Path, size: tuple[int, int] | None = None, *, strict: boo
             check_upright(path, image)
             if strict and mode == "P":
                 palette = bytes(image.getpalette("RGB") or ())
-                mode = "L" if palette == bytes(k // 3 for k in range(len(palette))) else "RGB"
-                image = image.convert("RGB")
+                clear = "transparency" in image.info
+                mode = "L" if palette == bytes(k // 3 for k in range(len(palette))) else "RGBA" if clear else "RGB"
+                image = image.convert("RGBA" if clear else "RGB")
             values = np.array(image)
     except UserError:
         raise
@@ -104,12 +106,73 @@ def read_colours(path: Path, size: tuple[int, int] | None = None, *, strict: boo
         codes = (values if values.ndim == 2 else values[..., 0]).astype(np.int32)
     if mode in ("RGBA", "LA", "PA"):
         alpha = values[..., -1].astype(np.int32)
+        if strict and not alpha.all() and codes[alpha > 0].any() and (codes[alpha > 0] == 0).any():
+            raise UserError(
+                f"{path}: black, transparent and of other colours: whether black is an object is not told; {_SAVE}"
+            )
         codes[alpha == 0] = 0
         if not codes.any() and not alpha.all():
             codes = np.where(alpha, CUT + alpha, 0)
     if strict and mode not in ("RGB", "RGBA") and codes.any():
         raise UserError(f"{path}: grey values beside other masks that hold colours; {_SAVE}, all of one kind")
     return codes
+
+
+def read_shape(path: Path, size: tuple[int, int] | None) -> np.ndarray:
+    """The values or colours, int32 (H, W), of the mask of a single object: it is wherever they are not 0."""
+    return read_colours(path, size, strict=palette_tells(path) == "colour")
+
+
+def palette_tells(path: Path) -> str:
+    """What tells the objects of a palette image, "colour" or "index"; "index" for all other images.
+
+    The index does, 0 being the background, where 0 is black or transparent; "around", where it is of another colour, no
+    index is black, and 0 surrounds the rest. The colour does where another index is black or transparent. Only where
+    that cannot be seen from the palette the image is decoded. Raises UserError where nothing tells the background.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.mode != "P" or image.palette is None:
+                return "index"
+            form, stored = image.palette.getdata()
+            entries = [stored[k : k + 3] for k in range(0, len(stored), 3)]
+            if form == "RGB" and entries[:1] == [b"\0\0\0"] and entries.count(b"\0\0\0") == 1:
+                if image.info.get("transparency", 0) == 0:
+                    return "index"
+            values = np.array(image)
+            palette = np.zeros((256, 3), int)
+            given = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
+            palette[: len(given)] = given
+            opaque = np.ones(256, bool)
+            clear = image.info.get("transparency")
+            if isinstance(clear, bytes):
+                opaque[: len(clear)] = np.frombuffer(clear, np.uint8) > 0
+            elif clear is not None:
+                opaque[clear] = False
+    except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... on broken files
+        raise unreadable(path, error, "mask") from error
+    used = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
+    codes = palette[used] @ (65536, 256, 1)
+    hidden = used[~opaque[used]]
+    if len(hidden):
+        return "index" if hidden.tolist() == [0] else "colour"
+    if len(used) > 1 and len(set(codes.tolist())) == 1:
+        return "index"  # of one colour all: no colours of their own
+    if not palette[0].any():
+        return "index" if 0 in used or codes.all() else "colour"
+    if not codes.all():
+        return "colour"
+    edge = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+    if 2 * np.count_nonzero(edge == 0) > len(edge):
+        return "around"
+    raise UserError(
+        f"{path}: a palette image in which nothing is black, and index 0, of the colour {_rgb(palette[0])}, is not"
+        f" around the rest: which index is the background is not told; {_SAVE}, 0 and black being the background"
+    )
+
+
+def _rgb(colour: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(n) for n in colour)
 
 
 def count_colours(codes: np.ndarray) -> dict[int, int]:

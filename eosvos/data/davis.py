@@ -15,7 +15,7 @@ import yaml
 
 from eosvos.data.roots import existing, meant
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import MASKS, check_numbers, match_masks, several, stored_sequence
+from eosvos.data.stored import MASKS, check_numbers, frames_or_masks, match_masks, several, stored_sequence
 from eosvos.data.user_files import folders, listing
 from eosvos.errors import UserError
 from eosvos.files import shipped, shipped_list
@@ -31,12 +31,14 @@ def open_davis(
     split: str | None = None,
     resolution: str = "480p",
     sequences: Collection[str] = (),
+    frames: bool = True,
 ) -> list[Sequence]:
     """Open the sequences of a split ("train", "val", "trainval", "test-dev", "test-challenge"; default "val").
 
     `root` holds JPEGImages and Annotations, or holds a folder such as DAVIS-2016 or DAVIS that does. `sequences`
     chooses by name: from the split if one is given, otherwise from all that is in the folder. `resolution` is "480p" or
     "full". Splits other than those of `tasksets/` are read from ImageSets/<year>/<split>.txt.
+    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
 
     Raises UserError if the root, the split, a sequence or a file is missing or broken; all is checked before anything
     is returned.
@@ -45,12 +47,12 @@ def open_davis(
         raise UserError(f"year={year}: there are DAVIS 2016 and DAVIS 2017; use year=2016 or year=2017")
     if resolution not in _RESOLUTIONS:
         raise UserError(f'resolution="{resolution}": use one of {", ".join(_RESOLUTIONS)}')
-    candidates = _find_roots(Path(root).expanduser(), year)
+    candidates = _find_roots(Path(root).expanduser(), year, frames)
     chosen = list(dict.fromkeys(sequences))
     if split is None and not chosen:
         split = "val"
     wanted = chosen
-    base, images = candidates[0], _images(candidates[0], resolution)
+    base, images = candidates[0], _images(candidates[0], resolution, frames)
     if split is not None:
         names = read_split(year, split, candidates)
         foreign = [name for name in chosen if name not in names]
@@ -61,7 +63,7 @@ def open_davis(
             )
         wanted = chosen or names
     for other in candidates:  # trainval and test-dev may lie side by side
-        folder = other / "JPEGImages" / _images(other, resolution).name
+        folder = _images(other, resolution, frames)
         if set(wanted) <= set(folders(folder)):
             base, images = other, folder
             break
@@ -91,20 +93,24 @@ def read_split(year: int, split: str, roots: Collection[Path] = ()) -> list[str]
     raise UserError(f"split={split}: not a split of DAVIS {year}{places}; use one of {', '.join(names)}")
 
 
-def _find_roots(root: Path, year: int) -> list[Path]:
-    """The folders with JPEGImages that `root` is or holds, best first."""
+def _find_roots(root: Path, year: int, frames: bool) -> list[Path]:
+    """The folders with JPEGImages, or without `frames` Annotations, that `root` is or holds, best first."""
+
+    def holds(path: Path) -> bool:
+        return _top(path, frames).is_dir()
+
     root = existing(root, f"DAVIS {year}", "JPEGImages and Annotations")
-    if (root / "JPEGImages").is_dir():
+    if holds(root):
         return [root]
     tops = [root / n for n in (f"DAVIS-{year}", f"DAVIS{year}", f"DAVIS_{year}", f"davis{year}", f"davis{year % 100}")]
     tops += [root / "DAVIS", root / "davis", root]
     levels = ("", "DAVIS", "trainval", "trainval/DAVIS", "test-dev", "test-dev/DAVIS", "test_dev", "test-challenge")
-    found = [top / level for top in tops for level in levels if (top / level / "JPEGImages").is_dir()]
-    found += [p for p in sorted(root.glob(f"DAVIS*{year}*")) if (p / "JPEGImages").is_dir() and p not in found]
+    found = [top / level for top in tops for level in levels if holds(top / level)]
+    found += [p for p in sorted(root.glob(f"DAVIS*{year}*")) if holds(p) and p not in found]
     if not found:
         raise UserError(
             f"data_root={root}: no DAVIS {year} found: neither JPEGImages nor a folder such as DAVIS-{year} or DAVIS"
-            f" that holds it; {meant(root, lambda path: (path / 'JPEGImages').is_dir(), name=f'DAVIS {year}')}"
+            f" that holds it; {meant(root, holds, name=f'DAVIS {year}')}"
             f"there is {several(folders(root)) or 'no folder at all'}"
         )
     return found
@@ -126,15 +132,20 @@ def _attributes(bases: Collection[Path], year: int) -> dict[str, tuple[str, ...]
         ) from error
 
 
-def _images(base: Path, resolution: str) -> Path:
+def _top(base: Path, frames: bool) -> Path:
+    return frames_or_masks(base / "JPEGImages", base / "Annotations", frames)
+
+
+def _images(base: Path, resolution: str, frames: bool) -> Path:
     """The folder of a resolution; the first of its names if there is none and others are to be tried."""
-    paths = [base / "JPEGImages" / name for name in _RESOLUTIONS[resolution]]
+    top = _top(base, frames)
+    paths = [top / name for name in _RESOLUTIONS[resolution]]
     for path in paths:
         if path.is_dir():
             return path
-    there = folders(base / "JPEGImages")
+    there = folders(top)
     raise UserError(
-        f"{paths[0]}: this folder is missing, which resolution={resolution} needs; {base / 'JPEGImages'} holds"
+        f"{paths[0]}: this folder is missing, which resolution={resolution} needs; {top} holds"
         f" {several(there) or 'nothing'}"
         + ("; a data set without resolution folders is opened with dataset=folder" if there else "")
     )

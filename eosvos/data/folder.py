@@ -19,9 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
+from eosvos.data.appearances import appearances
 from eosvos.data.images import describe, read_image, span_of_files
 from eosvos.data.levels import Levels, Span
-from eosvos.data.mask_formats import MaskSet, appearances, open_masks, read_named, tell
+from eosvos.data.mask_checks import doubts
+from eosvos.data.mask_formats import MaskSet, open_masks, read_named, tell
 from eosvos.data.mask_json import open_json
 from eosvos.data.roots import meant
 from eosvos.data.sequence import Sequence
@@ -42,19 +44,24 @@ def open_folder(
     binary: bool | None = None,
     every: bool = False,
     levels: Levels = "auto",
+    absent: str | None = None,
+    need_frames: bool = True,
 ) -> list[Sequence]:
     """Open the videos of a folder, all or those named in `sequences`.
 
     `binary`: masks hold one object, all that is not 0; None takes them so where a video's masks hold nothing but 0 and
     255. What masks were taken for is logged, once. All masks are read once, to find the frame in which each object
     first appears. `every`: a method is given all masks (`Sequence.given`), and those before the first object may be
-    empty, to say that it is not there yet. `levels`: of frames of more than 8 bits, see levels.py.
+    empty, to say that it is not there yet. `levels`: of frames of more than 8 bits, see levels.py. `absent`: what masks
+    tell of objects that they do not show, see `appearances`, and images without annotation in JSON, see `open_json`;
+    None: those of a data set are complete. `need_frames`: false where masks alone are needed, and the folder of frames
+    may be missing.
 
     Raises UserError for a missing root, frames or masks, masks without frames, broken files, different sizes, a first
     mask without an object.
     """
     root = Path(root).expanduser()
-    images, annotations = _find(root)
+    images, annotations = _find(root, need_frames)
     names = folders(images)
     single = not names
     if single:
@@ -63,15 +70,18 @@ def open_folder(
     unknown = [name for name in chosen if name not in names]
     if unknown:
         raise UserError(f"sequences={several(unknown)}: not in {images}, which holds {several(names, 20)}")
-    listed = open_json(annotations) if annotations.is_file() else None
+    listed = open_json(annotations, absent=absent) if annotations.is_file() else None
     opened: list[Sequence] = []
     taken: dict[str, MaskSet] = {}
     for name in chosen:
-        frames, size, span = open_frames(images if single else images / name, levels=levels)
+        folder = images if single else images / name
+        frames, size, span = open_frames(
+            folder if listing(folder) or images != annotations else _one_object(folder), levels=levels
+        )
         stems = tuple(path.stem for path in frames)
         file = annotations / f"{name}.json"
         if listed is not None or file.is_file():
-            given, where = (listed, annotations) if listed is not None else (open_json(file), file)
+            given, where = (listed, annotations) if listed is not None else (open_json(file, absent=absent), file)
             alone = len(given) == 1 and (single or where == file)
             found = given.get(name) or (next(iter(given.values())) if alone or set(given) == {""} else None)
             if found is None:
@@ -80,7 +90,9 @@ def open_folder(
         else:
             masks = open_masks(annotations if single else annotations / name, stems, binary=binary, size=size)
         taken[name] = masks
-        opened.append(_sequence(name, frames, stems, size, masks, every, span))
+        for doubt in doubts(masks, binary):
+            log.warning("%s", doubt)
+        opened.append(_sequence(name, frames, stems, size, masks, every, span, absent))
     tell(taken)
     return opened
 
@@ -93,6 +105,7 @@ def _sequence(
     masks: MaskSet,
     every: bool,
     span: Span | None,
+    absent: str | None,
 ) -> Sequence:
     for stem, files in masks.files.items():
         if stem not in stems:
@@ -100,7 +113,7 @@ def _sequence(
                 f"{files[0]}: a mask without its frame: none of the {len(frames)} frames in {frames[0].parent} is named"
                 f" {stem}; a mask has the name of its frame (add the frame, or remove the mask)"
             )
-    return frames_and_masks(name, frames, size, masks, every=every, span=span)
+    return frames_and_masks(name, frames, size, masks, every=every, span=span, absent=absent)
 
 
 def open_frames(
@@ -137,23 +150,25 @@ def frames_and_masks(
     *,
     every: bool = False,
     span: Span | None = None,
+    absent: str | None = None,
 ) -> Sequence:
-    """The sequence of frames and of masks that are named as these; reads all masks. `every`: see open_folder. `span`:
+    """The sequence of frames and of masks named as these; reads all masks. `every`, `absent`: see open_folder. `span`:
     see open_frames."""
     stems = tuple(path.stem for path in frames)
     place = {stem: index for index, stem in enumerate(stems)}
     order = sorted((place[stem], stem) for stem in masks.files)
-    objects, others = appearances(masks, order, every=every)
+    found = appearances(masks, order, every=every, absent=absent)
     return Sequence(
         name=name,
         frame_names=stems,
         size=size,
-        objects=objects,
+        objects=found.objects,
         read_frame=frame_reader(frames, size, span),
         read_mask=partial(read_named, masks, stems, size),
         shared=masks.shared,
         files=(*frames, *dict.fromkeys(path for files in masks.files.values() for path in files)),
-        given=others,
+        given=found.given,
+        told_of=found.told_of,
     )
 
 
@@ -166,8 +181,13 @@ def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], span: Span | Non
     return read_image(paths[index], size, span)
 
 
-def _find(root: Path) -> tuple[Path, Path]:
-    """The folders that hold the frames and the masks."""
+def _one_object(folder: Path) -> Path:
+    """Of masks in a folder for each object those of the one with the most: they stand in for frames."""
+    return max((folder / name for name in folders(folder)), key=lambda path: len(listing(path)), default=folder)
+
+
+def _find(root: Path, need_frames: bool = True) -> tuple[Path, Path]:
+    """The folders that hold the frames and the masks; the latter twice where the first is missing and not needed."""
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise UserError(
@@ -175,6 +195,9 @@ def _find(root: Path) -> tuple[Path, Path]:
             " and masks/) with data_root= or the environment variable EOSVOS_DATA"
         )
     for first, second in _LAYOUTS:
+        if not (root / first).is_dir() and (root / second).is_dir() and not need_frames:
+            there = next((root / second / level for level in _RESOLUTIONS if (root / second / level).is_dir()), None)
+            return there or root / second, there or root / second
         if not (root / first).is_dir():
             continue
         file = root / f"{second}.json"

@@ -16,7 +16,7 @@ from typing import Any
 
 from eosvos.data.roots import split_folder, split_of
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import MASKS, choose, files_in, match_masks, several, stored_sequence
+from eosvos.data.stored import MASKS, choose, files_in, frames_or_masks, match_masks, several, stored_sequence
 from eosvos.errors import UserError
 from eosvos.files import shipped_list
 
@@ -25,24 +25,34 @@ _UNSEEN = {1: "lvos-unseen.txt", 2: "lvos-v2-unseen.txt"}
 
 
 def open_lvos(
-    root: str | Path, *, version: int = 1, split: str | None = "val", sequences: Collection[str] = ()
+    root: str | Path,
+    *,
+    version: int = 1,
+    split: str | None = "val",
+    sequences: Collection[str] = (),
+    frames: bool = True,
 ) -> list[Sequence]:
     """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
 
     `version`: 1 or 2, which have different lists of the videos whose classes training lacks. All files are checked,
     about 0.1 ms each (10 s for version 2's val), and no mask is read: the meta data has what would be looked for.
+    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
 
     Raises UserError if a folder, the meta data, a video or a file is missing or broken, or they contradict one another.
     """
     if version not in _UNSEEN:
         raise UserError(f"version={version}: there are LVOS 1 and 2; use version=1 or version=2")
     split = split_of(split, _SPLITS, "LVOS", "val")
-    base = split_folder(root, split, _SPLITS, "LVOS")
+    base = split_folder(root, split, _SPLITS, "LVOS", frames=frames)
+    images = frames_or_masks(base / "JPEGImages", base / "Annotations", frames)
     meta, videos = _read_meta(base, split)
     attributes = _attributes(base)
     unseen = None if split == "train" else frozenset(shipped_list(_UNSEEN[version]))
     return [
-        replace(_open(base, name, split, meta, videos[name], unseen), attributes=attributes.get(name, ()))
+        replace(
+            _open(images / name, base / "Annotations" / name, split, meta, videos[name], unseen),
+            attributes=attributes.get(name, ()),
+        )
         for name in choose(sequences, sorted(videos), meta)
     ]
 
@@ -80,14 +90,14 @@ def _attributes(base: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _open(
-    base: Path,
-    name: str,
+    images: Path,
+    annotations: Path,
     split: str,
     meta: Path,
     ranges: dict[int, tuple[int, int]],
     unseen: frozenset[str] | None,
 ) -> Sequence:
-    images, annotations = base / "JPEGImages" / name, base / "Annotations" / name
+    name = annotations.name
     frames = files_in(images, "frames")
     masks = match_masks(frames, files_in(annotations, "masks", MASKS))
     odd = [path for path in frames if not path.stem.isdigit()]

@@ -1,11 +1,11 @@
 """Masks in whatever form other programs leave them: which form it is, and an id mask of each frame.
 
-    00000.png, ...         palette or grey images: the pixel value is the object id
+    00000.png, ...         palette or grey images: the pixel value is the object id (of palettes, see colours.py)
                            0 and 255 only, or 1 bit: one object
                            RGB: every colour but black is an object; black on nothing: alpha tells the object
     00000_1.png, ...       one image for each frame and object
     1/00000.png, ...       one folder for each object
-    masks.json             run-length codes, see mask_json.py
+    masks.json             COCO's annotations and others, see mask_json.py
 
 colours.py says how colours are numbered. Objects with a folder or file of their own have the number in its name as
 their id, or one more where numbers begin with 0, or are numbered in natural order where names do not tell. Of objects
@@ -32,14 +32,15 @@ from eosvos.data.colours import (
     count_colours,
     describe,
     number_colours,
+    palette_tells,
     palettes_clash,
-    read_colours,
     read_numbered,
+    read_shape,
     refuse_soft,
 )
-from eosvos.data.masks import FORMATS, MODES, VOID, ids_of, note_shared, read_mask, stacked, wrong_size
+from eosvos.data.masks import FORMATS, MODES, VOID, note_shared, read_mask, stacked, wrong_size
 from eosvos.data.palette import DAVIS_PALETTE
-from eosvos.data.stored import among, by_number, check_file, empty_mask, several, worded
+from eosvos.data.stored import among, by_number, check_file, several, worded
 from eosvos.data.user_files import folders, listing, natural
 from eosvos.errors import UserError
 from eosvos.files import atomic
@@ -59,6 +60,9 @@ class MaskSet:
     files: Mapping[str, tuple[Path, ...]] = field(repr=False)  # frame name -> what its mask is read from
     read: Callable[[str], np.ndarray] = field(repr=False)  # raises UserError; may be pickled
     shared: dict[str, int] = field(default_factory=dict, repr=False, compare=False)  # of the masks read, see `stacked`
+    # Of the masks read, where every object has a mask of its own: objects of which it is empty, so told to be absent.
+    gone: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
+    listed: tuple[str, ...] = field(default=(), repr=False)  # frames that a JSON file names without telling more
 
 
 def open_masks(
@@ -97,17 +101,24 @@ def open_masks(
     for path in files:
         size_of_all = check_file(path, size, mask=True, modes=_COLOURS)
         size = size or size_of_all
-    kinds = [_kind(path) for path in files]
+    kinds, tells = [_kind(path) for path in files], [palette_tells(path) for path in files]
     named = {name: (path,) for name, path in by_name.items()}
     if binary:
         told = "one object, all that is not 0"
         for path in {files[0], files[len(files) // 2], files[-1]}:  # of probabilities all that is above 0 is too much
-            codes = read_colours(path, size)
+            codes = read_shape(path, size)
             refuse_soft(path, {code: count for code, count in count_colours(codes).items() if code}, codes.size, 64)
             if codes.max() > CUT:
                 told = ALPHA
         return MaskSet("binary", told, named, partial(_read_shape, by_name, size))
-    if "RGB" in kinds or (len(set(kinds) - {None}) > 1 and palettes_clash(files)):
+    around = files[tells.index("around")] if "around" in tells else None
+    by_colour = "RGB" in kinds or "colour" in tells
+    if by_colour and around is not None:
+        raise UserError(
+            f"{around}: a palette image whose index 0 is not black, beside masks in which the colour tells the object;"
+            " save all of one kind, 0 and black being the background"
+        )
+    if by_colour or (len(set(kinds) - {None}) > 1 and palettes_clash(files)):
         numbers = number_colours(by_name.values(), size)
         form, told = "colours", describe(numbers)
         if binary is None and set(numbers) == {WHITE}:
@@ -119,7 +130,8 @@ def open_masks(
     if two:
         return MaskSet("binary", "0 and 255 only, read as one object, 255 being the object", named, read)
     if None not in kinds:
-        return MaskSet("palette", "palette images, the index is the id", named, read)
+        told = "" if around is None else f" (0, around the rest, is background, though not black: {around.name})"
+        return MaskSet("palette", "palette images, the index is the id" + told, named, read)
     return MaskSet("grey", "grey images, the value is the id", named, read)
 
 
@@ -134,30 +146,6 @@ def forms(opened: Mapping[str, MaskSet]) -> str:
 def tell(opened: Mapping[str, MaskSet]) -> None:
     """Log `forms`, once for a data set."""
     log.info(forms(opened))
-
-
-def appearances(
-    masks: MaskSet, order: Iterable[tuple[int, str]], *, every: bool = False
-) -> tuple[dict[int, int], tuple[int, ...]]:
-    """Object id -> index of the frame it first appears in, for frames (index, name) in order; reads all their masks.
-
-    `every`: also the indices of all masks but that of the first objects, in order, else none; and the first mask may be
-    empty, to say that none is there yet; so may others, but not all. Raises UserError where it shows no object.
-    """
-    order = list(order)
-    found: dict[int, int] = {}
-    first: Path | None = None
-    for index, name in order:
-        mask = masks.read(name)
-        for number in ids_of(mask):
-            found.setdefault(number, index)
-        if not found and (mask.any() or not every):
-            raise UserError(f"{masks.files[name][0]}: {empty_mask(mask)}")
-        first = first or masks.files[name][0]
-    if not found and first is not None:
-        raise UserError(f"{first}: {empty_mask()}")
-    start = min(found.values(), default=0)
-    return found, tuple(index for index, _ in order if every and index != start)
 
 
 def read_named(masks: MaskSet, names: Collection[str], size: tuple[int, int], index: int) -> np.ndarray | None:
@@ -263,16 +251,21 @@ def _of_objects(parts: Mapping[str, Mapping[str, Path]], size: tuple[int, int] |
     shown = several([f"{name} = {number}" for name, number in zip(names, numbers, strict=True)])
     files = {frame: tuple(path for _, path in frames[frame]) for frame in sorted(frames, key=natural)}
     shared: dict[str, int] = {}
-    read = partial(_read_objects, frames, size, shared)
-    return MaskSet("objects", f"one {what} for each object: {shown}", files, read, shared)
+    gone: dict[str, tuple[int, ...]] = {}
+    read = partial(_read_objects, frames, size, shared, gone)
+    return MaskSet("objects", f"one {what} for each object: {shown}", files, read, shared, gone)
 
 
 def _read_objects(
-    frames: Mapping[str, Collection[tuple[int, Path]]], size: tuple[int, int], shared: dict[str, int], name: str
+    frames: Mapping[str, Collection[tuple[int, Path]]],
+    size: tuple[int, int],
+    shared: dict[str, int],
+    gone: dict[str, tuple[int, ...]],
+    name: str,
 ) -> np.ndarray:
     layers = {}
     for number, path in frames[name]:
-        codes = read_colours(path, size)
+        codes = read_shape(path, size)
         counts = {code: count for code, count in count_colours(codes).items() if code}
         if len(counts) > 1:
             refuse_soft(path, counts, codes.size)
@@ -283,6 +276,7 @@ def _read_objects(
         layers[number] = codes != 0
     mask = stacked(layers, size)
     note_shared(shared, name, layers, mask)
+    gone[name] = tuple(number for number, layer in layers.items() if not layer.any())
     return mask
 
 
@@ -310,4 +304,4 @@ def _read_coloured(
 
 
 def _read_shape(files: Mapping[str, Path], size: tuple[int, int] | None, name: str) -> np.ndarray:
-    return (read_colours(files[name], size) != 0).astype(np.uint8)
+    return (read_shape(files[name], size) != 0).astype(np.uint8)

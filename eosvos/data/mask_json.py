@@ -1,17 +1,14 @@
-"""Run-length masks of whole videos in a JSON file, in the forms of COCO and of YouTube-VIS.
+"""Masks of whole videos in JSON files: COCO's annotations, YouTube-VIS, and what labelme and VIA write.
 
     {"videos": [{"id": 1, "name": "bear", "height": 480, "width": 854, "file_names": ["bear/00000.jpg", ...]}],
      "annotations": [{"id": 3, "video_id": 1, "segmentations": [{"size": [480, 854], "counts": "..."}, null, ...]}]}
 
 is YouTube-VIS: an object has one annotation, with a code or null for each frame. `write_json` writes this, one video
-a file; the object's id is the annotation's. In COCO's form every object and frame has an annotation of its own:
+a file; the object's id is the annotation's. coco_json.py and tool_json.py have the other forms. Segmentations are
+run-length codes, compressed or not, or polygons; pycocotools decodes them.
 
-    {"images": [{"id": 7, "file_name": "bear/00000.jpg", "height": 480, "width": 854}],
-     "annotations": [{"image_id": 7, "track_id": 3, "segmentation": {"size": [480, 854], "counts": "..."}}]}
-
-There `track_id` (or instance_id, object_id) tells which are of one object; without, category_id where an image has each
-only once. An image that is not listed is named by its image_id. Segmentations are run-length codes, compressed or not,
-or polygons; pycocotools decodes them. A crowd is void.
+An image that is listed and has no annotation tells nothing: tools list all the images of a task. A null of YouTube-VIS,
+which stands for one object and frame, tells that the object is not there.
 
 Ids from 1 to 254 stay as they are, others are numbered by rising id. Of objects that overlap the smaller has the pixel.
 """
@@ -19,6 +16,7 @@ Ids from 1 to 254 stay as they are, others are numbered by rising id. Of objects
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Collection
 from functools import partial
@@ -27,49 +25,65 @@ from typing import Any
 
 import numpy as np
 
+from eosvos.data.coco_json import Key, Shapes, in_order, named, of_images, of_videos, size_of
 from eosvos.data.mask_formats import MaskSet
-from eosvos.data.masks import MOST_PIXELS, VOID, ids_of, note_shared, rle_encode, segment_mask, stacked
+from eosvos.data.masks import VOID, ids_of, note_shared, rle_encode, segment_mask, stacked
+from eosvos.data.stored import several
+from eosvos.data.tool_json import is_labelme, is_via, of_labelme, of_via, refuse_others
 from eosvos.errors import UserError
 from eosvos.files import write_text
 
+log = logging.getLogger(__name__)
+
 _MOST_BYTES = 2**30
-_TRACKS = ("track_id", "instance_id", "object_id")
-_Frames = dict[str, list[tuple[Any, Any]]]  # frame name -> (object's key or VOID for a crowd, segmentation)
 
 
-def open_json(path: str | Path) -> dict[str, MaskSet]:
+def open_json(
+    source: str | Path | Collection[Path], *, absent: str | None = None, size: tuple[int, int] | None = None
+) -> dict[str, MaskSet]:
     """The masks of a JSON file: video -> its masks. A video that has no name, as file names are without folders, is "".
+
+    `source`: the file, or labelme's files of several images. `absent`: "told" leaves frames out that are listed and
+    show no object, "all" takes them for empty masks; None does as the form has it, see above. What is left out is
+    logged.
+    `size`: (H, W) of the frames, for files that do not tell it.
 
     Raises UserError for a file that is missing, of another form, or does not tell which masks are of one object.
     """
-    path = Path(path)
+    paths = [Path(source)] if isinstance(source, str | Path) else list(source)
+    path, where = paths[0], paths[0] if len(paths) == 1 else paths[0].parent
+    opened = {}
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UserError(f"larger than {_MOST_BYTES >> 20} MiB; write one file for each video")
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, list):  # COCO's results
-            content = {"annotations": content}
-        several = any("segmentations" in annotation for annotation in content["annotations"])
-        videos, sizes = _of_videos(content) if several else _of_images(content)
-        opened = {}
-        for video in videos:
-            frames = _numbered(videos[video])
-            names = {name: (path,) for name in frames}
-            size = sizes.get(video)
-            shared: dict[str, int] = {}
-            read = partial(_read, path, frames, size, shared)
-            opened[video] = MaskSet("json", "run-length codes", names, read, shared)
+        contents = []
+        for path in paths:
+            if path.stat().st_size > _MOST_BYTES:
+                raise UserError(f"larger than {_MOST_BYTES >> 20} MiB; write one file for each video")
+            contents.append(json.loads(path.read_text(encoding="utf-8-sig")))
+        videos, nulls = _videos(list(zip(paths, contents, strict=True)))
+        for video, shapes in videos.items():
+            listed = tuple(name for name, entries in shapes.frames.items() if not entries)
+            if absent == "told" or (absent is None and not nulls):
+                if listed and len(listed) < len(shapes.frames):
+                    log.warning(
+                        "%s: %d of %d images are listed without annotation, which tells nothing of them: %s; with"
+                        " absent=all no object is there", where, len(listed), len(shapes.frames), several(listed, 4),
+                    )  # fmt: skip
+                shapes.frames = {name: entries for name, entries in shapes.frames.items() if entries}
+            else:
+                listed = ()
+            if shapes.frames:
+                opened[video] = _mask_set(paths, where, shapes, listed, size)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         if isinstance(error, UserError):
-            raise UserError(f"{path}: {error}") from error
+            raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
         raise UserError(
-            f"{path}: not masks in the form of COCO or YouTube-VIS ({error!r:.200}); expected are annotations with"
-            " segmentation and image_id, or with segmentations and video_id"
+            f"{path}: not masks in the form of COCO or YouTube-VIS, nor of labelme or VIA ({error!r:.200}); expected"
+            " are annotations with segmentation and image_id, or with segmentations and video_id"
         ) from error
     if not opened:
-        raise UserError(f"{path}: no masks in it; expected are annotations with segmentation or segmentations")
+        raise UserError(f"{where}: no masks in it; expected are annotations with segmentation or segmentations")
     return opened
 
 
@@ -108,116 +122,80 @@ def write_json(path: str | Path, masks: Iterable[tuple[str, np.ndarray]], *, vid
     write_text(path, json.dumps(content))
 
 
-def _of_videos(content: Mapping[str, Any]) -> tuple[dict[str, _Frames], dict[str, tuple[int, int]]]:
-    """YouTube-VIS: the frames and the size of each video."""
-    found: dict[str, _Frames] = {}
-    sizes = {}
-    by_id = {video["id"]: video for video in content["videos"]}
-    names = {}
-    for key, video in by_id.items():
-        files = [PurePosixPath(file) for file in video["file_names"]]
-        name = files[0].parent.name or str(video.get("name", "")) if files else str(video.get("name", ""))
-        if name in found:
-            raise UserError(f"two videos are named {name!r}")
-        names[key] = name, [file.stem for file in files]
-        found[name] = {}
-        sizes[name] = _size((video["height"], video["width"]))
-    for annotation in content["annotations"]:
-        name, stems = names[annotation["video_id"]]
-        segments = annotation["segmentations"]
-        if len(segments) != len(stems):
-            raise UserError(
-                f"annotation {annotation['id']} has {len(segments)} masks for {len(stems)} frames of {name!r}"
-            )
-        for stem, segment in zip(stems, segments, strict=True):
-            if segment is not None:
-                key = VOID if annotation.get("iscrowd") else (annotation["id"],)
-                found[name].setdefault(stem, []).append((key, segment))
-            else:
-                found[name].setdefault(stem, [])
-    return found, sizes
+def _videos(files: Collection[tuple[Path, Any]]) -> tuple[dict[str, Shapes], bool]:
+    """What is told of each video, and whether by YouTube-VIS, with a null where an object is not there."""
+    content = files[0][1]
+    if is_labelme(content):
+        others = [path for path, more in files if not is_labelme(more)]
+        if others:
+            raise UserError(f"{others[0]}: no file of labelme, as others in this folder are; remove it")
+        return of_labelme(files), False
+    if len(files) > 1:
+        raise UserError(f"{len(files)} .json files, which are not labelme's of single images; give one as masks=")
+    refuse_others(content)
+    if is_via(content):
+        return of_via(content), False
+    if isinstance(content, list):  # COCO's results
+        content = {"annotations": content}
+    if any("segmentations" in annotation for annotation in content["annotations"]):
+        return of_videos(content), True
+    return of_images(content), False
 
 
-def _of_images(content: Mapping[str, Any]) -> tuple[dict[str, _Frames], dict[str, tuple[int, int]]]:
-    """COCO: the frames and the size of each video, which is the folder in a file's name."""
-    images = {image["id"]: image for image in content.get("images", ())}
-    found: dict[str, _Frames] = {}
-    sizes: dict[str, tuple[int, int]] = {}
-    annotations = content["annotations"]
-    names = {}
-    for key in [*images, *(annotation["image_id"] for annotation in annotations)]:
-        image = images.get(key, {})
-        file = PurePosixPath(image.get("file_name", f"{key:05d}" if isinstance(key, int) else key))
-        names[key] = file.parent.name, file.stem if file.suffix else file.name
-        if "height" in image and "width" in image:
-            size = _size((image["height"], image["width"]))
-            if sizes.setdefault(file.parent.name, size) != size:
-                raise UserError(f"images of several sizes in one video: {size} of {file}")
-        if key in images:
-            found.setdefault(names[key][0], {}).setdefault(names[key][1], [])
-    tracks = _track_key(annotations)
-    for annotation in annotations:
-        video, stem = names[annotation["image_id"]]
-        key = VOID if annotation.get("iscrowd") else (annotation[tracks],)
-        found.setdefault(video, {}).setdefault(stem, []).append((key, annotation["segmentation"]))
-    return found, sizes
+def _mask_set(
+    paths: Collection[Path], where: Path, shapes: Shapes, listed: tuple[str, ...], size: tuple[int, int] | None
+) -> MaskSet:
+    ids = _numbered(shapes)
+    frames = {
+        name: [(VOID if key is None else ids[key], segment) for key, segment in entries]
+        for name, entries in shapes.frames.items()
+    }
+    shared: dict[str, int] = {}
+    gone: dict[str, tuple[int, ...]] = {}
+    files = {name: tuple(paths) for name in frames}
+    told = shapes.told + (f": {named(shapes.names, ids)}" if ids else "")
+    read = partial(_read, where, frames, shapes.sizes, size, shared, gone)
+    return MaskSet("json", told, files, read, shared, gone, listed)
 
 
-def _size(given: Any) -> tuple[int, int]:
-    if not isinstance(given, list | tuple) or len(given) != 2 or not all(isinstance(n, int) and n > 0 for n in given):
-        raise UserError(f"a size of {given!r:.80}; expected is [height, width] in pixels")
-    if given[0] * given[1] > MOST_PIXELS:
-        raise UserError(f"a size of {given[0]}x{given[1]}; at most {MOST_PIXELS} pixels are read")
-    return given[0], given[1]
-
-
-def _track_key(annotations: Collection[Mapping[str, Any]]) -> str:
-    """What of an annotation tells its object."""
-    single = [annotation for annotation in annotations if not annotation.get("iscrowd")]
-    for key in _TRACKS:
-        if all(key in annotation for annotation in single):
-            return key
-    if len({annotation["image_id"] for annotation in single}) < 2 and all("id" in annotation for annotation in single):
-        return "id"
-    pairs = {(annotation["image_id"], annotation.get("category_id")) for annotation in single}
-    if len(pairs) == len(single) and not any(category is None for _, category in pairs):
-        return "category_id"
-    raise UserError("nothing tells which masks are of one object; give annotations a track_id, the same in all frames")
-
-
-def _numbered(frames: _Frames) -> dict[str, list[tuple[int, Any]]]:
+def _numbered(shapes: Shapes) -> dict[Key, int]:
     """Object ids for their keys."""
-    keys = sorted({key for entries in frames.values() for key, _ in entries if key != VOID})
-    kept = all(isinstance(key, int) and 0 < key < VOID for (key,) in keys)
-    ids: dict[Any, int] = {key: key[0] if kept else number for number, key in enumerate(keys, 1)}
-    if len(ids) >= VOID:
-        raise UserError(f"{len(ids)} objects in one video; at most 254 are expected")
-    ids[VOID] = VOID
-    return {name: [(ids[key], segment) for key, segment in entries] for name, entries in frames.items()}
+    keys = in_order({key for entries in shapes.frames.values() for key, _ in entries if key is not None})
+    if len(keys) >= VOID:
+        raise UserError(f"{len(keys)} objects in one video; at most 254 are expected")
+    kept = all(len(key) == 1 and isinstance(key[0], int) and 0 < key[0] < VOID for key in keys)
+    return {key: key[0] if kept else number for number, key in enumerate(keys, 1)}
 
 
 def _read(
     path: Path,
     frames: Mapping[str, Collection[tuple[int, Any]]],
-    size: tuple[int, int] | None,
+    sizes: Mapping[str, tuple[int, int]],
+    default: tuple[int, int] | None,
     shared: dict[str, int],
+    gone: dict[str, tuple[int, ...]],
     name: str,
 ) -> np.ndarray:
     """Of several masks of one object in a frame all count."""
     entries = frames[name]
+    size = sizes.get(name)
     if size is None:
-        given = next((s["size"] for _, s in entries if isinstance(s, dict) and "size" in s), None)
+        given = next((s["size"] for _, s in entries if isinstance(s, dict) and "size" in s), default)
         if given is None:
             raise UserError(f"{path}: nothing tells the size of frame {name}; give its image a height and a width")
     try:
-        size = size or _size(given)
+        size = size or size_of(given)
         layers: dict[int, np.ndarray] = {}
         for number, segment in entries:
-            layers[number] = segment_mask(segment, size) | layers.get(number, np.zeros(size, bool))
+            layer = segment_mask(segment, size)
+            if not layer.any() and isinstance(segment, list) and segment:
+                raise UserError(f"a polygon of object {number} covers no pixel; draw it anew, or remove it")
+            layers[number] = layer | layers.get(number, np.zeros(size, bool))
     except ValueError as error:
         raise UserError(f"{path}: frame {name}: {error}; write this mask anew") from error
     void = layers.pop(VOID, np.zeros(size, bool))
     mask = stacked(layers, size)
     note_shared(shared, name, layers, mask)
+    gone[name] = tuple(number for number, layer in layers.items() if not layer.any())
     mask[void & (mask == 0)] = VOID
     return mask

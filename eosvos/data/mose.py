@@ -14,18 +14,21 @@ from typing import Any
 
 from eosvos.data.roots import existing, split_folder, split_of
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import MASKS, choose, files_in, match_masks, several, stored_sequence
+from eosvos.data.stored import MASKS, choose, files_in, frames_or_masks, match_masks, several, stored_sequence
 from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 
 _SPLITS = ("train", "valid", "test")
 
 
-def open_mose(root: str | Path, *, split: str | None = "valid", sequences: Collection[str] = ()) -> list[Sequence]:
+def open_mose(
+    root: str | Path, *, split: str | None = "valid", sequences: Collection[str] = (), frames: bool = True
+) -> list[Sequence]:
     """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
 
     Of each video the masks are read until all objects of meta_SPLIT.json are found; without it the first alone, 3 ms,
     as MOSE measures the objects of the first frame: to read all masks of train would take five minutes.
+    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
 
     Raises UserError if a folder, a video or a file is missing or broken, or meta_SPLIT.json contradicts them.
     """
@@ -33,9 +36,10 @@ def open_mose(root: str | Path, *, split: str | None = "valid", sequences: Colle
     root = existing(root, "MOSE", f"{split}/JPEGImages")
     images, annotations = root / "JPEGImages" / split, root / "Annotations" / split  # as some programs sort it
     base = root
-    if not images.is_dir():
-        base = split_folder(root, split, _SPLITS, "MOSE")
+    if not frames_or_masks(images, annotations, frames).is_dir():
+        base = split_folder(root, split, _SPLITS, "MOSE", frames=frames)
         images, annotations = base / "JPEGImages", base / "Annotations"
+    images = frames_or_masks(images, annotations, frames)
     names = [f"meta_{split}.json", "meta.json"]
     meta = next((path for folder in (base, root, base.parent) for n in names if (path := folder / n).is_file()), None)
     videos = {} if meta is None else _read_meta(meta)

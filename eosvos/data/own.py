@@ -28,6 +28,7 @@ def open_own(
     masks: str | Path | None = None,
     binary: bool | None = None,
     levels: Levels = "auto",
+    absent: str = "told",
 ) -> tuple[Sequence, float]:
     """Open a video with its masks; returns it, and its frames per second (the mean, where they vary).
 
@@ -36,9 +37,12 @@ def open_own(
     or number (see `placed.place`), in any form of mask_formats.py. binary: everything but 0 is one object; None: look.
     levels: of frames of more than 8 bits, see levels.py.
 
-    The sequence gives a method all the masks: where objects first appear, and (`Sequence.given`) all others. A mask
-    tells of all objects that appeared before it: one that is not on it is not in that frame. Empty masks before the
-    first object tell that those which come first are not there yet.
+    absent: "told": a mask tells of the objects that it shows alone; a file that shows none tells that none of those
+    which appeared before is there (before the first object: that those which come first are not there yet), and that is
+    logged; an image that is merely listed in JSON tells nothing. "all": the masks are complete, so that an object which
+    is not on a mask is not in that frame.
+
+    The sequence gives a method all the masks: where objects first appear, and (`Sequence.given`) all others.
 
     What is odd about the files and read nonetheless is logged. Raises UserError as `open_video` and `open_folder` do,
     and where there is no mask, or both kinds are given.
@@ -49,12 +53,13 @@ def open_own(
     source = mask or masks
     given = None if source is None else Path(source).expanduser()
     if video.is_dir():
-        sequence, rate = _folder(video, given, mask is not None, binary, levels), RATE
+        sequence, rate = _folder(video, given, mask is not None, binary, levels, absent), RATE
         _tell_odd(sequence.files[: len(sequence)])
     else:
         if given is None:
             raise _without_masks(video)
-        sequence, rate = open_video(video, given, binary=binary, every=True, levels=levels), frame_rate(video)
+        sequence = open_video(video, given, binary=binary, every=True, levels=levels, absent=absent)
+        rate = frame_rate(video)
     return sequence, rate
 
 
@@ -63,12 +68,12 @@ def annotated_frames(sequence: Sequence) -> list[int]:
     return sorted({min(sequence.objects.values()), *sequence.given})
 
 
-def _folder(video: Path, given: Path | None, first: bool, binary: bool | None, levels: Levels) -> Sequence:
+def _folder(video: Path, given: Path | None, first: bool, binary: bool | None, levels: Levels, absent: str) -> Sequence:
     pictures, parts = listing(video), given is None and is_laid_out(video)
     if given is None and pictures and not parts:
         raise _without_masks(video)
     if given is None or not pictures:
-        found = open_folder(video, binary=binary, every=True, levels=levels) if parts else []
+        found = open_folder(video, binary=binary, every=True, levels=levels, absent=absent) if parts else []
         if len(found) != 1:
             raise UserError(
                 f"{video}: "
@@ -82,9 +87,9 @@ def _folder(video: Path, given: Path | None, first: bool, binary: bool | None, l
     frames, size, span = open_frames(video, among, levels=levels)
     if len(frames) == 1 and moving(frames[0]):
         raise UserError(f"{frames[0]}: holds several pictures; to read them as frames give the file: video={frames[0]}")
-    masks = place(given, [path.stem for path in frames], size, binary=binary, first=first)
+    masks = place(given, [path.stem for path in frames], size, binary=binary, first=first, absent=absent)
     tell({video.name: masks})
-    return frames_and_masks(video.resolve().name, frames, size, masks, every=True, span=span)
+    return frames_and_masks(video.resolve().name, frames, size, masks, every=True, span=span, absent=absent)
 
 
 def _without_masks(video: Path) -> UserError:

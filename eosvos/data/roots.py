@@ -6,7 +6,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Collection
 from pathlib import Path
 
-from eosvos.data.stored import several
+from eosvos.data.stored import frames_or_masks, several
 from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 
@@ -69,14 +69,20 @@ def split_of(split: str | None, known: Collection[str], name: str, default: str)
     raise UserError(f"split={split}: not a split of {name}; use one of {', '.join(known)}")
 
 
-def split_folder(root: str | Path, split: str, known: Collection[str], name: str) -> Path:
-    """ROOT/SPLIT, or ROOT itself if it is that folder, which holds JPEGImages. Raises UserError as `find_root`, and
-    where ROOT is the folder of another split."""
+def split_folder(root: str | Path, split: str, known: Collection[str], name: str, *, frames: bool = True) -> Path:
+    """ROOT/SPLIT, or ROOT itself if it is that folder, which holds JPEGImages, or without `frames` Annotations.
+
+    Raises UserError as `find_root`, and where ROOT is the folder of another split.
+    """
     root = existing(root, name, f"{split}/JPEGImages")
+
+    def holds(path: Path) -> bool:
+        return frames_or_masks(path / "JPEGImages", path / "Annotations", frames).is_dir()
+
     same = {split, {"val": "valid", "valid": "val"}.get(split, split)}
     for level in (*sorted(same, key=lambda word: word != split), ""):
         base = root / level
-        if not (base / "JPEGImages").is_dir():
+        if not holds(base):
             continue
         if not level and root.resolve().name in set(known) - same:
             raise UserError(
@@ -84,10 +90,10 @@ def split_folder(root: str | Path, split: str, known: Collection[str], name: str
                 f" the folder above, data_root={root.resolve().parent}, or another split="
             )
         return base
-    others = [word for word in known if word not in same and (root / word / "JPEGImages").is_dir()]
+    others = [word for word in known if word not in same and holds(root / word)]
     if others:
         raise UserError(
             f"data_root={root}: has no {split}/JPEGImages, but split={' and split='.join(others)}; ask for that, or"
             f" fetch {split}"
         )
-    return find_root(root, name, lambda path: (path / "JPEGImages").is_dir(), f"{split}/JPEGImages", (split, ""))
+    return find_root(root, name, holds, f"{split}/JPEGImages", (split, ""))

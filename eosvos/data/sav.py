@@ -13,17 +13,20 @@ from pathlib import Path
 from eosvos.data.layers import layered_sequence
 from eosvos.data.roots import find_root, split_of
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import MASKS, check_numbers, choose, files_in, match_masks, several
+from eosvos.data.stored import MASKS, check_numbers, choose, files_in, frames_or_masks, match_masks, several
 from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 
 _IMAGES, _ANNOTATIONS = "JPEGImages_24fps", "Annotations_6fps"
 
 
-def open_sav(root: str | Path, *, split: str | None = "val", sequences: Collection[str] = ()) -> list[Sequence]:
+def open_sav(
+    root: str | Path, *, split: str | None = "val", sequences: Collection[str] = (), frames: bool = True
+) -> list[Sequence]:
     """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
 
     All files are checked, about 0.1 ms each, and a mask or two of each object read.
+    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
 
     Raises UserError if a folder, a listed video or a file is missing or broken.
     """
@@ -33,7 +36,11 @@ def open_sav(root: str | Path, *, split: str | None = "val", sequences: Collecti
     if held.is_dir() and not wanted.is_dir():
         raise UserError(f"data_root={root}: holds split={other}, not {split}; ask for that, or fetch sav_{split}")
     base = find_root(
-        root, "SA-V", lambda path: (path / _IMAGES).is_dir(), f"sav_{split}/{_IMAGES}", (f"sav_{split}", split, "")
+        root,
+        "SA-V",
+        lambda path: frames_or_masks(path / _IMAGES, path / _ANNOTATIONS, frames).is_dir(),
+        f"sav_{split}/{_IMAGES}",
+        (f"sav_{split}", split, ""),
     )
     listed = base / f"sav_{split}.txt"
     if not listed.is_file() and (base / f"sav_{other}.txt").is_file():
@@ -41,17 +48,22 @@ def open_sav(root: str | Path, *, split: str | None = "val", sequences: Collecti
             f"data_root={base}: is the folder of split={other}, and split={split} is asked for; give the folder above,"
             f" or split={other}"
         )
-    there = folders(base / _IMAGES)
+    images = frames_or_masks(base / _IMAGES, base / _ANNOTATIONS, frames)
+    there = folders(images)
     lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else there
     names = [line.strip() for line in lines if line.strip()]
-    chosen = choose(sequences, names, listed if listed.is_file() else base / _IMAGES)
-    return [_open(base / _IMAGES / name, base / _ANNOTATIONS / name) for name in chosen]
+    chosen = choose(sequences, names, listed if listed.is_file() else images)
+    return [_open(images / name, base / _ANNOTATIONS / name) for name in chosen]
 
 
 def _open(images: Path, annotations: Path) -> Sequence:
-    frames = files_in(images, "frames")
-    check_numbers(frames)
     names = folders(annotations)
+    if images == annotations:  # no frames: those that any object has a mask of
+        each = {path.name: path for name in names for path in files_in(annotations / name, "masks", MASKS)}
+        frames = [each[name] for name in sorted(each)]
+    else:
+        frames = files_in(images, "frames")
+        check_numbers(frames)
     odd = [name for name in names if not name.isdigit() or int(name) > 253]
     if odd or not names:
         raise UserError(

@@ -11,30 +11,33 @@ from pathlib import Path
 from eosvos.data.layers import layered_sequence
 from eosvos.data.roots import find_root
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import MASKS, choose, files_in, match_masks, several
+from eosvos.data.stored import MASKS, choose, files_in, frames_or_masks, match_masks, several
 from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 
 
-def open_segtrack(root: str | Path, *, sequences: Collection[str] = ()) -> list[Sequence]:
+def open_segtrack(root: str | Path, *, sequences: Collection[str] = (), frames: bool = True) -> list[Sequence]:
     """Open all 14 sequences, or those named in `sequences`. Object ids are the folders' numbers, or 1.
+    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
 
     Raises UserError if a folder or a file is missing or broken.
     """
     base = find_root(
         root,
         "SegTrack v2",
-        lambda path: (path / "JPEGImages").is_dir() and (path / "GroundTruth").is_dir(),
+        lambda path: (path / "GroundTruth").is_dir() and (not frames or (path / "JPEGImages").is_dir()),
         "JPEGImages/ and GroundTruth/",
         ("", "SegTrackv2"),
     )
-    images = base / "JPEGImages"
+    images = frames_or_masks(base / "JPEGImages", base / "GroundTruth", frames)
     return [_open(images / name, base / "GroundTruth" / name) for name in choose(sequences, folders(images), images)]
 
 
 def _open(images: Path, annotations: Path) -> Sequence:
-    frames = files_in(images, "frames")
     numbers = folders(annotations)
+    if images == annotations and numbers:
+        images = annotations / numbers[0]
+    frames = files_in(images, "frames")
     odd = [name for name in numbers if not name.isdigit() or not 0 < int(name) < 255]
     if odd:
         raise UserError(
@@ -46,4 +49,4 @@ def _open(images: Path, annotations: Path) -> Sequence:
         without = [path.stem for index, path in enumerate(frames) if index not in layers[i]]
         if without:
             raise UserError(f"{folder}: no masks of {several(without)}; every frame has one: fetch the sequence again")
-    return layered_sequence(images.name, frames, layers, above=127)
+    return layered_sequence(annotations.name, frames, layers, above=127)

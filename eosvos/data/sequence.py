@@ -94,6 +94,7 @@ class Sequence:
     last: Mapping[int, int] = field(default_factory=dict)  # object id -> its last annotated frame; none: the video's
     shared: Mapping[str, int] = field(default_factory=dict, repr=False)  # of the masks read so far, see `stacked`
     given: tuple[int, ...] = ()  # frames, besides those of the first masks, whose masks a method is given too
+    told_of: Mapping[int, frozenset[int]] = field(default_factory=dict)  # frame -> ids that its mask tells of
     asked: frozenset[int] | None = None  # frames whose masks the data set's server takes; None: all
     masks_of: str = field(default="", repr=False)  # tells its masks from others' where they are no files of its own
 
@@ -123,11 +124,12 @@ class Sequence:
         return {i: mask == i for i in ids}
 
     def given_masks(self, index: int) -> dict[int, np.ndarray]:
-        """The masks bool (H, W), by id, that are given on a frame of `given`: of every object that appeared before, so
-        that it is empty where the object is not here; before all objects, of those that come first, which are not here
-        yet. {} for other frames."""
+        """The masks bool (H, W), by id, that are given on a frame of `given`: of every object that appeared before and
+        that its mask tells of (`told_of`), empty where it tells that the object is not here; before all objects, of
+        those that come first, which are not here yet. {} for other frames."""
         start = min(self.objects.values(), default=0)
-        ids = [i for i, first in self.objects.items() if first < index or index < start == first]
+        told_of = self.told_of.get(index, self.objects)
+        ids = [i for i, first in self.objects.items() if (first < index or index < start == first) and i in told_of]
         if index not in self.given or not ids:
             return {}
         mask = self.mask(index)

@@ -144,6 +144,12 @@ def files_in(folder: Path, what: str, kinds: Collection[str] = IMAGES) -> list[P
     return found
 
 
+def frames_or_masks(images: Path, annotations: Path, frames: bool) -> Path:
+    """Where the names and the size of the frames are seen: among the masks where there are no frames and, by `frames`,
+    none are needed."""
+    return annotations if not frames and not images.is_dir() and annotations.is_dir() else images
+
+
 def choose(asked: Collection[str], there: Collection[str], place: object) -> list[str]:
     """The names asked for, each once, or all of them. Raises UserError for one that is not in `place`."""
     known = set(there)

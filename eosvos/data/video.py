@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from eosvos.data import video_files
+from eosvos.data.appearances import appearances
 from eosvos.data.levels import Levels
-from eosvos.data.mask_formats import appearances, read_named, tell
+from eosvos.data.mask_formats import read_named, tell
 from eosvos.data.placed import place
 from eosvos.data.sequence import Numbered, Sequence
 from eosvos.data.stacks import is_picture, open_stack
@@ -32,6 +33,7 @@ def open_video(
     binary: bool | None = None,
     every: bool = False,
     levels: Levels = "auto",
+    absent: str | None = None,
 ) -> Sequence:
     """Open a video file, or one of several pictures (stacks.py), as a sequence; frames are named by their numbers,
     00000, 00001, ...
@@ -40,7 +42,8 @@ def open_video(
     mask_json.py, each named by its frame's number; None: there are no objects. `binary`: all that is not 0 in a mask is
     one object; None takes it so where there is nothing but 0 and 255. What masks were taken for is logged.
     `every`: a method is given all masks (`Sequence.given`), and those before the first object may be empty, to say that
-    it is not there yet. `levels`: of frames of more than 8 bits, see levels.py.
+    it is not there yet. `levels`: of frames of more than 8 bits, see levels.py. `absent`: what masks tell of objects
+    that they do not show, see `open_own`.
 
     The first frame, and its mask, are there at once however long the video is: see `Numbered` and video_frames.py.
 
@@ -60,21 +63,22 @@ def open_video(
         names = Numbered(max(5, len(str(len(stack) - 1))), lambda: len(stack), lambda: True)
     if masks is None:
         return Sequence(name or path.stem, names, size, {}, frames, _no_mask, (path,))
-    given = place(Path(masks).expanduser(), names, size, binary=binary)
+    given = place(Path(masks).expanduser(), names, size, binary=binary, absent=absent)
     tell({name or path.stem: given})
     order = sorted((int(frame), frame) for frame in given.files)
-    objects, others = appearances(given, order, every=every)
+    found = appearances(given, order, every=every, absent=absent)
     return Sequence(
         name=name or path.stem,
         frame_names=names,
         size=size,
-        objects=objects,
+        objects=found.objects,
         read_frame=frames,
         read_mask=partial(read_named, given, names, size),
         shared=given.shared,
         files=(path, *dict.fromkeys(file for files in given.files.values() for file in files)),
         truth=len(given.files) > 1,
-        given=others,
+        given=found.given,
+        told_of=found.told_of,
     )
 
 

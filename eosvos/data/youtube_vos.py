@@ -17,7 +17,7 @@ from typing import Any
 
 from eosvos.data.roots import split_folder, split_of
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import MASKS, choose, files_in, match_masks, several, stored_sequence
+from eosvos.data.stored import MASKS, choose, files_in, frames_or_masks, match_masks, several, stored_sequence
 from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 from eosvos.files import shipped_list
@@ -41,11 +41,13 @@ def open_youtube_vos(
     year: int | None = None,
     every_frame: bool = False,
     truth: str | Path | None = None,
+    frames: bool = True,
 ) -> list[Sequence]:
     """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
 
     `year`: 2018 or 2019, to be told if the other one lies there. `every_frame`: frames from SPLIT_all_frames; masks and
     what the server asks for stay every fifth. `truth`: a folder VIDEO/FRAME.png with the masks of all annotated frames.
+    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
 
     A sequence tells its objects' classes where meta.json does, and for valid and test which of them train lacks; that
     a meta.json names none, so that there are no figures over seen and unseen ones, is logged. All files are checked,
@@ -54,7 +56,7 @@ def open_youtube_vos(
     Raises UserError if a folder, meta.json, a video or a file is missing or broken, or they contradict one another.
     """
     split = split_of(split, _SPLITS, "YouTube-VOS", "train")
-    base = split_folder(root, split, _SPLITS, "YouTube-VOS")
+    base = split_folder(root, split, _SPLITS, "YouTube-VOS", frames=frames)
     videos = read_meta(base / "meta.json")
     _check_year(base, year, split, len(videos))
     images = _all_frames(base, split) if every_frame else base / "JPEGImages"
@@ -67,6 +69,7 @@ def open_youtube_vos(
                 f"truth={truth}: no masks of this data set: a folder for each video, such as {next(iter(videos))}, is"
                 f" expected; there is {several(folders(masks)) or 'none'}"
             )
+    images = frames_or_masks(images, masks, frames)
     chosen = choose(sequences, sorted(videos), base / "meta.json")
     whole = split == "train" or truth is not None
     seen = None if split == "train" else _seen(base.parent / "train" / "meta.json")

@@ -48,7 +48,7 @@ def find_masks(
             raise UserError(
                 f"results={given}: is a file; give a folder with a folder of masks for each sequence, or its zip"
             )
-        videos = open_json(folder)
+        videos = open_json(folder, absent="all", size=next(iter(sequences)).size)
         if set(videos) == {""} and len(names) == 1:
             videos = {next(iter(names)): videos[""]}
         if not names & set(videos):
@@ -58,7 +58,12 @@ def find_masks(
         there = {name: base / name for name in folders(base)}
         codes = {path.stem: path for path in listing(base, (".json",)) if path.stem in names} if base.is_dir() else {}
         if names & {*there, *codes}:
-            coded = {name: next(iter(open_json(path).values())) for name, path in codes.items() if name not in there}
+            sizes = {sequence.name: sequence.size for sequence in sequences}
+            coded = {
+                name: next(iter(open_json(path, absent="all", size=sizes[name]).values()))
+                for name, path in codes.items()
+                if name not in there
+            }
             there = {name: path for name, path in there.items() if entries(path)}
             return {**there, **coded}, [name for name in there if name not in names and name not in _WITHIN]
     only = next(iter(sequences))

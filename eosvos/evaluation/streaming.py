@@ -88,7 +88,8 @@ def walk(method: Method, sequence: Sequence) -> Generator[np.ndarray, None, None
         masks = sequence.given_masks(index)
         for mask in masks.values():
             check_size(sequence, index, mask.shape, "mask")
-        learning(method).learn(sequence.frame(index), masks)
+        if masks:
+            learning(method).learn(sequence.frame(index), masks)
     with closing(decoded(sequence)) as frames:
         for index, (frame, new, given) in enumerate(frames):
             check_size(sequence, index, tuple(frame.shape[-2:]), "frame")

@@ -126,7 +126,7 @@ class Session:
 
     def given(self, annotations: Path) -> tuple[Sequence, float]:
         """The video with its masks, as the command opens it, and its rate."""
-        return open_own(self.video, masks=annotations, binary=False, levels=self.levels)
+        return open_own(self.video, masks=annotations, binary=False, levels=self.levels, absent="all")
 
     def annotated(self) -> list[int]:
         """Numbers of the frames that were painted on."""

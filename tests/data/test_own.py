@@ -101,12 +101,15 @@ def test_a_last_number_that_may_be_an_objects_is_told(clip, tmp_path, said):
     said.clear()
     for k in range(4):
         (clip / f"{k:05d}.png").rename(clip / f"take 2_{k:05d}.png")
-    masks = {"take 2_1": shapes(1), "take 2_3": shapes(1), "frame_2": shapes(1)}
-    assert annotated_frames(open_own(clip, masks=given(tmp_path / "b", **masks))[0]) == [1, 2, 3]
+    masks = {"take 2_1": shapes(1), "take 2_3": shapes(1)}
+    assert annotated_frames(open_own(clip, masks=given(tmp_path / "b", **masks))[0]) == [1, 3]
     for k in range(4):
         (clip / f"take 2_{k:05d}.png").rename(clip / f"1_{k:05d}.png")
     assert annotated_frames(open_own(clip, masks=given(tmp_path / "c", m1_2=shapes(1)))[0]) == [2]
     assert not said.messages
+    given(tmp_path / "c", frame_3=shapes(1))  # other words than in the frames' names
+    assert annotated_frames(open_own(clip, masks=tmp_path / "c")[0]) == [2, 3]
+    assert "frame_3.png: taken for the mask of frame 1_00003, by the number at its end" in said.text
 
 
 @pytest.mark.parametrize("name", ["first.png", "00000.bmp"])
@@ -200,7 +203,9 @@ def test_black_on_nothing_is_told_by_alpha(clip, tmp_path, caplog, binary):
         Image.fromarray(pixels).save(tmp_path / "masks" / f"{k}.png")
     video, _ = open_own(clip, masks=tmp_path / "masks", binary=binary)
     assert video.objects == {1: 1} and (video.mask(3) == shapes(0, 1)).all() and not video.mask(0).any()
-    assert caplog.messages == ["masks: black and transparent only: the alpha channel is the mask (clip)"]
+    told, empty = caplog.messages
+    assert told == "masks: black and transparent only: the alpha channel is the mask (clip)"
+    assert "taken to tell that no object is there: of 00000" in empty
     pixels[..., 3] = np.minimum(np.arange(40) * 6, 255) * (np.arange(40) > 2)
     Image.fromarray(pixels).save(tmp_path / "masks" / "3.png")
     if binary is None:
