@@ -77,7 +77,7 @@ class DatasetSection:
     truth: str | None = None  # of YouTube-VOS: a folder with the masks that valid and test keep back
     binary: bool | None = None  # of a folder or video: masks show one object, all that is not 0; null: look
     masks: str | None = None  # of a video: the first frame's mask, or a folder or .json of masks
-    levels: Any = "auto"  # of a folder or video of more than 8 bits: auto, full or [low, high], see data.levels
+    levels: Any = "auto"  # of a folder or video: as of segment
     absent: str | None = None  # of a folder or video: "all": images without annotation in JSON show no object
     count: int = 20  # of synthetic videos
     length: int = 24  # their frames
@@ -105,9 +105,7 @@ class FiguresConfig:
 
 @dataclass
 class OSVOSSection(TuningSection):  # type: ignore[misc]
-    """Of method=osvos."""
-
-    snapping: str = "none"  # to edges or to learned contours: grabcut, bilateral or contours
+    snapping: str = "none"  # of method=osvos, to edges or to learned contours: grabcut, bilateral or contours
     contours: str | None = None  # path of the contour branch; null: the newest one under runs/
     threshold: float = 0.1  # of its ultrametric contour map, at which superpixels are cut
     bilateral: BilateralSection = field(default_factory=BilateralSection)
@@ -160,7 +158,7 @@ class SegmentConfig(MethodConfig):
 
 @dataclass
 class AppConfig(MethodConfig):
-    video: str | None = None  # a video file, or a folder of frames
+    video: str | None = None  # as of segment
     levels: Any = "auto"  # as of segment
     host: str = MISSING
     port: int = MISSING

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from eosvos.data.levels import Levels, parse_levels
 from eosvos.data.masks import VOID, ids_of, read_mask, write_mask
@@ -320,7 +321,7 @@ class Sessions:
         for index, name in enumerate(clip.frame_names):
             if not (kept / f"{name}.png").is_file():
                 with atomic(kept / f"{name}.png") as path:
-                    _save_png(path, clip.read_frame(index))
+                    Image.fromarray(clip.read_frame(index)).save(path, format="PNG")
         id = self.begin()
         shutil.copytree(kept, self.folder / id / "video", dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
         return self.open(id, "Sample: two vans")
@@ -332,12 +333,6 @@ class Sessions:
         with nullcontext() if session is None else session.writing:
             (folder / "session.json").unlink(missing_ok=True)  # first: half a session is none
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _save_png(path: Path, pixels: np.ndarray) -> None:
-    from PIL import Image
-
-    Image.fromarray(pixels).save(path, format="PNG")
 
 
 def _read_run(path: Path) -> Run:

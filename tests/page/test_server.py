@@ -501,7 +501,7 @@ def locked_elsewhere(folder):
         ({"a.png": png(CLIP.read_frame(0))[:900], "b.png": png(CLIP.read_frame(1))}, "a.png: "),
         ({"a.png": png(CLIP.read_frame(0)), "b.png": png(CLIP.read_frame(1)[:9])}, "b.png: is 80x9 pixels"),
         ({"a.png": png(CLIP.read_frame(0)), "b.txt": b"x"}, "found b.txt among 2 files; give one video, or the frames"),
-        ({"deep.png": "deep"}, "deep.png: a picture of more than 8 bits"),
+        ({"a.png": png(CLIP.read_frame(0)), "deep.png": "deep"}, "deep.png: one has more than 8 bits per channel"),
         ({}, "found nothing among 0 files"),
     ],
 )
