@@ -334,16 +334,17 @@ def outer_settings(section: OuterSection) -> OuterSettings:
     return OuterSettings(**{f.name: getattr(section, f.name) for f in fields(OuterSettings)})
 
 
+SCHEMAS: dict[str, type] = {
+    "eval": EvalConfig, "refine": RefineConfig, "segment": SegmentConfig, "app": AppConfig, "score": ScoreConfig,
+    "meta_train": MetaTrainConfig, "parent_train": ParentTrainConfig, "osvos_train": OSVOSTrainConfig,
+    "plot": PlotConfig, "osmn_train": OSMNTrainConfig, "osmn_show": OSMNShowConfig,
+}  # fmt: skip
+
+
 def register() -> None:
     """Make the schemas known to Hydra under the names that conf/*.yaml begin with."""
-    schemas = {
-        "eval": EvalConfig, "refine": RefineConfig, "segment": SegmentConfig, "app": AppConfig, "score": ScoreConfig,
-        "meta_train": MetaTrainConfig, "parent_train": ParentTrainConfig, "osvos_train": OSVOSTrainConfig,
-        "plot": PlotConfig, "osmn_train": OSMNTrainConfig, "osmn_show": OSMNShowConfig,
-    }  # fmt: skip
     store = ConfigStore.instance()
-    for name, schema in schemas.items():
+    for name, schema in SCHEMAS.items():
         store.store(f"{name}_schema", schema)
     for path in shipped("tasksets").glob("*.yaml"):  # taskset=NAME
-        node = {"name": path.stem, "kind": "mixture", "file": path.stem}
-        store.store(group="taskset", name=path.stem, node=node)
+        store.store(group="taskset", name=path.stem, node={"name": path.stem, "kind": "mixture", "file": path.stem})

@@ -7,9 +7,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
-from eosvos import assemble, checks, chosen, command, config, own
+from eosvos import assemble, checks, chosen, command, config, overrides, own
 from eosvos.data.own import annotated_frames, open_own
 from eosvos.data.stored import several
 from eosvos.evaluation import benchmark
@@ -28,7 +26,7 @@ def segment(settings: config.SegmentConfig) -> None:
     default = assemble.RUNS / "segment" / sequence.name
     out = Path(settings.out or benchmark.own_or_free(default, fingerprint, seed=settings.seed))
     benchmark.claim(out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=[sequence.name])
-    write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
+    write_text(out / "config.yaml", overrides.as_yaml(settings))
     annotated = annotated_frames(sequence)
     names = [sequence.frame_names[i] for i in annotated]
     many = len(sequence) if sequence.counted else "many"
