@@ -13,7 +13,8 @@ from eosvos import command, config, overrides
 NAMES = [
     "clip (1)", "clip [dQw4w9WgXcQ]", "läufe", "日本", "it's", "a,b", "a=b", "1e3", "1_000", "00012", "true", "null",
     " lead", "trail ", "${x}", "${oc.env:HOME}", "a${", "\\${x}", "\\\\${y}z\\", "back\\", "'", '"', "a\"b'c", "$",
-    "50%", "nan", "{a}", "a: b", "#x", "caf\udce9", "a\nb", "choice(a,b)", "glob(*)", "1234e56789", "@", "*", "-1", "&|<>!",
+    "50%", "nan", "{a}", "a: b", "#x", "caf\udce9", "a\nb", "choice(a,b)", "glob(*)", "1234e56789", "@", "*",
+    "-1", "&|<>!",
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from eosvos.errors import UserError
+from eosvos.file_kinds import kind_of
 from eosvos.files import write_bytes
 
 Params = dict[str, Tensor]
@@ -76,19 +77,21 @@ class Learner:
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> Learner:
         """Read a learner; executes no code. Raises UserError for a missing, damaged or foreign file."""
         path = Path(path)
-        if not path.is_file():
+        if not path.exists():
             raise UserError(
                 f"learner {path}: no such file; train one with `make meta-train` or give its path with learner="
             )
         try:
             with safe_open(path, "pt", device=str(device)) as file:
                 header = file.metadata() or {}
-                if header.get("format") != FORMAT:
-                    found = header.get("format", "none")
+                found = header.get("format", "none")
+                if not found.startswith(FORMAT.rstrip("0123456789")):
+                    raise _no_learner(path, f"format {found!r} found in its header, {FORMAT!r} expected")
+                if found != FORMAT:
                     raise UserError(f"learner {path}: format {found!r} found in its header, {FORMAT!r} expected")
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
         except (SafetensorError, OSError) as error:
-            raise UserError(f"learner {path}: not a readable safetensors file ({error}); is it truncated?") from error
+            raise _no_learner(path, str(error)) from error
         theta = {k.removeprefix("theta/"): v for k, v in tensors.items() if k.startswith("theta/")}
         rates = {k.removeprefix("rates/"): v for k, v in tensors.items() if k.startswith("rates/")}
         if theta.keys() != rates.keys():
@@ -117,6 +120,20 @@ class Learner:
             f"learner {source} is of another network: {name!r} has shape {found.get(name, 'none')} in the learner and "
             f"{expected.get(name, 'none')} in the network; choose the model it was trained with, or another learner"
         )
+
+
+def _no_learner(path: Path, reason: str) -> UserError:
+    """What to say of a file that is none: what it is, and what becomes of it."""
+    try:
+        kind = kind_of(path)
+    except OSError as error:
+        return UserError(f"learner {path}: cannot be read ({error.strerror})")
+    if kind.weights:
+        return UserError(
+            f"learner {path}: is {kind.what} ({reason}); a learner.safetensors is expected, which has learning "
+            f"rates, too; of weights to begin with one is made by python -m eosvos.meta_train init={path}"
+        )
+    return UserError(f"learner {path}: is {kind.what}; {kind.remedy or reason}; a learner.safetensors is expected")
 
 
 def rate_shapes(module: nn.Module, level: str) -> dict[str, tuple[int, ...]]:
