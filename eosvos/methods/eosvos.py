@@ -29,6 +29,8 @@ from eosvos.methods.given import Taught, Watch, check_frame
 from eosvos.methods.snapping import GrabCut
 from eosvos.models.mask_rcnn import MaskRCNN, build
 
+_AT_ONCE = 16  # objects whose masks are snapped at a time, so that copies of all planes are not held
+
 
 @dataclass(frozen=True)
 class FineTuning:
@@ -153,6 +155,7 @@ class EOSVOS(Taught):
         self._objects: dict[int, _Object] = {}
         self._waiting: dict[int, list[_Given]] = {}  # learned of objects that are still to come
         self._begun: dict[tuple[int, int], tuple[Params, Params, TailMean]] = {}  # see `_alone`
+        self._pictures: dict[torch.Size, Tensor] = {}  # see `_sample`
         self._frames = 0
         self._frame_size: tuple[int, ...] | None = None
         self.probabilities = torch.zeros(0, 0, 0)
@@ -181,15 +184,17 @@ class EOSVOS(Taught):
             for thing in self._objects.values():
                 self._adapt_online(thing)
         image, _ = fit(frame, torch.zeros(0, *frame.shape[-2:], dtype=torch.bool), size=self.size)
-        planes = [self._segment(thing, image, frame.shape[-2:]) for thing in self._objects.values()]
-        found = torch.stack(planes) if planes else torch.zeros(0, *frame.shape[-2:])
+        found = torch.zeros(len(self._objects), *frame.shape[-2:])
+        for plane, thing in zip(found, self._objects.values(), strict=True):
+            plane.copy_(self._segment(thing, image, frame.shape[-2:]))
         # Where the object is next is told by what the network saw: a cut that went wrong does not spread.
         seen = merge(found, self.object_ids)
         for object_id, thing in self._objects.items():
             box = box_of(seen == object_id)
             thing.box = thing.box if box is None else box
         snapped = [k for k, thing in enumerate(self._objects.values()) if thing.snaps or not self.snapping.trial]
-        found[snapped] = self.snapping(frame, found[snapped])
+        for part in (snapped[k : k + _AT_ONCE] for k in range(0, len(snapped), _AT_ONCE)):
+            found[part] = self.snapping(frame, found[part])
         self.probabilities = found
         if self.ona:
             for thing, plane in zip(self._objects.values(), self.probabilities, strict=True):
@@ -211,14 +216,22 @@ class EOSVOS(Taught):
         thing, box = self._objects[object_id], box_of(mask)
         thing.box = thing.box if box is None else box
         if thing.past:  # the last of it is what was taken for the object on this frame
-            thing.past[-1] = _sample(frame, mask, self.size)
+            thing.past[-1] = self._sample(frame, mask, self.size)
 
     def _take(self, frame: Tensor, mask: np.ndarray) -> _Given:
         short, long = self.size
         scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
-        source = _sample(frame, mask, (round(short * scale), round(long * scale)))
+        source = self._sample(frame, mask, (round(short * scale), round(long * scale)))
         gain = self.snapping.gain(frame, mask) if self.snapping.band and self.snapping.trial else math.nan
-        return _Given(_sample(frame, mask, self.size), source, gain)
+        return _Given(self._sample(frame, mask, self.size), source, gain)
+
+    def _sample(self, frame: Tensor, mask: np.ndarray, size: tuple[int, int]) -> Sample:
+        """A frame and a mask at network size. Objects that are given on the same frame share its picture."""
+        image, masks = fit(frame, np.asarray(mask, bool)[None], size=size)
+        last = self._pictures.get(image.shape)
+        if last is None or not torch.equal(last, image):
+            last = self._pictures[image.shape] = image
+        return Sample(last, masks)
 
     def _fine_tune(self, thing: _Object) -> None:
         """T steps for each given frame, which take turns, from theta_0 on transformed copies of them."""
@@ -311,10 +324,6 @@ class EOSVOS(Taught):
     def _given_loss(self, thing: _Object, t: int) -> Loss:
         """Of step t of an online adaptation: the given frames take turns, without transforms (section 4.2)."""
         return loss_of(self.model, [thing.given[t % len(thing.given)].sample], (self.seed, thing.index, 4, 0, t))
-
-
-def _sample(frame: Tensor, mask: np.ndarray, size: tuple[int, int]) -> Sample:
-    return Sample(*fit(frame, np.asarray(mask, bool)[None], size=size))
 
 
 def moved_boxes(box: Tensor, size: Sequence[int], settings: Propagation, generator: torch.Generator) -> Tensor:
