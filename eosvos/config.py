@@ -104,7 +104,7 @@ class OSVOSSection(TuningSection):  # type: ignore[misc]
     """Of method=osvos."""
 
     snapping: str = "none"  # to edges or to learned contours: grabcut, bilateral or contours
-    contours: str | None = None  # path of the contour branch; null: the newest one under runs/
+    contours: str | None = None  # path of the contour branch; none ships
     threshold: float = 0.1  # of its ultrametric contour map, at which superpixels are cut
     bilateral: BilateralSection = field(default_factory=BilateralSection)
 

@@ -101,7 +101,7 @@ def text_settings(command: str) -> dict[str, bool]:
     groups = {path.name for path in shipped("conf").iterdir() if path.is_dir()}
     found: dict[str, bool] = {}
 
-    def collect(schema: type, prefix: str) -> None:
+    def collect(schema: Any, prefix: str) -> None:
         for name, hint in get_type_hints(schema).items():
             key, kinds = prefix + name, {hint, *get_args(hint)}
             if is_dataclass(hint):

@@ -60,11 +60,16 @@ class Learner:
         theta = {name: p.to(device) for name, p in self.theta.items()}
         return Learner(theta, {name: moved[id(r)] for name, r in self.rates.items()}, self.level, dict(self.spec))
 
-    def save(self, path: str | Path) -> None:
-        """One safetensors file, written atomically: tensors "theta/NAME" and "rates/NAME", the spec in its header."""
+    def save(self, path: str | Path, *, half: bool = False) -> None:
+        """One safetensors file, written atomically: tensors "theta/NAME" and "rates/NAME", the spec in its header.
+
+        half: as float16, in half the bytes; `load` makes float32 of them. UserError for numbers beyond its range.
+        """
         tensors = {f"theta/{name}": p.detach().cpu().contiguous() for name, p in self.theta.items()}
         # safetensors refuses tensors that share memory, as the entries of level "single" do.
         tensors |= {f"rates/{name}": r.detach().cpu().contiguous().clone() for name, r in self.rates.items()}
+        if half:
+            tensors = {key: _halved(key, tensor, path) for key, tensor in tensors.items()}
         header = {"format": FORMAT, "level": self.level, "spec": json.dumps(self.spec)}
         content = save(tensors, metadata=header)
         # The library writes the metadata in a random order; equal learners shall be equal files.
@@ -89,7 +94,7 @@ class Learner:
                     raise _no_learner(path, f"format {found!r} found in its header, {FORMAT!r} expected")
                 if found != FORMAT:
                     raise UserError(f"learner {path}: format {found!r} found in its header, {FORMAT!r} expected")
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
+                tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118  (no mapping)
         except (SafetensorError, OSError) as error:
             raise _no_learner(path, str(error)) from error
         theta = {k.removeprefix("theta/"): v for k, v in tensors.items() if k.startswith("theta/")}
@@ -120,6 +125,16 @@ class Learner:
             f"learner {source} is of another network: {name!r} has shape {found.get(name, 'none')} in the learner and "
             f"{expected.get(name, 'none')} in the network; choose the model it was trained with, or another learner"
         )
+
+
+def _halved(key: str, tensor: Tensor, path: str | Path) -> Tensor:
+    half = tensor.half()
+    if bool((half.isinf() & tensor.isfinite()).any()):
+        raise UserError(
+            f"learner {path}: {key} holds {float(tensor.abs().max()):g}, and half precision ends at "
+            f"{torch.finfo(torch.float16).max:g}; save it with half=False"
+        )
+    return half
 
 
 def _no_learner(path: Path, reason: str) -> UserError:
