@@ -29,11 +29,12 @@ install: .venv/installed ## make .venv and install the project with all it needs
 meta-train: install ## train a learner from nothing and test it on unseen videos (2 cores: under 20 minutes)
 	$(TRAIN) -m eosvos.meta_train resume=true $(ARGS)
 	$(PY) -m eosvos.eval -m experiment=copy_first,t0,t1,t10,t50,t10_ona learner=runs/meta/tiny/learner.safetensors
+	@echo "use it:  python -m eosvos.segment video=... mask=... learner=runs/meta/tiny/learner.safetensors"
 
 parent-train: install ## ordinary training of an initialization and the search of its best rate
 	$(TRAIN) -m eosvos.parent_train $(ARGS)
 
-eval: install ## segment and measure, by default the synthetic test videos with the newest learner
+eval: install ## segment and measure, by default the synthetic test videos with the learner that ships
 	$(PY) -m eosvos.eval $(ARGS)
 
 test: install ## all tests

@@ -3,7 +3,8 @@
     python benchmarks/pasted.py --data-root /data --out pasted
     python -m eosvos.eval dataset=folder data_root=pasted learner=runs/real/neuron/learner.safetensors
 
-From the six sequences of DAVIS 2016 that taskset=real-small leaves out. A video with one object shows whether a network
+From the six sequences of DAVIS 2016 that taskset=real-small leaves out, or from `--sequences`, to choose settings on
+others than those that judge them. A video with one object shows whether a network
 finds objects; one with two, whether it was adapted to the right one. Object 1 is the video's own, object 2 the pasted
 one, at `--scale` of its size, mirrored and moved, once for the video, to where it hides the least of object 1.
 """
@@ -30,10 +31,13 @@ def main() -> int:
     parser.add_argument("--data-root", required=True, help="holds DAVIS-2016")
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     parser.add_argument("--scale", type=float, default=0.7)
+    parser.add_argument("--sequences", nargs="+", default=NAMES, help="of the training split; each gets the next one's")
     given = parser.parse_args()
     if given.out.exists():
         parser.error(f"{given.out} exists; give a new folder")
-    videos = open_davis(given.data_root, year=2016, sequences=NAMES)
+    if len(set(given.sequences)) < 2:
+        parser.error("--sequences: expected two or more, as each gets the object of the next one")
+    videos = open_davis(given.data_root, year=2016, sequences=given.sequences)
     for k, video in enumerate(videos):
         paste(video, videos[(k + 1) % len(videos)], given.scale, given.out)
     return 0

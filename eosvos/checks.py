@@ -19,6 +19,7 @@ from eosvos.evaluation.metrics import MEASURES, PROTOCOLS
 from eosvos.evaluation.refinement import FRAME_CHOICES
 from eosvos.evaluation.speed import QUALITIES
 from eosvos.evaluation.submission import SERVERS
+from eosvos.learners import path_of
 from eosvos.meta.learner import LEVELS
 from eosvos.meta.outer import CLOCKS, OPTIMIZERS
 from eosvos.methods.foreground import BRANCHES
@@ -146,11 +147,15 @@ def _judge(key: str, value: Any) -> str | None:
         return _judge_device(value)
     if key == "init" and value.startswith(PREFIX):
         return None if value.removeprefix(PREFIX) in NAMES else unknown_name(value)
-    if key in ("learner", "init", "osvos.contours") and not Path(value).is_file():
-        names = "" if key == "learner" else f", of published weights, or one of {', '.join(PREFIX + n for n in NAMES)}"
+    if key in ("learner", "osvos.contours"):
+        try:
+            path_of(value, key)
+        except UserError as error:
+            return str(error)
+    if key == "init" and not Path(value).exists():
         return (
-            f"{key}={value}: no such file; train one with `make meta-train`, or give the path of a learner.safetensors"
-            f"{names}"
+            f"{key}={value}: no such file; train one with `make meta-train`, or give the path of a learner.safetensors,"
+            f" of published weights, or one of {', '.join(PREFIX + n for n in NAMES)}"
         )
     if key == "init_images" and not Path(value).is_dir():
         return f"{key}={value}: no such folder; give one of images (jpg, png), or null for pictures of the taskset"

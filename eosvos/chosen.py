@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from eosvos.assemble import RUNS, build_network, code_digest, data_fingerprint, digest, model_settings
+from eosvos.assemble import build_network, code_digest, data_fingerprint, digest, model_settings
 from eosvos.config import EvalConfig, MethodConfig, ModelSection
 from eosvos.errors import UserError
+from eosvos.learners import path_of
 from eosvos.meta.learner import LEARNERS, SHIPPED, Learner
 from eosvos.methods import snapping
 from eosvos.methods.copy_first import CopyFirst
@@ -85,20 +86,10 @@ def check_learner(learner: Learner, section: ModelSection, source: Path, kind: s
         learner.check_fits(build_network(stored, KINDS[kind].build), source)
 
 
-def newest_learner(made_by: str = "meta_train", branch: str | None = None) -> Path:
-    """The learner of a command written last under runs/, or, where there is none, the one that ships. branch: of OSVOS,
-    of whose contours none ships. Raises UserError where there is none."""
-    paths = sorted(RUNS.glob("**/learner.safetensors"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for path in paths:
-        spec = Learner.load(path).spec
-        if spec.get("made_by") == made_by and spec.get("branch") == branch and path.parent.name != "training":
-            return path
-    if branch == "contours":
-        raise UserError(
-            f"{RUNS}/ holds no learner of python -m eosvos.{made_by} branch=contours; train one, or give its path with "
-            "osvos.contours="
-        )
-    return next(kind.ships for kind in KINDS.values() if kind.command == made_by)
+def learner_path(given: str | None, kind: str) -> Path:
+    """The file of `learner=` for a kind of network: without one the learner of that kind that ships. Raises UserError
+    where it is not there."""
+    return KINDS[kind].ships if given is None else path_of(given)
 
 
 def evaluation_learner(config: MethodConfig) -> tuple[Path | None, Learner | None]:
@@ -106,8 +97,7 @@ def evaluation_learner(config: MethodConfig) -> tuple[Path | None, Learner | Non
     if config.method in FLOORS:
         return None, None
     kind = next(name for name, kind in KINDS.items() if kind.method == config.method)
-    branch = "foreground" if kind == "osvos" else None
-    path = newest_learner(KINDS[kind].command, branch) if config.learner is None else Path(config.learner)
+    path = learner_path(config.learner, kind)
     learner = Learner.load(path)
     check_learner(learner, config.model, path, kind)
     if kind == "osvos":
@@ -126,8 +116,12 @@ def _contours(config: MethodConfig) -> tuple[Path | None, Learner | None]:
     """The contour branch that OSVOS snaps to, and its file, where it does."""
     if config.method != "osvos" or config.osvos.snapping != "contours":
         return None, None
-    given = config.osvos.contours
-    path = newest_learner("osvos_train", "contours") if given is None else Path(given)
+    if config.osvos.contours is None:
+        raise UserError(
+            "osvos.snapping=contours: no contours ship; train them with python -m eosvos.osvos_train branch=contours, "
+            "and give the path of that learner with osvos.contours="
+        )
+    path = path_of(config.osvos.contours, "osvos.contours")
     learner = Learner.load(path)
     check_learner(learner, ModelSection(), path, "osvos")
     _check_branch(learner, "contours", path)

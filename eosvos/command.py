@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import io
 import json
 import os
 import re
@@ -26,6 +28,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from eosvos import overrides
 from eosvos.errors import CommonError, UserError
 from eosvos.files import listed, refused, shipped, write_text
 from eosvos.meta import distributed
@@ -75,6 +78,8 @@ def run(
         dashed = [a for a in given if re.match(r"--[a-z_.]+=", a) and a[2:].partition("=")[0] in _known_words(name)]
         if dashed:
             return _complain(f"{dashed[0]}: settings are written without dashes: {dashed[0][2:]}")
+        given = overrides.literal(given, overrides.text_settings(name))
+        _write_any_name()
         with _environment(name, given) as folder, _terminated_as_interrupted():
             main()
             if end is not None:
@@ -99,7 +104,9 @@ def job_name() -> str | None:
     """What sets this job of a sweep apart, say "iters=10,ona=true", fit for a folder's name; None outside of one."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
-    return HydraConfig.get().job.override_dirname.replace("/", "_")
+    name = overrides.shown(HydraConfig.get().job.override_dirname).replace("/", "_")
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
+    return name if len(os.fsencode(name)) <= 200 else f"{name[:50]}-{digest}"  # folders' names end at 255 bytes
 
 
 def note(job: str | None, out: Path) -> None:
@@ -140,7 +147,9 @@ def _environment(name: str, arguments: list[str]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=".eosvos-", dir="." if shared else None) as folder:
         # Not by the environment: processes that a launcher keeps for several sweeps have that of the first one.
         place = next((k for k, a in enumerate(arguments) if "=" in a and not a.startswith("-")), None)
-        where = [] if place is None else [f"hydra.sweep.dir={folder}"]  # beside the other overrides, or argparse fails
+        where = (
+            [] if place is None else [f"hydra.sweep.dir={overrides.quoted(folder)}"]
+        )  # beside the other overrides, or argparse fails
         sys.argv = [f"eosvos.{name}", *arguments[:place], *where, *(arguments[place:] if where else [])]
         os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
@@ -150,6 +159,13 @@ def _environment(name: str, arguments: list[str]) -> Iterator[Path]:
             os.environ.pop("HYDRA_FULL_ERROR")
             if before is not None:
                 os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def _write_any_name() -> None:
+    """Names of files may be bytes that are no UTF-8: they are printed as they are, not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
 
 
 @contextmanager
@@ -209,7 +225,7 @@ def _explain(error: Exception, name: str) -> str:
         return f"{lines[0]}: settings are written as name=value; all of them: --cfg job"
     if any(sign in text for sign in _GRAMMAR):
         return (
-            f"{text}\na value with other signs than letters, digits, - _ . / + stands in quotes: \"out='läufe/T=10'\""
+            f"{text}\nonly paths and names may hold any signs; other values are numbers, words, and lists in brackets"
         )
     unknown = re.search(r"Could not override '([\w./@-]+)'|Key '(\w+)' (?:not|is not) in", text)
     if unknown is None:

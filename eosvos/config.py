@@ -105,8 +105,10 @@ class FiguresConfig:
 
 @dataclass
 class OSVOSSection(TuningSection):  # type: ignore[misc]
-    snapping: str = "none"  # of method=osvos, to edges or to learned contours: grabcut, bilateral or contours
-    contours: str | None = None  # path of the contour branch; null: the newest one under runs/
+    """Of method=osvos."""
+
+    snapping: str = "none"  # to edges or to learned contours: grabcut, bilateral or contours
+    contours: str | None = None  # path of the contour branch; none ships
     threshold: float = 0.1  # of its ultrametric contour map, at which superpixels are cut
     bilateral: BilateralSection = field(default_factory=BilateralSection)
 
@@ -341,16 +343,17 @@ def outer_settings(section: OuterSection) -> OuterSettings:
     return OuterSettings(**{f.name: getattr(section, f.name) for f in fields(OuterSettings)})
 
 
+SCHEMAS: dict[str, type] = {
+    "eval": EvalConfig, "refine": RefineConfig, "segment": SegmentConfig, "app": AppConfig, "score": ScoreConfig,
+    "meta_train": MetaTrainConfig, "parent_train": ParentTrainConfig, "osvos_train": OSVOSTrainConfig,
+    "plot": PlotConfig, "osmn_train": OSMNTrainConfig, "osmn_show": OSMNShowConfig,
+}  # fmt: skip
+
+
 def register() -> None:
     """Make the schemas known to Hydra under the names that conf/*.yaml begin with."""
-    schemas = {
-        "eval": EvalConfig, "refine": RefineConfig, "segment": SegmentConfig, "app": AppConfig, "score": ScoreConfig,
-        "meta_train": MetaTrainConfig, "parent_train": ParentTrainConfig, "osvos_train": OSVOSTrainConfig,
-        "plot": PlotConfig, "osmn_train": OSMNTrainConfig, "osmn_show": OSMNShowConfig,
-    }  # fmt: skip
     store = ConfigStore.instance()
-    for name, schema in schemas.items():
+    for name, schema in SCHEMAS.items():
         store.store(f"{name}_schema", schema)
     for path in shipped("tasksets").glob("*.yaml"):  # taskset=NAME
-        node = {"name": path.stem, "kind": "mixture", "file": path.stem}
-        store.store(group="taskset", name=path.stem, node=node)
+        store.store(group="taskset", name=path.stem, node={"name": path.stem, "kind": "mixture", "file": path.stem})

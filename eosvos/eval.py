@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
-from eosvos import assemble, checks, chosen, command, config, sources
+from eosvos import assemble, checks, chosen, command, config, overrides, sources
 from eosvos.evaluation import benchmark, report
 from eosvos.files import write_text
 from eosvos.meta import distributed
@@ -32,7 +30,7 @@ def evaluate(settings: config.EvalConfig) -> float:
             benchmark.claim(
                 out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=names, measures=measures
             )
-            write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
+            write_text(out / "config.yaml", overrides.as_yaml(settings))
     results = benchmark.run(
         chosen.MakeMethod(settings, learner, device),
         sequences,

@@ -188,7 +188,7 @@ def _is_learner(path: str) -> bool:
     try:
         with safe_open(path, "pt") as file:
             return (file.metadata() or {}).get("format", "").startswith(FORMAT.rstrip("0123456789"))
-    except SafetensorError:  # another kind of file
+    except (SafetensorError, OSError):  # another kind of file, or a folder
         return False
 
 

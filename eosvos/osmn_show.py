@@ -21,7 +21,7 @@ STILL = Guidance(guide_scale=0, guide_rotation=0, squares=())
 def show(settings: config.OSMNShowConfig) -> float:
     """Returns how often the nearest object is of the same group."""
     checks.check(settings)
-    path = chosen.newest_learner("osmn_train") if settings.learner is None else Path(settings.learner)
+    path = chosen.learner_path(settings.learner, "osmn")
     learner, out = Learner.load(path), Path(settings.out)
     chosen.check_learner(learner, config.ModelSection(), path, "osmn")
     model = assemble.build_network(learner.spec["model"], osmn.build)

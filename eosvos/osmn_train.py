@@ -59,7 +59,7 @@ def osmn_train(settings: config.OSMNTrainConfig) -> float:
     if world.first:
         for rate, j in best.spec["J"].items():
             print(f"{rate:>22}: J@{search.steps} {j:.3f}")
-        progress.report(folder / outer.LOG, result)
+        progress.report(folder / outer.LOG, result, "method=osmn learner=")
     return max(best.spec["J"].values())
 
 

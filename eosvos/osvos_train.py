@@ -56,7 +56,8 @@ def osvos_train(settings: config.OSVOSTrainConfig) -> float:
     if world.first:
         for rate, j in best.spec.get("J", {}).items():
             print(f"{rate:>22}: J@{search.steps} {j:.3f}")
-        progress.report(folder / outer.LOG, result)
+        contours = "osvos.snapping=contours osvos.contours=" if branch == "contours" else "learner="
+        progress.report(folder / outer.LOG, result, f"method=osvos {contours}")
     return max(best.spec["J"].values()) if "J" in best.spec else best.spec["training"]["score"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 import time
 from collections import deque
@@ -113,12 +114,14 @@ class TrainingProgress:
         if self.visible:
             print(text, file=sys.stderr, flush=True)
 
-    def report(self, log: Path, learner: Path) -> None:
-        """At the end: curves are drawn beside the log, and it is said where everything is."""
+    def report(self, log: Path, learner: Path, use: str = "learner=") -> None:
+        """At the end: curves are drawn beside the log, and it is said where everything is, and how it is used: by the
+        setting, or settings, that end with `use`."""
         if self.begin is None:
             self.say(f"{log.parent}: this training is complete already; nothing was left to do")
         drawn = curves(log, log.parent / "curves.png")
         print(f"learner: {learner}\nlog:     {log}\ncurves:  {drawn}")
+        print(f"use it:  python -m eosvos.segment video=... mask=... {use}{shlex.quote(str(learner))}")
 
     def close(self) -> None:
         if self.bar is not None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from omegaconf import OmegaConf
-
-from eosvos import assemble, checks, chosen, command, config, sources
+from eosvos import assemble, checks, chosen, command, config, overrides, sources
 from eosvos.evaluation import refinement
 from eosvos.files import write_text
 from eosvos.meta import distributed
@@ -41,7 +39,7 @@ def refine(settings: config.RefineConfig) -> float:
         overlay=settings.overlay,
     )
     if world.first:
-        write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
+        write_text(out / "config.yaml", overrides.as_yaml(settings))
         refinement.show(rounds, out)
         print(f"masks and figures: {out}")
     j = rounds[-1].results.summary["J-Mean"]

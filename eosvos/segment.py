@@ -8,9 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from eosvos import assemble, checks, chosen, command, config, own
+from eosvos import assemble, checks, chosen, command, config, overrides, own
 from eosvos.data.levels import parse_levels
 from eosvos.data.own import annotated_frames, open_own
 from eosvos.data.stored import several
@@ -38,7 +36,7 @@ def segment(settings: config.SegmentConfig) -> None:
         benchmark.claim(out, fingerprint, **run)
     else:
         out = benchmark.claim_free(default, fingerprint, **run)
-    write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
+    write_text(out / "config.yaml", overrides.as_yaml(settings))
     annotated = annotated_frames(sequence)
     names = [sequence.frame_names[i] for i in annotated]
     many = len(sequence) if sequence.counted else "many"

@@ -17,11 +17,12 @@ import pytest
 import torch
 from group import group
 
-from eosvos import assemble, chosen, command, eval, meta_train, parent_train, progress, refine
+from eosvos import assemble, chosen, command, config, eval, meta_train, parent_train, progress, refine
 from eosvos.data.masks import read_mask
 from eosvos.data.synthetic import held_out
 from eosvos.evaluation.benchmark import read_run
-from eosvos.meta.learner import Learner
+from eosvos.learners import __main__ as learners
+from eosvos.meta.learner import LEARNERS, Learner
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["model.short=64", "model.long=112", "taskset.render=[64,112]", "taskset.length=6", "device=cpu"]
@@ -30,6 +31,7 @@ PARENT = [*SMALL, "parent.iterations=2", "parent.tasks=2", "parent.validation_pi
 META = [*SMALL, "meta.iterations=4", "meta.tasks=2", "meta.steps=1", "meta.validation_tasks=1", "meta.save_every=100",
         "meta.validation_steps=[1]", "meta.validate_every=3"]  # fmt: skip
 VIDEO = ["dataset.count=1", "dataset.length=4", "dataset.size=[64,112]", "processes=1", "device=cpu"]
+LEARNED = "learner=runs/meta/tiny/learner.safetensors"
 MAINS = {"refine": refine.main, "eval": eval.main, "meta_train": meta_train.main, "parent_train": parent_train.main}
 
 
@@ -111,7 +113,7 @@ def test_the_learner_began_from_the_parent_and_learned(there):
 
 
 def test_eval_needs_nothing_but_a_learner(there, capsys):
-    assert eval.main([*VIDEO, "iters=1"]) == 0
+    assert eval.main([*VIDEO, LEARNED, "iters=1"]) == 0
     captured = capsys.readouterr()
     assert "runs/meta/tiny/learner.safetensors" in captured.err and "J&F" in captured.out
     (out,) = (there / "runs/eval/synthetic-test").glob("eosvos-T1-s0-*")
@@ -122,7 +124,7 @@ def test_eval_needs_nothing_but_a_learner(there, capsys):
     assert len(masks) == 4 and read_mask(masks[0]).shape == (64, 112)
     # Again: nothing is left to do, and the masks are the same files.
     before = [path.stat().st_mtime_ns for path in masks]
-    assert eval.main([*VIDEO, "iters=1"]) == 0
+    assert eval.main([*VIDEO, LEARNED, "iters=1"]) == 0
     assert [path.stat().st_mtime_ns for path in masks] == before
 
 
@@ -143,7 +145,7 @@ def test_another_protocol_needs_no_new_masks(nowhere, capsys):
 
 
 def test_refining_annotates_one_frame_more(there, capsys):
-    assert refine.main([*VIDEO, "iters=1", "annotations=[1,2]"]) == 0
+    assert refine.main([*VIDEO, LEARNED, "iters=1", "annotations=[1,2]"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("annotations") and [line.split()[0] for line in printed[2:4]] == ["1", "2"]
     (out,) = (there / "runs/refine/synthetic-test").glob("eosvos-T1-s0-*")
@@ -158,7 +160,7 @@ def test_refining_annotates_one_frame_more(there, capsys):
 
 
 def test_a_sweep_ends_with_one_comparison(there, capsys):
-    assert eval.main(["-m", "experiment=copy_first,t1", *VIDEO, "out=sweep"]) == 0
+    assert eval.main(["-m", "experiment=copy_first,t1", *VIDEO, LEARNED, "out=sweep"]) == 0
     out = capsys.readouterr().out
     rows = [line.split()[0] for line in out.splitlines() if line.startswith(("copy_first", "t1"))]
     assert rows == ["copy_first", "t1"]
@@ -263,7 +265,7 @@ def test_the_methods_can_be_sent_to_other_processes(there):
         ("eval", ["--iters=5"], ["--iters=5: settings are written without dashes: iters=5"]),
         ("eval", ["davis17"], ["'davis17'", "settings are written as name=value"]),
         ("eval", ["measures=T"], ["measures: expected a list, in brackets: 'measures=[...]'"]),
-        ("eval", ["out=a=b"], ["mismatched input", "stands in quotes"]),
+        ("eval", ["seed=a=b"], ["mismatched input", "only paths and names may hold any signs"]),
         ("eval", ["iter=5"], ["iter: no such setting", "iters"]),
         ("eval", ["online.evry=5"], ["online.evry: no such setting", "online.every"]),
         ("eval", ["nonsense=5"], ["nonsense: no such setting; expected one of", "dataset"]),
@@ -349,10 +351,34 @@ def test_an_error_of_ours_keeps_its_traceback(nowhere, monkeypatch):
     assert "HYDRA_FULL_ERROR" not in os.environ
 
 
-def test_the_newest_learner_is_that_of_a_meta_training(there):
-    newest = chosen.newest_learner()
-    assert newest.name == "learner.safetensors"
-    assert Learner.load(newest).spec["made_by"] == "meta_train"
+def test_the_default_is_the_learner_that_ships_whatever_was_trained(there, capsys):
+    assert list(Path("runs").glob("**/learner.safetensors"))
+    settings = config.EvalConfig(method="eosvos")
+    for method in ("eosvos", "osvos", "osmn"):
+        settings.method = method
+        path, learner = chosen.evaluation_learner(settings)
+        assert path == chosen.KINDS[learner.spec.get("network", "mask_rcnn")].ships
+    assert chosen.learner_path("osvos", "mask_rcnn") == LEARNERS / "osvos.safetensors"  # by its name
+    assert chosen.learner_path("runs/meta/tiny/learner.safetensors", "mask_rcnn").is_file()
+    Path("mine").touch()
+    for given, said in (
+        (
+            "mine",
+            "learner=mine: no learner of that name ships; there are osmn, osvos, tiny; the file here is learner=./",
+        ),
+        ("tny", "learner=tny: no learner of that name ships; there are osmn, osvos, tiny"),
+        ("a/b", "learner=a/b: no such file; train one with `make meta-train`"),
+    ):
+        assert said in complaint(capsys, eval.main([*VIDEO, f"learner={given}"]))
+    assert learners.main() == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0][:4] == ["learner=", "method", "network", "MB"]
+    assert [line[:3] for line in lines[1:4]] == [
+        ["osmn", "osmn", "tiny"],
+        ["osvos", "osvos", "tiny"],
+        ["tiny", "eosvos", "tiny"],
+    ]
+    assert "runs/meta/tiny/learner.safetensors" in [line[0] for line in lines[4:]]
 
 
 # --- what a training says

@@ -109,15 +109,15 @@ def test_imagenets_vgg16_begins_both_networks(tmp_path, monkeypatch, capsys):
     assert "visual" in capsys.readouterr().out and "features.0.weight" in Path("run/weights.txt").read_text()
 
 
-def test_eval_takes_the_newest_learner_without_fine_tuning_unless_asked(there, capsys):
+def test_eval_takes_a_learner_without_fine_tuning_unless_asked(there, capsys):
     """Nothing that decides the masks is left out of the fingerprint."""
     assert eval.main([*VIDEO, f"learner={OUT}/learner.safetensors", "out=plain"]) == 0
     assert f"{OUT}/learner.safetensors" in capsys.readouterr().err
     run = read_run(Path("plain"))["fingerprint"]
     assert run["method"] == "osmn" and run["iters"] == 0 and run["osmn"]["visual"] and "score" not in run
-    assert eval.main([*VIDEO, "iters=1", "osmn.visual=false"]) == 0
+    assert eval.main([*VIDEO, f"learner={OUT}/learner.safetensors", "iters=1", "osmn.visual=false"]) == 0
     assert next(Path("runs/eval/synthetic-test").glob("osmn-T1-no-visual-s0-*"))
-    assert eval.main([*VIDEO, "osmn.snapping=grabcut", "snapping.side=160"]) == 0
+    assert eval.main([*VIDEO, f"learner={OUT}/learner.safetensors", "osmn.snapping=grabcut", "snapping.side=160"]) == 0
     found = read_run(next(Path("runs/eval/synthetic-test").glob("osmn-T0-grabcut-s0-*")))["fingerprint"]
     assert found["osmn"]["snapping"] == "grabcut" and found["snapping"]["side"] == 160 and "snapping" not in run
     Learner.shipped().save("e.safetensors")

@@ -102,10 +102,13 @@ def test_imagenets_vgg16_is_the_base_network(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("kind", ["none", "bilateral", "contours"])
-def test_eval_takes_the_newest_parent_and_contours(there, capsys, kind):
-    """Paths may be given, too; nothing that decides the masks is left out of the fingerprint."""
+def test_eval_takes_a_parent_and_contours(there, capsys, kind):
+    """Nothing that decides the masks is left out of the fingerprint."""
     pytest.importorskip({"bilateral": "scipy", "contours": "higra"}.get(kind, "torch"))
-    assert eval.main([*VIDEO, "iters=1", f"osvos.snapping={kind}", f"out={kind}"]) == 0
+    given = [f"learner={OUT}/learner.safetensors"]
+    if kind == "contours":
+        given.append("osvos.contours=runs/osvos/tiny-contours/learner.safetensors")
+    assert eval.main([*VIDEO, *given, "iters=1", f"osvos.snapping={kind}", f"out={kind}"]) == 0
     assert f"{OUT}/learner.safetensors" in capsys.readouterr().err
     run = read_run(Path(kind))["fingerprint"]
     assert run["method"] == "osvos" and run["iters"] == 1 and run["osvos"]["snapping"] == kind
@@ -133,7 +136,7 @@ def test_eval_without_contours_says_how_to_train_them(tmp_path, monkeypatch, cap
     pytest.importorskip("higra")
     monkeypatch.chdir(tmp_path)
     said = told(eval.main([*VIDEO, "osvos.snapping=contours"]), capsys)
-    assert "no learner of python -m eosvos.osvos_train branch=contours; train one, or give its path with osvos." in said
+    assert "no contours ship; train them with python -m eosvos.osvos_train branch=contours, and give the path" in said
     assert not Path("runs").exists()
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from eosvos.errors import UserError
+from eosvos.file_kinds import kind_of
 from eosvos.files import write_bytes
 from eosvos.torch_state import own_state
 
@@ -63,11 +64,16 @@ class Learner:
         theta = {name: p.to(device) for name, p in self.theta.items()}
         return Learner(theta, {name: moved[id(r)] for name, r in self.rates.items()}, self.level, dict(self.spec))
 
-    def save(self, path: str | Path) -> None:
-        """One safetensors file, written atomically: tensors "theta/NAME" and "rates/NAME", the spec in its header."""
+    def save(self, path: str | Path, *, half: bool = False) -> None:
+        """One safetensors file, written atomically: tensors "theta/NAME" and "rates/NAME", the spec in its header.
+
+        half: as float16, in half the bytes; `load` makes float32 of them. UserError for numbers beyond its range.
+        """
         tensors = {f"theta/{name}": p.detach().cpu().contiguous() for name, p in self.theta.items()}
         # safetensors refuses tensors that share memory, as the entries of level "single" do.
         tensors |= {f"rates/{name}": r.detach().cpu().contiguous().clone() for name, r in self.rates.items()}
+        if half:
+            tensors = {key: _halved(key, tensor, path) for key, tensor in tensors.items()}
         header = {"format": FORMAT, "level": self.level, "spec": json.dumps(self.spec)}
         content = save(tensors, metadata=header)
         # The library writes the metadata in a random order; equal learners shall be equal files.
@@ -81,19 +87,21 @@ class Learner:
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> Learner:
         """Read a learner; executes no code. Raises UserError for a missing, damaged or foreign file."""
         path = Path(path)
-        if not path.is_file():
+        if not path.exists():
             raise UserError(
                 f"learner {path}: no such file; train one with `make meta-train` or give its path with learner="
             )
         try:
             with safe_open(path, "pt", device=str(device)) as file:
                 header = file.metadata() or {}
-                if header.get("format") != FORMAT:
-                    found = header.get("format", "none")
+                found = header.get("format", "none")
+                if not found.startswith(FORMAT.rstrip("0123456789")):
+                    raise _no_learner(path, f"format {found!r} found in its header, {FORMAT!r} expected")
+                if found != FORMAT:
                     raise UserError(f"learner {path}: format {found!r} found in its header, {FORMAT!r} expected")
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
+                tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118  (no mapping)
         except (SafetensorError, OSError) as error:
-            raise UserError(f"learner {path}: not a readable safetensors file ({error}); is it truncated?") from error
+            raise _no_learner(path, str(error)) from error
         theta = {k.removeprefix("theta/"): v for k, v in tensors.items() if k.startswith("theta/")}
         rates = {k.removeprefix("rates/"): v for k, v in tensors.items() if k.startswith("rates/")}
         if theta.keys() != rates.keys():
@@ -130,6 +138,30 @@ class Learner:
             f"learner {source} is of another network: {name!r} has shape {found.get(name, 'none')} in the learner and "
             f"{expected.get(name, 'none')} in the network; choose the model it was trained with, or another learner"
         )
+
+
+def _halved(key: str, tensor: Tensor, path: str | Path) -> Tensor:
+    half = tensor.half()
+    if bool((half.isinf() & tensor.isfinite()).any()):
+        raise UserError(
+            f"learner {path}: {key} holds {float(tensor.abs().max()):g}, and half precision ends at "
+            f"{torch.finfo(torch.float16).max:g}; save it with half=False"
+        )
+    return half
+
+
+def _no_learner(path: Path, reason: str) -> UserError:
+    """What to say of a file that is none: what it is, and what becomes of it."""
+    try:
+        kind = kind_of(path)
+    except OSError as error:
+        return UserError(f"learner {path}: cannot be read ({error.strerror})")
+    if kind.weights:
+        return UserError(
+            f"learner {path}: is {kind.what} ({reason}); a learner.safetensors is expected, which has learning "
+            f"rates, too; of weights to begin with one is made by python -m eosvos.meta_train init={path}"
+        )
+    return UserError(f"learner {path}: is {kind.what}; {kind.remedy or reason}; a learner.safetensors is expected")
 
 
 def rate_shapes(module: nn.Module, level: str) -> dict[str, tuple[int, ...]]:

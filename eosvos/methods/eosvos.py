@@ -31,6 +31,8 @@ from eosvos.methods.snapping import GrabCut
 from eosvos.models.mask_rcnn import MaskRCNN, build
 from eosvos.torch_state import own_state
 
+_AT_ONCE = 16  # objects whose masks are snapped at a time, so that copies of all planes are not held
+
 
 @dataclass(frozen=True)
 class FineTuning:
@@ -173,6 +175,7 @@ class EOSVOS(Taught):
         self._objects: dict[int, _Object] = {}
         self._waiting: dict[int, list[_Given]] = {}  # learned of objects that are still to come
         self._begun: dict[tuple[int, int], tuple[Params, Params, TailMean]] = {}  # see `_alone`
+        self._pictures: dict[torch.Size, Tensor] = {}  # see `_sample`
         self._frames = 0
         self._frame_size: tuple[int, ...] | None = None
         self.probabilities = torch.zeros(0, 0, 0, dtype=torch.float32)
@@ -202,14 +205,16 @@ class EOSVOS(Taught):
         if self.ona and self._frames > 1 and (self._frames - 1) % self.online.every == 0:
             for thing in self._objects.values():
                 self._adapt_online(thing)
-        planes = [self._segment(thing, frame) for thing in self._objects.values()]
-        found = torch.stack(planes) if planes else torch.zeros(0, *frame.shape[-2:], dtype=torch.float32)
+        found = torch.zeros(len(self._objects), *frame.shape[-2:], dtype=torch.float32)
+        for plane, thing in zip(found, self._objects.values(), strict=True):
+            plane.copy_(self._segment(thing, frame))
         # Where the object is next is told by what the network saw: a cut that went wrong does not spread.
         seen = merge(found, self.object_ids)
         for object_id, thing in self._objects.items():
             self._follow(thing, box_of(seen == object_id))
         snapped = [k for k, thing in enumerate(self._objects.values()) if thing.snaps or not self.snapping.trial]
-        found[snapped] = self.snapping(frame, found[snapped])
+        for part in (snapped[k : k + _AT_ONCE] for k in range(0, len(snapped), _AT_ONCE)):
+            found[part] = self.snapping(frame, found[part])
         self.probabilities = found
         if self.ona:
             for thing, plane in zip(self._objects.values(), self.probabilities, strict=True):
@@ -233,7 +238,7 @@ class EOSVOS(Taught):
         thing, box = self._objects[object_id], box_of(mask)
         self._follow(thing, box, sure=True)
         if thing.past:  # the last of it is what was taken for the object on this frame
-            thing.past[-1] = _sample(frame, mask, self.size, self._window_of(thing, frame))
+            thing.past[-1] = self._sample(frame, mask, self.size, self._window_of(thing, frame))
 
     def _follow(self, thing: _Object, box: Tensor | None, sure: bool = False) -> None:
         """Note where the object was found on a frame; None: not at all. sure: a mask was given."""
@@ -266,14 +271,22 @@ class EOSVOS(Taught):
         x0, y0, x1, y1 = around = widened(window, size, 2)
         scale = min(2.0, max(1.0, (min(window[2] - window[0], window[3] - window[1])) / short))
         grown = scale * max((x1 - x0) / (window[2] - window[0]), (y1 - y0) / (window[3] - window[1]))
-        source = _sample(frame, mask, (round(short * grown), round(long * grown)), around)
+        source = self._sample(frame, mask, (round(short * grown), round(long * grown)), around)
         across, down = source.image.shape[-1] / (x1 - x0), source.image.shape[-2] / (y1 - y0)
         inner = (
             round((window[0] - x0) * across), round((window[1] - y0) * down),
             round((window[2] - x0) * across), round((window[3] - y0) * down),
         )  # fmt: skip
         gain = self.snapping.gain(frame, mask) if self.snapping.band and self.snapping.trial else math.nan
-        return _Given(_sample(frame, mask, self.size, window), source, gain, inner)
+        return _Given(self._sample(frame, mask, self.size, window), source, gain, inner)
+
+    def _sample(self, frame: Tensor, mask: np.ndarray, size: tuple[int, int], window: Rectangle) -> Sample:
+        """A window of a frame and of a mask at network size. Objects given on the same one share its picture."""
+        image, masks = _view(frame, np.asarray(mask, bool)[None], size, window)
+        last = self._pictures.get(image.shape)
+        if last is None or not torch.equal(last, image):
+            last = self._pictures[image.shape] = image
+        return Sample(last, masks)
 
     def _fine_tune(self, thing: _Object) -> None:
         """T steps for each given frame, which take turns, from theta_0 on transformed copies of them."""
@@ -377,10 +390,6 @@ class EOSVOS(Taught):
     def _given_loss(self, thing: _Object, t: int) -> Loss:
         """Of step t of an online adaptation: the given frames take turns, without transforms (section 4.2)."""
         return loss_of(self.model, [thing.given[t % len(thing.given)].sample], (self.seed, thing.index, 4, 0, t))
-
-
-def _sample(frame: Tensor, mask: np.ndarray, size: tuple[int, int], window: Rectangle) -> Sample:
-    return Sample(*_view(frame, np.asarray(mask, bool)[None], size, window))
 
 
 def _view(frame: Tensor, masks: np.ndarray, size: tuple[int, int], window: Rectangle) -> tuple[Tensor, Tensor]:

@@ -16,18 +16,22 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from eosvos.errors import UserError
-from eosvos.files import write_bytes
+from eosvos.files import atomic
 
 FORMAT = "eosvos-state-1"
+_DTYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
+    torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip  # as safetensors names them
 
 
 @dataclass(frozen=True)
 class Packed:
-    """tree: plain values (see `pack`). tensors: by the names that stand for them in the tree; copies, on the CPU."""
+    """tree: plain values (see `pack`). tensors: by the names that stand for them in the tree, on the CPU; those that
+    were there keep their memory, so that they must not change before they are written."""
 
     tree: Any
     tensors: dict[str, Tensor]
@@ -48,7 +52,7 @@ def pack(value: Any) -> Packed:
             if id(value) not in names:
                 names[id(value)] = str(len(names))
                 kept.append(value)
-                tensors[names[id(value)]] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                tensors[names[id(value)]] = value.detach().cpu().contiguous()
             return {"tensor": names[id(value)]}
         if isinstance(value, list):
             return {"list": [plain(v) for v in value]}
@@ -102,9 +106,23 @@ def unpack(packed: Packed, classes: tuple[type, ...] = (), device: torch.device 
 
 
 def write(path: str | Path, packed: Packed) -> None:
-    """One safetensors file, written atomically. Raises UserError where that cannot be."""
-    header = {"format": FORMAT, "tree": json.dumps(packed.tree)}
-    write_bytes(path, save(packed.tensors, metadata=header))
+    """One safetensors file, written atomically, a tensor at a time: the library's `save_file` holds a second copy of
+    all of them. Raises UserError where it cannot be written."""
+    # Large numbers first, as the library has it: each then begins at a multiple of its size.
+    order = sorted(packed.tensors, key=lambda name: -packed.tensors[name].element_size())
+    header: dict[str, Any] = {"__metadata__": {"format": FORMAT, "tree": json.dumps(packed.tree)}}
+    at = 0
+    for name in order:
+        tensor = packed.tensors[name]
+        end = at + tensor.nbytes
+        header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic(path, durable=True) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            file.write(packed.tensors[name].reshape(-1).view(torch.uint8).numpy().data)
 
 
 def read(path: str | Path) -> Packed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 from torchvision.models import get_model_weights
 
 from eosvos.errors import UserError
+from eosvos.file_kinds import Kind, kind_of
 
 # Name after "torchvision:" -> network and weights there; the ResNets are those that torchvision's own detectors began
 # with, vgg16 is the one of its authors, which OSVOS and OSMN began with, of which there are the convolutions alone.
@@ -56,6 +58,8 @@ def fetch(source: str, progress: bool) -> Mapping[str, Any]:
 
 def open_file(path: Path) -> tuple[Mapping[str, Any], str]:
     """What is in a file, and the note in its header; its form is told by its first bytes."""
+    if path.exists() and (kind := _kind_of(path)).remedy:
+        raise UserError(f"init={path}: is {kind.what}; {kind.remedy}; expected one of: {KINDS}")
     try:
         with path.open("rb") as file:
             head = file.read(32)
@@ -65,14 +69,16 @@ def open_file(path: Path) -> tuple[Mapping[str, Any], str]:
                     note = str((tensors.metadata() or {}).get("form", ""))
                     return {key: tensors.get_tensor(key) for key in tensors.keys()}, note  # noqa: SIM118
             if head.startswith(b"PK") or b"\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19" in head:  # torch's, new and old
-                found = torch.load(file, map_location="cpu", weights_only=True)
+                with torch.serialization.safe_globals(_NUMBERS):
+                    found = torch.load(file, map_location="cpu", weights_only=True)
             else:
                 found = _ArrayUnpickler(file, path).load()
     except UserError:
         raise
     except (SafetensorError, pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError,
             AttributeError, IndexError, ImportError) as error:  # fmt: skip  # what a damaged pickle may raise
-        if named := re.search(r"GLOBAL ([\w.]+)", str(error)):  # torch's own refusal comes with the advice to trust it
+        # torch's own refusal comes with the advice to trust it
+        if named := re.search(r"(?:GLOBAL|class|function|global) <?(?:class )?'?([\w.]+)", str(error)):
             raise _refused(path, named[1]) from None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"init={path}: not a readable file of weights ({reason}); expected one of: {KINDS}") from error
@@ -81,12 +87,26 @@ def open_file(path: Path) -> tuple[Mapping[str, Any], str]:
     return found, ""
 
 
+def _kind_of(path: Path) -> Kind:
+    try:
+        return kind_of(path)
+    except OSError as error:
+        raise UserError(f"init={path}: cannot be read ({error.strerror})") from error
+
+
+# NumPy's numbers and arrays, which training scripts save beside the weights; the names are those of NumPy 1, 2 and now.
+_ARRAY, _SCALAR = np.empty(0).__reduce__()[0], np.float32(0).__reduce__()[0]
+_NUMBERS: list[Any] = [np.ndarray, np.dtype, *{type(np.dtype(code)) for code in "?bhilqBHILQefdSU"}]
+for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+    _NUMBERS += [(_ARRAY, f"{_module}._reconstruct"), (_SCALAR, f"{_module}.scalar")]
+
+
 class _ArrayUnpickler(pickle.Unpickler):
     """Pickles of NumPy arrays in plain containers: nothing else that a pickle names is imported or called."""
 
     _ALLOWED = {
-        "_reconstruct": np.empty(0).__reduce__()[0],
-        "scalar": np.float32(0).__reduce__()[0],
+        "_reconstruct": _ARRAY,
+        "scalar": _SCALAR,
         "ndarray": np.ndarray,
         "dtype": np.dtype,
         "_frombuffer": np.empty(0).__reduce_ex__(5)[0],
@@ -106,9 +126,20 @@ class _ArrayUnpickler(pickle.Unpickler):
         raise _refused(self._path, f"{module}.{name}")
 
 
+_CLEAN = """import pathlib, pickle, sys, torch
+try: x = torch.load(sys.argv[1], 'cpu', weights_only=False)
+except Exception: x = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes(), encoding='latin1')
+def clean(v): return {k: clean(w) for k, w in v.items() if hasattr(w, 'items') or hasattr(w, 'shape')} if hasattr(v, 'items') else torch.as_tensor(v)
+torch.save(clean(x.state_dict() if hasattr(x, 'state_dict') else x), sys.argv[2])"""  # noqa: E501  (one line of a command)
+
+
 def _refused(path: Path, named: str) -> UserError:
+    clean = path.with_name(f"{path.stem}-weights.pth")
     return UserError(
-        f"init={path}: this pickle names {named}, which it would execute; refused: only arrays of numbers are read"
+        f"init={path}: this pickle names {named}, which it would execute; refused: only arrays of numbers are read. "
+        "Where you trust it, write its weights alone into a file of their own, once, with what it names installed:\n"
+        f'python -c "{_CLEAN}" {shlex.quote(str(path))} {shlex.quote(str(clean))}\n'
+        f"and give init={clean}"
     )
 
 

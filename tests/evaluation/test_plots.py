@@ -420,7 +420,7 @@ def test_the_command_draws_everything(synthetic, capsys, monkeypatch):
             ["runs=['RUN']", "pictures=[video]", "sequences=[nobody]"],
             "sequences=[nobody]: not in all of these runs; expected some of synthetic",
         ),
-        (["runs=[läufe]"], "stands in quotes"),
+        (["runs=[läufe (1)]"], "läufe (1): no run here (no such folder)"),
         (["run=[x]"], "did you mean runs?"),
     ],
 )

@@ -67,3 +67,19 @@ def test_a_learner_of_another_network_is_refused():
         learner.check_fits(nn.Linear(2, 3), "x.safetensors")
     with pytest.raises(ValueError, match="level 'layer' is unknown"):
         Learner.create(nn.Linear(2, 2), 0.1, "layer")
+
+
+def test_half_precision_is_half_the_file_and_is_loaded_as_float32(tmp_path):
+    learner = Learner.create(nn.Linear(64, 64), 0.1, "neuron", {"a": 1})
+    learner.save(tmp_path / "whole.safetensors")
+    learner.save(tmp_path / "half.safetensors", half=True)
+    found = Learner.load(tmp_path / "half.safetensors")
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * (tmp_path / "whole.safetensors").stat().st_size
+    assert found.spec == learner.spec and found.level == learner.level
+    for name, p in learner.theta.items():
+        assert found.theta[name].dtype == torch.float32 and torch.equal(found.theta[name], p.half().float())
+        assert found.rates[name].dtype == torch.float32
+    learner.theta["bias"][3] = 7e4
+    with pytest.raises(UserError, match="theta/bias holds 70000, and half precision ends at 65504"):
+        learner.save(tmp_path / "large.safetensors", half=True)
+    assert not (tmp_path / "large.safetensors").exists()

@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from eosvos.data.tasks import Sample
 from eosvos.data.transforms import fit
 from eosvos.meta.learner import Learner
-from eosvos.methods import eosvos
+from eosvos.methods import eosvos, state
 from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation, moved_boxes
 from eosvos.methods.snapping import GrabCut
 from eosvos.models import mask_rcnn
@@ -333,3 +334,33 @@ def test_an_object_that_is_not_found_gives_an_empty_mask(learner):
     out, method = run(learner, frames, given(masks[0], 3), score=1.0)
     assert not out[1].any()
     assert torch.equal(method._objects[3].box, torch.tensor([10.0, 10.0, 35.0, 30.0]))
+
+
+def test_objects_given_on_a_frame_share_its_picture_and_a_state_is_written_without_a_copy(learner, tmp_path):
+    frames, masks = clip(2)
+    _, method = run(learner, frames, given(masks[0], 3, 7), ona=True, iters=1)
+    method.learn(frames[1].clone(), given(masks[1], 3))
+    method.learn(frames[1].clone(), given(masks[1], 7))
+    mine, other = (method._objects[i].given for i in (3, 7))
+    assert len(mine) == len(other) == 2
+    for a, b in zip(mine, other, strict=True):
+        assert a.sample.image is b.sample.image and a.source.image is b.source.image
+    assert not torch.equal(mine[0].sample.image, mine[1].sample.image)
+    packed = state.pack(
+        {"objects": method._objects, "flags": torch.tensor([True, False, True]), "half": torch.ones(3).half()}
+    )
+    there = {t.data_ptr() for t in packed.tensors.values()}
+    assert {p.data_ptr() for phi in method.parameters_in_use.values() for p in phi.values()} <= there
+    state.write(tmp_path / "state.safetensors", packed)
+    found = load_file(tmp_path / "state.safetensors")  # the library's own reader
+    assert found.keys() == packed.tensors.keys()
+    assert all(torch.equal(found[k], t) and found[k].dtype == t.dtype for k, t in packed.tensors.items())
+    assert state.read(tmp_path / "state.safetensors").tree == packed.tree
+
+
+def test_masks_snapped_a_few_at_a_time_are_those_of_all_at_once(learner, monkeypatch):
+    frames, masks = clip(3)
+    once = run(learner, frames, given(masks[0], 3, 7), snapping=GrabCut(trial=False))[0]
+    monkeypatch.setattr(eosvos, "_AT_ONCE", 1)
+    apart = run(learner, frames, given(masks[0], 3, 7), snapping=GrabCut(trial=False))[0]
+    assert all(np.array_equal(a, b) for a, b in zip(once, apart, strict=True))
