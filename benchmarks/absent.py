@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from eosvos import EOSVOS, Learner, Segmenter, Sequence, open_davis
-from eosvos.evaluation.metrics import region_similarity
+from eosvos.evaluation.metrics.region_contour import region_similarity
 from eosvos.files import write_text
 from eosvos.seeds import derive
 

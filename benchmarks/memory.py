@@ -26,10 +26,10 @@ import torch
 from eosvos import seeds
 from eosvos.data.tasks import Sample
 from eosvos.meta.adapt import MetaGradient, meta_gradient
-from eosvos.meta.higher_sgd import unrolled_meta_gradient
 from eosvos.meta.learner import Learner
 from eosvos.meta.second_order import second_order_meta_gradient
-from eosvos.methods.finetune import inner_losses, loss_of
+from eosvos.meta.unrolled import unrolled_meta_gradient
+from eosvos.methods.eosvos.loss import inner_losses, loss_of
 from eosvos.models import mask_rcnn
 
 

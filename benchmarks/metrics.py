@@ -32,9 +32,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from eosvos.data.davis import open_davis
 from eosvos.data.masks import read_mask, write_mask
-from eosvos.evaluation.metrics import score_sequence, statistics
+from eosvos.data.readers.davis import open_davis
+from eosvos.evaluation.metrics.region_contour import score_sequence, statistics
 from eosvos.evaluation.scoring import score_sequences
 
 Figures = dict[str, tuple[np.ndarray, np.ndarray]]  # sequence -> J and F of each measured frame

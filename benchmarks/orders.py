@@ -24,7 +24,7 @@ from typing import Any
 
 import hydra
 
-from eosvos import command, config
+from eosvos.cli import hydra_app, schema
 from eosvos.files import write_text
 from eosvos.meta.learner import Learner
 
@@ -36,7 +36,7 @@ VALIDATIONS = 6
 
 def train(variant: str, iterations: int, out: Path, more: list[str]) -> tuple[float, float]:
     """Run one training; returns the seconds of the processor and of the clock that it took."""
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(command.config_dir())):
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(hydra_app.config_dir())):
         meta: Any = hydra.compose("meta_train", overrides=[f"training={variant}", *more]).meta
     phases = [f"meta.{key}={round(meta[key] * iterations / meta.iterations)}" for key in PHASES]
     arguments = [
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("runs/orders"))
     given, more = parser.parse_known_args()
-    config.register()
+    schema.register()
     plan_file = given.out / "seconds_per_iteration.json"
     plan: dict[str, float] = json.loads(plan_file.read_text()) if plan_file.exists() else {}
     rows: list[dict[str, Any]] = []

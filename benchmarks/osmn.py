@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 
 from eosvos.data.masks import merge
-from eosvos.data.synthetic import held_out
+from eosvos.data.synthetic.videos import held_out
 from eosvos.data.transforms import fit
 from eosvos.meta.learner import Learner
-from eosvos.methods.osmn import OSMN
+from eosvos.methods.osmn.method import OSMN
 from eosvos.models import osmn
 
 

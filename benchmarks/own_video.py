@@ -50,7 +50,7 @@ def first(root: Path) -> None:
 
 def memory(frames: int) -> None:
     from eosvos import Segmenter
-    from eosvos.data.synthetic import held_out
+    from eosvos.data.synthetic.videos import held_out
 
     video = held_out("test", count=1, size=(240, 432), length=48)[0]
     kept = [(video.read_frame(index), video.mask(index)) for index in range(len(video))]
@@ -71,8 +71,8 @@ def memory(frames: int) -> None:
 
 def opening(rounds: int = 3) -> None:
     from eosvos.data.masks import write_mask
-    from eosvos.data.synthetic import held_out
-    from eosvos.data.video import open_video
+    from eosvos.data.synthetic.videos import held_out
+    from eosvos.data.video.open import open_video
     from eosvos.page.sessions import Sessions
 
     clip = held_out("test", count=1, size=(240, 432), length=48)[0]
@@ -161,7 +161,7 @@ def _write_films(clip: Sequence, short: Path, long: Path) -> None:
     """A minute at 25 frames per second, and the same packets 120 times over."""
     import av
 
-    from eosvos.data.video import write_video
+    from eosvos.data.video.open import write_video
 
     there = [clip.read_frame(index) for index in range(len(clip))]
     write_video(short, islice(cycle([*there, *there[-2:0:-1]]), 1500), 25)

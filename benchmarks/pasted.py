@@ -19,8 +19,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from eosvos.data.davis import open_davis
 from eosvos.data.masks import write_mask
+from eosvos.data.readers.davis import open_davis
 from eosvos.data.sequence import Sequence
 
 NAMES = ["breakdance-flare", "bus", "dog-agility", "hike", "motocross-bumps", "rhino"]

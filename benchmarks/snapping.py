@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 import torch
 
-from eosvos.data.davis import open_davis
 from eosvos.data.masks import read_mask
+from eosvos.data.readers.davis import open_davis
 from eosvos.data.sequence import Sequence
-from eosvos.evaluation.metrics import contour_accuracy, region_similarity
+from eosvos.evaluation.metrics.region_contour import contour_accuracy, region_similarity
 from eosvos.methods.snapping import GrabCut
 
 

@@ -16,13 +16,13 @@ from collections.abc import Iterable
 import cv2
 import torch
 
-from eosvos.data.davis import open_davis
+from eosvos.data.readers.davis import open_davis
 from eosvos.data.sequence import Sequence
-from eosvos.data.synthetic import held_out
-from eosvos.evaluation.streaming import walk
+from eosvos.data.synthetic.videos import held_out
+from eosvos.inference.stream import walk
 from eosvos.meta.adapt import Params
 from eosvos.meta.learner import Learner
-from eosvos.methods.eosvos import EOSVOS
+from eosvos.methods.eosvos.method import EOSVOS
 from eosvos.methods.snapping import GrabCut
 from eosvos.models import mask_rcnn
 

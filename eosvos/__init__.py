@@ -9,48 +9,48 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eosvos.data.davis import open_davis as open_davis
-    from eosvos.data.folder import open_folder as open_folder
-    from eosvos.data.lvos import open_lvos as open_lvos
-    from eosvos.data.mose import open_mose as open_mose
-    from eosvos.data.sav import open_sav as open_sav
-    from eosvos.data.segtrack import open_segtrack as open_segtrack
+    from eosvos.data.readers.davis import open_davis as open_davis
+    from eosvos.data.readers.folder import open_folder as open_folder
+    from eosvos.data.readers.lvos import open_lvos as open_lvos
+    from eosvos.data.readers.mose import open_mose as open_mose
+    from eosvos.data.readers.sav import open_sav as open_sav
+    from eosvos.data.readers.segtrack import open_segtrack as open_segtrack
+    from eosvos.data.readers.youtube_objects import open_youtube_objects as open_youtube_objects
+    from eosvos.data.readers.youtube_vos import open_youtube_vos as open_youtube_vos
     from eosvos.data.sequence import Sequence as Sequence
-    from eosvos.data.video import open_video as open_video
-    from eosvos.data.youtube_objects import open_youtube_objects as open_youtube_objects
-    from eosvos.data.youtube_vos import open_youtube_vos as open_youtube_vos
+    from eosvos.data.video.open import open_video as open_video
     from eosvos.errors import UserError as UserError
     from eosvos.evaluation.benchmark import run as evaluate
-    from eosvos.evaluation.suggestion import suggest as suggest
+    from eosvos.inference.segmenter import Segmenter as Segmenter
+    from eosvos.inference.suggestion import suggest as suggest
     from eosvos.meta.learner import Learner as Learner
-    from eosvos.methods.copy_first import CopyFirst as CopyFirst
-    from eosvos.methods.eosvos import EOSVOS as EOSVOS
+    from eosvos.methods.baselines import CopyFirst as CopyFirst
+    from eosvos.methods.eosvos.method import EOSVOS as EOSVOS
     from eosvos.methods.flow import Flow as Flow
-    from eosvos.methods.osmn import OSMN as OSMN
-    from eosvos.methods.osvos import OSVOS as OSVOS
-    from eosvos.segmenter import Segmenter as Segmenter
+    from eosvos.methods.osmn.method import OSMN as OSMN
+    from eosvos.methods.osvos.method import OSVOS as OSVOS
 
 _PLACES = {
-    "open_davis": "eosvos.data.davis:open_davis",
-    "open_folder": "eosvos.data.folder:open_folder",
-    "open_lvos": "eosvos.data.lvos:open_lvos",
-    "open_mose": "eosvos.data.mose:open_mose",
-    "open_sav": "eosvos.data.sav:open_sav",
-    "open_segtrack": "eosvos.data.segtrack:open_segtrack",
-    "open_video": "eosvos.data.video:open_video",
-    "open_youtube_objects": "eosvos.data.youtube_objects:open_youtube_objects",
-    "open_youtube_vos": "eosvos.data.youtube_vos:open_youtube_vos",
+    "open_davis": "eosvos.data.readers.davis:open_davis",
+    "open_folder": "eosvos.data.readers.folder:open_folder",
+    "open_lvos": "eosvos.data.readers.lvos:open_lvos",
+    "open_mose": "eosvos.data.readers.mose:open_mose",
+    "open_sav": "eosvos.data.readers.sav:open_sav",
+    "open_segtrack": "eosvos.data.readers.segtrack:open_segtrack",
+    "open_video": "eosvos.data.video.open:open_video",
+    "open_youtube_objects": "eosvos.data.readers.youtube_objects:open_youtube_objects",
+    "open_youtube_vos": "eosvos.data.readers.youtube_vos:open_youtube_vos",
     "Sequence": "eosvos.data.sequence:Sequence",
     "UserError": "eosvos.errors:UserError",
     "evaluate": "eosvos.evaluation.benchmark:run",
-    "suggest": "eosvos.evaluation.suggestion:suggest",
+    "suggest": "eosvos.inference.suggestion:suggest",
     "Learner": "eosvos.meta.learner:Learner",
-    "CopyFirst": "eosvos.methods.copy_first:CopyFirst",
-    "EOSVOS": "eosvos.methods.eosvos:EOSVOS",
+    "CopyFirst": "eosvos.methods.baselines:CopyFirst",
+    "EOSVOS": "eosvos.methods.eosvos.method:EOSVOS",
     "Flow": "eosvos.methods.flow:Flow",
-    "OSMN": "eosvos.methods.osmn:OSMN",
-    "OSVOS": "eosvos.methods.osvos:OSVOS",
-    "Segmenter": "eosvos.segmenter:Segmenter",
+    "OSMN": "eosvos.methods.osmn.method:OSMN",
+    "OSVOS": "eosvos.methods.osvos.method:OSVOS",
+    "Segmenter": "eosvos.inference.segmenter:Segmenter",
 }
 __all__ = [
     "EOSVOS",

@@ -9,41 +9,41 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from eosvos import assemble, checks, chosen, command, config
+from eosvos.cli import build_method, hydra_app, run_names, schema, validate
 from eosvos.data.levels import parse_levels
-from eosvos.data.synthetic import held_out
+from eosvos.data.synthetic.videos import held_out
 from eosvos.errors import UserError
 from eosvos.files import locked
-from eosvos.methods.given import Watch
+from eosvos.methods.base import Watch
 from eosvos.methods.protocol import Method
 
 
 class Make:
     """The method as the settings have it, but for the number of fine-tuning steps (see page.tasks.Maker)."""
 
-    def __init__(self, settings: config.AppConfig) -> None:
+    def __init__(self, settings: schema.AppConfig) -> None:
         self.settings, self.steps = settings, settings.iters
-        self.device = assemble.device_of(settings.device)
-        self.path, self.learner = chosen.evaluation_learner(settings)
+        self.device = run_names.device_of(settings.device)
+        self.path, self.learner = build_method.evaluation_learner(settings)
 
     def __call__(self, steps: int, watch: Watch) -> Method:
         settings = replace(self.settings, iters=steps)
-        return chosen.MakeMethod(settings, self.learner, self.device)(settings.seed, watch)
+        return build_method.MakeMethod(settings, self.learner, self.device)(settings.seed, watch)
 
     def fingerprint(self, steps: int) -> dict[str, Any]:
         settings = replace(self.settings, iters=steps)
-        return chosen.method_fingerprint(settings, self.path, self.device) | {"seed": settings.seed}
+        return build_method.method_fingerprint(settings, self.path, self.device) | {"seed": settings.seed}
 
 
-def serve(settings: config.AppConfig) -> None:
-    checks.check(settings)
+def serve(settings: schema.AppConfig) -> None:
+    validate.check(settings)
     if any(find_spec(name) is None for name in ("starlette", "uvicorn")):
         raise UserError("the page needs Starlette and uvicorn, which are not installed: pip install 'eosvos[app]'")
-    from eosvos.page import serving
-    from eosvos.page.server import Server
+    from eosvos.page import serve as page_serve
+    from eosvos.page.routes import Server
     from eosvos.page.sessions import Sessions
 
-    assemble.use_threads(settings.threads)
+    run_names.use_threads(settings.threads)
     folder, make = Path(settings.folder), Make(settings)
     sample = held_out("val", count=8, size=(360, 640), length=24)[7]
     with locked(folder):
@@ -52,15 +52,17 @@ def serve(settings: config.AppConfig) -> None:
         server = Server(sessions, make, sample, limit=settings.upload << 20)
 
         def say(address: str) -> None:
-            logging.getLogger("eosvos.data.mask_formats").setLevel(logging.WARNING)  # the kind of the page's own masks
+            logging.getLogger("eosvos.data.mask_files.formats").setLevel(
+                logging.WARNING
+            )  # the kind of the page's own masks
             print(f"{address}{begin}   sessions are kept in {folder}; Ctrl-C ends", flush=True)
 
-        serving.serve(server, settings.host, settings.port, settings.hosts, say=say)
+        page_serve.serve(server, settings.host, settings.port, settings.hosts, say=say)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    config.register()
-    return command.run("app", serve, arguments)
+    schema.register()
+    return hydra_app.run("app", serve, arguments)
 
 
 if __name__ == "__main__":

@@ -5,24 +5,24 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from eosvos import assemble, checks, chosen, command, config, overrides, sources
+from eosvos.cli import build_data, build_method, hydra_app, overrides, run_names, schema, validate
 from eosvos.evaluation import benchmark, report
 from eosvos.files import write_text
 from eosvos.meta import distributed
 
 
-def evaluate(settings: config.EvalConfig) -> float:
+def evaluate(settings: schema.EvalConfig) -> float:
     """Returns the mean J."""
-    world, job = distributed.start(), command.job_name()
+    world, job = distributed.start(), hydra_app.job_name()
     with world.together():
-        checks.check(settings)
-        assemble.use_threads(1)  # as each of several processes does: the number can change the last bit
-        device, processes, gpus = assemble.evaluation_devices(settings.device, settings.processes)
-        path, learner = chosen.evaluation_learner(settings)
-        sequences = sources.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
-        fingerprint = chosen.evaluation_fingerprint(settings, path, device)
-        out = assemble.evaluation_folder(settings, fingerprint, job)
-        measures = assemble.measures(settings)
+        validate.check(settings)
+        run_names.use_threads(1)  # as each of several processes does: the number can change the last bit
+        device, processes, gpus = run_names.evaluation_devices(settings.device, settings.processes)
+        path, learner = build_method.evaluation_learner(settings)
+        sequences = build_data.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
+        fingerprint = build_method.evaluation_fingerprint(settings, path, device)
+        out = run_names.evaluation_folder(settings, fingerprint, job)
+        measures = run_names.measures(settings)
         if world.first:
             print(f"{out}: {settings.method}" + ("" if path is None else f" with {path}"), file=sys.stderr, flush=True)
             # The configuration may only lie in a folder that is this run's.
@@ -32,7 +32,7 @@ def evaluate(settings: config.EvalConfig) -> float:
             )
             write_text(out / "config.yaml", overrides.as_yaml(settings))
     results = benchmark.run(
-        chosen.MakeMethod(settings, learner, device),
+        build_method.MakeMethod(settings, learner, device),
         sequences,
         out,
         seed=settings.seed,
@@ -50,7 +50,7 @@ def evaluate(settings: config.EvalConfig) -> float:
         report.show(results)
         print(f"masks and figures: {out}" + f"\nto hand in: {out / benchmark.SUBMISSION}" * settings.submission)
     elif world.first:
-        command.note(job, out)
+        hydra_app.note(job, out)
     j = results.summary["J-Mean"]
     return float("nan") if j is None else j
 
@@ -58,15 +58,15 @@ def evaluate(settings: config.EvalConfig) -> float:
 def compare(runs: dict[Path, str]) -> None:
     """At the end of a sweep: its runs (folder -> job) in one table."""
     if len(runs) > 1:
-        above = assemble.common_folder(list(runs))
+        above = run_names.common_folder(list(runs))
         print()
-        report.compare(list(runs), above, labels=assemble.short_labels(list(runs.values())))
+        report.compare(list(runs), above, labels=run_names.short_labels(list(runs.values())))
         print(f"comparison: {', '.join(map(str, sorted(above.glob('comparison.*'))))}")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    config.register()
-    return command.run("eval", evaluate, arguments, end=compare)
+    schema.register()
+    return hydra_app.run("eval", evaluate, arguments, end=compare)
 
 
 if __name__ == "__main__":

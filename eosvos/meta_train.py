@@ -6,25 +6,25 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from eosvos import assemble, command, config, initial
+from eosvos.cli import build_training, hydra_app, run_names, schema
 from eosvos.meta import distributed, outer
-from eosvos.methods import training
+from eosvos.methods.eosvos import training
 from eosvos.progress import TrainingProgress
 
 
-def meta_train(settings: config.MetaTrainConfig) -> float:
+def meta_train(settings: schema.MetaTrainConfig) -> float:
     """Returns the best validation score."""
     world, meta, folder = distributed.start(), settings.meta, Path(str(settings.out))
-    _, model, init, (tasks, unseen), start = initial.begin(settings, world)
+    _, model, init, (tasks, unseen), start = build_training.begin(settings, world)
     with world.together():
         validation = [unseen.task(0, 0, index) for index in range(meta.validation_tasks)]
         spec = {"model": model.spec, "made_by": "meta_train", "rules": {"window": tasks.window}}
-        learner = initial.first_learner(model, init, meta, spec)
-        inner = {key: value for key, value in asdict(meta).items() if key not in asdict(config.outer_settings(meta))}
-        fingerprint = assemble.training_fingerprint(settings, model, (tasks, unseen), inner=inner, init=start)
+        learner = build_training.first_learner(model, init, meta, spec)
+        inner = {key: value for key, value in asdict(meta).items() if key not in asdict(schema.outer_settings(meta))}
+        fingerprint = run_names.training_fingerprint(settings, model, (tasks, unseen), inner=inner, init=start)
     progress = TrainingProgress(meta.iterations, seconds=meta.seconds, visible=world.first)
     try:
-        best = assemble.train(
+        best = run_names.train(
             settings,
             meta,
             learner,
@@ -45,15 +45,15 @@ def meta_train(settings: config.MetaTrainConfig) -> float:
             progress=progress,
         )  # fmt: skip
     except outer.Interrupted as stop:
-        raise command.interrupted(stop) from stop
+        raise hydra_app.interrupted(stop) from stop
     if world.first:
         progress.report(folder / outer.LOG, folder / outer.BEST)
     return best.spec["training"]["score"]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    config.register()
-    return command.run("meta_train", meta_train, arguments)
+    schema.register()
+    return hydra_app.run("meta_train", meta_train, arguments)
 
 
 if __name__ == "__main__":

@@ -6,25 +6,27 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from eosvos import assemble, command, config, initial
-from eosvos.data.guides import Guidance, GuidedTasks
+from eosvos.cli import build_training, hydra_app, run_names, schema
 from eosvos.meta import distributed, outer
 from eosvos.meta.learner import Learner
-from eosvos.methods import osmn_training
-from eosvos.methods.osmn import Modulation
+from eosvos.methods.osmn import training
+from eosvos.methods.osmn.guides import Guidance, GuidedTasks
+from eosvos.methods.osmn.method import Modulation
 from eosvos.models import osmn
 from eosvos.progress import TrainingProgress
 
-TRUNKS, PARTS = ("segmentation.trunk", "visual"), {"osvos": "segmentation"}  # see `initial.begin_trunked`
+TRUNKS, PARTS = ("segmentation.trunk", "visual"), {"osvos": "segmentation"}  # see `build_training.begin_trunked`
 
 
-def osmn_train(settings: config.OSMNTrainConfig) -> float:
+def osmn_train(settings: schema.OSMNTrainConfig) -> float:
     """Returns the J of the best rate."""
     world, section, search, method = distributed.start(), settings.outer, settings.search, settings.osmn
     for name in ("visual", "spatial"):  # an ablation: the network is built without
         if not getattr(method, name):
             setattr(settings.model, name, False)
-    device, model, (tasks, unseen), start = initial.begin_trunked(settings, world, "osmn", osmn.build, TRUNKS, PARTS)
+    device, model, (tasks, unseen), start = build_training.begin_trunked(
+        settings, world, "osmn", osmn.build, TRUNKS, PARTS
+    )
     with world.together():
         side, guidance = model.network_spec.guide, Guidance(**vars(settings.guidance))
         guided, held = GuidedTasks(tasks, side, guidance), GuidedTasks(unseen, side, guidance)
@@ -33,29 +35,29 @@ def osmn_train(settings: config.OSMNTrainConfig) -> float:
         learner = Learner.create(model, 0.0, "single", spec)
         more = {"guidance": asdict(settings.guidance), "segmentation": section.segmentation, "init": start}
         more |= {"validation": section.validation_objects}
-        fingerprint = assemble.training_fingerprint(settings, model, (tasks, unseen), **more)
+        fingerprint = run_names.training_fingerprint(settings, model, (tasks, unseen), **more)
     # What was trained and the learner with the rate found stand apart, so that either can be resumed.
     result, folder = Path(str(settings.out)) / outer.BEST, Path(str(settings.out)) / "training"
     progress = TrainingProgress(section.iterations, seconds=section.seconds, visible=world.first)
     try:
-        trained = assemble.train(
+        trained = run_names.train(
             settings,
             section,
             learner,
             (guided, "guided"),
-            osmn_training.gradients(model, seed=settings.seed, segmentation=section.segmentation),
-            lambda learner: osmn_training.validate(model, learner, validation, world=world),
+            training.gradients(model, seed=settings.seed, segmentation=section.segmentation),
+            lambda learner: training.validate(model, learner, validation, world=world),
             folder,
             fingerprint=fingerprint, world=world, progress=progress, terms=(),
         )  # fmt: skip
-        best = assemble.searched(
-            result, trained, {**asdict(search), "osmn": asdict(method)}, lambda: osmn_training.search_rate(
+        best = run_names.searched(
+            result, trained, {**asdict(search), "osmn": asdict(method)}, lambda: training.search_rate(
                 trained.to(device).theta, search.rates, [unseen.task(0, 0, index) for index in range(search.tasks)],
                 steps=search.steps, modulation=Modulation(**vars(method)), spec=spec, device=device, world=world,
             ), world, progress.say,
         )  # fmt: skip
     except outer.Interrupted as stop:
-        raise command.interrupted(stop) from stop
+        raise hydra_app.interrupted(stop) from stop
     if world.first:
         for rate, j in best.spec["J"].items():
             print(f"{rate:>22}: J@{search.steps} {j:.3f}")
@@ -64,8 +66,8 @@ def osmn_train(settings: config.OSMNTrainConfig) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    config.register()
-    return command.run("osmn_train", osmn_train, arguments)
+    schema.register()
+    return hydra_app.run("osmn_train", osmn_train, arguments)
 
 
 if __name__ == "__main__":

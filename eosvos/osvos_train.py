@@ -6,44 +6,46 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from eosvos import assemble, command, config, initial
+from eosvos.cli import build_training, hydra_app, run_names, schema
 from eosvos.meta import distributed, outer
 from eosvos.meta.learner import Learner
-from eosvos.methods import osvos_training
-from eosvos.methods.osvos import Tuning
+from eosvos.methods.osvos import training
+from eosvos.methods.osvos.method import Tuning
 from eosvos.models import osvos
 from eosvos.progress import TrainingProgress
 
 
-def osvos_train(settings: config.OSVOSTrainConfig) -> float:
+def osvos_train(settings: schema.OSVOSTrainConfig) -> float:
     """Returns the J of the best rate; of contours, the negative validation loss."""
     world, parent, search, branch = distributed.start(), settings.parent, settings.search, settings.branch
-    device, model, (tasks, unseen), start = initial.begin_trunked(settings, world, "osvos", osvos.build, ("trunk",))
+    device, model, (tasks, unseen), start = build_training.begin_trunked(
+        settings, world, "osvos", osvos.build, ("trunk",)
+    )
     with world.together():
         validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
         spec = {"network": "osvos", "branch": branch, "model": model.spec, "made_by": "osvos_train"}
         learner = Learner.create(model, 0.0, "single", spec)
         more = {"branch": branch, "deep_supervision": parent.deep_supervision, "init": start}
         more |= {"validation": parent.validation_pictures}
-        fingerprint = assemble.training_fingerprint(settings, model, (tasks, unseen), **more)
+        fingerprint = run_names.training_fingerprint(settings, model, (tasks, unseen), **more)
     # The parent and the learner with the rate found stand apart, so that either can be resumed.
     result, folder = Path(str(settings.out)) / outer.BEST, Path(str(settings.out)) / "training"
     progress = TrainingProgress(parent.iterations, seconds=parent.seconds, visible=world.first)
     try:
-        best = assemble.train(
+        best = run_names.train(
             settings,
             parent,
             learner,
             (tasks, "picture"),
-            osvos_training.gradients(model, branch=branch, deep_supervision=parent.deep_supervision),
-            lambda learner: osvos_training.validate(model, learner, validation, branch=branch, world=world),
+            training.gradients(model, branch=branch, deep_supervision=parent.deep_supervision),
+            lambda learner: training.validate(model, learner, validation, branch=branch, world=world),
             folder,
-            fingerprint=fingerprint, world=world, progress=progress, terms=osvos_training.TERMS,
+            fingerprint=fingerprint, world=world, progress=progress, terms=training.TERMS,
         )  # fmt: skip
         if branch == "foreground":
             trained, online = best, {**asdict(search), "osvos": asdict(settings.osvos)}
-            best = assemble.searched(
-                result, trained, online, lambda: osvos_training.search_rate(
+            best = run_names.searched(
+                result, trained, online, lambda: training.search_rate(
                     trained.to(device).theta, search.rates,
                     [unseen.task(0, 0, index) for index in range(search.tasks)],
                     steps=search.steps, tuning=Tuning(**vars(settings.osvos)), spec=spec, device=device, world=world,
@@ -52,7 +54,7 @@ def osvos_train(settings: config.OSVOSTrainConfig) -> float:
         elif world.first:
             best.save(result)
     except outer.Interrupted as stop:
-        raise command.interrupted(stop) from stop
+        raise hydra_app.interrupted(stop) from stop
     if world.first:
         for rate, j in best.spec.get("J", {}).items():
             print(f"{rate:>22}: J@{search.steps} {j:.3f}")
@@ -62,8 +64,8 @@ def osvos_train(settings: config.OSVOSTrainConfig) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    config.register()
-    return command.run("osvos_train", osvos_train, arguments)
+    schema.register()
+    return hydra_app.run("osvos_train", osvos_train, arguments)
 
 
 if __name__ == "__main__":

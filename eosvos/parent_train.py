@@ -6,28 +6,28 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from eosvos import assemble, command, config, initial
+from eosvos.cli import build_training, hydra_app, run_names, schema
 from eosvos.meta import distributed, outer
 from eosvos.meta.learner import Learner
-from eosvos.methods import training
+from eosvos.methods.eosvos import training
 from eosvos.progress import TrainingProgress
 
 
-def parent_train(settings: config.ParentTrainConfig) -> float:
+def parent_train(settings: schema.ParentTrainConfig) -> float:
     """Returns the J of the best rate."""
     world, parent, search = distributed.start(), settings.parent, settings.search
-    device, model, _, (tasks, unseen), start = initial.begin(settings, world)
+    device, model, _, (tasks, unseen), start = build_training.begin(settings, world)
     with world.together():
         validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
         spec = {"model": model.spec, "made_by": "parent_train", "rules": {"window": tasks.window}}
         learner = Learner.create(model, 0.0, "single", spec)
         more = {"mask_warm_up": parent.mask_warm_up, "validation": parent.validation_pictures, "init": start}
-        fingerprint = assemble.training_fingerprint(settings, model, (tasks, unseen), **more)
+        fingerprint = run_names.training_fingerprint(settings, model, (tasks, unseen), **more)
     # The trained initialization and the learner with the rate found stand apart, so that either can be resumed.
     result, folder = Path(str(settings.out)) / outer.BEST, Path(str(settings.out)) / "training"
     progress = TrainingProgress(parent.iterations, seconds=parent.seconds, visible=world.first)
     try:
-        trained = assemble.train(
+        trained = run_names.train(
             settings,
             parent,
             learner,
@@ -37,7 +37,7 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
             folder,
             fingerprint=fingerprint, world=world, progress=progress,
         )  # fmt: skip
-        best = assemble.searched(
+        best = run_names.searched(
             result, trained, asdict(search), lambda: training.search_rate(
                 model, trained.to(device).theta, search.rates, search.mask_losses,
                 [unseen.task(0, 0, index) for index in range(search.tasks)],
@@ -45,7 +45,7 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
             ), world, progress.say,
         )  # fmt: skip
     except outer.Interrupted as stop:
-        raise command.interrupted(stop) from stop
+        raise hydra_app.interrupted(stop) from stop
     if world.first:
         for rate, j in best.spec["J"].items():
             print(f"{rate:>22}: J@{search.steps} {j:.3f}")
@@ -54,8 +54,8 @@ def parent_train(settings: config.ParentTrainConfig) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    config.register()
-    return command.run("parent_train", parent_train, arguments)
+    schema.register()
+    return hydra_app.run("parent_train", parent_train, arguments)
 
 
 if __name__ == "__main__":

@@ -7,34 +7,35 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from eosvos import checks, command, config, sources
+from eosvos.cli import build_data, hydra_app, schema, validate
+from eosvos.data.image_files import several
 from eosvos.data.sequence import Sequence as Video
-from eosvos.data.stored import several
 from eosvos.errors import UserError
-from eosvos.evaluation import frames, gallery, plots, speed
+from eosvos.plots import bars_and_curves, frames, quality_speed
+from eosvos.plots.runs import Run, caveats, claim, common, open_runs
 
 
-def plot(settings: config.PlotConfig) -> list[Path]:
+def plot(settings: schema.PlotConfig) -> list[Path]:
     """Returns the pictures."""
-    checks.check(settings)
-    runs = gallery.open_runs(settings.runs, settings.labels)
-    known = gallery.common(runs)
+    validate.check(settings)
+    runs = open_runs(settings.runs, settings.labels)
+    known = common(runs)
     if unknown := [name for name in settings.sequences if name not in known]:
         raise UserError(f"sequences=[{unknown[0]}]: not in all of these runs; expected some of {several(known)}")
-    behind, note = speed.backdrop(settings.published, runs)
+    behind, note = quality_speed.backdrop(settings.published, runs)
     drawings: dict[str, Callable[[Path], None]] = {}
     if any(run.measured for run in runs):
         drawings = {
-            "bars.png": partial(plots.bars, runs),
-            "over_time.png": partial(plots.over_time, runs),
-            "speed.png": partial(speed.draw, runs, behind, measure=settings.measure, note=note),
+            "bars.png": partial(bars_and_curves.bars, runs),
+            "over_time.png": partial(bars_and_curves.over_time, runs),
+            "speed.png": partial(quality_speed.draw, runs, behind, measure=settings.measure, note=note),
         }
         drawings = {name: draw for name, draw in drawings.items() if name[:-4] in settings.pictures}
     else:
         _say("nothing is measured: no bars, no J over time, no speed and no contact sheet")
 
-    def reopen(run: gallery.Run, names: Sequence[str]) -> list[Video]:
-        return sources.reopen(run.results.fingerprint, settings.data_root, names)
+    def reopen(run: Run, names: Sequence[str]) -> list[Video]:
+        return build_data.reopen(run.results.fingerprint, settings.data_root, names)
 
     if "contact_sheet" in settings.pictures:
         drawings |= frames.contact_sheets(runs, reopen)
@@ -43,8 +44,8 @@ def plot(settings: config.PlotConfig) -> list[Path]:
     if not drawings:
         raise UserError(f"{settings.runs[0]}: nothing to draw of pictures={settings.pictures}")
     out = Path(settings.out) if settings.out else Path(settings.runs[0]) / "plots"
-    replaced = gallery.claim(out, runs, list(drawings))
-    for said in (*gallery.caveats(runs), note if "speed.png" in drawings else None, replaced):
+    replaced = claim(out, runs, list(drawings))
+    for said in (*caveats(runs), note if "speed.png" in drawings else None, replaced):
         _say(said)
     for name, draw in drawings.items():
         draw(out / name)
@@ -58,8 +59,8 @@ def _say(text: str | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    config.register()
-    return command.run("plot", plot, arguments)
+    schema.register()
+    return hydra_app.run("plot", plot, arguments)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from eosvos.evaluation.pictures import curves
+from eosvos.inference.overlay import curves
 
 LINES_EVERY = 20  # iterations
 SECONDS_EVERY = 10.0

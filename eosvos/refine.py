@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import sys
 
-from eosvos import assemble, checks, chosen, command, config, overrides, sources
+from eosvos.cli import build_data, build_method, hydra_app, overrides, run_names, schema, validate
 from eosvos.evaluation import refinement
 from eosvos.files import write_text
 from eosvos.meta import distributed
 
 
-def refine(settings: config.RefineConfig) -> float:
+def refine(settings: schema.RefineConfig) -> float:
     """Returns the mean J with the most annotations."""
-    world, job = distributed.start(), command.job_name()
+    world, job = distributed.start(), hydra_app.job_name()
     with world.together():
-        checks.check(settings)
-        assemble.use_threads(1)  # as each of several processes does: the number can change the last bit
-        device, processes, gpus = assemble.evaluation_devices(settings.device, settings.processes)
-        path, learner = chosen.evaluation_learner(settings)
-        sequences = sources.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
-        fingerprint = {**chosen.evaluation_fingerprint(settings, path, device), "choice": settings.choice}
-        out = assemble.evaluation_folder(settings, fingerprint, job, "refine")
+        validate.check(settings)
+        run_names.use_threads(1)  # as each of several processes does: the number can change the last bit
+        device, processes, gpus = run_names.evaluation_devices(settings.device, settings.processes)
+        path, learner = build_method.evaluation_learner(settings)
+        sequences = build_data.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
+        fingerprint = {**build_method.evaluation_fingerprint(settings, path, device), "choice": settings.choice}
+        out = run_names.evaluation_folder(settings, fingerprint, job, "refine")
     if world.first:
         print(f"{out}: {settings.method}" + ("" if path is None else f" with {path}"), file=sys.stderr, flush=True)
     rounds = refinement.refine(
-        chosen.MakeMethod(settings, learner, device),
+        build_method.MakeMethod(settings, learner, device),
         sequences,
         out,
         counts=settings.annotations,
         choice=settings.choice,
         seed=settings.seed,
         fingerprint=fingerprint,
-        measures=assemble.measures(settings),
+        measures=run_names.measures(settings),
         processes=processes,
         gpus=gpus,
         world=world,
@@ -47,8 +47,8 @@ def refine(settings: config.RefineConfig) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    config.register()
-    return command.run("refine", refine, arguments)
+    schema.register()
+    return hydra_app.run("refine", refine, arguments)
 
 
 if __name__ == "__main__":

@@ -6,23 +6,23 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from eosvos.config import ScoreConfig
+    from eosvos.cli.schema import ScoreConfig
 
 
 def score(settings: ScoreConfig) -> float:
     """Returns the mean J."""
     # Here, not above: processes that measure load this file too, and start fifteen times faster without torch.
-    from eosvos import assemble, checks, command, sources
+    from eosvos.cli import build_data, hydra_app, run_names, validate
     from eosvos.evaluation import benchmark, predictions, report
 
-    job = command.job_name()
-    checks.check(settings)
-    assemble.use_threads(1)
-    sequences = sources.open_dataset(
+    job = hydra_app.job_name()
+    validate.check(settings)
+    run_names.use_threads(1)
+    sequences = build_data.open_dataset(
         settings.dataset, settings.data_root, settings.split, settings.sequences, frames=False
     )
-    measures, data = assemble.measures(settings), assemble.data_name(settings)
-    out, fingerprint = assemble.score_folder(settings, job)
+    measures, data = run_names.measures(settings), run_names.data_name(settings)
+    out, fingerprint = run_names.score_folder(settings, job)
     print(f"{out}: the masks of {settings.results}", file=sys.stderr, flush=True)
     results, missing, binary = settings.results or "", settings.missing, settings.binary
     opened = predictions.opened(results, sequences, measures, out=out, dataset=data, missing=missing, binary=binary)
@@ -35,7 +35,7 @@ def score(settings: ScoreConfig) -> float:
             out,
             fingerprint=fingerprint,
             measures=measures,
-            processes=settings.processes or assemble.cores(),
+            processes=settings.processes or run_names.cores(),
             resume=settings.resume,
             submission=settings.dataset.kind if settings.submission else None,
             forms=settings.export,
@@ -44,15 +44,16 @@ def score(settings: ScoreConfig) -> float:
         report.show(figures)
         print(f"figures: {out}" + f"\nto hand in: {out / benchmark.SUBMISSION}" * settings.submission)
     else:
-        command.note(job, out)
+        hydra_app.note(job, out)
     return figures.summary["J-Mean"]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    from eosvos import command, config, eval
+    from eosvos import eval
+    from eosvos.cli import hydra_app, schema
 
-    config.register()
-    return command.run("score", score, arguments, end=eval.compare)
+    schema.register()
+    return hydra_app.run("score", score, arguments, end=eval.compare)
 
 
 if __name__ == "__main__":

@@ -8,28 +8,31 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eosvos import assemble, checks, chosen, command, config, overrides, own
+from eosvos.cli import build_method, hydra_app, overrides, run_names, schema, validate
+from eosvos.data.image_files import several
 from eosvos.data.levels import parse_levels
-from eosvos.data.own import annotated_frames, open_own
-from eosvos.data.stored import several
+from eosvos.data.readers.user_video import annotated_frames, open_own
 from eosvos.evaluation import benchmark
-from eosvos.evaluation.exports import OUTPUTS
 from eosvos.files import write_text
+from eosvos.inference import segment_video
+from eosvos.inference.export import OUTPUTS
 from eosvos.progress import Frames
 
 
-def segment(settings: config.SegmentConfig) -> None:
+def segment(settings: schema.SegmentConfig) -> None:
     began = time.monotonic()
-    checks.check(settings)
-    assemble.use_threads(settings.threads)
-    device = assemble.device_of(settings.device)
-    path, learner = chosen.evaluation_learner(settings)
+    validate.check(settings)
+    run_names.use_threads(settings.threads)
+    device = run_names.device_of(settings.device)
+    path, learner = build_method.evaluation_learner(settings)
     sequence, rate = open_own(
         settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary, absent=settings.absent,
         levels=parse_levels(settings.levels),
     )  # fmt: skip
-    fingerprint = chosen.method_fingerprint(settings, path, device) | assemble.own_fingerprint(settings, sequence)
-    default = assemble.RUNS / "segment" / sequence.name
+    fingerprint = build_method.method_fingerprint(settings, path, device) | run_names.own_fingerprint(
+        settings, sequence
+    )
+    default = run_names.RUNS / "segment" / sequence.name
     run: dict[str, Any] = {"seed": settings.seed, "resume": settings.resume, "sequences": [sequence.name]}
     if settings.out:
         out = Path(settings.out)
@@ -47,10 +50,12 @@ def segment(settings: config.SegmentConfig) -> None:
     )  # fmt: skip
     done = out / "finished"
     if not (done.exists() and all((out / "masks" / f"{name}.png").is_file() for name in sequence.frame_names)):
-        progress = Frames(own.total(sequence) if sequence.counted else None, "masks", partial(own.total, sequence))
-        make = partial(chosen.MakeMethod(settings, learner, device), settings.seed, progress.tuning)
+        progress = Frames(
+            segment_video.total(sequence) if sequence.counted else None, "masks", partial(segment_video.total, sequence)
+        )
+        make = partial(build_method.MakeMethod(settings, learner, device), settings.seed, progress.tuning)
         try:
-            own.segment(make, sequence, out, device=device, tick=progress)
+            segment_video.segment(make, sequence, out, device=device, tick=progress)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{out}: interrupted; the same command continues") from None
         finally:
@@ -61,14 +66,14 @@ def segment(settings: config.SegmentConfig) -> None:
         written = OUTPUTS[kind](sequence, out / "masks", out, rate, progress)
         progress.close()
         print(f"{kind}:".ljust(9), written)
-    if (index := own.suggested(sequence, out, annotated)) is not None:
+    if (index := segment_video.suggested(sequence, out, annotated)) is not None:
         print(f"next:     a mask of frame {sequence.frame_names[index]} would help most")
     print(f"masks:    {out / 'masks'}\n{len(sequence)} frames in {time.monotonic() - began:.1f} s")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    config.register()
-    return command.run("segment", segment, arguments)
+    schema.register()
+    return hydra_app.run("segment", segment, arguments)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,10 @@ def shared_data() -> Path:
 @pytest.fixture
 def counting(monkeypatch) -> Iterator[threading.Event]:
     """Every video file is a large one, and its frames are not counted before this is set."""
-    from eosvos.data import video_frames, video_layout
+    from eosvos.data.video import frame_index, frames
 
-    leave, inspect = threading.Event(), video_layout.inspect
-    monkeypatch.setattr(video_frames, "_SMALL", 0)
-    monkeypatch.setattr(video_layout, "inspect", lambda *given: leave.wait() and inspect(*given))
+    leave, inspect = threading.Event(), frame_index.inspect
+    monkeypatch.setattr(frames, "_SMALL", 0)
+    monkeypatch.setattr(frame_index, "inspect", lambda *given: leave.wait() and inspect(*given))
     yield leave
     leave.set()

@@ -17,10 +17,11 @@ import pytest
 import torch
 from group import group
 
-from eosvos import assemble, chosen, command, config, eval, meta_train, parent_train, progress, refine
+from eosvos import eval, meta_train, parent_train, progress, refine
+from eosvos.cli import build_method, hydra_app, run_names, schema
 from eosvos.data.masks import read_mask
-from eosvos.data.synthetic import held_out
-from eosvos.evaluation.benchmark import read_run
+from eosvos.data.synthetic.videos import held_out
+from eosvos.evaluation.results import read_run
 from eosvos.learners import __main__ as learners
 from eosvos.meta.learner import LEARNERS, Learner
 
@@ -65,7 +66,7 @@ def nowhere(tmp_path, monkeypatch):
 def complaint(capsys, status: int) -> str:
     """The message of a user's mistake: on stderr, with status 2 and no traceback."""
     captured = capsys.readouterr()
-    assert status == command.MISTAKE, captured
+    assert status == hydra_app.MISTAKE, captured
     assert "Traceback" not in captured.out + captured.err
     return captured.err
 
@@ -190,7 +191,7 @@ def test_a_stopped_training_continues_bit_by_bit(there, monkeypatch, capsys):
 
     with monkeypatch.context() as patch:
         patch.setattr(progress.TrainingProgress, "__call__", stop)
-        assert meta_train.main(start) == command.INTERRUPTED
+        assert meta_train.main(start) == hydra_app.INTERRUPTED
     assert "resume=true continues" in capsys.readouterr().err
     checkpoint = torch.load("stopped/checkpoint.pt", weights_only=True)
     assert 0 < checkpoint["iteration"] < 4
@@ -228,7 +229,7 @@ def test_a_mistake_of_one_machine_is_told_once_by_the_first(there, tmp_path):
         home.mkdir()
     (homes[0] / "learner.safetensors").write_bytes(Path("runs/parent/tiny/learner.safetensors").read_bytes())
     arguments = [*META, "init=learner.safetensors"]
-    assert group(2, "group:command", "meta_train", arguments, folders=homes) == [command.MISTAKE] * 2
+    assert group(2, "group:command", "meta_train", arguments, folders=homes) == [hydra_app.MISTAKE] * 2
     said = (homes[0] / "0.err").read_text()
     assert said.startswith("process 1: init=learner.safetensors: no such file") and len(said.splitlines()) == 1
     assert (homes[1] / "1.err").read_text() == "" and not list(tmp_path.rglob("runs"))
@@ -252,7 +253,7 @@ def test_the_methods_can_be_sent_to_other_processes(there):
     settings = SimpleNamespace(method="eosvos", iters=0, ona=False, score=None, fine_tuning=SimpleNamespace(),
                                propagation=SimpleNamespace(), online=SimpleNamespace(),
                                snapping=SimpleNamespace())  # fmt: skip
-    make = pickle.loads(pickle.dumps(chosen.MakeMethod(settings, learner, torch.device("cpu"))))
+    make = pickle.loads(pickle.dumps(build_method.MakeMethod(settings, learner, torch.device("cpu"))))
     assert make(3).seed == 3
 
 
@@ -345,7 +346,7 @@ def test_an_error_of_ours_keeps_its_traceback(nowhere, monkeypatch):
     def fail(*_):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(assemble, "device_of", fail)
+    monkeypatch.setattr(run_names, "device_of", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         eval.main(["method=copy_first"])
     assert "HYDRA_FULL_ERROR" not in os.environ
@@ -353,13 +354,13 @@ def test_an_error_of_ours_keeps_its_traceback(nowhere, monkeypatch):
 
 def test_the_default_is_the_learner_that_ships_whatever_was_trained(there, capsys):
     assert list(Path("runs").glob("**/learner.safetensors"))
-    settings = config.EvalConfig(method="eosvos")
+    settings = schema.EvalConfig(method="eosvos")
     for method in ("eosvos", "osvos", "osmn"):
         settings.method = method
-        path, learner = chosen.evaluation_learner(settings)
-        assert path == chosen.KINDS[learner.spec.get("network", "mask_rcnn")].ships
-    assert chosen.learner_path("osvos", "mask_rcnn") == LEARNERS / "osvos.safetensors"  # by its name
-    assert chosen.learner_path("runs/meta/tiny/learner.safetensors", "mask_rcnn").is_file()
+        path, learner = build_method.evaluation_learner(settings)
+        assert path == build_method.KINDS[learner.spec.get("network", "mask_rcnn")].ships
+    assert build_method.learner_path("osvos", "mask_rcnn") == LEARNERS / "osvos.safetensors"  # by its name
+    assert build_method.learner_path("runs/meta/tiny/learner.safetensors", "mask_rcnn").is_file()
     Path("mine").touch()
     for given, said in (
         (

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from eosvos import assemble, checks, command, config
+from eosvos.cli import hydra_app, run_names, schema, validate
 from eosvos.data.tasks import SyntheticTaskset, Taskset
 from eosvos.errors import UserError
 from eosvos.files import shipped
 from eosvos.meta.outer import OuterSettings
-from eosvos.methods.eosvos import FineTuning, Online, Propagation
+from eosvos.methods.eosvos.method import FineTuning, Online, Propagation
 from eosvos.methods.snapping import GrabCut
 
-CONF = command.config_dir()
+CONF = hydra_app.config_dir()
 GROUPS = {"eval": ("dataset", "method", "model", "experiment"), "meta_train": ("model", "taskset")}
 GROUPS["parent_train"] = GROUPS["meta_train"]
 GROUPS["refine"] = ("dataset", "method", "model")
@@ -42,14 +42,14 @@ CHOICES += [("meta_train", f"taskset={path.stem}") for path in MIXTURES]
 
 
 def compose(name: str, *overrides: str) -> Any:
-    config.register()
+    schema.register()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return OmegaConf.to_object(hydra.compose(name, overrides=list(overrides)))
 
 
 @pytest.mark.parametrize(("name", "choice"), [*((name, None) for name in GROUPS), *CHOICES])
 def test_every_choice_composes_and_passes_the_check(name, choice):
-    checks.check(compose(name, NEEDED.get(name, "device=cpu"), *([] if choice is None else [choice])))
+    validate.check(compose(name, NEEDED.get(name, "device=cpu"), *([] if choice is None else [choice])))
 
 
 @pytest.mark.parametrize("path", TRAININGS, ids=lambda path: path.stem)
@@ -59,7 +59,7 @@ def test_every_training_composes_for_the_command_it_names(path):
     name, first, *others = command.split()[3:]
     assert first == f"training={path.stem}"
     others = [f"init={__file__}" if word.startswith("init=") else word for word in others if "=" in word]
-    checks.check(compose(name.removeprefix("eosvos."), first, *others, "device=cpu"))
+    validate.check(compose(name.removeprefix("eosvos."), first, *others, "device=cpu"))
 
 
 def test_every_group_is_covered():
@@ -86,15 +86,15 @@ def test_no_number_may_be_negative_or_infinite(name):
         first = value[0] if isinstance(value, list | tuple) and value else value
         return isinstance(first, int | float) and not isinstance(first, bool)
 
-    numbers = [key for key, value in checks._leaves(compose(name), "") if is_number(value)]
+    numbers = [key for key, value in validate._leaves(compose(name), "") if is_number(value)]
     assert len(numbers) > {"score": 3, "plot": -1, "osmn_show": 7}.get(name, 10)
     for value in (-1, math.inf, math.nan):
-        assert all(checks._judge(key, value) for key in numbers)
+        assert all(validate._judge(key, value) for key in numbers)
 
 
 def test_ranges_are_of_settings_that_exist():
-    known = {key for name in GROUPS for key, _ in checks._leaves(compose(name), "")}
-    assert not (checks.RANGES.keys() | checks.CHOICES.keys()) - known
+    known = {key for name in GROUPS for key, _ in validate._leaves(compose(name), "")}
+    assert not (validate.RANGES.keys() | validate.CHOICES.keys()) - known
 
 
 def test_tasksets_have_the_library_defaults():
@@ -119,10 +119,10 @@ def test_parts_have_the_library_defaults():
 
 
 def test_outer_settings_come_from_the_file():
-    assert config.outer_settings(
+    assert schema.outer_settings(
         compose("meta_train", "meta.iterations=7", "meta.tasks=3").meta
-    ) == dataclasses.replace(config.outer_settings(compose("meta_train").meta), iterations=7, tasks=3)
-    assert isinstance(config.outer_settings(compose("parent_train").parent), OuterSettings)
+    ) == dataclasses.replace(schema.outer_settings(compose("meta_train").meta), iterations=7, tasks=3)
+    assert isinstance(schema.outer_settings(compose("parent_train").parent), OuterSettings)
 
 
 @pytest.mark.parametrize(
@@ -183,26 +183,26 @@ def test_outer_settings_come_from_the_file():
 def test_values_out_of_range_are_named(name, overrides, named):
     composed = compose(name, *overrides)
     if not named:
-        return checks.check(composed)
+        return validate.check(composed)
     with pytest.raises(UserError) as caught:
-        checks.check(composed)
+        validate.check(composed)
     assert all(part in str(caught.value) for part in named)
 
 
 def test_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UserError, match="device=cuda: no usable GPU"):
-        checks.check(compose("eval", "device=cuda"))
+        validate.check(compose("eval", "device=cuda"))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    checks.check(compose("eval", "device=cuda:0"))
+    validate.check(compose("eval", "device=cuda:0"))
     with pytest.raises(UserError, match="has 1 GPUs"):
-        checks.check(compose("eval", "device=cuda:1"))
+        validate.check(compose("eval", "device=cuda:1"))
 
 
 def test_only_jobs_of_a_sweep_over_protocols_have_masks_of_their_own():
     def folder(job, *overrides):
-        return assemble.evaluation_folder(compose("eval", "method=copy_first", *overrides), {}, job)
+        return run_names.evaluation_folder(compose("eval", "method=copy_first", *overrides), {}, job)
 
     plain, other = ["protocol=davis"], ["protocol=youtube-vos"]
     assert folder(None, *plain) == folder(None, *other) == folder(None) == folder("protocol=davis", *plain)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from eosvos import assemble, chosen
+from eosvos.cli import build_method, run_names
 from eosvos.errors import UserError
 from eosvos.evaluation import workers
 
@@ -32,37 +32,37 @@ def under_torchrun(monkeypatch, rank: int, size: int) -> None:
 
 
 def test_every_process_of_torchrun_has_its_own_gpu(gpus, monkeypatch):
-    assert assemble.device_of("auto") == torch.device("cuda", 0) and assemble.device_of("cpu") == torch.device("cpu")
-    assert assemble.device_of("cuda:1") == torch.device("cuda", 1)
+    assert run_names.device_of("auto") == torch.device("cuda", 0) and run_names.device_of("cpu") == torch.device("cpu")
+    assert run_names.device_of("cuda:1") == torch.device("cuda", 1)
     under_torchrun(monkeypatch, 1, 2)
-    assert assemble.device_of("auto") == assemble.device_of("cuda") == torch.device("cuda", 1)
-    assert assemble.compute_on("cuda", 1) == torch.device("cuda", 1) and gpus == [torch.device("cuda", 1)]
+    assert run_names.device_of("auto") == run_names.device_of("cuda") == torch.device("cuda", 1)
+    assert run_names.compute_on("cuda", 1) == torch.device("cuda", 1) and gpus == [torch.device("cuda", 1)]
     with pytest.raises(UserError, match="device=cuda:1: all 2 processes of this machine would share one GPU"):
-        assemble.device_of("cuda:1")
+        run_names.device_of("cuda:1")
     under_torchrun(monkeypatch, 3, 4)
     with pytest.raises(UserError, match="4 processes and 2 GPUs are on this machine"):
-        assemble.device_of("cuda")
+        run_names.device_of("cuda")
 
 
 def test_an_evaluation_takes_all_gpus_or_the_one_asked_for(gpus, monkeypatch):
-    assert assemble.evaluation_devices("auto", None) == (torch.device("cuda"), 2, 2)
-    assert assemble.evaluation_devices("cuda", 5) == (torch.device("cuda"), 5, 2)
-    assert assemble.evaluation_devices("cuda:1", None) == (torch.device("cuda", 1), 1, 0)
-    assert assemble.evaluation_devices("cpu", 3) == (torch.device("cpu"), 3, 0)
+    assert run_names.evaluation_devices("auto", None) == (torch.device("cuda"), 2, 2)
+    assert run_names.evaluation_devices("cuda", 5) == (torch.device("cuda"), 5, 2)
+    assert run_names.evaluation_devices("cuda:1", None) == (torch.device("cuda", 1), 1, 0)
+    assert run_names.evaluation_devices("cpu", 3) == (torch.device("cpu"), 3, 0)
     under_torchrun(monkeypatch, 1, 2)
-    assert assemble.evaluation_devices("auto", None) == (torch.device("cuda", 1), 1, 0)
-    monkeypatch.setattr(assemble, "cores", lambda: 8)
-    assert assemble.evaluation_devices("cpu", None) == (torch.device("cpu"), 4, 0)
+    assert run_names.evaluation_devices("auto", None) == (torch.device("cuda", 1), 1, 0)
+    monkeypatch.setattr(run_names, "cores", lambda: 8)
+    assert run_names.evaluation_devices("cpu", None) == (torch.device("cpu"), 4, 0)
 
 
 def test_a_method_computes_on_the_present_gpu_whose_memory_is_measured(gpus, monkeypatch):
-    monkeypatch.setattr(chosen, "EOSVOS", lambda learner, seed, device, **more: device)
+    monkeypatch.setattr(build_method, "EOSVOS", lambda learner, seed, device, **more: device)
     nothing = SimpleNamespace(method="eosvos", iters=0, ona=False, score=None, fine_tuning=SimpleNamespace(),
                               propagation=SimpleNamespace(), online=SimpleNamespace(),
                               snapping=SimpleNamespace())  # fmt: skip
-    make = chosen.MakeMethod(nothing, object(), torch.device("cuda"))
+    make = build_method.MakeMethod(nothing, object(), torch.device("cuda"))
     assert make(0) == torch.device("cuda", 1) and gpus == []
-    make = chosen.MakeMethod(nothing, object(), torch.device("cuda", 1))
+    make = build_method.MakeMethod(nothing, object(), torch.device("cuda", 1))
     assert make(0) == torch.device("cuda", 1) and gpus == [torch.device("cuda", 1)]
 
 

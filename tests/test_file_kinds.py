@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 
 from eosvos.errors import UserError
 from eosvos.meta.learner import SHIPPED, Learner
-from eosvos.models.published import read
-from eosvos.models.weight_files import open_file
+from eosvos.models.pretrained.convert import read
+from eosvos.models.pretrained.files import open_file
 
 WEIGHTS = {"conv1.weight": torch.ones(2, 3)}
 

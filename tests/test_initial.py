@@ -8,12 +8,13 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from eosvos import chosen, config, initial, meta_train
+from eosvos import meta_train
+from eosvos.cli import build_method, build_training, schema
 from eosvos.errors import UserError
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
 from eosvos.models.mask_rcnn import build
-from eosvos.models.published import Published
+from eosvos.models.pretrained.convert import Published
 
 SMALL = ["model=resnet18", "model.short=64", "model.long=96", "model.fpn=32", "model.hidden=32", "model.mask_roi=7",
          "model.mask_layers=1", "model.rpn_pre=20", "model.rpn_post=10", "model.rpn_batch=16", "model.roi_batch=8",
@@ -70,25 +71,25 @@ def test_published_rates_become_the_learners():
     model = build("tiny", widths=(8, 8, 8, 8), fpn=8, hidden=8)
     rates = {n: torch.rand(p.shape[:1] + (1,) * (p.dim() - 1)) for n, p in model.named_parameters()}
     init = Published("file", "kind", rates=rates)
-    meta = config.MetaSection(rate=None, level="neuron")
-    learner = initial.first_learner(model, init, meta, {})
+    meta = schema.MetaSection(rate=None, level="neuron")
+    learner = build_training.first_learner(model, init, meta, {})
     assert learner.level == "neuron" and all(torch.equal(learner.rates[n], r) for n, r in rates.items())
     assert all(torch.equal(learner.theta[n], p) for n, p in model.named_parameters())
     with pytest.raises(UserError, match=r"level neuron, and meta.level=tensor"):
-        initial.first_learner(model, init, config.MetaSection(rate=None, level="tensor"), {})
+        build_training.first_learner(model, init, schema.MetaSection(rate=None, level="tensor"), {})
 
 
 def test_learners_of_before_a_setting_came_are_of_its_default():
     model = build("tiny", widths=(8, 8, 8, 8), fpn=8, hidden=8)
     spec = {key: value for key, value in model.spec.items() if key not in ("stride_first", "box_convs", "rpn_convs")}
     learner = Learner.create(model, 0.1, spec={"model": spec})
-    chosen.check_learner(learner, config.ModelSection(size="tiny", box_convs=0), Path("x"))
+    build_method.check_learner(learner, schema.ModelSection(size="tiny", box_convs=0), Path("x"))
     with pytest.raises(UserError, match=r"model.box_convs=0, and 4 is asked for"):
-        chosen.check_learner(learner, config.ModelSection(box_convs=4), Path("x"))
+        build_method.check_learner(learner, schema.ModelSection(box_convs=4), Path("x"))
 
 
 def test_all_processes_start_from_the_first_ones_weights(weights):
-    settings = config.MetaTrainConfig(init="resnet.pth", init_norm="copy", out="run", seed=0)
+    settings = schema.MetaTrainConfig(init="resnet.pth", init_norm="copy", out="run", seed=0)
 
     class Second(World):
         def sum_(self, tensor):
@@ -97,14 +98,14 @@ def test_all_processes_start_from_the_first_ones_weights(weights):
         def gather(self, value):
             return [value, value]
 
-    settings.model = config.ModelSection(size="resnet18", short=64, long=96)
+    settings.model = schema.ModelSection(size="resnet18", short=64, long=96)
     settings.meta.rate = 0.05  # an ImageNet network has no learning rates
     world = Second(rank=1, size=2)
-    model, init = initial.network(settings, torch.device("cpu"), world)
+    model, init = build_training.network(settings, torch.device("cpu"), world)
 
     class Pictures:
         def picture(self, *path):
             return type("Sample", (), {"image": torch.rand(3, 64, 96)})
 
-    initial.fill(model, init, settings, Pictures(), world)
+    build_training.fill(model, init, settings, Pictures(), world)
     assert all(bool((p == 7).all()) for p in model.parameters()) and not Path("run").exists()

@@ -10,14 +10,15 @@ from functools import partial
 
 import numpy as np
 
-from eosvos import command, own
+from eosvos.cli import hydra_app
 from eosvos.data.masks import read_mask
-from eosvos.data.synthetic import held_out
+from eosvos.data.synthetic.videos import held_out
+from eosvos.inference import segment_video
 from eosvos.meta.distributed import World
 from eosvos.meta.resume import taken_up
-from eosvos.methods.copy_first import CopyFirst
+from eosvos.methods.baselines import CopyFirst
 from eosvos.page.sessions import Sessions
-from eosvos.page.videos import free_path, video_in
+from eosvos.page.uploads import free_path, video_in
 
 
 def masks(out):
@@ -26,7 +27,7 @@ def masks(out):
 
 def test_a_run_that_was_killed_within_a_state_or_a_mask_goes_on_as_if_it_had_not_been(tmp_path):
     sequence = held_out("test", count=1, size=(48, 64), length=5)[0]
-    run = partial(own.segment, CopyFirst, sequence, save_every=0.0)
+    run = partial(segment_video.segment, CopyFirst, sequence, save_every=0.0)
     run(tmp_path / "whole")
     expected = masks(tmp_path / "whole")
     for kind, times in ((".safetensors", 1), (".safetensors", 3), (".png", 2)):
@@ -58,7 +59,7 @@ def test_a_run_that_was_killed_within_a_state_or_a_mask_goes_on_as_if_it_had_not
 def test_leftovers_are_no_notes_no_learners_and_no_videos(tmp_path):
     for name in ("000000.json", ".000001.1a2b.tmp.json"):
         (tmp_path / name).write_text(json.dumps({"job": name, "out": str(tmp_path)})[: None if name[0] == "0" else 9])
-    assert list(command._noted(tmp_path).values()) == ["000000.json"]
+    assert list(hydra_app._noted(tmp_path).values()) == ["000000.json"]
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / ".learner.1a2b.tmp.safetensors").write_bytes(b"half")
     with taken_up(tmp_path / "training", World(), False) as stored:

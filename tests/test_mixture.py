@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from eosvos import mixture
+from eosvos.cli import mixture
 from eosvos.data.masks import write_mask
 from eosvos.data.tasks import Task, TaskStream
 from eosvos.data.transforms import augment

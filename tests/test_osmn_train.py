@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from published_vgg import vgg16_file
 
-from eosvos import command, eval, osmn_show, osmn_train
-from eosvos.evaluation.benchmark import read_run
+from eosvos import eval, osmn_show, osmn_train
+from eosvos.cli import hydra_app
+from eosvos.evaluation.results import read_run
 from eosvos.meta.learner import Learner
 from eosvos.models import osmn, osvos
 
@@ -47,7 +48,7 @@ VIDEO = ["dataset.count=1", "dataset.length=3", "dataset.size=[32,56]", "process
 
 def told(status, capsys):
     captured = capsys.readouterr()
-    assert status == command.MISTAKE and "Traceback" not in captured.err
+    assert status == hydra_app.MISTAKE and "Traceback" not in captured.err
     return captured.err
 
 
@@ -66,7 +67,7 @@ def test_it_makes_a_learner_of_osmn_with_the_best_rate(there):
 
 def test_it_resumes_and_finds_all_done(there, capsys):
     before = (OUT / "learner.safetensors").read_bytes()
-    assert osmn_train.main(SMALL) == command.MISTAKE
+    assert osmn_train.main(SMALL) == hydra_app.MISTAKE
     assert osmn_train.main([*SMALL, "resume=true"]) == 0
     assert (OUT / "learner.safetensors").read_bytes() == before
     assert "searching" not in capsys.readouterr().err

@@ -10,8 +10,9 @@ import pytest
 import torch
 from published_vgg import vgg16_file
 
-from eosvos import command, eval, osvos_train
-from eosvos.evaluation.benchmark import read_run
+from eosvos import eval, osvos_train
+from eosvos.cli import hydra_app
+from eosvos.evaluation.results import read_run
 from eosvos.meta.learner import Learner
 from eosvos.methods import snapping
 from eosvos.models.osvos import build
@@ -44,7 +45,7 @@ def there(trained, monkeypatch):
 
 def told(status, capsys):
     captured = capsys.readouterr()
-    assert status == command.MISTAKE and "Traceback" not in captured.err
+    assert status == hydra_app.MISTAKE and "Traceback" not in captured.err
     return captured.err
 
 
@@ -73,7 +74,7 @@ def test_the_contour_branch_is_the_same_network_trained_for_something_else(there
 
 def test_it_resumes_and_finds_all_done(there, capsys):
     before = (OUT / "learner.safetensors").read_bytes()
-    assert osvos_train.main(SMALL) == command.MISTAKE
+    assert osvos_train.main(SMALL) == hydra_app.MISTAKE
     assert osvos_train.main([*SMALL, "resume=true"]) == 0
     assert (OUT / "learner.safetensors").read_bytes() == before
     assert "searching" not in capsys.readouterr().err

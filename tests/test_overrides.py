@@ -8,7 +8,7 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from eosvos import command, config, overrides
+from eosvos.cli import hydra_app, overrides, schema
 
 NAMES = [
     "clip (1)", "clip [dQw4w9WgXcQ]", "läufe", "日本", "it's", "a,b", "a=b", "1e3", "1_000", "00012", "true", "null",
@@ -20,8 +20,8 @@ NAMES = [
 
 @pytest.fixture
 def composed():
-    config.register()
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(command.config_dir())):
+    schema.register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(hydra_app.config_dir())):
         yield lambda *given: OmegaConf.to_object(
             hydra.compose("eval", overrides.literal(given, overrides.text_settings("eval")))
         )
@@ -55,23 +55,23 @@ def test_lists_quotes_and_nothing_at_all(composed, tmp_path, monkeypatch):
 
 def test_a_sweep_goes_over_names_parted_by_commas(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    config.register()
+    schema.register()
     seen = []
 
     def job(settings):
-        seen.append((settings.results, settings.sequences, settings.processes, command.job_name()))
+        seen.append((settings.results, settings.sequences, settings.processes, hydra_app.job_name()))
 
     line = ["results=${x}, 'a,b',1e3", "sequences=[null,b (1)],[1e3]", "processes=1", "out=o"]
-    assert command.run("score", job, ["-m", *line]) == 0, capfd.readouterr().err
+    assert hydra_app.run("score", job, ["-m", *line]) == 0, capfd.readouterr().err
     assert [s[:2] for s in seen] == [(r, s) for r in ("${x}", "a,b", "1e3") for s in (["null", "b (1)"], ["1e3"])]
     assert {s[2] for s in seen} == {1} and seen[0][3] == "results=${x},sequences=[null,b (1)]"
     seen.clear()
-    assert command.run("score", job, ["results=" + "x" * 250, "missing=a,b", "--multirun"]) == 0
+    assert hydra_app.run("score", job, ["results=" + "x" * 250, "missing=a,b", "--multirun"]) == 0
     names = [name for *_, name in seen]
     assert len(set(names)) == 2 and all(len(name) < 100 for name in names)
 
 
 def test_a_list_without_brackets_is_refused(capfd):
-    config.register()
-    assert command.run("score", print, ["sequences=clip (1)"]) == command.MISTAKE
+    schema.register()
+    assert hydra_app.run("score", print, ["sequences=clip (1)"]) == hydra_app.MISTAKE
     assert "sequences: expected a list, in brackets" in capfd.readouterr().err

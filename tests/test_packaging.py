@@ -59,7 +59,7 @@ def test_the_wheel_holds_every_module_configuration_and_list(site):
     assert files(site / "eosvos", ".py") == files(ROOT / "eosvos", ".py")
     assert files(site / "eosvos" / "conf", ".yaml") == files(ROOT / "conf", ".yaml")
     assert files(site / "eosvos" / "tasksets", ".txt", ".yaml") == files(ROOT / "tasksets", ".txt", ".yaml")
-    assert files(site / "eosvos" / "evaluation", ".csv") == files(ROOT / "eosvos" / "evaluation", ".csv") != set()
+    assert files(site / "eosvos" / "plots", ".csv") == files(ROOT / "eosvos" / "plots", ".csv") != set()
     pages = (".html", ".js", ".css")
     assert files(site / "eosvos", *pages) == files(ROOT / "eosvos", *pages) != set()
     tops = {path.name for path in site.iterdir()}
@@ -84,7 +84,7 @@ def test_the_wheel_runs_with_its_packaged_configuration(site, tmp_path):
     assert done.returncode == 2 and "is of model=tiny, and model=resnet50 is asked for" in done.stderr
     assert done.stdout == "" and len(done.stderr.splitlines()) == 1
     code = (
-        "import eosvos, eosvos.command as c; from eosvos.data.davis import read_split; "
+        "import eosvos, eosvos.cli.hydra_app as c; from eosvos.data.readers.davis import read_split; "
         "print(eosvos.__file__, c.config_dir(), len(read_split(2016, 'val')))"
     )
     done = run(site, tmp_path, "-c", code)

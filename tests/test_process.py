@@ -49,8 +49,8 @@ for found in pkgutil.walk_packages(eosvos.__path__, "eosvos."):
     if not found.name.startswith("eosvos.page"):  # needs what may not be installed
         importlib.import_module(found.name)
         unchanged(found.name)
-from eosvos.data.synthetic import held_out
-from eosvos.methods.copy_first import CopyFirst
+from eosvos.data.synthetic.videos.videos import held_out
+from eosvos.methods.baselines import CopyFirst
 from eosvos.data.masks import rle_decode, rle_encode
 
 mask = np.zeros((40, 64), bool)
@@ -70,7 +70,7 @@ assert cv2.randu(np.zeros(4), 0, 1).tolist() == expected
 videos = held_out("test", count=1, size=(48, 64), length=4)
 eosvos.evaluate(lambda seed: CopyFirst(), videos, sys.argv[1] + "/run", fingerprint={}, progress=False, overlay=True)
 unchanged("evaluate")
-from eosvos.evaluation import pictures
+from eosvos.inference import overlay
 
 Path(sys.argv[1], "log.jsonl").write_text('{"iteration": 0, "loss": 1.0}\\n{"iteration": 1, "loss": 0.5}\\n')
 pictures.curves(sys.argv[1] + "/log.jsonl", sys.argv[1] + "/curves.png")

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eosvos import command, eval, score
+from eosvos import eval, score
+from eosvos.cli import hydra_app
 from eosvos.data.masks import write_mask
 from eosvos.evaluation.results import load
 
@@ -49,7 +50,7 @@ HERE = ["dataset=davis17", "data_root=DAVIS", "split=tiny", "processes=1"]
 
 def complaint(capsys, status: int) -> str:
     captured = capsys.readouterr()
-    assert status == command.MISTAKE and "Traceback" not in captured.out + captured.err, captured
+    assert status == hydra_app.MISTAKE and "Traceback" not in captured.out + captured.err, captured
     return captured.err
 
 
@@ -131,7 +132,10 @@ def test_processes_change_nothing(data):
     assert score.main(["results=theirs", *HERE, "out=one"]) == 0
     for name in ("per_sequence.csv", "per_frame.json", "global.csv"):
         assert Path("two", name).read_bytes() == Path("one", name).read_bytes()
-    loaded = "eosvos.score, eosvos.evaluation.predictions, eosvos.evaluation.measure, eosvos.data.layers"
+    loaded = (
+        "eosvos.score, eosvos.evaluation.predictions, eosvos.evaluation.score_sequence, "
+        "eosvos.data.readers.per_object_masks"
+    )
     code = f"import sys, {loaded}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode == 0
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from eosvos import seeds
+from eosvos.inference.segmenter import Segmenter
 from eosvos.meta.learner import Learner
-from eosvos.methods.eosvos import EOSVOS
+from eosvos.methods.eosvos.method import EOSVOS
 from eosvos.models import mask_rcnn, osmn, osvos
 from eosvos.models.sampling import Sampler, dropout
-from eosvos.segmenter import Segmenter
 
 
 @pytest.fixture

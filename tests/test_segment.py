@@ -17,15 +17,16 @@ import pytest
 import torch
 from PIL import Image
 
-from eosvos import own, progress, segment
+from eosvos import progress, segment
 from eosvos.data.masks import read_mask, write_mask
-from eosvos.data.own import annotated_frames, open_own
+from eosvos.data.readers.user_video import annotated_frames, open_own
 from eosvos.errors import UserError
+from eosvos.inference import segment_video
+from eosvos.inference.segmenter import Segmenter
 from eosvos.meta.learner import Learner
-from eosvos.methods.eosvos import EOSVOS
+from eosvos.methods.eosvos.method import EOSVOS
 from eosvos.methods.flow import Flow
 from eosvos.models import mask_rcnn
-from eosvos.segmenter import Segmenter
 
 HEIGHT, WIDTH, LENGTH = 40, 64, 7
 
@@ -95,8 +96,8 @@ def test_it_goes_both_ways_from_the_first_mask_and_later_objects_join(clip, tmp_
     """Frame by frame what a Segmenter gives that is walked by hand."""
     video, _ = open_own(clip, masks=masks_in(tmp_path / "masks", [2, 4]))
     ticks = []
-    own.segment(lambda: EOSVOS(learner, iters=2, seed=3), video, tmp_path / "out", tick=ticks.append)
-    assert sum(ticks) == own.total(video) == LENGTH + 1
+    segment_video.segment(lambda: EOSVOS(learner, iters=2, seed=3), video, tmp_path / "out", tick=ticks.append)
+    assert sum(ticks) == segment_video.total(video) == LENGTH + 1
     found = [read_mask(tmp_path / "out" / "masks" / f"{name}.png") for name in video.frame_names]
 
     forwards, backwards = (Segmenter(EOSVOS(learner, iters=2, seed=3)) for _ in range(2))
@@ -117,8 +118,8 @@ def test_it_goes_both_ways_from_the_first_mask_and_later_objects_join(clip, tmp_
     lines = [json.loads(line) for line in (tmp_path / "out" / "uncertainty.jsonl").read_text().splitlines()]
     assert {line["frame"] for line in lines} == set(video.frame_names) and forwards.uncertainty.keys() == {1, 2}
     assert lines[-1] == {"frame": "shot_16", **{str(i): round(u, 4) for i, u in forwards.uncertainty.items()}}
-    assert own.suggested(video, tmp_path / "out", [2, 4]) in {0, 1, 3, 5, 6}
-    assert own.suggested(video, tmp_path / "out", range(LENGTH)) is None
+    assert segment_video.suggested(video, tmp_path / "out", [2, 4]) in {0, 1, 3, 5, 6}
+    assert segment_video.suggested(video, tmp_path / "out", range(LENGTH)) is None
 
 
 def test_it_may_be_told_that_an_object_is_not_there_before_its_first_mask(clip, tmp_path, learner):
@@ -128,7 +129,7 @@ def test_it_may_be_told_that_an_object_is_not_there_before_its_first_mask(clip, 
     assert annotated_frames(video) == [0, 2] and video.objects == {1: 2}
     made = [EOSVOS(learner, iters=3), Flow()]
     for method in made:
-        own.segment(lambda method=method: method, video, tmp_path / type(method).__name__)
+        segment_video.segment(lambda method=method: method, video, tmp_path / type(method).__name__)
         there = tmp_path / type(method).__name__ / "masks"
         assert not read_mask(there / "shot_10.png").any() and np.array_equal(
             read_mask(there / "shot_12.png"), ids_at(2)
@@ -138,7 +139,7 @@ def test_it_may_be_told_that_an_object_is_not_there_before_its_first_mask(clip, 
 
 def test_a_method_that_does_not_learn_takes_masks_on_their_frames(clip, tmp_path):
     video, _ = open_own(clip, masks=masks_in(tmp_path / "masks", [2, 5]))
-    own.segment(Flow, video, tmp_path / "out")
+    segment_video.segment(Flow, video, tmp_path / "out")
     for index in (2, 5):
         assert np.array_equal(read_mask(tmp_path / "out" / "masks" / f"shot_{10 + index}.png"), ids_at(index))
 
@@ -153,7 +154,7 @@ def test_what_was_cut_off_continues_with_the_same_masks(clip, tmp_path, learner,
         made.append(EOSVOS(learner, iters=2, seed=3, ona=True))
         return made[-1]
 
-    own.segment(make, video, tmp_path / "whole")
+    segment_video.segment(make, video, tmp_path / "whole")
     count = 0
 
     def cut(frames):
@@ -163,16 +164,16 @@ def test_what_was_cut_off_continues_with_the_same_masks(clip, tmp_path, learner,
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        own.segment(make, video, tmp_path / "cut", tick=cut, save_every=0)
+        segment_video.segment(make, video, tmp_path / "cut", tick=cut, save_every=0)
     begun, done = len(made), []
-    own.segment(make, video, tmp_path / "cut", tick=done.append, save_every=0)
+    segment_video.segment(make, video, tmp_path / "cut", tick=done.append, save_every=0)
     assert done[0] == (2 if after == 3 else after) and sum(done) == LENGTH + 1  # the end of the way back is not saved
     assert len(made) == begun == 2  # fine-tuned once for both ways
     for name in video.frame_names:
         one, two = (read_mask(tmp_path / run / "masks" / f"{name}.png") for run in ("whole", "cut"))
         assert np.array_equal(one, two)
     shutil.rmtree(tmp_path / "whole" / "masks")
-    own.segment(make, video, tmp_path / "whole")  # the masks are gone: all anew
+    segment_video.segment(make, video, tmp_path / "whole")  # the masks are gone: all anew
     assert len(list((tmp_path / "whole" / "masks").glob("*.png"))) == LENGTH
 
 
@@ -187,7 +188,7 @@ def test_a_full_disk_loses_nothing_that_was_written(clip, tmp_path, learner, mon
     def make():
         return EOSVOS(learner, iters=1, seed=3)
 
-    own.segment(make, video, tmp_path / "whole")
+    segment_video.segment(make, video, tmp_path / "whole")
     whole = {path.name: path.read_bytes() for path in (tmp_path / "whole" / "masks").iterdir()}
     replace = os.replace
     for number, suffix in [(3, ".png"), (5, ".png"), (2, ".safetensors"), (4, ".safetensors")]:
@@ -202,10 +203,10 @@ def test_a_full_disk_loses_nothing_that_was_written(clip, tmp_path, learner, mon
         with monkeypatch.context() as patched:
             patched.setattr(os, "replace", full)
             with pytest.raises(UserError, match="no space left"):
-                own.segment(make, video, out, save_every=0)
+                segment_video.segment(make, video, out, save_every=0)
         kept = {path.name: path.read_bytes() for path in (out / "masks").iterdir()}
         assert kept.items() <= whole.items() and not list(out.rglob("*.tmp*")), kept.keys()
-        own.segment(make, video, out, save_every=0)
+        segment_video.segment(make, video, out, save_every=0)
         assert {path.name: path.read_bytes() for path in (out / "masks").iterdir()} == whole
 
 
@@ -282,7 +283,7 @@ def test_interrupted_it_says_how_to_go_on_and_keeps_the_fine_tuning(clip, tmp_pa
 
 def test_command_and_api_give_the_same_masks_of_a_video_file(tmp_path, learner, learner_file):
     pytest.importorskip("av")
-    from eosvos.data.video import open_video, write_video
+    from eosvos.data.video.open import open_video, write_video
 
     write_video(tmp_path / "my clip.mp4", (image_at(index) for index in range(LENGTH)), 12.5)
     write_mask(tmp_path / "first.png", ids_at(0))
@@ -306,7 +307,7 @@ def test_the_first_mask_of_a_large_file_does_not_wait_for_its_count(
     tmp_path, learner_file, counting, monkeypatch, capsys
 ):
     pytest.importorskip("av")
-    from eosvos.data.video import write_video
+    from eosvos.data.video.open import write_video
 
     video, first, out = tmp_path / "clip.mkv", tmp_path / "first.png", tmp_path / "out"
     write_video(video, (image_at(index) for index in range(LENGTH)), 12.5)

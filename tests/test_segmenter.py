@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 from eosvos.errors import UserError
+from eosvos.inference.segmenter import Segmenter, image_of, masks_of
 from eosvos.meta.learner import Learner
-from eosvos.methods.copy_first import CopyFirst
-from eosvos.methods.eosvos import EOSVOS, Online
+from eosvos.methods.baselines import CopyFirst
+from eosvos.methods.eosvos.method import EOSVOS, Online
 from eosvos.methods.flow import Flow
 from eosvos.models import mask_rcnn
-from eosvos.segmenter import Segmenter, image_of, masks_of
 
 HEIGHT, WIDTH = 40, 64
 

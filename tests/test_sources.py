@@ -13,10 +13,11 @@ import yaml
 from omegaconf import OmegaConf
 from PIL import Image
 
-from eosvos import command, config, meta_train, mixture, parent_train, sources
+from eosvos import meta_train, parent_train
+from eosvos.cli import build_data, hydra_app, mixture, schema
 from eosvos.data.masks import write_mask
 from eosvos.data.tasks import MixedTaskset
-from eosvos.data.video import write_video
+from eosvos.data.video.open import write_video
 from eosvos.errors import UserError
 from eosvos.meta.learner import Learner
 from eosvos.models.mask_rcnn import build
@@ -29,8 +30,8 @@ PARENT = [*SMALL, "parent.iterations=1", "parent.tasks=2", "parent.validation_pi
 
 
 def compose(name: str, *overrides: str):
-    config.register()
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(command.config_dir())):
+    schema.register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(hydra_app.config_dir())):
         return OmegaConf.to_object(hydra.compose(name, overrides=list(overrides)))
 
 
@@ -52,35 +53,35 @@ def mine(tmp_path) -> str:
 def test_a_shipped_mixture_is_chosen_by_its_name():
     section = compose("meta_train", "taskset=youtube-vos+davis17").taskset
     assert (section.kind, section.file) == ("mixture", "youtube-vos+davis17")
-    assert sources.fingerprint(section)["mixture"]["balance"] == "objects"
+    assert build_data.fingerprint(section)["mixture"]["balance"] == "objects"
     assert compose("meta_train", "training=paper_joint").taskset.file == "youtube-vos+davis17"
 
 
 def test_settings_that_a_mixture_has_in_its_file_are_not_ignored(mine):
     section = compose("meta_train", "taskset=mixture", f"taskset.file={mine}", "taskset.min_area=0.1").taskset
     with pytest.raises(UserError, match="taskset.min_area: a mixture has this setting in its file"):
-        sources.tasksets(section, None, build("tiny"))
+        build_data.tasksets(section, None, build("tiny"))
     with pytest.raises(UserError, match="taskset.file=null"):
-        sources.tasksets(compose("meta_train", "taskset=mixture").taskset, None, build("tiny"))
+        build_data.tasksets(compose("meta_train", "taskset=mixture").taskset, None, build("tiny"))
 
 
 def test_an_unknown_name_gets_the_list_and_the_way_to_a_file_of_one_s_own(capsys):
-    assert meta_train.main(["taskset=my/own.yaml"]) == command.MISTAKE
+    assert meta_train.main(["taskset=my/own.yaml"]) == hydra_app.MISTAKE
     said = capsys.readouterr().err
     assert "real-small" in said and "synthetic" in said and "taskset=mixture taskset.file=my/own" in said
-    assert meta_train.main(["taskset=real-smal"]) == command.MISTAKE
+    assert meta_train.main(["taskset=real-smal"]) == hydra_app.MISTAKE
     assert capsys.readouterr().err.endswith("; real-small?\n")
 
 
 def test_the_file_decides_the_fingerprint_not_its_place(mine):
     section = compose("meta_train", "taskset=mixture", f"taskset.file={mine}").taskset
-    before = sources.fingerprint(section)
+    before = build_data.fingerprint(section)
     moved = Path(mine).rename(Path(mine).parent / "moved.yaml")
     section = replace(section, file=str(moved))
-    assert sources.fingerprint(section) == before
+    assert build_data.fingerprint(section) == before
     moved.write_text(moved.read_text() + "seed: 1\n")
-    assert sources.fingerprint(section) != before
-    assert "file" not in sources.fingerprint(compose("meta_train").taskset)
+    assert build_data.fingerprint(section) != before
+    assert "file" not in build_data.fingerprint(compose("meta_train").taskset)
 
 
 def test_the_test_of_the_real_mixtures_is_what_they_leave_out():
@@ -91,7 +92,7 @@ def test_the_test_of_the_real_mixtures_is_what_they_leave_out():
 
 
 def test_a_single_source_is_drawn_from_as_it_is():
-    tasks, unseen = sources.tasksets(compose("meta_train").taskset, None, build("tiny"))
+    tasks, unseen = build_data.tasksets(compose("meta_train").taskset, None, build("tiny"))
     assert not isinstance(tasks, MixedTaskset) and not isinstance(unseen, MixedTaskset)
 
 
@@ -108,7 +109,7 @@ def test_two_stages_on_a_mixture(mine, tmp_path, monkeypatch):
     assert len({float(rate.max()) for rate in one.rates.values()}) > 5  # they had learned before
     assert parent_train.main([*PARENT, *data, "out=parent"]) == 0  # all objects of a still as instances
     (Path(mine).parent / "mine.yaml").write_text(Path(mine).read_text() + "seed: 3\n")
-    assert meta_train.main([*META, *data, "out=one", "resume=true"]) == command.MISTAKE
+    assert meta_train.main([*META, *data, "out=one", "resume=true"]) == hydra_app.MISTAKE
 
 
 def test_a_video_file_is_a_data_set_of_one_sequence(tmp_path):
@@ -118,11 +119,11 @@ def test_a_video_file_is_a_data_set_of_one_sequence(tmp_path):
     mask[10:40, 10:50] = 2
     write_mask(tmp_path / "first.png", mask)
     section = compose("eval", "dataset=video", f"dataset.masks={tmp_path / 'first.png'}").dataset
-    (video,) = sources.open_dataset(section, str(tmp_path / "clip.mp4"), None, [])
+    (video,) = build_data.open_dataset(section, str(tmp_path / "clip.mp4"), None, [])
     assert (video.name, len(video), video.objects) == ("clip", 3, {2: 0})
     with pytest.raises(UserError, match="sequences=.dog.: no such sequence"):
-        sources.open_dataset(section, str(tmp_path / "clip.mp4"), None, ["dog"])
+        build_data.open_dataset(section, str(tmp_path / "clip.mp4"), None, ["dog"])
     with pytest.raises(UserError, match="dataset.masks=null: what to follow is not known"):
-        sources.open_dataset(replace(section, masks=None), str(tmp_path / "clip.mp4"), None, [])
+        build_data.open_dataset(replace(section, masks=None), str(tmp_path / "clip.mp4"), None, [])
     with pytest.raises(UserError, match="split=val: video has no splits"):
-        sources.open_dataset(section, str(tmp_path / "clip.mp4"), "val", [])
+        build_data.open_dataset(section, str(tmp_path / "clip.mp4"), "val", [])

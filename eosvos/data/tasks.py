@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from eosvos.data.masks import VOID, box_of, ids_of
 from eosvos.data.sequence import Sequence, content
-from eosvos.data.synthetic import make_sequence
+from eosvos.data.synthetic.videos import make_sequence
 from eosvos.data.transforms import augment
 from eosvos.data.window import window_about
 from eosvos.errors import UserError
@@ -348,7 +348,7 @@ class MixedTaskset:
 
 class TaskStream(Dataset):
     """The items of iterations start <= i < stop, in order, for a DataLoader: what the method of `taskset` named by
-    `kind` gives, "task" or "picture", or "guided" of a `data.guides.GuidedTasks`.
+    `kind` gives, "task" or "picture", or "guided" of a `methods.osmn.guides.GuidedTasks`.
 
     Item k of one process is place k % batch of iteration start + k // batch, so that any number of workers, with
     `batch_size=None`, gives the same items in the same order. With `world` processes the places of a batch are dealt

@@ -20,20 +20,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eosvos.data.image_files import several
 from eosvos.data.masks import read_mask
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import several
 from eosvos.errors import UserError
-from eosvos.evaluation import pictures
 from eosvos.evaluation.conversion import convert
-from eosvos.evaluation.measure import Measures, Score, outdated, proof
-from eosvos.evaluation.pool import spread
+from eosvos.evaluation.processes import spread
 from eosvos.evaluation.progress import Progress
 from eosvos.evaluation.results import Results, SequenceResult, differences, read_run, read_sequence, sequence_file
-from eosvos.evaluation.streaming import Evaluate, mask_files
+from eosvos.evaluation.score_sequence import Measures, Score, outdated, proof
 from eosvos.evaluation.submission import write_submission
 from eosvos.evaluation.workers import over_processes
 from eosvos.files import create_text, listed, locked, write_text
+from eosvos.inference import overlay as inference_overlay
+from eosvos.inference.stream import Evaluate, mask_files
 from eosvos.meta.distributed import World
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def run(
             done = {name: result for part in world.gather(done) for name, result in part.items()}
             if overlay and world.first:
                 for sequence in sequences:
-                    pictures.overlay(sequence, out / "masks" / sequence.name, out / "overlay")
+                    inference_overlay.overlay(sequence, out / "masks" / sequence.name, out / "overlay")
         results = Results(out, fingerprint, seed, tuple(done[name] for name in names))
         if world.first:
             results.write()

@@ -6,7 +6,7 @@ FOLDER/colours/SEQUENCE/FRAME.png   RGB, the colours of DAVIS
 FOLDER/objects/SEQUENCE/ID/FRAME.png    255 where the object is; ID has three digits, as in SA-V
 FOLDER/json/SEQUENCE.json           run-length codes in the form of YouTube-VIS
 
-All of them are read again by data/mask_formats.py and data/mask_json.py.
+All of them are read again by data/mask_files/formats.py and data/mask_files/json_files.py.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eosvos.data.mask_formats import write_binary, write_colours, write_grey, write_objects
-from eosvos.data.mask_json import write_json
+from eosvos.data.mask_files.formats import write_binary, write_colours, write_grey, write_objects
+from eosvos.data.mask_files.json_files import write_json
 from eosvos.data.sequence import Sequence
 
 _IMAGES: dict[str, Callable[[Path, np.ndarray], None]] = {

@@ -1,6 +1,6 @@
 """Where the masks are that another program made of the sequences of a data set, and what was meant if nowhere.
 
-    RESULTS/SEQUENCE/...             in any form that data/mask_formats.py reads
+    RESULTS/SEQUENCE/...             in any form that data/mask_files/formats.py reads
     RESULTS/masks/SEQUENCE/...       as an evaluation writes; also RESULTS/Annotations/..., as servers take them
     RESULTS.zip                      with one of these in it
     RESULTS.json                     run-length codes of all sequences, or RESULTS/SEQUENCE.json of each
@@ -14,10 +14,10 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from eosvos.data.mask_formats import KINDS, MaskSet
-from eosvos.data.mask_json import open_json
+from eosvos.data.image_files import several
+from eosvos.data.mask_files.formats import KINDS, MaskSet
+from eosvos.data.mask_files.json_files import open_json
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import several
 from eosvos.data.user_files import entries, folders, listing
 from eosvos.errors import UserError
 from eosvos.files import shipped

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from eosvos.data.mask_formats import MaskSet, forms, open_masks
+from eosvos.data.image_files import several
+from eosvos.data.mask_files.formats import MaskSet, forms, open_masks
 from eosvos.data.sequence import Sequence
-from eosvos.data.stored import several
 from eosvos.errors import UserError
-from eosvos.evaluation.measure import Measures, counts
 from eosvos.evaluation.places import find_masks, recognised
+from eosvos.evaluation.score_sequence import Measures, counts
 from eosvos.files import unpacked
 
 _EMPTY = "write what is missing, or count it as empty with missing=empty"

@@ -8,7 +8,7 @@ import time
 
 from tqdm import tqdm
 
-from eosvos.evaluation.groups import figures, objects
+from eosvos.evaluation.metrics.aggregate import figures, objects
 from eosvos.evaluation.results import SequenceResult
 
 

@@ -25,11 +25,11 @@ import numpy as np
 from eosvos import seeds
 from eosvos.data.sequence import Sequence
 from eosvos.evaluation import benchmark, report
-from eosvos.evaluation.metrics import statistics
+from eosvos.evaluation.metrics.region_contour import statistics
 from eosvos.evaluation.results import Results, SequenceResult, to_csv
-from eosvos.evaluation.streaming import learning
-from eosvos.evaluation.suggestion import suggest
 from eosvos.files import write_text
+from eosvos.inference.stream import learning
+from eosvos.inference.suggestion import suggest
 from eosvos.meta.distributed import World
 from eosvos.methods.protocol import Method
 
@@ -61,10 +61,10 @@ def refine(
     """Evaluate with each number of annotated frames in `counts`; 1 is the first masks alone, and always run.
 
     choice: the next annotated frame is the "worst", of the lowest J (mean over objects) among the measured ones, or the
-    one that is "suggested" without the truth (see suggestion.py), for both of which the numbers in between are run too;
-    or a "random" one; or all are spaced "even", the first at the beginning. A sequence that has no measured frame left
-    keeps what it has. settings: further ones of `benchmark.run`, where the others are told. The same call continues an
-    interrupted one. Raises UserError for a method that cannot learn from more annotations.
+    one that is "suggested" without the truth (see inference/suggestion.py), for both of which the numbers in between
+    are run too; or a "random" one; or all are spaced "even", the first at the beginning. A sequence that has no
+    measured frame left keeps what it has. settings: further ones of `benchmark.run`, where the others are told. The
+    same call continues an interrupted one. Raises UserError for a method that cannot learn from more annotations.
     """
     sequences, out = list(sequences), Path(out)
     learning(make_method(seed))

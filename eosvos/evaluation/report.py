@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from eosvos.data.stored import several
+from eosvos.data.image_files import several
 from eosvos.errors import UserError
-from eosvos.evaluation import groups
-from eosvos.evaluation.metrics import ends_of
-from eosvos.evaluation.pictures import plain_ticks, subplots
+from eosvos.evaluation.metrics import aggregate
+from eosvos.evaluation.metrics.region_contour import ends_of
+from eosvos.evaluation.metrics.temporal_stability import UNSTABLE
 from eosvos.evaluation.results import Results, differences, load, to_csv
-from eosvos.evaluation.temporal import UNSTABLE
 from eosvos.files import atomic, write_text
+from eosvos.inference.overlay import plain_ticks, subplots
 
 _FIGURES = ("J&F", "J", "J recall", "J decay", "F", "F recall", "F decay")
 _SPEED = ("fps", "fps w/o tuning", "s", "MiB")
@@ -42,8 +42,8 @@ def show(results: Results, *, file: IO[str] | None = None) -> None:
     for name, found in results.tables().items():
         if found and name != "over_time":
             print("\n" + table([_heading(key) for key in found[0]], [list(row.values()) for row in found]), file=file)
-    if not all(math.isnan(everything.get(name, math.nan)) for name in groups.YOUTUBE_VOS):
-        words = [f"{name} {_cell(everything[name])}" for name in groups.YOUTUBE_VOS]
+    if not all(math.isnan(everything.get(name, math.nan)) for name in aggregate.YOUTUBE_VOS):
+        words = [f"{name} {_cell(everything[name])}" for name in aggregate.YOUTUBE_VOS]
         print("\n" + "   ".join(words), file=file)
 
 
@@ -160,7 +160,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, total: bool =
 
 
 def _figures(row: dict[str, Any], further: Sequence[str] = ()) -> list[str]:
-    return [_cell(row.get(key, math.nan)) for key in (*groups.FIGURES, *further)]
+    return [_cell(row.get(key, math.nan)) for key in (*aggregate.FIGURES, *further)]
 
 
 def _speed(row: dict[str, Any]) -> list[str]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from eosvos.errors import UserError
-from eosvos.evaluation import groups
-from eosvos.evaluation.metrics import Statistics, statistics
-from eosvos.evaluation.overlap import THRESHOLDS, Errors
-from eosvos.evaluation.temporal import UNSTABLE
+from eosvos.evaluation.metrics import aggregate
+from eosvos.evaluation.metrics.boxes_errors import THRESHOLDS, Errors
+from eosvos.evaluation.metrics.region_contour import Statistics, statistics
+from eosvos.evaluation.metrics.temporal_stability import UNSTABLE
 from eosvos.files import listed, write_text
 
 COLUMNS = ("Sequence", "J-Mean", "F-Mean", "J-Recall", "J-Decay", "F-Recall", "F-Decay", "fps")  # of an object
@@ -45,7 +45,9 @@ class SequenceResult:
     strange: dict[int, int] = field(default_factory=dict)  # predicted id that is no object -> frames that have it
     shared: dict[str, list[int]] = field(default_factory=dict)  # "truth", "masks" -> frames and pixels of overlaps
     more: dict[str, dict[int, Any]] = field(default_factory=dict)  # further measure -> object id -> its values
-    uncertain: dict[int, list[float]] = field(default_factory=dict)  # object id -> of each frame, see suggestion.py
+    uncertain: dict[int, list[float]] = field(
+        default_factory=dict
+    )  # object id -> of each frame, see inference/suggestion.py
     proof: dict[str, Any] = field(default_factory=dict)  # what the figures were computed from
 
     @property
@@ -105,7 +107,7 @@ class Results:
         "s-per-frame", the same as a time (OSVOS, Figure 8; OSMN, Table 1); "fps-without-fine-tuning", for objects that
         were trained on beforehand (OSVOS, Figure 8, "Pre"). nan where nobody took the time.
         """
-        found = groups.objects(self.sequences)
+        found = aggregate.objects(self.sequences)
         frames = sum(result.frames for result in self.sequences)
         seconds = _total(result.seconds for result in self.sequences)
         adapting = _total(result.adapt_seconds for result in self.sequences)
@@ -113,7 +115,7 @@ class Results:
         cuda = [result.peak_cuda_MiB for result in self.sequences if result.peak_cuda_MiB is not None]
         rest = None if seconds is None or adapting is None else seconds - adapting
         return {
-            **groups.figures(found),
+            **aggregate.figures(found),
             "fps": _rate(frames, seconds),
             "seconds": math.nan if seconds is None else seconds,
             "peak_MiB": max(memory, default=None),
@@ -124,7 +126,7 @@ class Results:
             "s-per-frame": math.nan if seconds is None else seconds / frames,
             "fps-without-fine-tuning": _rate(frames, rest),
             "strange-ids": sum(len(result.strange) for result in self.sequences),
-            **groups.seen_and_unseen(self.sequences),
+            **aggregate.seen_and_unseen(self.sequences),
             **self._further(),
         }
 
@@ -132,16 +134,16 @@ class Results:
         """Further measures over all objects. T as DAVIS 2016 reports it: without sequences in which the object's shape
         changes by itself."""
         stable = [result for result in self.sequences if result.name not in UNSTABLE]
-        found, calm = (groups.further(groups.objects(of)) for of in (self.sequences, stable))
+        found, calm = (aggregate.further(aggregate.objects(of)) for of in (self.sequences, stable))
         return found | {key: calm.get(key, math.nan) for key in found if key == "T-Mean"}
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per object, "<sequence>_<id>" as the official toolkit names it; unmeasured ones have none."""
         rows = []
-        for result, i in groups.objects(self.sequences):
+        for result, i in aggregate.objects(self.sequences):
             j, f = result.statistics(i)
             official = (f"{result.name}_{i}", j.mean, f.mean, j.recall, j.decay, f.recall, f.decay, result.fps)
-            rows.append({**dict(zip(COLUMNS, official, strict=True)), **groups.further([(result, i)])})
+            rows.append({**dict(zip(COLUMNS, official, strict=True)), **aggregate.further([(result, i)])})
         return rows
 
     def write(self) -> None:
@@ -166,9 +168,9 @@ class Results:
         overlaps = [t for t in THRESHOLDS if f"boxes-{t:g}" in found]
         kinds = [kind for kind in Errors._fields if f"error-{kind}" in found]
         return {
-            "over_time": groups.over_time(self.sequences),
-            "attributes": groups.by_attribute(self.sequences),
-            "categories": groups.by_category(self.sequences),
+            "over_time": aggregate.over_time(self.sequences),
+            "attributes": aggregate.by_attribute(self.sequences),
+            "categories": aggregate.by_category(self.sequences),
             "boxes": [{"Overlap-above": f"{t:g}", "boxes": found[f"boxes-{t:g}"]} for t in overlaps],
             "errors": [{"Error": kind, "share-of-wrong-pixels": found[f"error-{kind}"]} for kind in kinds],
         }

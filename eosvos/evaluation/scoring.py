@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eosvos.evaluation.metrics import Scores, score_sequence
-from eosvos.evaluation.pool import spread
+from eosvos.evaluation.metrics.region_contour import Scores, score_sequence
+from eosvos.evaluation.processes import spread
 
 if TYPE_CHECKING:
     from eosvos.data.sequence import Sequence

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 
 from eosvos.errors import UserError
-from eosvos.evaluation.pool import end, end_with_parent
+from eosvos.evaluation.processes import end, end_with_parent
 from eosvos.evaluation.results import SequenceResult
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from eosvos.data.masks import merge
-from eosvos.methods.copy_first import CopyFirst
-from eosvos.methods.given import check_frame
+from eosvos.methods.base import check_frame
+from eosvos.methods.baselines import CopyFirst
 from eosvos.torch_state import own_state
 
 # Rows and columns that DIS needs for two levels of its pyramid: with fewer, OpenCV 5.0 refuses frames, or reads beyond

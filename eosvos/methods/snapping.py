@@ -20,7 +20,7 @@ from torch import Tensor
 from eosvos.data.transforms import fit
 from eosvos.errors import UserError
 from eosvos.meta.learner import Learner
-from eosvos.methods.foreground import probability
+from eosvos.methods.osvos.loss import probability
 from eosvos.models.osvos import FCN, build
 
 KINDS = ("none", "grabcut", "bilateral", "contours")

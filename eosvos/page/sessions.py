@@ -29,11 +29,11 @@ from PIL import Image
 
 from eosvos.data.levels import Levels, parse_levels
 from eosvos.data.masks import VOID, ids_of, read_mask, write_mask
-from eosvos.data.own import open_own
+from eosvos.data.readers.user_video import open_own
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
 from eosvos.files import atomic, listed, numbered_folder, write_bytes
-from eosvos.page.videos import count, free_path, look, video_in
+from eosvos.page.uploads import count, free_path, look, video_in
 
 log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{32}")

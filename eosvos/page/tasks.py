@@ -12,16 +12,16 @@ from typing import Any, Protocol
 
 import torch
 
-from eosvos import own
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
-from eosvos.evaluation.exports import OUTPUTS
 from eosvos.files import append_line, atomic
-from eosvos.methods.given import Watch
+from eosvos.inference import segment_video
+from eosvos.inference.export import OUTPUTS
+from eosvos.methods.base import Watch
 from eosvos.methods.protocol import Method
+from eosvos.page.jobs import Cancelled, Job
 from eosvos.page.sessions import Run, Session
-from eosvos.page.videos import count
-from eosvos.page.work import Cancelled, Job
+from eosvos.page.uploads import count
 
 
 class Maker(Protocol):
@@ -52,14 +52,14 @@ def segment(session: Session, run: Run, make: Maker, job: Job) -> None:
     try:
         sequence, _ = session.given(folder / "annotations")
         method = partial(make, run.steps, watch)
-        job.begin("masks", own.total(sequence) if sequence.counted else 0)
+        job.begin("masks", segment_video.total(sequence) if sequence.counted else 0)
 
         def tick(frames: int) -> None:
             _count(sequence, job)  # only now: of a large file they are counted after the first one
-            job.total = own.total(sequence)
+            job.total = segment_video.total(sequence)
             job.tick(frames)
 
-        own.segment(method, sequence, folder, device=make.device, save_every=10.0, tick=tick)
+        segment_video.segment(method, sequence, folder, device=make.device, save_every=10.0, tick=tick)
         run.state = "finished"
     except Cancelled:
         run.state = "stopped"

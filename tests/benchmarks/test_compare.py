@@ -12,7 +12,8 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from eosvos import checks, command, config, plot
+from eosvos import plot
+from eosvos.cli import hydra_app, schema, validate
 from eosvos.evaluation.results import SequenceResult, load
 
 PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "compare.py"
@@ -39,8 +40,8 @@ def composed(words):
     place = next(k for k, word in enumerate(words) if word.startswith("eosvos."))
     swept = ("method=", "iters=", "learner=")
     plain = [word for word in words[place + 1 :] if not (words[place] == "eosvos.eval" and word.startswith(swept))]
-    config.register()
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(command.config_dir())):
+    schema.register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(hydra_app.config_dir())):
         found = hydra.compose(words[place].removeprefix("eosvos."), overrides=plain)
         if words[place] == "eosvos.eval":
             found.learner = None
@@ -55,7 +56,7 @@ def test_all_train_on_the_same_for_the_same_time(script, commands, tmp_path, mon
     assert kinds == ["eosvos.meta_train", "eosvos.osvos_train", "eosvos.osmn_train", *["eosvos.eval"] * 4]
     trainings = [composed(words) for words in commands[:3]]
     for settings in trainings:
-        checks.check(settings)
+        validate.check(settings)
     sections = [trainings[0].meta, trainings[1].parent, trainings[2].outer]
     assert {(s.seconds, s.clock, s.tasks) for s in sections} == {(600, "processor", 4)}
     assert len({str(t.taskset) for t in trainings}) == 1 and trainings[0].taskset.reuse == 8

@@ -12,7 +12,7 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from eosvos import checks, command, config
+from eosvos.cli import hydra_app, schema, validate
 from eosvos.evaluation.results import SequenceResult, load
 
 PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "real_data.py"
@@ -51,13 +51,13 @@ def test_every_command_fits_the_configuration(script, tmp_path, monkeypatch, cap
     for words in commands:
         place = next(k for k, word in enumerate(words) if word.startswith("eosvos."))
         short, overrides = words[place].removeprefix("eosvos."), words[place + 1 :]
-        config.register()
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(command.config_dir())):
+        schema.register()
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(hydra_app.config_dir())):
             plain = [word for word in overrides if not word.startswith(("iters=", "ona=", "learner="))]
             composed = OmegaConf.to_object(
                 hydra.compose(short, overrides=[*plain, *["device=cpu"] * (short != "eval")])
             )
-        checks.check(composed)
+        validate.check(composed)
         if short == "eval":
             assert "iters=0,1,5,10,50,100" in overrides and "ona=false,true" in overrides
             assert len(composed.sequences) == 6 and composed.data_root == "/data"

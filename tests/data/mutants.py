@@ -14,12 +14,13 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
-from eosvos.data.mask_formats import open_masks
-from eosvos.data.mask_json import open_json, write_json
+from eosvos.data.image_files import check_file
+from eosvos.data.images import read_image
+from eosvos.data.mask_files.formats import open_masks
+from eosvos.data.mask_files.json_files import open_json, write_json
 from eosvos.data.masks import rle_encode
 from eosvos.data.palette import DAVIS_PALETTE
-from eosvos.data.stored import check_file, read_image
-from eosvos.data.video import open_video
+from eosvos.data.video.open import open_video
 from eosvos.errors import UserError
 
 NASTY = (

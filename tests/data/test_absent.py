@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eosvos.data.mask_formats import write_objects
+from eosvos.data.mask_files.formats import write_objects
 from eosvos.data.masks import rle_encode, write_mask
-from eosvos.data.own import annotated_frames, open_own
+from eosvos.data.readers.user_video import annotated_frames, open_own
 from eosvos.errors import UserError
 
 SIZE = (24, 40)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eosvos.data.mask_json import open_json
+from eosvos.data.mask_files.json_files import open_json
 from eosvos.data.masks import rle_encode
-from eosvos.data.own import annotated_frames, open_own
+from eosvos.data.readers.user_video import annotated_frames, open_own
 from eosvos.errors import UserError
 
 SIZE = (24, 40)

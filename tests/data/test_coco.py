@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from eosvos.data.coco import open_coco
 from eosvos.data.masks import VOID
+from eosvos.data.readers.coco import open_coco
 from eosvos.data.sequence import content
 from eosvos.data.tasks import VideoTaskset
 from eosvos.errors import UserError

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from data.films import film, number_of, numbered
 
-from eosvos.data.video import open_video
+from eosvos.data.video.open import open_video
 from eosvos.errors import UserError
 
 av = pytest.importorskip("av")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eosvos.data.davis import open_davis, read_split
+from eosvos.data.images import read_image
 from eosvos.data.masks import read_mask, write_mask
-from eosvos.data.stored import read_image
+from eosvos.data.readers.davis import open_davis, read_split
 from eosvos.errors import UserError
 from eosvos.files import shipped_list
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eosvos.data.folder import open_folder
 from eosvos.data.masks import write_mask
+from eosvos.data.readers.folder import open_folder
 from eosvos.errors import UserError
 
 SIZE = (20, 30)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from eosvos.data.guides import Guidance, GuidedTasks, heat_map, moved_prior, prior_of, visual_guide
 from eosvos.data.sequence import Sequence
 from eosvos.data.tasks import MixedTaskset, SyntheticTaskset, TaskStream, VideoTaskset
 from eosvos.data.transforms import PADDING
 from eosvos.errors import UserError
+from eosvos.methods.osmn.guides import Guidance, GuidedTasks, heat_map, moved_prior, prior_of, visual_guide
 
 HEIGHT, WIDTH = 48, 80
 STILL = {"scale": (1.0, 1.0), "rotation": 0.0, "translation": 0.0, "flip": False, "colour": 0.0}

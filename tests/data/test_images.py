@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from eosvos.data.folder import open_frames
+from eosvos.data.image_files import check_file
 from eosvos.data.images import read_image
-from eosvos.data.stored import check_file
+from eosvos.data.readers.folder import open_frames
 
 PIXELS = np.zeros((20, 30, 3), np.uint8)
 PIXELS[:8, :10] = (220, 40, 60)

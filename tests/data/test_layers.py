@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from trees import SIZE, VIDEOS, frames, layer, mask_of, sav, segtrack, youtube_objects
 
-from eosvos.data.layers import layered_sequence, read_layer
 from eosvos.data.masks import write_mask
-from eosvos.data.sav import open_sav
+from eosvos.data.readers.per_object_masks import layered_sequence, read_layer
+from eosvos.data.readers.sav import open_sav
 from eosvos.errors import UserError
 
 

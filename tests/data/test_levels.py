@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eosvos.data.folder import open_folder, open_frames
 from eosvos.data.images import read_image
 from eosvos.data.levels import parse_levels
 from eosvos.data.masks import write_mask
-from eosvos.data.own import open_own
-from eosvos.data.video import open_video
+from eosvos.data.readers.folder import open_folder, open_frames
+from eosvos.data.readers.user_video import open_own
+from eosvos.data.video.open import open_video
 from eosvos.errors import UserError
-from eosvos.segmenter import image_of
+from eosvos.inference.segmenter import image_of
 
 SIZE = (48, 64)
 LOW, HIGH = 7200, 7455  # counts of a 14-bit sensor, of which a scene fills 256

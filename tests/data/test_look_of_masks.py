@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eosvos.data.mask_formats import open_masks
+from eosvos.data.mask_files.formats import open_masks
 from eosvos.data.masks import write_mask
-from eosvos.data.own import open_own
+from eosvos.data.readers.user_video import open_own
 from eosvos.errors import UserError
 
 SIZE = (48, 80)

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from eosvos.data.folder import open_folder
-from eosvos.data.mask_formats import open_masks, write_binary, write_colours, write_grey, write_objects
-from eosvos.data.mask_json import open_json, write_json
+from eosvos.data.mask_files.formats import open_masks, write_binary, write_colours, write_grey, write_objects
+from eosvos.data.mask_files.json_files import open_json, write_json
 from eosvos.data.masks import rle_decode, rle_encode, segment_mask, write_mask
 from eosvos.data.palette import DAVIS_PALETTE
+from eosvos.data.readers.folder import open_folder
 from eosvos.errors import UserError
 
 SIZE = (24, 40)

@@ -9,7 +9,7 @@ import pytest
 from trees import VIDEOS, mask_of, mose
 
 from eosvos.data.masks import write_mask
-from eosvos.data.mose import open_mose
+from eosvos.data.readers.mose import open_mose
 from eosvos.errors import UserError
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from eosvos.data.pasting import PastedTasks, Pasting
-from eosvos.data.synthetic import held_out
+from eosvos.data.synthetic.videos import held_out
 from eosvos.data.tasks import MixedTaskset, VideoTaskset
 
 

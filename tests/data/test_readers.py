@@ -13,9 +13,10 @@ import yaml
 from PIL import Image
 from trees import SIZE, TREES, VIDEOS, Tree, mose, youtube_vos
 
-from eosvos import sources
-from eosvos.config import DatasetSection
-from eosvos.data import layers, masks, stored
+from eosvos.cli import build_data
+from eosvos.cli.schema import DatasetSection
+from eosvos.data import image_files, masks
+from eosvos.data.readers import per_object_masks
 from eosvos.errors import UserError
 from eosvos.files import shipped
 
@@ -54,7 +55,12 @@ def test_opening_decodes_no_frame_and_few_masks(tree, monkeypatch):
         true = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *args, **more: read.update([name]) or true(*args, **more))
 
-    for module, name in ((stored, "read_image"), (stored, "read_mask"), (layers, "read_image"), (layers, "read_layer")):
+    for module, name in (
+        (image_files, "read_image"),
+        (image_files, "read_mask"),
+        (per_object_masks, "read_image"),
+        (per_object_masks, "read_layer"),
+    ):
         watch(module, name)
     opened = tree.open(tree.root)
     assert read["read_image"] == 0 and read["read_mask"] + read["read_layer"] == tree.reads
@@ -110,7 +116,7 @@ def test_a_root_of_another_split_is_told(name, tmp_path):
 
 def third(folder: Path) -> Path:
     """A file in the midst of a folder."""
-    return stored.listing(folder)[2]
+    return image_files.listing(folder)[2]
 
 
 def cut(path: Path) -> Path:
@@ -216,9 +222,9 @@ def test_every_configuration_opens_its_data_set(name, tmp_path):
     section = DatasetSection(**content.get("dataset", content))
     root, split = str(BUILT[name](tmp_path).root), content.get("split")
     chosen = VIDEOS if section.kind == "davis" else ()
-    assert len(sources.open_dataset(section, root, split, chosen)) == 2
+    assert len(build_data.open_dataset(section, root, split, chosen)) == 2
     assert section.name == name and section.protocol == PROTOCOLS.get(name, "youtube-vos")
     with pytest.raises(UserError, match="split=nonsense"):
-        sources.open_dataset(section, root, "nonsense", ())
+        build_data.open_dataset(section, root, "nonsense", ())
     with pytest.raises(UserError, match="give its folder with data_root="):
-        sources.open_dataset(section, None, split, ())
+        build_data.open_dataset(section, None, split, ())

@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 
+from eosvos.data.cache import Cache, shrunk
 from eosvos.data.sequence import Sequence
-from eosvos.data.shrink import Cache, shrunk
 
 
 def video(read: Counter, size=(40, 60)) -> Sequence:

@@ -12,11 +12,11 @@ from data.films import number_of, numbered
 from PIL import Image, TiffImagePlugin
 
 from eosvos.data.masks import write_mask
-from eosvos.data.own import open_own
-from eosvos.data.stacks import open_stack
-from eosvos.data.video import frame_rate, open_video
+from eosvos.data.readers.user_video import open_own
+from eosvos.data.video.open import frame_rate, open_video
+from eosvos.data.video.stacks import open_stack
 from eosvos.errors import UserError
-from eosvos.page.videos import look, video_in
+from eosvos.page.uploads import look, video_in
 
 FRAMES = [Image.fromarray(numbered(k)) for k in range(12)]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from eosvos.data.stills import open_stills
+from eosvos.data.readers.stills import open_stills
 from eosvos.data.tasks import VideoTaskset
 from eosvos.errors import UserError
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from eosvos.data.synthetic import held_out, make_sequence
+from eosvos.data.synthetic.videos import held_out, make_sequence
 from eosvos.errors import UserError
 
 SMALL = (64, 112)

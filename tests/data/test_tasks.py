@@ -252,7 +252,7 @@ def test_synthetic_tasks_are_endless_and_repeatable():
 
 
 def test_real_sequences_give_tasks(shared_data):
-    from eosvos.data.davis import open_davis
+    from eosvos.data.readers.davis import open_davis
 
     root = shared_data / "DAVIS-2016"
     if not root.is_dir():

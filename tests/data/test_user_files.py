@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eosvos.data.folder import open_folder, open_frames
-from eosvos.data.mask_formats import open_masks
+from eosvos.data.mask_files.formats import open_masks
 from eosvos.data.masks import read_mask, write_mask
-from eosvos.data.own import open_own
+from eosvos.data.readers.folder import open_folder, open_frames
+from eosvos.data.readers.user_video import open_own
 from eosvos.data.user_files import JUNK, entries, folders, listing
-from eosvos.data.video import open_video
+from eosvos.data.video.open import open_video
 from eosvos.errors import UserError
-from eosvos.page.videos import look, video_in
+from eosvos.page.uploads import look, video_in
 
 PIXELS = np.zeros((8, 12, 3), np.uint8)
 MASK = np.eye(8, 12, dtype=np.uint8)

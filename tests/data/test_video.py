@@ -19,10 +19,10 @@ import pytest
 from data.films import film, number_of, numbered, remuxed
 from PIL import Image
 
-from eosvos.data import video_frames, video_layout
-from eosvos.data.mask_json import write_json
+from eosvos.data.mask_files.json_files import write_json
 from eosvos.data.masks import write_mask
-from eosvos.data.video import open_video, write_video
+from eosvos.data.video import frame_index, frames
+from eosvos.data.video.open import open_video, write_video
 from eosvos.errors import UserError
 
 av = pytest.importorskip("av")
@@ -69,7 +69,7 @@ def test_every_frame_is_at_its_place_however_it_is_asked_for(tmp_path, monkeypat
     if settings.get("codec", "libx264") not in av.codecs_available:
         pytest.skip(f"this build of FFmpeg has no {settings['codec']}")
     path = film(tmp_path / name, **settings)
-    monkeypatch.setattr(video_frames, "_KEPT", 0)
+    monkeypatch.setattr(frames, "_KEPT", 0)
     video = open_video(path)
     assert (len(video), video.size, video.name) == (40, (64, 96), path.stem)
     assert video.frame_names[0] == "00000" and video.frame_names[-1] == "00039"
@@ -167,7 +167,7 @@ def test_a_file_that_does_not_tell_how_long_it_is(tmp_path, counting):
 def test_a_stream_that_appears_in_the_middle_is_told(tmp_path, monkeypatch):
     """PyAV 18.1 raises IndexError where a packet is of none of the streams at the beginning."""
     path = film(tmp_path / "a.ts")
-    video, open_file = open_video(path), video_layout.open_file
+    video, open_file = open_video(path), frame_index.open_file
 
     class Container:
         def __init__(self, path):
@@ -186,9 +186,9 @@ def test_a_stream_that_appears_in_the_middle_is_told(tmp_path, monkeypatch):
             yield from islice(self.container.demux(stream), 35)
             raise IndexError("list index out of range")
 
-    monkeypatch.setattr(video_layout, "open_file", Container)
+    monkeypatch.setattr(frame_index, "open_file", Container)
     with pytest.raises(UserError, match="a.ts: cannot be read as a video .*another stream"):
-        video_layout.inspect(path, video.read_frame.head)
+        frame_index.inspect(path, video.read_frame.head)
 
 
 def test_names_of_frames_are_their_numbers(tmp_path):
@@ -283,7 +283,7 @@ def test_a_film_of_two_frames_a_day_and_one_of_one_frame(tmp_path):
 
 
 def test_memory_does_not_grow_with_the_film(tmp_path, monkeypatch):
-    monkeypatch.setattr(video_frames, "_KEPT", 10 * 2 * 64 * 96)
+    monkeypatch.setattr(frames, "_KEPT", 10 * 2 * 64 * 96)
     video = open_video(film(tmp_path / "a.mp4", count=200, options={"bf": "3", "g": "100"}))
     gc.collect()
     gc.disable()  # frames go when nothing refers to them, not only when cycles are looked for

@@ -10,8 +10,8 @@ import pytest
 from trees import SIZE, VIDEOS, frames, mask_of, youtube_vos
 
 from eosvos.data.masks import write_mask
+from eosvos.data.readers.youtube_vos import open_youtube_vos
 from eosvos.data.tasks import VideoTaskset
-from eosvos.data.youtube_vos import open_youtube_vos
 from eosvos.errors import UserError
 from eosvos.files import shipped_list
 

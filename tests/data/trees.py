@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from eosvos.data.davis import open_davis
-from eosvos.data.lvos import open_lvos
 from eosvos.data.masks import write_mask
-from eosvos.data.mose import open_mose
-from eosvos.data.sav import open_sav
-from eosvos.data.segtrack import open_segtrack
+from eosvos.data.readers.davis import open_davis
+from eosvos.data.readers.lvos import open_lvos
+from eosvos.data.readers.mose import open_mose
+from eosvos.data.readers.sav import open_sav
+from eosvos.data.readers.segtrack import open_segtrack
+from eosvos.data.readers.youtube_objects import open_youtube_objects
+from eosvos.data.readers.youtube_vos import open_youtube_vos
 from eosvos.data.sequence import Sequence
-from eosvos.data.youtube_objects import open_youtube_objects
-from eosvos.data.youtube_vos import open_youtube_vos
 
 SIZE = (36, 64)
 VIDEOS = ("a video", "über")

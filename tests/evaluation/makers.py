@@ -5,7 +5,7 @@ import time
 import numpy as np
 import torch
 
-from eosvos.methods.copy_first import CopyFirst
+from eosvos.methods.baselines import CopyFirst
 
 
 class Noisy:

@@ -24,9 +24,11 @@ from PIL import Image
 
 from eosvos.data.masks import read_mask
 from eosvos.errors import UserError
-from eosvos.evaluation import benchmark, metrics, streaming
+from eosvos.evaluation import benchmark
+from eosvos.evaluation.metrics import region_contour
 from eosvos.evaluation.results import load
-from eosvos.methods.copy_first import CopyFirst
+from eosvos.inference import stream
+from eosvos.methods.baselines import CopyFirst
 from eosvos.seeds import derive
 
 PRINT = {"iters": 10, "online": {"every": 5}, "code": "abc"}
@@ -75,7 +77,7 @@ def test_streaming_equals_reading_everything(whole):
             assert (read_mask(results.out / "masks" / sequence.name / f"{name}.png") == mask).all()
         for i in sequence.objects:
             expected = [
-                metrics.region_similarity(masks[k] == i, sequence.mask(k) == i) for k in range(1, len(masks) - 1)
+                region_contour.region_similarity(masks[k] == i, sequence.mask(k) == i) for k in range(1, len(masks) - 1)
             ]
             assert result.region[i] == expected  # void, 255 in the truth, counts as background
         assert 0 <= result.adapt_seconds <= result.seconds and result.peak_MiB > 1
@@ -275,7 +277,7 @@ def test_few_frames_are_held_at_once(tmp_path):
         def step(self, frame):
             self.index = getattr(self, "index", 0) + 1
             time.sleep(0.01)
-            assert len(read) <= self.index + 1 + streaming.AHEAD
+            assert len(read) <= self.index + 1 + stream.AHEAD
             return super().step(frame)
 
     evaluate(tmp_path / "run", [sequence], lambda seed: Slow())

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from eosvos.evaluation import contours, metrics, overlap, temporal
+from eosvos.evaluation.metrics import bit_planes, boxes_errors, region_contour, temporal_stability
 
 
 def slow_contour(mask):
@@ -110,7 +110,7 @@ def test_a_dilated_pixel_is_a_disk():
         for y, x in {(radius, radius), (0, 0), (side - 1, side - 1), (0, side - 1)}:
             line = np.zeros(side * stride + radius, np.uint8)
             line[radius + y * stride + x] = 5
-            image = contours._dilate(line, stride, radius)[radius:].reshape(side, stride)[:, :side]
+            image = bit_planes._dilate(line, stride, radius)[radius:].reshape(side, stride)[:, :side]
             shifted = np.pad(disk, radius)[side - 1 - y :, side - 1 - x :][:side, :side]
             np.testing.assert_array_equal(image, shifted * 5)
 
@@ -132,7 +132,7 @@ def test_1000_pairs_of_masks_equal_the_official_arithmetic():
         radius = math.ceil(tolerance if tolerance >= 1 else tolerance * np.linalg.norm(shape))
         a, b = random_mask(rng, shape), random_mask(rng, shape)
         expected = official(a, b, min(radius, 2 * max(shape)))
-        found = metrics.region_similarity(a, b), metrics.contour_accuracy(a, b, tolerance=tolerance)
+        found = region_contour.region_similarity(a, b), region_contour.contour_accuracy(a, b, tolerance=tolerance)
         assert found == pytest.approx(expected, rel=0, abs=1e-12), (k, shape, radius)
 
 
@@ -153,7 +153,7 @@ def test_1000_objects_of_id_masks_equal_the_official_arithmetic():
             true[random_mask(rng, shape) & random_mask(rng, shape)] = 255
         void = ("background", "ignore")[k % 2]
         frames = {"ends": "keep", "void": void, "objects": {int(i): 0 for i in ids}, "frames": [0]}
-        scores = metrics.score_sequence(lambda _, p=predicted: p, lambda _, t=true: t, **frames)
+        scores = region_contour.score_sequence(lambda _, p=predicted: p, lambda _, t=true: t, **frames)
         keep = true != 255 if void == "ignore" else np.ones(shape, bool)
         for i in ids:
             expected = official((predicted == i) & keep, true == i, math.ceil(0.008 * np.linalg.norm(shape)))
@@ -169,10 +169,10 @@ def test_region_similarity_counts_pixels():
     for _ in range(100):
         a, b = random_mask(rng, (9, 13)), random_mask(rng, (9, 13))
         sa, sb = set(zip(*np.nonzero(a), strict=True)), set(zip(*np.nonzero(b), strict=True))
-        assert metrics.region_similarity(a, b) == (len(sa & sb) / len(sa | sb) if sa | sb else 1.0)
+        assert region_contour.region_similarity(a, b) == (len(sa & sb) / len(sa | sb) if sa | sb else 1.0)
 
 
-@pytest.mark.parametrize("measure", [metrics.region_similarity, metrics.contour_accuracy])
+@pytest.mark.parametrize("measure", [region_contour.region_similarity, region_contour.contour_accuracy])
 def test_empties_and_identity(measure):
     empty, box = np.zeros((30, 40), bool), np.zeros((30, 40), bool)
     box[5:20, 8:30] = True
@@ -180,7 +180,7 @@ def test_empties_and_identity(measure):
     assert measure(empty, box) == measure(box, empty) == 0
 
 
-@pytest.mark.parametrize("measure", [metrics.region_similarity, metrics.contour_accuracy])
+@pytest.mark.parametrize("measure", [region_contour.region_similarity, region_contour.contour_accuracy])
 def test_void_is_taken_from_both(measure):
     rng = np.random.default_rng(2)
     a, b, void = (rng.random((20, 30)) < p for p in (0.6, 0.5, 0.3))
@@ -188,7 +188,7 @@ def test_void_is_taken_from_both(measure):
     assert measure(a, b, np.ones_like(void)) == 1
 
 
-@pytest.mark.parametrize("measure", [metrics.region_similarity, metrics.contour_accuracy])
+@pytest.mark.parametrize("measure", [region_contour.region_similarity, region_contour.contour_accuracy])
 def test_integers_serve_and_wrong_input_is_named(measure):
     a, b = np.zeros((10, 12), bool), np.zeros((10, 12), bool)
     a[2:8, 3:9] = b[3:9, 3:9] = True
@@ -210,14 +210,14 @@ def test_decay_compares_first_and_last_quarter(n):
     values = np.random.default_rng(n).random(n)
     values += np.linspace(0.5, 0, n)  # it falls: indices that wrap at 256 would compare other quarters
     quarter = [math.floor(1 + (n - 1) * k / 4 + 0.5) - 1 for k in range(5)]  # halves go up: 1e-10
-    found = metrics.statistics(values)
+    found = region_contour.statistics(values)
     assert found.decay == pytest.approx(values[: quarter[1] + 1].mean() - values[quarter[3] :].mean(), abs=1e-12)
     assert found.mean == pytest.approx(values.mean()) and found.recall == (values > 0.5).sum() / n
 
 
 def test_statistics_of_nothing_and_of_a_half():
-    assert all(math.isnan(value) for value in metrics.statistics([]))
-    assert metrics.statistics([0.5, 0.5]).recall == 0  # strictly above
+    assert all(math.isnan(value) for value in region_contour.statistics([]))
+    assert region_contour.statistics([0.5, 0.5]).recall == 0  # strictly above
 
 
 def read_binary(path):
@@ -229,7 +229,7 @@ def test_figures_equal_the_official_toolkits(shared_data):
     expected = json.loads((root / "expected.json").read_text())
     assert expected
     for name, figures in expected.items():
-        scores = metrics.score_sequence(
+        scores = region_contour.score_sequence(
             lambda i, name=name: read_binary(root / "predictions" / name / f"{i:05d}.png"),
             lambda i, name=name: read_binary(root / "annotations" / name / f"{i:05d}.png"),
             {1: 0},
@@ -238,7 +238,7 @@ def test_figures_equal_the_official_toolkits(shared_data):
         assert scores.frames == list(range(1, figures["frames"] - 1))
         for values, key in ((scores.region[1], "J"), (scores.contour[1], "F")):
             np.testing.assert_allclose(values, figures[f"{key}_frames"], rtol=0, atol=1e-9)
-            np.testing.assert_allclose(metrics.statistics(values), figures[key], rtol=0, atol=1e-9)
+            np.testing.assert_allclose(region_contour.statistics(values), figures[key], rtol=0, atol=1e-9)
 
 
 OBJECTS = {1: 0, 2: 0}
@@ -253,37 +253,39 @@ def test_a_sequence_is_its_frames():
     predicted, true = masks(rng), masks(rng)
     true[2][:5] = 255
     for skip in (True, False):
-        scores = metrics.score_sequence(
+        scores = region_contour.score_sequence(
             predicted.__getitem__, true.__getitem__, OBJECTS, range(6), ends="skip" if skip else "keep"
         )
         assert scores.frames == (list(range(1, 5)) if skip else list(range(6)))
         for i in (1, 2):
-            expected = [metrics.region_similarity(predicted[k] == i, true[k] == i) for k in scores.frames]
+            expected = [region_contour.region_similarity(predicted[k] == i, true[k] == i) for k in scores.frames]
             assert scores.region[i] == expected
-    void = metrics.score_sequence(predicted.__getitem__, true.__getitem__, OBJECTS, range(6), void="ignore")
-    assert void.region[1][1] == metrics.region_similarity(predicted[2] == 1, true[2] == 1, true[2] == 255)
+    void = region_contour.score_sequence(predicted.__getitem__, true.__getitem__, OBJECTS, range(6), void="ignore")
+    assert void.region[1][1] == region_contour.region_similarity(predicted[2] == 1, true[2] == 1, true[2] == 255)
 
 
 def test_frames_without_truth_are_left_out():
     rng = np.random.default_rng(4)
     predicted, true = masks(rng, 9), masks(rng, 9)
     annotated = {1, 3, 4, 7}
-    scores = metrics.score_sequence(
+    scores = region_contour.score_sequence(
         predicted.__getitem__, lambda i: true[i] if i in annotated else None, OBJECTS, range(9)
     )
     assert scores.frames == [3, 4]
-    nothing = metrics.score_sequence(predicted.__getitem__, lambda i: true[0] if i == 0 else None, OBJECTS, range(9))
+    nothing = region_contour.score_sequence(
+        predicted.__getitem__, lambda i: true[0] if i == 0 else None, OBJECTS, range(9)
+    )
     assert nothing.frames == [] and nothing.region == {1: [], 2: []}
 
 
 def test_strange_ids_are_counted_and_are_nobodys():
     rng = np.random.default_rng(5)
     predicted, true = masks(rng), masks(rng)
-    expected = metrics.score_sequence(predicted.__getitem__, true.__getitem__, OBJECTS, range(6))
+    expected = region_contour.score_sequence(predicted.__getitem__, true.__getitem__, OBJECTS, range(6))
     for k, i in ((0, 9), (2, 7), (3, 7)):  # frame 0 is not measured
         predicted[k][predicted[k] == 0] = i
     predicted[3].flat[np.flatnonzero(predicted[3] == 7)[0]] = 255
-    found = metrics.score_sequence(predicted.__getitem__, true.__getitem__, OBJECTS, range(6))
+    found = region_contour.score_sequence(predicted.__getitem__, true.__getitem__, OBJECTS, range(6))
     assert found.strange == {7: 2, 255: 1}
     assert (found.region, found.contour) == (expected.region, expected.contour) and expected.strange == {}
 
@@ -292,16 +294,16 @@ def test_sizes_types_and_unknown_words_are_refused():
     true = masks(np.random.default_rng(5))
     predicted = [mask[:-1] if k == 1 else mask for k, mask in enumerate(true)]
     with pytest.raises(ValueError, match=r"frame 1.*\(23, 32\).*\(24, 32\)"):
-        metrics.score_sequence(predicted.__getitem__, true.__getitem__, OBJECTS, range(6))
+        region_contour.score_sequence(predicted.__getitem__, true.__getitem__, OBJECTS, range(6))
     with pytest.raises(ValueError, match="frame 1: the prediction must be uint8.*int64"):
-        metrics.score_sequence(lambda k: true[k].astype(np.int64), true.__getitem__, OBJECTS, range(6))
+        region_contour.score_sequence(lambda k: true[k].astype(np.int64), true.__getitem__, OBJECTS, range(6))
     with pytest.raises(ValueError, match=r"1 to 254.*\[1, 255\]"):
-        metrics.score_sequence(true.__getitem__, true.__getitem__, {1: 0, 255: 0}, range(6))
+        region_contour.score_sequence(true.__getitem__, true.__getitem__, {1: 0, 255: 0}, range(6))
     for word in ({"protocol": "DAVIS"}, {"ends": "drop"}, {"void": "none"}):
         with pytest.raises(ValueError, match="{}='{}': expected one of".format(*next(iter(word.items())))):
-            metrics.score_sequence(true.__getitem__, true.__getitem__, OBJECTS, range(6), **word)
+            region_contour.score_sequence(true.__getitem__, true.__getitem__, OBJECTS, range(6), **word)
     with pytest.raises(ValueError, match="measures='box': expected one of T, boxes, errors"):
-        metrics.score_sequence(true.__getitem__, true.__getitem__, OBJECTS, range(6), measures=["box"])
+        region_contour.score_sequence(true.__getitem__, true.__getitem__, OBJECTS, range(6), measures=["box"])
 
 
 def appearing():
@@ -330,16 +332,16 @@ def appearing():
 def test_a_protocol_tells_the_frames_that_count_for_an_object(protocol, frames, counted):
     predicted, true = appearing()
     rules = {"protocol": protocol, "last": {1: 4}}
-    scores = metrics.score_sequence(predicted.__getitem__, true.__getitem__, {1: 0, 2: 3}, range(8), **rules)
+    scores = region_contour.score_sequence(predicted.__getitem__, true.__getitem__, {1: 0, 2: 3}, range(8), **rules)
     assert scores.frames == list(frames)
     for i, where in counted.items():
         for measure, values in (
-            (metrics.region_similarity, scores.region[i]),
-            (metrics.contour_accuracy, scores.contour[i]),
+            (region_contour.region_similarity, scores.region[i]),
+            (region_contour.contour_accuracy, scores.contour[i]),
         ):
             expected = [measure(predicted[k] == i, true[k] == i) if k in where else math.nan for k in frames]
             np.testing.assert_array_equal(values, expected)
-            assert metrics.statistics(values) == metrics.statistics([v for v in expected if v == v])
+            assert region_contour.statistics(values) == region_contour.statistics([v for v in expected if v == v])
 
 
 def test_an_object_that_the_measured_truth_lacks_does_not_count_from_first_appearance():
@@ -347,7 +349,7 @@ def test_an_object_that_the_measured_truth_lacks_does_not_count_from_first_appea
     predicted, true = appearing()
     for mask in true[1:]:
         mask[mask == 1] = 0
-    found = metrics.score_sequence(
+    found = region_contour.score_sequence(
         predicted.__getitem__,
         true.__getitem__,
         {1: 0, 2: 3},
@@ -368,7 +370,7 @@ def test_each_mask_is_read_once_and_none_that_is_not_needed():
             reads[kind].append(index)
             return masks[index]
 
-        metrics.score_sequence(
+        region_contour.score_sequence(
             lambda k, r=read: r("prediction", predicted, k),
             lambda k, r=read: r("truth", true, k),
             {1: 1, 2: 3},
@@ -382,7 +384,7 @@ def test_each_mask_is_read_once_and_none_that_is_not_needed():
 def test_further_measures_are_those_of_their_own_modules():
     predicted, true = appearing()
     true[4][8:10] = 255
-    scores = metrics.score_sequence(
+    scores = region_contour.score_sequence(
         predicted.__getitem__,
         true.__getitem__,
         {1: 0, 2: 3},
@@ -400,8 +402,10 @@ def test_further_measures_are_those_of_their_own_modules():
             if k < first:
                 assert np.isnan(found).all()
                 continue
-            stability = math.nan if before is None else temporal.temporal_stability(before, p)
-            np.testing.assert_array_equal(found, [stability, overlap.box_overlap(p, t), *overlap.contour_errors(p, t)])
+            stability = math.nan if before is None else temporal_stability.temporal_stability(before, p)
+            np.testing.assert_array_equal(
+                found, [stability, boxes_errors.box_overlap(p, t), *boxes_errors.contour_errors(p, t)]
+            )
             before = p
 
 
@@ -411,7 +415,7 @@ def test_memory_does_not_grow_with_the_number_of_frames():
 
     def peak(frames):
         tracemalloc.start()
-        scores = metrics.score_sequence(
+        scores = region_contour.score_sequence(
             lambda k: kept[k % 2].copy(), lambda k: kept[0].copy(), {1: 0, 2: 0, 3: 0}, range(frames)
         )
         most = tracemalloc.get_traced_memory()[1]

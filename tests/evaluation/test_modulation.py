@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eosvos.evaluation.modulation import alike, draw_embedding, draw_spread, embedding
+from eosvos.plots.osmn_modulation import alike, draw_embedding, draw_spread, embedding
 
 
 def two_groups(count=12, channels=30):

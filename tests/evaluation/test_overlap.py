@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from eosvos.evaluation.overlap import Errors, box_overlap, contour_errors, error_shares, share_above
+from eosvos.evaluation.metrics.boxes_errors import Errors, box_overlap, contour_errors, error_shares, share_above
 
 
 def box(y, x, height, width, shape=(60, 80)):

@@ -17,9 +17,11 @@ from PIL import Image
 from eosvos import plot
 from eosvos.data.masks import write_mask
 from eosvos.errors import UserError
-from eosvos.evaluation import benchmark, frames, gallery, measure, pictures, plots, predictions, speed
-from eosvos.evaluation.gallery import Run
+from eosvos.evaluation import benchmark, predictions, score_sequence
 from eosvos.evaluation.results import Results, SequenceResult
+from eosvos.inference import overlay
+from eosvos.plots import bars_and_curves, frames, quality_speed
+from eosvos.plots.runs import Run, caveats, claim, open_runs
 
 NAN = math.nan
 
@@ -50,11 +52,11 @@ def drawn(monkeypatch):
     kept = []
 
     def noted(*given, **more):
-        figure, axes = pictures.subplots(*given, **more)
+        figure, axes = overlay.subplots(*given, **more)
         kept.append(figure)
         return figure, axes
 
-    monkeypatch.setattr(plots, "subplots", noted)
+    monkeypatch.setattr(bars_and_curves, "subplots", noted)
     return kept
 
 
@@ -72,7 +74,7 @@ def test_bars_are_the_means_of_the_official_table(tmp_path, drawn):
         "first", [result("a", {1: [0.2, 0.4], 7: [1.0, NAN]}), result("b", {1: [0.9, 0.7]}), result("none", {})]
     )
     second = run("second", [result("c", {3: [0.5]}), result("a", {1: [0.1, 0.1], 7: [0.1, 0.2]})])
-    table = plots.per_sequence([first, second])
+    table = bars_and_curves.per_sequence([first, second])
     assert table.names == ["b", "a", "c"]  # by the first run's J, then what it lacks
     for row, one in enumerate((first, second)):
         objects = [r | {"Sequence": r["Sequence"].rpartition("_")[0]} for r in one.results.rows()]
@@ -81,7 +83,7 @@ def test_bars_are_the_means_of_the_official_table(tmp_path, drawn):
             for values, key in ((table.region, "J-Mean"), (table.contour, "F-Mean")):
                 expected = sum(r[key] for r in of) / len(of) if of else NAN
                 assert values[row, column] == pytest.approx(expected, abs=1e-12, nan_ok=True)
-    plots.bars([first, second], tmp_path / "bars.png")
+    bars_and_curves.bars([first, second], tmp_path / "bars.png")
     axis = drawn[-1].axes[0]
     assert [text.get_text() for text in axis.get_yticklabels()] == ["b", "a (2)", "c"]
     for values, bars, line, one in zip(table.region, axis.containers, axis.lines, (first, second), strict=True):
@@ -102,8 +104,10 @@ def test_j_over_time_is_the_mean_over_objects(tmp_path, drawn):
         "one", [result("a", {1: values[0].tolist(), 2: values[1].tolist()}), result("b", {1: values[2].tolist()})]
     )
     longer = run("longer", [result("a", {1: np.repeat(values[0], 7).tolist()}), result("short", {1: [0.5]})])
-    assert plots.per_frame(one.results.sequences[0]).tolist() == pytest.approx(np.nanmean(values[:2], axis=0).tolist())
-    plots.over_time([one, longer], tmp_path / "time.png")
+    assert bars_and_curves.per_frame(one.results.sequences[0]).tolist() == pytest.approx(
+        np.nanmean(values[:2], axis=0).tolist()
+    )
+    bars_and_curves.over_time([one, longer], tmp_path / "time.png")
     panels = [axis for axis in drawn[-1].axes if axis.axison]
     assert len(panels) == 3
     bold = max(panels[0].lines, key=lambda line: line.get_linewidth())
@@ -134,20 +138,20 @@ NAMES = [
 )
 def test_every_kind_of_run_can_be_read(tmp_path, runs):
     """Warnings are errors: that a letter is missing in the font would be one."""
-    plots.bars(runs, tmp_path / "bars.png")
-    plots.over_time(runs, tmp_path / "time.png")
-    speed.draw(runs, [], tmp_path / "speed.png")
+    bars_and_curves.bars(runs, tmp_path / "bars.png")
+    bars_and_curves.over_time(runs, tmp_path / "time.png")
+    quality_speed.draw(runs, [], tmp_path / "speed.png")
     for name in ("bars", "time", "speed"):
         height, width = opened(tmp_path / f"{name}.png", least=8).shape
         assert 500 < width < 3000 and 200 < height < 6000
 
 
 def test_names_stay_apart_on_one_line_and_within_their_room():
-    assert plots.readable("a\nb\t c") == "a b c"
-    assert plots.readable("视频") == "\\u89c6\\u9891"
-    assert plots.readable("x" * 30 + "y" * 30, 11) == "xxxxx…yyyyy"
-    assert plots.readable("abc", 3) == "abc"
-    assert plots.readable("abcdefgh", 40, lambda text: 10 * len(text)) == "ab…h"
+    assert bars_and_curves.readable("a\nb\t c") == "a b c"
+    assert bars_and_curves.readable("视频") == "\\u89c6\\u9891"
+    assert bars_and_curves.readable("x" * 30 + "y" * 30, 11) == "xxxxx…yyyyy"
+    assert bars_and_curves.readable("abc", 3) == "abc"
+    assert bars_and_curves.readable("abcdefgh", 40, lambda text: 10 * len(text)) == "ab…h"
 
 
 def test_runs_are_opened_and_what_is_wrong_with_them_is_named(tmp_path):
@@ -156,8 +160,8 @@ def test_runs_are_opened_and_what_is_wrong_with_them_is_named(tmp_path):
         settings = {"fingerprint": {"method": name}, "progress": False}
         benchmark.run(makers.copy_first, videos, tmp_path / "runs" / name, **settings)
     p, q = tmp_path / "runs/p", tmp_path / "runs/q"
-    assert [r.label for r in gallery.open_runs([p, q])] == ["p", "q"]
-    assert [r.label for r in gallery.open_runs([p])] == ["p"] and gallery.caveats(gallery.open_runs([p, q])) == []
+    assert [r.label for r in open_runs([p, q])] == ["p", "q"]
+    assert [r.label for r in open_runs([p])] == ["p"] and caveats(open_runs([p, q])) == []
     for folders, labels, message in (
         ([], [], "expected 1 to 8 folders"),
         ([p] * 9, [], "expected 1 to 8 folders"),
@@ -169,17 +173,17 @@ def test_runs_are_opened_and_what_is_wrong_with_them_is_named(tmp_path):
         ([tmp_path / "gone"], [], "no such folder"),
     ):
         with pytest.raises(UserError) as caught:
-            gallery.open_runs(folders, labels)
+            open_runs(folders, labels)
         assert message in str(caught.value)
     (q / "per_sequence/b.json").unlink()
-    said = " ".join(gallery.caveats(gallery.open_runs([p, q])))
+    said = " ".join(caveats(open_runs([p, q])))
     assert "q: 1 sequences are not finished: b" in said and "not over the same objects" in said
 
 
 def test_published_points_are_whole_and_tell_their_source():
-    path = Path(speed.__file__).with_name("published.csv")
+    path = Path(quality_speed.__file__).with_name("published.csv")
     rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-    points = speed.published()
+    points = quality_speed.published()
     assert len(points) == len(rows) == len({(p.method, p.dataset, p.source) for p in points}) > 80
     for row, point in zip(rows, points, strict=True):
         assert row["source"] and row["fine_tuning"] in ("yes", "no") and 0 < point.fps < 200
@@ -193,7 +197,7 @@ def test_published_points_are_whole_and_tell_their_source():
 def test_only_points_of_the_same_data_stand_behind_a_run():
     def of(name="davis16", split=None, sequences=(), published=None):
         settings = {"dataset": {"name": name}, "split": split, "sequences": list(sequences)}
-        return speed.backdrop(published, [random_run("r", ["a"], settings=settings)])
+        return quality_speed.backdrop(published, [random_run("r", ["a"], settings=settings)])
 
     assert {p.dataset for p in of()[0]} == {p.dataset for p in of(split="val")[0]} == {"davis16"} and not of()[1]
     for other in ({"split": "train"}, {"sequences": ["a"]}, {"name": "folder"}):
@@ -209,8 +213,8 @@ def test_only_points_of_the_same_data_stand_behind_a_run():
 @pytest.mark.parametrize(("data", "measure"), [("davis16", "J"), ("davis17", "JF")])
 def test_quality_is_drawn_against_speed_without_one_label_on_another(tmp_path, drawn, data, measure):
     runs = [random_run("a rather long name of a run", ["a"]), random_run("b", ["b"], 1)]
-    behind, note = speed.backdrop(data, runs)
-    speed.draw(runs, behind, tmp_path / "speed.png", measure=measure, note=note)
+    behind, note = quality_speed.backdrop(data, runs)
+    quality_speed.draw(runs, behind, tmp_path / "speed.png", measure=measure, note=note)
     opened(tmp_path / "speed.png")
     axis = drawn[-1].axes[0]
     at = [tuple(points.get_offsets()[0]) for points in axis.collections]
@@ -231,8 +235,8 @@ def test_quality_is_drawn_against_speed_without_one_label_on_another(tmp_path, d
 
 def test_a_run_of_unknown_speed_is_a_line(tmp_path, drawn):
     one = run("masks of others", [result("x", {1: [0.5, 0.25]}, seconds=None)])
-    assert speed.speed(one) is None
-    speed.draw([one], [], tmp_path / "speed.png")
+    assert quality_speed.speed(one) is None
+    quality_speed.draw([one], [], tmp_path / "speed.png")
     (line,) = drawn[-1].axes[0].lines
     assert line.get_ydata()[0] == 0.375 and not drawn[-1].axes[0].collections
 
@@ -271,7 +275,7 @@ def two(tmp_path_factory):
     for make in (makers.noisy, makers.copy_first):
         settings = {"fingerprint": {"method": make.__name__}, "progress": False}
         benchmark.run(make, videos, root / make.__name__, **settings)
-    return gallery.open_runs([root / "noisy", root / "copy_first"]), {video.name: video for video in videos}
+    return open_runs([root / "noisy", root / "copy_first"]), {video.name: video for video in videos}
 
 
 def test_the_contact_sheet_has_a_row_each(two, tmp_path):
@@ -285,7 +289,7 @@ def test_the_contact_sheet_has_a_row_each(two, tmp_path):
 def test_truth_is_a_line_and_masks_are_a_tint():
     image, ids, truth = np.full((60, 80, 3), 100, np.uint8), np.zeros((60, 80), np.uint8), np.zeros((60, 80), np.uint8)
     ids[20:40, 20:40], truth[10:30, 45:70] = 1, 1
-    drawn = pictures.draw(image, ids, truth=truth).astype(int)
+    drawn = overlay.draw(image, ids, truth=truth).astype(int)
     assert drawn[30, 30, 0] > drawn[30, 30, 1] + 60 and (drawn[20, 60] == 100).all()
     assert (drawn[10, 50:60] > 200).all() and (drawn[8:13, 55].min(1) < 60).any()  # white with a black edge
     assert (drawn[20, 25] == drawn[30, 30]).all()  # no line around the masks
@@ -333,13 +337,13 @@ def test_frames_without_masks_are_left_out(two, tmp_path):
 def test_masks_of_others_are_found_where_they_were_scored(two, tmp_path):
     runs, videos = two
     theirs, shown = runs[0].results.out / "masks", [videos["a"], videos["Ü b"]]
-    out, rules = tmp_path / "scored", measure.Measures()
+    out, rules = tmp_path / "scored", score_sequence.Measures()
     with predictions.opened(theirs, shown, rules, out=out, dataset="made") as (found, _):
         settings = {"results": str(theirs), "missing": "error", "binary": None}
         benchmark.score(found, shown, out, fingerprint=settings, progress=False)
-    (scored,) = gallery.open_runs([out], ["same"])
+    (scored,) = open_runs([out], ["same"])
     own = Run("same", runs[0].results)
-    assert speed.speed(scored) is None and frames.pick_frames(scored) == frames.pick_frames(own)
+    assert quality_speed.speed(scored) is None and frames.pick_frames(scored) == frames.pick_frames(own)
     for one, name in ((own, "own"), (scored, "scored")):
         frames.contact_sheet(one, videos, tmp_path / f"{name}.png", count=2)
         frames.side_by_side([one], videos["Ü b"], tmp_path / f"{name}.webp")
@@ -354,34 +358,34 @@ def test_only_own_pictures_are_written_over(tmp_path):
     out = tmp_path / "plots"
     out.mkdir()
     (out / "mine.txt").write_text("mine")
-    assert gallery.claim(out, [first], ["bars.png", "side_by_side/a.mp4"]) is None
+    assert claim(out, [first], ["bars.png", "side_by_side/a.mp4"]) is None
     (out / "bars.png").write_text("1")
     (out / "side_by_side").mkdir()
     (out / "side_by_side/a.mp4").write_text("1")
-    assert gallery.claim(out, [first], ["bars.png"]) is None and (out / "side_by_side/a.mp4").exists()
+    assert claim(out, [first], ["bars.png"]) is None and (out / "side_by_side/a.mp4").exists()
     (out / "speed.png").write_text("somebody's")
     with pytest.raises(UserError, match=r"speed\.png: not a picture that this command drew"):
-        gallery.claim(out, [first], ["bars.png", "speed.png"])
-    assert str(tmp_path / "first") in (gallery.claim(out, [second], ["bars.png"]) or "")
+        claim(out, [first], ["bars.png", "speed.png"])
+    assert str(tmp_path / "first") in (claim(out, [second], ["bars.png"]) or "")
     assert sorted(p.name for p in out.rglob("*") if p.is_file()) == ["mine.txt", "plots.json", "speed.png"]
     listed = json.loads((out / "plots.json").read_text())
     listed["pictures"] += ["../first/run.json"]
     (out / "plots.json").write_text(json.dumps(listed))
     (tmp_path / "first").mkdir()
     (tmp_path / "first/run.json").write_text("{}")
-    gallery.claim(out, [first], ["bars.png"])
+    claim(out, [first], ["bars.png"])
     assert (tmp_path / "first/run.json").exists()
     (out / "plots.json").write_text("[]")
     with pytest.raises(UserError, match=r"plots\.json: not the list"):
-        gallery.claim(out, [first], ["bars.png"])
+        claim(out, [first], ["bars.png"])
     with pytest.raises(UserError, match="is a file"):
-        gallery.claim(out / "mine.txt", [first], [])
+        claim(out / "mine.txt", [first], [])
 
 
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory):
     """A run over built-in videos as eosvos.eval leaves it."""
-    from eosvos.data.synthetic import held_out
+    from eosvos.data.synthetic.videos import held_out
 
     out = tmp_path_factory.mktemp("synthetic") / "T=10 läufe"
     dataset = {"name": "synthetic", "kind": "synthetic", "count": 2, "length": 5, "size": [48, 64]}

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eosvos.data.mask_formats import write_grey, write_objects
-from eosvos.data.mask_json import write_json
+from eosvos.data.mask_files.formats import write_grey, write_objects
+from eosvos.data.mask_files.json_files import write_json
 from eosvos.data.masks import write_mask
 from eosvos.errors import UserError
 from eosvos.evaluation import benchmark, report
-from eosvos.evaluation.measure import Measures
 from eosvos.evaluation.predictions import opened
 from eosvos.evaluation.results import load
+from eosvos.evaluation.score_sequence import Measures
 
 DAVIS = Measures()
 DOG = "chien à vélo"  # names with spaces, and beyond ASCII
@@ -113,7 +113,7 @@ def test_kept_figures_are_those_of_the_same_masks(tmp_path, masks, monkeypatch):
     write_mask(masks / "b/00003.png", np.zeros(made.SIZE, np.uint8))
     measured = []
     monkeypatch.setattr(
-        "eosvos.evaluation.measure.measured",
+        "eosvos.evaluation.score_sequence.measured",
         lambda blank, sequence, *rest, _plain=benchmark.Score.__call__.__globals__["measured"]: (
             measured.append(sequence.name),
             _plain(blank, sequence, *rest),

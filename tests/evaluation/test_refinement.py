@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from eosvos.errors import UserError
-from eosvos.evaluation import metrics, refinement
+from eosvos.evaluation import refinement
+from eosvos.evaluation.metrics import region_contour
 from eosvos.evaluation.results import load
-from eosvos.methods.copy_first import CopyFirst
+from eosvos.methods.baselines import CopyFirst
 
 
 class Nearest(CopyFirst):
@@ -74,7 +75,7 @@ def similarities(video, frames):
             if k >= first:
                 at = min(known[i], key=lambda index: (abs(index - k), index))
                 ids[video.read_mask(at) == i] = i
-        found.append([metrics.region_similarity(ids == i, video.read_mask(k) == i) for i in video.objects])
+        found.append([region_contour.region_similarity(ids == i, video.read_mask(k) == i) for i in video.objects])
     return np.array(found).T
 
 

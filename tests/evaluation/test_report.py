@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from eosvos.errors import UserError
-from eosvos.evaluation import benchmark, pictures, report
+from eosvos.evaluation import benchmark, report
 from eosvos.evaluation.results import Results, load
+from eosvos.inference import overlay
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +88,11 @@ def test_masks_are_drawn_over_the_video(tmp_path):
 def test_a_drawing_is_tinted_where_the_object_is():
     image, ids = np.full((60, 80, 3), 100, np.uint8), np.zeros((60, 80), np.uint8)
     ids[20:40, 20:40], ids[50:, :] = 1, 255
-    drawn = pictures.draw(image, ids)
+    drawn = overlay.draw(image, ids)
     assert drawn.shape == image.shape and (image == 100).all()
     assert drawn[30, 30, 0] > drawn[30, 30, 1] + 20  # id 1 is red
     assert (drawn[55, 10] == 100).all() and (drawn[5, 5] == 100).all()
-    assert pictures.draw(image, ids, 40, given=True).shape == (30, 40, 3)
+    assert overlay.draw(image, ids, 40, given=True).shape == (30, 40, 3)
 
 
 def test_curves_are_drawn(tmp_path):
@@ -99,15 +100,15 @@ def test_curves_are_drawn(tmp_path):
     lines += [{"iteration": 50, "J": 0.3}, {"iteration": 100, "J": 0.5, "loss": float("nan")}]
     log = tmp_path / "log.jsonl"
     log.write_text("\n".join(map(json.dumps, lines)) + '\n{"iteration": 15')  # still being written
-    assert pictures.curves(log, tmp_path / "curves.png") == tmp_path / "curves.png"
+    assert overlay.curves(log, tmp_path / "curves.png") == tmp_path / "curves.png"
     with Image.open(tmp_path / "curves.png") as image:
         assert image.width > 2 * image.height
     with pytest.raises(UserError, match="cannot be read"):
-        pictures.curves(tmp_path / "none.jsonl", tmp_path / "x.png")
+        overlay.curves(tmp_path / "none.jsonl", tmp_path / "x.png")
     log.write_text('{"iteration": 1}\nbroken\n{"iteration": 2}\n')
     with pytest.raises(UserError, match="line 2"):
-        pictures.curves(log, tmp_path / "x.png")
+        overlay.curves(log, tmp_path / "x.png")
     log.write_text('{"iteration": 1, "speed": 3}\n')
     with pytest.raises(UserError, match="loss, J or rate_mean"):
-        pictures.curves(log, tmp_path / "x.png")
+        overlay.curves(log, tmp_path / "x.png")
     assert not (tmp_path / "x.png").exists()

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from eosvos.data.masks import read_mask, write_mask
-from eosvos.evaluation import benchmark, groups, report
-from eosvos.evaluation.measure import Measures
+from eosvos.evaluation import benchmark, report
+from eosvos.evaluation.metrics import aggregate
 from eosvos.evaluation.results import Results, SequenceResult, load, read_sequence, sequence_file
+from eosvos.evaluation.score_sequence import Measures
 
 NAN = math.nan
 
@@ -43,29 +44,29 @@ def never(seed):
 
 def test_means_of_groups_are_over_their_objects():
     a1, a2, b1 = 0.3, 0.8, 0.6
-    assert groups.figures(groups.objects(RESULTS))["J-Mean"] == pytest.approx((a1 + a2 + b1) / 3)
-    ac, oc = groups.by_attribute(RESULTS)
+    assert aggregate.figures(aggregate.objects(RESULTS))["J-Mean"] == pytest.approx((a1 + a2 + b1) / 3)
+    ac, oc = aggregate.by_attribute(RESULTS)
     assert (ac["Attribute"], ac["sequences"], ac["objects"]) == ("AC", 1, 2)
     assert ac["J-Mean"] == pytest.approx((a1 + a2) / 2) and ac["J-Mean-without"] == pytest.approx(b1)
     assert oc["sequences"] == 2 and math.isnan(oc["J-Mean-without"])  # c has no counted frame
-    cat, dog = groups.by_category(RESULTS)
+    cat, dog = aggregate.by_category(RESULTS)
     assert (cat["Category"], cat["J-Mean"]) == ("cat", pytest.approx(a2))
     assert dog["J-Mean"] == pytest.approx((a1 + b1) / 2)
-    figures = groups.seen_and_unseen(RESULTS)
+    figures = aggregate.seen_and_unseen(RESULTS)
     assert figures["J-seen"] == pytest.approx((a1 + b1) / 2) and figures["F-unseen"] == pytest.approx(a2)
     assert figures["Overall"] == pytest.approx(((a1 + b1) / 2 + a2) / 2)
-    assert groups.seen_and_unseen([replace(r, unseen=None) for r in RESULTS]) == {}
-    assert math.isnan(groups.seen_and_unseen(RESULTS[1:])["Overall"])  # no figure of the four may be left out
+    assert aggregate.seen_and_unseen([replace(r, unseen=None) for r in RESULTS]) == {}
+    assert math.isnan(aggregate.seen_and_unseen(RESULTS[1:])["Overall"])  # no figure of the four may be left out
 
 
 def test_figures_over_time_are_means_at_equal_shares_of_the_videos():
     generator = np.random.default_rng(0)
     long, short = generator.random(40).tolist(), generator.random(10).tolist()
-    rows = groups.over_time([result("long", {1: long}), result("short", {1: short})], bins=10)
+    rows = aggregate.over_time([result("long", {1: long}), result("short", {1: short})], bins=10)
     assert [row["Position"] for row in rows] == pytest.approx(np.arange(10) / 10 + 0.05)
     expected = [(np.mean(long[4 * k : 4 * k + 4]) + short[k]) / 2 for k in range(10)]
     assert [row["J-Mean"] for row in rows] == pytest.approx(expected)
-    late = groups.over_time([result("late", {1: [NAN, NAN, 0.5, 1.0]})], bins=4)
+    late = aggregate.over_time([result("late", {1: [NAN, NAN, 0.5, 1.0]})], bins=4)
     assert [(row["Position"], row["J-Mean"], row["objects"]) for row in late] == [(0.625, 0.5, 1), (0.875, 1.0, 1)]
 
 
@@ -93,7 +94,9 @@ def test_what_a_run_tells_besides(tmp_path):
     results.write()
     tables = {path.stem: list(csv.DictReader(path.read_text().splitlines())) for path in tmp_path.glob("*.csv")}
     assert set(tables) == {"global", "per_sequence", "over_time", "attributes", "categories"}
-    assert float(tables["global"][0]["Overall"]) == pytest.approx(groups.seen_and_unseen(RESULTS)["Overall"], abs=1e-6)
+    assert float(tables["global"][0]["Overall"]) == pytest.approx(
+        aggregate.seen_and_unseen(RESULTS)["Overall"], abs=1e-6
+    )
     assert float(tables["attributes"][0]["J-Mean"]) == pytest.approx(0.55)
     text = io.StringIO()
     report.show(results, file=text)

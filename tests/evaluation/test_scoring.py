@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eosvos.data.davis import open_davis
 from eosvos.data.masks import read_mask, write_mask
+from eosvos.data.readers.davis import open_davis
 from eosvos.errors import UserError
-from eosvos.evaluation import pool, scoring
-from eosvos.evaluation.metrics import score_sequence
+from eosvos.evaluation import scoring
+from eosvos.evaluation.metrics.region_contour import score_sequence
+from eosvos.evaluation.processes import spread
 
 
 def read(folder, index):
@@ -86,6 +87,6 @@ def fail(number):
 
 def test_a_failing_and_a_lost_process_are_told():
     with pytest.raises(UserError, match="number 1 fails"):
-        list(pool.spread(fail, [0, 1, 2, 3], 2))
+        list(spread(fail, [0, 1, 2, 3], 2))
     with pytest.raises(UserError, match="killed from outside.*processes=1"):
-        list(pool.spread(fail, [7, 7], 2))
+        list(spread(fail, [7, 7], 2))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from eosvos.evaluation.suggestion import suggest, uncertainty
+from eosvos.inference.suggestion import suggest, uncertainty
 
 
 def test_uncertainty_is_what_drawn_truths_show():

@@ -6,8 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from eosvos.evaluation import temporal
-from eosvos.evaluation.temporal import matching_cost, shape_contexts, temporal_stability
+from eosvos.evaluation.metrics.temporal_stability import (
+    _contour,
+    _curves,
+    _simplify,
+    _warp,
+    matching_cost,
+    shape_contexts,
+    temporal_stability,
+)
 
 
 def blob(wobble=0.0, lobes=5, radius=40, phase=0.0, shape=(140, 160), seed=None):
@@ -56,7 +63,7 @@ def test_curves_follow_the_edges_of_pixels():
     for _ in range(60):
         mask = rng.random(tuple(rng.integers(1, 14, 2))) < rng.random()
         edges = []
-        for curve in temporal._curves(mask):
+        for curve in _curves(mask):
             assert (curve[0] == curve[-1]).all() and len({tuple(point) for point in curve.tolist()}) == len(curve) - 1
             assert tuple(curve[0][::-1]) == min(tuple(point[::-1]) for point in curve.tolist())
             for (x, y), (u, v) in zip(curve.tolist(), curve[1:].tolist(), strict=False):
@@ -75,13 +82,13 @@ def test_the_longest_contour_is_walked_in_steps_of_at_most_3_px():
     mask = np.zeros((50, 60), bool)
     mask[5:35, 10:50] = True
     mask[40:45, 3:9] = True
-    points = temporal._contour(mask)
+    points = _contour(mask)
     assert len(points) == 2 * (10 + 14) + 1 and (points[0] == points[-1]).all() and (points[0] == (10, 5)).all()
     steps = np.hypot(*np.diff(points, axis=0).T)
     assert steps.max() <= 3 and steps.sum() == pytest.approx(140)
     for wobble in (0.1, 0.4):
-        curve = temporal._curves(blob(wobble))[0]
-        polygon = temporal._simplify(curve)
+        curve = _curves(blob(wobble))[0]
+        polygon = _simplify(curve)
         assert 8 < len(polygon) < len(curve) / 4
         corners = {tuple(point) for point in curve.tolist()}
         assert all(tuple(point) in corners for point in polygon.astype(int).tolist())
@@ -93,7 +100,7 @@ def test_the_longest_contour_is_walked_in_steps_of_at_most_3_px():
 
 def test_shape_contexts_count_points_by_direction_and_distance():
     mask = blob(0.3)
-    points, found = temporal._contour(mask), shape_contexts(mask)
+    points, found = _contour(mask), shape_contexts(mask)
     mean = np.mean([math.dist(p, q) for p in points for q in points])
     edges = [(1 / 8) * 16 ** (k / 4) for k in range(5)]
     for n in (0, 17, len(points) - 1):
@@ -157,7 +164,7 @@ def test_warping_finds_the_cheapest_way():
     rng = np.random.default_rng(1)
     for _ in range(40):
         cost = rng.random(tuple(rng.integers(1, 13, 2)))
-        path = temporal._warp(cost)
+        path = _warp(cost)
         assert (path[0] == np.array(cost.shape) - 1).all() and (path[-1] == 0).all()
         steps = {tuple(step) for step in (path[:-1] - path[1:]).tolist()}
         assert steps <= {(1, 1), (1, 0), (0, 1)}

@@ -14,7 +14,7 @@ from eosvos.errors import CommonError, UserError
 from eosvos.meta import distributed, outer
 from eosvos.meta.adapt import MetaGradient
 from eosvos.meta.learner import Learner
-from eosvos.methods import training
+from eosvos.methods.eosvos import training
 from eosvos.models.mask_rcnn import build
 
 SMALL = {"size": "tiny", "widths": (8, 8, 16, 16), "fpn": 16, "hidden": 16, "groups": 4, "short": 64, "long": 112}

@@ -8,8 +8,8 @@ from torch import nn
 from torch.func import functional_call
 
 from eosvos.meta.adapt import TailMean, adapt, meta_gradient
-from eosvos.meta.higher_sgd import NeuronSGD, unrolled_meta_gradient
 from eosvos.meta.learner import LEVELS, Learner
+from eosvos.meta.unrolled import NeuronSGD, unrolled_meta_gradient
 
 
 def network() -> nn.Module:

@@ -9,10 +9,10 @@ from test_adapt import largest_difference, most_saved, problem
 from eosvos import seeds
 from eosvos.data.tasks import Sample
 from eosvos.meta.adapt import adapt, annealed_weights, meta_gradient, weights_by_step
-from eosvos.meta.higher_sgd import unrolled_meta_gradient
 from eosvos.meta.learner import LEVELS, Learner
 from eosvos.meta.second_order import second_order_meta_gradient
-from eosvos.methods.finetune import inner_losses, loss_of
+from eosvos.meta.unrolled import unrolled_meta_gradient
+from eosvos.methods.eosvos.loss import inner_losses, loss_of
 from eosvos.models import mask_rcnn
 
 WEIGHTED = [0.1, 0.0, 0.3, 0.2, 0.4]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from eosvos.methods.copy_first import CopyFirst
+from eosvos.methods.baselines import CopyFirst
 
 FRAME = torch.zeros(3, 8, 10)
 

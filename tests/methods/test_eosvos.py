@@ -9,9 +9,10 @@ from safetensors.torch import load_file
 
 from eosvos.data.tasks import Sample
 from eosvos.data.transforms import fit
+from eosvos.inference import state_file
 from eosvos.meta.learner import Learner
-from eosvos.methods import eosvos, state
-from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation, moved_boxes
+from eosvos.methods.eosvos import method
+from eosvos.methods.eosvos.method import EOSVOS, FineTuning, Online, Propagation, moved_boxes
 from eosvos.methods.snapping import GrabCut
 from eosvos.models import mask_rcnn
 
@@ -151,8 +152,8 @@ def test_past_frames_count_by_their_weight(learner):
 
 def test_past_frames_that_join_few_steps_have_the_same_share_of_all(learner, monkeypatch):
     frames, masks = clip(4)
-    weighed, mean_of = [], eosvos.mean_of
-    monkeypatch.setattr(eosvos, "mean_of", lambda parts: weighed.append([w for w, _ in parts]) or mean_of(parts))
+    weighed, mean_of = [], method.mean_of
+    monkeypatch.setattr(method, "mean_of", lambda parts: weighed.append([w for w, _ in parts]) or mean_of(parts))
 
     def weights(**online):
         method = EOSVOS(learner, iters=0, ona=True, online=Online(every=1000, stride=1, min_area=0.0, **online))
@@ -174,8 +175,8 @@ def test_past_frames_that_join_few_steps_have_the_same_share_of_all(learner, mon
 def test_steps_that_are_the_same_every_time_are_made_once(learner, monkeypatch, reset):
     """With the same result as made anew, and anew where the object was fine-tuned anew."""
     frames, masks = clip(8)
-    taken, adapt = [], eosvos.adapt
-    monkeypatch.setattr(eosvos, "adapt", lambda *a, **k: taken.append(len(a[2])) or adapt(*a, **k))
+    taken, adapt = [], method.adapt
+    monkeypatch.setattr(method, "adapt", lambda *a, **k: taken.append(len(a[2])) or adapt(*a, **k))
 
     def run(forget):
         method = EOSVOS(learner, iters=2, ona=True, online=Online(every=2, steps=4, min_area=0.0, reset=reset))
@@ -346,21 +347,21 @@ def test_objects_given_on_a_frame_share_its_picture_and_a_state_is_written_witho
     for a, b in zip(mine, other, strict=True):
         assert a.sample.image is b.sample.image and a.source.image is b.source.image
     assert not torch.equal(mine[0].sample.image, mine[1].sample.image)
-    packed = state.pack(
+    packed = state_file.pack(
         {"objects": method._objects, "flags": torch.tensor([True, False, True]), "half": torch.ones(3).half()}
     )
     there = {t.data_ptr() for t in packed.tensors.values()}
     assert {p.data_ptr() for phi in method.parameters_in_use.values() for p in phi.values()} <= there
-    state.write(tmp_path / "state.safetensors", packed)
+    state_file.write(tmp_path / "state.safetensors", packed)
     found = load_file(tmp_path / "state.safetensors")  # the library's own reader
     assert found.keys() == packed.tensors.keys()
     assert all(torch.equal(found[k], t) and found[k].dtype == t.dtype for k, t in packed.tensors.items())
-    assert state.read(tmp_path / "state.safetensors").tree == packed.tree
+    assert state_file.read(tmp_path / "state.safetensors").tree == packed.tree
 
 
 def test_masks_snapped_a_few_at_a_time_are_those_of_all_at_once(learner, monkeypatch):
     frames, masks = clip(3)
     once = run(learner, frames, given(masks[0], 3, 7), snapping=GrabCut(trial=False))[0]
-    monkeypatch.setattr(eosvos, "_AT_ONCE", 1)
+    monkeypatch.setattr(method, "_AT_ONCE", 1)
     apart = run(learner, frames, given(masks[0], 3, 7), snapping=GrabCut(trial=False))[0]
     assert all(np.array_equal(a, b) for a, b in zip(once, apart, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from eosvos.data.tasks import Sample
-from eosvos.methods.foreground import truth_of
+from eosvos.methods.osvos.loss import truth_of
 
 
 def sample(masks):

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from eosvos.data.guides import Guidance, GuidedTasks, heat_map, prior_of, visual_guide
 from eosvos.data.masks import merge
 from eosvos.data.tasks import SyntheticTaskset
 from eosvos.data.transforms import fit
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
-from eosvos.methods import osmn_training
-from eosvos.methods.osmn import OSMN, Modulation, loss_of
+from eosvos.methods.osmn import training
+from eosvos.methods.osmn.guides import Guidance, GuidedTasks, heat_map, prior_of, visual_guide
+from eosvos.methods.osmn.method import OSMN, Modulation, loss_of
 from eosvos.methods.snapping import GrabCut
 from eosvos.models import osmn
 
@@ -270,8 +270,8 @@ def test_the_loss_is_the_balanced_one_of_the_network_with_guide_and_prior(learne
 
 def test_a_frozen_segmentation_network_gets_no_gradient_and_the_modulators_the_same_as_ever(learner):
     model, item = osmn.build(**learner.spec["model"]), ((0, 0), items(1)[0])
-    whole = osmn_training.gradients(model, seed=0)(learner, item)
-    part = osmn_training.gradients(model, seed=0, segmentation=False)(learner, item)
+    whole = training.gradients(model, seed=0)(learner, item)
+    part = training.gradients(model, seed=0, segmentation=False)(learner, item)
     assert whole.theta.keys() == part.theta.keys() == learner.theta.keys() and whole.loss == part.loss
     for name, g in part.theta.items():
         assert not g.any() if name.startswith("segmentation") else torch.equal(g, whole.theta[name])
@@ -282,16 +282,16 @@ def test_a_frozen_segmentation_network_gets_no_gradient_and_the_modulators_the_s
 def test_dropout_draws_by_the_number_of_the_task():
     learner = made(dropout=0.5)
     model, item = osmn.build(**learner.spec["model"]), items(1)[0]
-    gradient = osmn_training.gradients(model, seed=0)
+    gradient = training.gradients(model, seed=0)
     losses = [gradient(learner, (number, item)).loss for number in ((0, 0), (0, 0), (0, 1), (1, 0))]
     assert losses[0] == losses[1] and len(set(losses)) == 3
 
 
 def test_validation_and_the_search_of_a_rate(learner):
     model, held = osmn.build(**learner.spec["model"]), items(3)
-    figures = osmn_training.validate(model, learner, held, world=World())
+    figures = training.validate(model, learner, held, world=World())
     assert figures["score"] == figures["J"] and 0 <= figures["J"] <= 1
-    halves = [osmn_training.validate(model, learner, part, world=World()) for part in (held[:1], held[1:])]
+    halves = [training.validate(model, learner, part, world=World()) for part in (held[:1], held[1:])]
     assert figures["validation_loss"] == pytest.approx(
         (halves[0]["validation_loss"] + 2 * halves[1]["validation_loss"]) / 3
     )
@@ -299,10 +299,10 @@ def test_validation_and_the_search_of_a_rate(learner):
     gammas = torch.stack([model.visual(thing.guide[None])[0].detach() for thing in held])
     assert figures["gamma_spread"] == pytest.approx(float(gammas.std(0, correction=0).mean()), rel=1e-4) != 0
     blind = made(visual=False)
-    figures = osmn_training.validate(osmn.build(**blind.spec["model"]), blind, held, world=World())
+    figures = training.validate(osmn.build(**blind.spec["model"]), blind, held, world=World())
     assert "gamma_spread" not in figures and 0 <= figures["J"] <= 1
     tasks = [SyntheticTaskset(length=4, render=(40, 68), size=(32, 54)).task(0, 0, 0)]
-    best, judged = osmn_training.search_rate(
+    best, judged = training.search_rate(
         learner.theta, [1e-4, 0.1], tasks, steps=2, modulation=Modulation(), spec=learner.spec, device="cpu",
         world=World(),
     )  # fmt: skip

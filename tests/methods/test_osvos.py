@@ -11,9 +11,9 @@ import torch
 
 from eosvos.data.tasks import Sample
 from eosvos.meta.learner import Learner
-from eosvos.methods import osvos as module
-from eosvos.methods.foreground import loss_of
-from eosvos.methods.osvos import OSVOS, Tuning
+from eosvos.methods.osvos import method as module
+from eosvos.methods.osvos.loss import loss_of
+from eosvos.methods.osvos.method import OSVOS, Tuning
 from eosvos.models.osvos import build
 
 HEIGHT, WIDTH, RATE = 40, 72, 3e-7

@@ -17,18 +17,18 @@ from eosvos.data.masks import merge, read_mask
 from eosvos.data.sequence import Sequence, to_tensor
 from eosvos.errors import UserError
 from eosvos.evaluation import benchmark
-from eosvos.evaluation.streaming import walk
+from eosvos.inference import state_file
+from eosvos.inference.segmenter import Segmenter
+from eosvos.inference.stream import walk
 from eosvos.meta.learner import Learner
-from eosvos.methods import state
-from eosvos.methods.copy_first import CopyFirst
-from eosvos.methods.eosvos import EOSVOS, Propagation
+from eosvos.methods.baselines import CopyFirst
+from eosvos.methods.eosvos.method import EOSVOS, Propagation
 from eosvos.methods.flow import Flow
-from eosvos.methods.osmn import OSMN
-from eosvos.methods.osvos import OSVOS
+from eosvos.methods.osmn.method import OSMN
+from eosvos.methods.osvos.method import OSVOS
 from eosvos.methods.protocol import Learning
 from eosvos.models import mask_rcnn, osmn, osvos
 from eosvos.seeds import derive
-from eosvos.segmenter import Segmenter
 
 HEIGHT, WIDTH = 32, 48
 
@@ -309,7 +309,7 @@ def test_saved_and_loaded_it_goes_on_as_if_nothing_had_been(make, tmp_path):
     assert loaded.object_ids == segmenter.object_ids == [7, 3]
     segmenter.save(tmp_path / "one.safetensors")
     loaded.save(tmp_path / "two.safetensors")
-    one, two = (state.read(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
+    one, two = (state_file.read(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
     timeless = [str(p.tree).split("'adapt_seconds'")[0] for p in (one, two)]
     assert timeless[0] == timeless[1]
     assert all(torch.equal(one.tensors[k], two.tensors[k]) for k in one.tensors | two.tensors)

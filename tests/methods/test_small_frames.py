@@ -7,16 +7,15 @@ import pytest
 from PIL import Image
 
 from eosvos import segment
-from eosvos.chosen import LEARNERS
 from eosvos.data.masks import read_mask, write_mask
-from eosvos.meta.learner import Learner
-from eosvos.methods.copy_first import CopyFirst
-from eosvos.methods.eosvos import EOSVOS
+from eosvos.inference.segmenter import Segmenter
+from eosvos.meta.learner import LEARNERS, Learner
+from eosvos.methods.baselines import CopyFirst
+from eosvos.methods.eosvos.method import EOSVOS
 from eosvos.methods.flow import Flow
-from eosvos.methods.osmn import OSMN
-from eosvos.methods.osvos import OSVOS
+from eosvos.methods.osmn.method import OSMN
+from eosvos.methods.osvos.method import OSVOS
 from eosvos.methods.protocol import Method
-from eosvos.segmenter import Segmenter
 
 SIZES = [(1, 1), (1, 40), (40, 1), (5, 7), (11, 11), (3, 200), (12, 40)]
 

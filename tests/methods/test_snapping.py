@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from eosvos.errors import UserError
+from eosvos.inference.segmenter import Segmenter
 from eosvos.meta.learner import Learner
 from eosvos.methods import snapping
-from eosvos.methods.osvos import OSVOS
+from eosvos.methods.osvos.method import OSVOS
 from eosvos.methods.snapping import Bilateral, Contours, GrabCut, superpixels, vote
 from eosvos.models.osvos import build
-from eosvos.segmenter import Segmenter
 
 needs_higra = pytest.mark.skipif(importlib.util.find_spec("higra") is None, reason="needs eosvos[snapping]")
 needs_scipy = pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="needs eosvos[snapping]")

@@ -13,8 +13,8 @@ from eosvos.data.tasks import SyntheticTaskset
 from eosvos.meta.adapt import adapt
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
-from eosvos.methods import training
-from eosvos.methods.finetune import inner_losses
+from eosvos.methods.eosvos import training
+from eosvos.methods.eosvos.loss import inner_losses
 from eosvos.models import mask_rcnn
 
 RATE = 0.05

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from eosvos.meta.learner import Learner
-from eosvos.methods.eosvos import EOSVOS, FineTuning, Online, Propagation, Windowing
+from eosvos.methods.eosvos.method import EOSVOS, FineTuning, Online, Propagation, Windowing
 from eosvos.methods.snapping import GrabCut
 from eosvos.models import mask_rcnn
 
@@ -125,15 +125,15 @@ def test_the_empty_mask_of_a_known_object_is_learned_where_it_was_looked_for(lea
 
 
 def test_a_saved_state_goes_on_with_the_same_window(learner, tmp_path):
-    from eosvos.methods import state
+    from eosvos.inference import state_file
 
     frame, mask = square(200, 100)
     one = EOSVOS(learner, iters=5, **PLAIN)
     one.start(frame, {3: mask == 3})
     one.step(frame)
-    packed = state.pack({name: getattr(one, name) for name in EOSVOS.STATE})
+    packed = state_file.pack({name: getattr(one, name) for name in EOSVOS.STATE})
     two = EOSVOS(learner, iters=5, **PLAIN)
-    for name, value in state.unpack(packed, EOSVOS.PARTS).items():
+    for name, value in state_file.unpack(packed, EOSVOS.PARTS).items():
         setattr(two, name, value)
     assert np.array_equal(one.step(frame), two.step(frame))
     assert one._objects[3].window == two._objects[3].window

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torchvision.models import mobilenet_v2
 
-from eosvos.models import published, weights
 from eosvos.models.backbones import MOBILENET_STAGES, ChannelAffine, build_body
 from eosvos.models.mask_rcnn import build
+from eosvos.models.pretrained import convert, load
 
 SMALL = {"short": 64, "long": 96}
 TARGET = [{"boxes": torch.tensor([[8.0, 8, 40, 40]]), "masks": torch.ones(1, 64, 96, dtype=torch.uint8)}]
@@ -47,8 +47,8 @@ def flat(state):
 def test_a_published_mobilenet_keeps_its_features_exactly(tmp_path, reference, names):
     torch.save(names(reference.state_dict()), tmp_path / "weights.pt")
     model = build("mobilenet_v2", **SMALL).eval()
-    found = published.read(str(tmp_path / "weights.pt"))
-    report = weights.load(model, found)  # no images are needed: nothing is fitted
+    found = convert.read(str(tmp_path / "weights.pt"))
+    report = load.load(model, found)  # no images are needed: nothing is fitted
     assert found.settings == {"size": "mobilenet_v2"} and "51 batch norms kept" in str(report)
     assert not any(name.startswith("backbone.body.") for name in report.new)
     image = torch.rand(2, 3, 64, 96)
@@ -62,7 +62,7 @@ def test_a_published_mobilenet_keeps_its_features_exactly(tmp_path, reference, n
 def test_a_group_norm_body_of_it_is_fitted_as_those_of_resnets(tmp_path, reference):
     torch.save(reference.state_dict(), tmp_path / "weights.pt")
     model = build("mobilenet_v2", norm="group", **SMALL)
-    report = weights.load(model, published.read(str(tmp_path / "weights.pt")), images=[torch.rand(3, 64, 96)] * 8)
+    report = load.load(model, convert.read(str(tmp_path / "weights.pt")), images=[torch.rand(3, 64, 96)] * 8)
     assert "batch norms to group norms, init_norm=match" in str(report)
     assert sum(isinstance(layer, nn.GroupNorm) for layer in model.backbone.body.modules()) == 51
 

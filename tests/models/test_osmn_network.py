@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torchvision.models import vgg16
 
-from eosvos.models import osmn, osvos, published, weights
+from eosvos.models import osmn, osvos
+from eosvos.models.pretrained import convert, load
 from eosvos.models.vgg import LEVELS_MEAN, UNIT_MEAN, UNIT_STD
 
 SMALL = {
@@ -162,7 +163,7 @@ def test_published_weights_go_into_both_networks_and_the_modulators_layers(tmp_p
     state = narrow()
     torch.save(state, tmp_path / "vgg.pth")
     model = osmn.build("tiny", **NARROW, guide=224, levels=True)
-    report = weights.load_trunks(model, published.read(str(tmp_path / "vgg.pth")), ("segmentation.trunk", "visual"))
+    report = load.load_trunks(model, convert.read(str(tmp_path / "vgg.pth")), ("segmentation.trunk", "visual"))
     assert {name for name in report.new if name.startswith("visual")} == {"visual.last.weight", "visual.last.bias"}
     assert report.skipped.keys() == {"classifier.6.weight", "classifier.6.bias"}
     guide = torch.rand(1, 3, 224, 224)
@@ -188,7 +189,7 @@ def test_the_authors_weights_leave_the_modulators_last_layers_new(tmp_path):
     state |= {key: torch.full_like(p, float("nan")) for key, p in state.items() if "classifier" in key}
     torch.save(state, tmp_path / "vgg.pth")
     model = osmn.build("tiny", **NARROW, levels=True)
-    report = weights.load_trunks(model, published.read(str(tmp_path / "vgg.pth")), ("segmentation.trunk", "visual"))
+    report = load.load_trunks(model, convert.read(str(tmp_path / "vgg.pth")), ("segmentation.trunk", "visual"))
     assert {"visual.fc.0.weight", "visual.fc.1.bias", "visual.last.bias"} <= report.new.keys()
     assert torch.equal(model.visual.convs[3].weight, state["features.7.weight"])
     assert torch.equal(model.segmentation.trunk.convs[12].bias, state["features.28.bias"])

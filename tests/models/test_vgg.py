@@ -10,7 +10,7 @@ from torchvision.models import vgg16
 from torchvision.models.vgg import make_layers
 
 from eosvos.errors import UserError
-from eosvos.models import published, weights
+from eosvos.models.pretrained import convert, load
 from eosvos.models.vgg import CONVOLUTIONS, DEPTHS, STRIDES, TRUNKS, UNIT_STD, VGG, Trunk
 
 SMALL = Trunk((2, 3, 4, 4, 5))
@@ -106,26 +106,26 @@ def test_the_authors_weights_go_into_every_trunk(tmp_path):
     """Their file's classifier is no number; all of it is accounted for."""
     state = constants(shapes_of(vgg16))
     state |= {key: torch.tensor(float("nan")).expand(v.shape) for key, v in state.items() if "classifier" in key}
-    found = published.read(saved(tmp_path, state))
+    found = convert.read(saved(tmp_path, state))
     assert found.settings == {"size": "vgg16"} and found.kind.endswith("of its authors")
     with torch.device("meta"):
         model = Two()
     model = model.to_empty(device="cpu")
-    report = weights.load_trunks(model, found, ("one", "two"))
+    report = load.load_trunks(model, found, ("one", "two"))
     assert set(report.new) == {"last.weight", "last.bias"} and len(report.loaded) == 52 and not report.converted
     assert report.skipped.keys() == {key for key in state if "classifier" in key}
     assert model.two.convs[12].weight[0, 0, 0, 0].item() == float(state["features.28.weight"].flatten()[0])
     assert model.one.convs[2].bias[0].item() == float(state["features.5.bias"][0])
     assert "one" in str(report) and "14,714,688" in str(report)
     with pytest.raises(UserError, match="nothing fits"):
-        weights.load_trunks(nn.Conv2d(1, 1, 1), found, ("one",))
+        load.load_trunks(nn.Conv2d(1, 1, 1), found, ("one",))
 
 
 def test_torchvisions_weights_come_with_features_scaled_to_pixels_of_0_to_255(tmp_path):
     torch.manual_seed(0)
     theirs = narrow()
     state = {f"features.{key}": p for key, p in theirs.state_dict().items()} | {"classifier.6.weight": torch.ones(2, 2)}
-    found = published.read(saved(tmp_path, state))
+    found = convert.read(saved(tmp_path, state))
     assert len(found.converted) == 14
     x = torch.rand(1, 3, 64, 64)
     unit, levels = VGG(Trunk(NARROW)), VGG(Trunk(NARROW, levels=True))
@@ -141,4 +141,4 @@ def test_torchvisions_weights_come_with_features_scaled_to_pixels_of_0_to_255(tm
 def test_a_vgg16_with_batch_norm_is_another_network(tmp_path):
     state = constants(shapes_of(vgg16)) | {"features.1.weight": torch.ones(64)}
     with pytest.raises(UserError, match="no known network"):
-        published.read(saved(tmp_path, state))
+        convert.read(saved(tmp_path, state))

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torchvision.models import resnet18, resnet50
 
 from eosvos.errors import UserError
-from eosvos.models import group_norm, published, weight_files, weights
 from eosvos.models.mask_rcnn import build
+from eosvos.models.pretrained import convert, files, group_norm, load
 
 SMALL = {"short": 64, "long": 96}
 CLASSES = ("cls_score.weight", "cls_score.bias", "bbox_pred.weight", "bbox_pred.bias", "mask_fcn_logits.weight",
@@ -32,10 +32,10 @@ def saved(tmp_path, state, **options):
 
 def loaded(path, norm="copy", **more):
     """The file in a network of its form, with the report, after a check that all of the file is accounted for."""
-    found = published.read(path)
+    found = convert.read(path)
     with torch.device("cpu" if more else "meta"):  # without images nothing is computed: no need of random weights
         model = build(**found.settings, **SMALL)
-    report = weights.load(model if more else model.to_empty(device="cpu"), found, norm=norm, **more)
+    report = load.load(model if more else model.to_empty(device="cpu"), found, norm=norm, **more)
     assert set(report.loaded) | set(report.converted) | set(report.new) == set(report.sizes)
     assert set(report.sizes) == {name for name, _ in model.named_parameters()}
     return model, report
@@ -70,16 +70,16 @@ def test_by_name_through_torchvisions_own_loader(tmp_path, monkeypatch):
     (tmp_path / "checkpoints").mkdir()
     state = coco_v1()
     torch.save(state, tmp_path / "checkpoints" / "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth")
-    assert published.read("torchvision:maskrcnn_resnet50_fpn").kind.endswith("v1")
+    assert convert.read("torchvision:maskrcnn_resnet50_fpn").kind.endswith("v1")
     with pytest.raises(UserError, match="torchvision:maskrcnn_resnet50_fpn_v2, torchvision:resnet50"):
-        published.read("torchvision:resnet51")
+        convert.read("torchvision:resnet51")
 
     def unreachable(*args, **kwargs):
         raise urllib.error.URLError("no route")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
     with pytest.raises(UserError, match=r"no route.*resnet18-f37072fd.pth elsewhere"):
-        published.read("torchvision:resnet18")
+        convert.read("torchvision:resnet18")
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -88,7 +88,7 @@ def test_arrays_of_every_pickle_protocol(tmp_path, protocol):
     arrays = {"a": np.arange(6.0, dtype=np.float32).reshape(2, 3), "b": np.asfortranarray(np.ones((2, 3), np.float16))}
     arrays |= {"c": np.arange(3, dtype=">f4"), "d": np.array(["x"]), "e": np.float32(1)}
     path.write_bytes(pickle.dumps(arrays, protocol))
-    found, other = weight_files.tensors_of(weight_files.open_file(path)[0])
+    found, other = files.tensors_of(files.open_file(path)[0])
     assert other == ["d", "e"] and all(found[k].tolist() == arrays[k].tolist() for k in "abc")
 
 
@@ -116,7 +116,7 @@ def test_detectron2s_pixels_become_ours(tmp_path):
     stem = torch.randn(64, 3, 7, 7)
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps({"model": state | {"backbone.bottom_up.stem.conv1.weight": stem.numpy()}}))
-    ours = published.read(str(path)).tensors["backbone.body.conv1.weight"]
+    ours = convert.read(str(path)).tensors["backbone.body.conv1.weight"]
     image = torch.rand(1, 3, 20, 30)  # RGB
     theirs = 255 * image.flip(1) - torch.tensor([103.53, 116.28, 123.675])[:, None, None]
     normed = (image - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[
@@ -140,7 +140,7 @@ def test_a_pickle_that_wants_to_execute_is_refused(tmp_path, wrap):
                   lambda v: torch.save(v, path, _use_new_zipfile_serialization=False)):  # fmt: skip
         write(wrap(Evil(tmp_path / "executed")))
         with pytest.raises(UserError, match=r"mkdir.*refused|ObjectDType.*refused"):
-            published.read(str(path))
+            convert.read(str(path))
         assert not (tmp_path / "executed").exists()
 
 
@@ -151,7 +151,7 @@ def test_the_authors_checkpoints_give_rates_too(tmp_path):
     path = saved(tmp_path, state, _use_new_zipfile_serialization=False)
     model, report = loaded(path)
     assert not report.new and not report.skipped and len(report.loaded) == 201
-    found = published.read(path)
+    found = convert.read(path)
     assert found.rates.keys() == report.loaded.keys() and sum(r.numel() for r in found.rates.values()) == 90_998
     name = "roi_heads.mask_predictor.conv5_mask.weight"
     assert found.rates[name].shape == (256, 1, 1, 1)  # of the inputs, as they were learned
@@ -159,7 +159,7 @@ def test_the_authors_checkpoints_give_rates_too(tmp_path):
     assert torch.equal(model.get_parameter("rpn.head.conv.0.0.bias"), stored["model_init_rpn-head-conv-bias"])
     del stored["log_init_lr_rpn-head-conv-bias"]
     with pytest.raises(UserError, match="model_init_rpn-head-conv-bias has no log_init_lr_"):
-        published.read(saved(tmp_path, state))
+        convert.read(saved(tmp_path, state))
 
 
 def trained_like(network, images):
@@ -203,13 +203,13 @@ def test_matched_norms_keep_the_features(tmp_path, images, kind):
         state = fold(state)
     path = saved(tmp_path, state)
     errors = {}
-    for norm in weights.NORMS:
+    for norm in load.NORMS:
         torch.manual_seed(0)
         model, report = loaded(path, norm, images=list(images), aside=4)
         assert keys_named(report) == set(state)
         stage = stages(model.backbone.body, normed[8:])
         errors[norm] = [float((a - b).norm() / b.norm()) for a, b in zip(stage, wanted, strict=True)]
-        said = group_norm.fidelity(model, published.read(path).affines, list(images[8:]))
+        said = group_norm.fidelity(model, convert.read(path).affines, list(images[8:]))
         assert list(said.values()) == pytest.approx(errors[norm], rel=1e-3)  # its reference is torchvision's network
     assert all(match < 0.8 * copied for match, copied in zip(errors["match"], errors["copy"], strict=True)), errors
     assert report.skipped.keys() >= {"fc.weight", "fc.bias"} if kind != "folded" else "folded" in report.kind
@@ -251,16 +251,16 @@ def test_the_stride_may_stand_in_the_first_convolution(tmp_path):
         k: v.clone() for k, v in constants({k: v for k, v in shapes_of(resnet50).items() if "layer4" not in k}).items()
     }
     save_file(state, tmp_path / "a", metadata={"form": "stride 2 in the first 1x1 conv of each stage; RGB"})
-    assert published.read(str(tmp_path / "a")).settings["stride_first"]
+    assert convert.read(str(tmp_path / "a")).settings["stride_first"]
     save_file(state, tmp_path / "b")
-    assert "stride_first" not in published.read(str(tmp_path / "b")).settings
+    assert "stride_first" not in convert.read(str(tmp_path / "b")).settings
 
 
 def test_a_network_of_another_form_is_said(tmp_path):
-    found = published.read(saved(tmp_path, coco_v2()))
+    found = convert.read(saved(tmp_path, coco_v2()))
     with torch.device("meta"):
         model = build("resnet50", **SMALL, box_convs=0)
-    report = weights.load(model.to_empty(device="cpu"), found, norm="copy")
+    report = load.load(model.to_empty(device="cpu"), found, norm="copy")
     assert "model.box_convs=4; the network has 0" in str(report)
     assert {"roi_heads.box_head.0.0.weight", "roi_heads.box_head.5.weight"} <= report.skipped.keys()
     assert {"roi_heads.box_head.fc6.weight", "backbone.fpn.inner_blocks.0.0.bias"} <= report.new.keys()
@@ -286,26 +286,26 @@ def test_files_that_are_no_weights(tmp_path):
             loaded(str(path))
     for data in (b"", b"hello", good.read_bytes()[:9000], b"\x80\x04", pickle.dumps({"model": np.ones(3)})[:60]):
         with pytest.raises(UserError, match=r"x\.pth: "):
-            published.read(broken(path, data))
+            convert.read(broken(path, data))
     with pytest.raises(UserError, match="23 bottlenecks"):
         torch.save({"conv1.weight": torch.ones(1), "layer1.0.conv1.weight": torch.ones(1),
                     "layer1.0.conv3.weight": torch.ones(1),
                     **{f"layer3.{i}.conv1.weight": torch.ones(1) for i in range(23)}}, path)  # fmt: skip
-        published.read(str(path))
+        convert.read(str(path))
 
 
 def test_the_digest_is_of_the_tensors(tmp_path):
     state = copy.deepcopy(dict(resnet18().state_dict()))
-    first = published.read(saved(tmp_path, state)).digest()
-    assert published.read(saved(tmp_path, {"model": state})).digest() == first
+    first = convert.read(saved(tmp_path, state)).digest()
+    assert convert.read(saved(tmp_path, {"model": state})).digest() == first
     state["layer1.0.bn1.running_mean"][3] += 1
-    assert published.read(saved(tmp_path, state)).digest() != first
+    assert convert.read(saved(tmp_path, state)).digest() != first
 
 
 @pytest.mark.parametrize(("file", "size", "norms"), [("resnet18_imagenet_bnfolded", "resnet18", 16),
                                                      ("resnet50_imagenet_conv1-layer3", "resnet50", 44)])  # fmt: skip
 def test_the_real_files_on_real_images(shared_data, file, size, norms):
-    from eosvos.data.stored import read_image
+    from eosvos.data.images import read_image
 
     folder = shared_data / "ECSSD" / "images"
     pictures = [read_image(p)[:120, :180] for p in sorted(folder.glob("*.jpg"))[:60:5]]
@@ -314,14 +314,14 @@ def test_the_real_files_on_real_images(shared_data, file, size, norms):
     model, report = loaded(str(path), "match", images=pictures, aside=4)
     assert model.spec["size"] == size and model.spec["stride_first"] == (size == "resnet50")
     assert f"{norms} batch norms" in str(report)
-    affines = published.read(str(path)).affines
+    affines = convert.read(str(path)).affines
     match = group_norm.fidelity(model, affines, pictures[8:])
-    weights.load(model, published.read(str(path)), norm="copy")
+    load.load(model, convert.read(str(path)), norm="copy")
     copied = group_norm.fidelity(model, affines, pictures[8:])
     assert list(match) == ["layer1", "layer2", "layer3"]
     assert all(match[stage] < 0.7 * copied[stage] for stage in match), (match, copied)
 
 
 def test_every_known_name_is_torchvisions():
-    for network, member in weight_files.NAMES.values():
-        assert weight_files.get_model_weights(network)[member].url.endswith(".pth")
+    for network, member in files.NAMES.values():
+        assert files.get_model_weights(network)[member].url.endswith(".pth")

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from eosvos import command, config
-from eosvos.data.synthetic import held_out
+from eosvos.cli import hydra_app, schema
+from eosvos.data.synthetic.videos import held_out
 
 
-def settings(*overrides: str) -> config.AppConfig:
-    config.register()
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(command.config_dir())):
+def settings(*overrides: str) -> schema.AppConfig:
+    schema.register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(hydra_app.config_dir())):
         return OmegaConf.to_object(hydra.compose("app", overrides=["device=cpu", *overrides]))
 
 
@@ -98,8 +98,8 @@ class Client:
 @contextmanager
 def served(folder, make, *, sample=None, limit=1 << 20):
     uvicorn = pytest.importorskip("uvicorn")
-    from eosvos.page.server import Server
-    from eosvos.page.serving import LOOPBACK
+    from eosvos.page.routes import Server
+    from eosvos.page.serve import LOOPBACK
     from eosvos.page.sessions import Sessions
 
     with socket.socket() as place:

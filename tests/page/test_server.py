@@ -23,7 +23,7 @@ from PIL import Image
 from eosvos import Segmenter, app, segment
 from eosvos.app import Make
 from eosvos.data.masks import read_mask
-from eosvos.data.synthetic import held_out
+from eosvos.data.synthetic.videos import held_out
 
 pytest.importorskip("starlette")
 SIZE = (48, 80)
@@ -320,7 +320,7 @@ def test_frames_and_videos_come_in_under_their_own_names(serve, make, tmp_path):
         folder = tmp_path / "app" / session.rpartition("/")[2]
         assert np.array_equal(read_mask(folder / "annotations" / "shot ü_9.png"), CLIP.read_mask(2))
         pytest.importorskip("av")
-        from eosvos.data.video import write_video
+        from eosvos.data.video.open import write_video
 
         write_video(tmp_path / "clip.mp4", (CLIP.read_frame(k) for k in range(4)), 12.5)
         state = client.get(client.upload({"clip.mp4": (tmp_path / "clip.mp4").read_bytes()}))
@@ -346,7 +346,7 @@ def test_files_of_whatever_names_are_kept_apart(serve, make, tmp_path):
         client.ask("POST", f"{session}/run", {"steps": 0})
         assert client.idle(session)["run"]["state"] == "finished"
         pytest.importorskip("av")
-        from eosvos.data.video import write_video
+        from eosvos.data.video.open import write_video
 
         write_video(tmp_path / "clip.mp4", (CLIP.read_frame(k) for k in range(2)), 12.5)
         assert client.get(client.upload({"x": (tmp_path / "clip.mp4").read_bytes()}))["frames"] == 2
@@ -375,7 +375,7 @@ def test_a_video_of_the_command_stays_where_it_is(make, tmp_path):
 def film_session(folder):
     """Of a video file of five frames."""
     pytest.importorskip("av")
-    from eosvos.data.video import write_video
+    from eosvos.data.video.open import write_video
     from eosvos.page.sessions import Sessions
 
     write_video(folder / "clip.mkv", (CLIP.read_frame(k) for k in range(5)), 12.5)
@@ -421,14 +421,14 @@ def test_a_run_is_cancelled_and_a_session_deleted_while_frames_are_counted(make,
 
 def test_a_large_video_that_cannot_be_counted_says_so_and_can_be_looked_at(make, tmp_path, counting, monkeypatch):
     pytest.importorskip("av")
-    from eosvos.data import video_layout
+    from eosvos.data.video import frame_index
     from eosvos.errors import UserError
 
     def inspect(*_):
         counting.wait()
         raise UserError("clip.mkv: is cut off")
 
-    monkeypatch.setattr(video_layout, "inspect", inspect)
+    monkeypatch.setattr(frame_index, "inspect", inspect)
     session = film_session(tmp_path)
     address = f"/api/sessions/{session.id}"
     with served(tmp_path / "app", make) as client:
@@ -468,12 +468,12 @@ def test_a_server_for_everyone_says_which_names_it_has_to_be_given(
     make, tmp_path, monkeypatch, capsys, host, hosts, told
 ):
     uvicorn = pytest.importorskip("uvicorn")
-    from eosvos.page import serving
-    from eosvos.page.server import Server
+    from eosvos.page import serve
+    from eosvos.page.routes import Server
     from eosvos.page.sessions import Sessions
 
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
-    serving.serve(Server(Sessions(tmp_path), make, CLIP, limit=1), host, 0, hosts, say=print)
+    serve.serve(Server(Sessions(tmp_path), make, CLIP, limit=1), host, 0, hosts, say=print)
     error = capsys.readouterr().err
     assert (f"hosts=[{socket.gethostname()}]" in error) == told and ("everyone" in error) == (host == "0.0.0.0")
 

@@ -1,0 +1,213 @@
+"""The method that an evaluation chooses: its learner, its settings, and what tells both from any other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eosvos.cli.run_names import build_network, code_digest, data_fingerprint, digest, model_settings
+from eosvos.cli.schema import EvalConfig, MethodConfig, ModelSection
+from eosvos.errors import UserError
+from eosvos.learners import path_of
+from eosvos.meta.learner import LEARNERS, SHIPPED, Learner
+from eosvos.methods import snapping
+from eosvos.methods.base import Taught, Watch
+from eosvos.methods.baselines import CopyFirst
+from eosvos.methods.eosvos.method import EOSVOS, FineTuning, Online, Propagation, Windowing
+from eosvos.methods.flow import Flow
+from eosvos.methods.osmn.method import OSMN, Modulation
+from eosvos.methods.osvos.method import OSVOS, Snap, Tuning
+from eosvos.methods.protocol import Method
+from eosvos.models import mask_rcnn, osmn, osvos
+
+FLOORS: dict[str, Callable[[], Method]] = {"copy_first": CopyFirst, "flow": Flow}  # methods without a learner
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Of network. method: that takes its learners. command: that trains them. ships: the learner in the package."""
+
+    title: str
+    method: str
+    command: str
+    ships: Path
+    sizes: dict[str, Any]
+    build: Callable[..., torch.nn.Module]
+
+
+KINDS = {  # by Learner.spec["network"]
+    "mask_rcnn": Kind("e-OSVOS (Mask R-CNN)", "eosvos", "meta_train", SHIPPED, mask_rcnn.SIZES, mask_rcnn.build),
+    "osvos": Kind("OSVOS", "osvos", "osvos_train", LEARNERS / "osvos.safetensors", osvos.SIZES, osvos.build),
+    "osmn": Kind("OSMN", "osmn", "osmn_train", LEARNERS / "osmn.safetensors", osmn.SIZES, osmn.build),
+}
+
+
+def check_kind(learner: Learner, kind: str, source: str | Path) -> None:
+    """Raise UserError where the learner is of another kind of network than the method or the training in hand."""
+    found = learner.spec.get("network", "mask_rcnn")
+    if found != kind:
+        known = f"{KINDS[found].title}, which method={KINDS[found].method} takes" if found in KINDS else repr(found)
+        raise UserError(
+            f"learner {source} is of {known}; one of {KINDS[kind].title} is expected, as python -m "
+            f"eosvos.{KINDS[kind].command} trains it"
+        )
+
+
+def check_size(learner: Learner, kind: str, size: str | None, source: str | Path) -> None:
+    """Raise UserError where the learner is of another size than the model asked for, or of none that there is."""
+    found, sizes = learner.spec.get("model", {}).get("size"), KINDS[kind].sizes
+    if found not in sizes:
+        raise UserError(
+            f"learner {source}: the network it is for, {found!r}, is unknown; expected one of {', '.join(sizes)}"
+        )
+    if size is not None and found != size:
+        raise UserError(
+            f"learner {source} is of model={found}, and model={size} is asked for; leave out one of the two"
+        )
+
+
+def check_learner(learner: Learner, section: ModelSection, source: Path, kind: str = "mask_rcnn") -> None:
+    """Raise UserError where a learner's network is not the one asked for, or its parameters do not fit it."""
+    given, sizes = model_settings(section), KINDS[kind].sizes
+    check_kind(learner, kind, source)
+    check_size(learner, kind, given.get("size"), source)
+    stored = {**asdict(sizes[learner.spec["model"]["size"]]), **learner.spec["model"]}  # newer settings: the defaults
+    for key, value in given.items():
+        if stored.get(key) != json.loads(json.dumps(value)):
+            raise UserError(
+                f"learner {source} is of model.{key}={stored.get(key)}, and {value} is asked for; leave it out"
+            )
+    with torch.device("meta"):  # shapes are enough
+        learner.check_fits(build_network(stored, KINDS[kind].build), source)
+
+
+def learner_path(given: str | None, kind: str) -> Path:
+    """The file of `learner=` for a kind of network: without one the learner of that kind that ships. Raises UserError
+    where it is not there."""
+    return KINDS[kind].ships if given is None else path_of(given)
+
+
+def evaluation_learner(config: MethodConfig) -> tuple[Path | None, Learner | None]:
+    """The learner of the method, and its file; None and None for a method without one."""
+    if config.method in FLOORS:
+        return None, None
+    kind = next(name for name, kind in KINDS.items() if kind.method == config.method)
+    path = learner_path(config.learner, kind)
+    learner = Learner.load(path)
+    check_learner(learner, config.model, path, kind)
+    if kind == "osvos":
+        _check_branch(learner, "foreground", path)
+        snapping.check_installed(config.osvos.snapping)
+        _contours(config)
+    return path, learner
+
+
+def _check_branch(learner: Learner, branch: str, source: Path) -> None:
+    if (found := learner.spec.get("branch")) != branch:
+        raise UserError(f"learner {source} is OSVOS's branch for {found}; the one for {branch} is expected")
+
+
+def _contours(config: MethodConfig) -> tuple[Path | None, Learner | None]:
+    """The contour branch that OSVOS snaps to, and its file, where it does."""
+    if config.method != "osvos" or config.osvos.snapping != "contours":
+        return None, None
+    if config.osvos.contours is None:
+        raise UserError(
+            "osvos.snapping=contours: no contours ship; train them with python -m eosvos.osvos_train branch=contours, "
+            "and give the path of that learner with osvos.contours="
+        )
+    path = path_of(config.osvos.contours, "osvos.contours")
+    learner = Learner.load(path)
+    check_learner(learner, ModelSection(), path, "osvos")
+    _check_branch(learner, "contours", path)
+    return path, learner
+
+
+class MakeMethod:
+    """seed -> a fresh method; can be sent to another process. On a GPU without a number: that process's present one."""
+
+    def __init__(self, config: MethodConfig, learner: Learner | None, device: torch.device) -> None:
+        self.method, self.learner, self.device = config.method, learner, device
+        self.settings: dict[str, Any] = {}
+        grabcut = snapping.GrabCut(**vars(config.snapping))
+        if self.method == "eosvos":
+            self.settings = {
+                "iters": config.iters,
+                "ona": config.ona,
+                "fine_tuning": FineTuning(**vars(config.fine_tuning)),
+                "propagation": Propagation(**vars(config.propagation)),
+                "online": Online(**vars(config.online)),
+                "snapping": grabcut,
+                "windowing": Windowing(**vars(config.window)),
+                "score": config.score,
+            }
+        if self.method == "osvos":
+            section = config.osvos
+            tuning = {key: getattr(section, key) for key in Tuning.__dataclass_fields__}
+            self.settings = {"iters": config.iters, "tuning": Tuning(**tuning)}
+            snaps: dict[str, Snap] = {
+                "grabcut": grabcut, "bilateral": snapping.Bilateral(**vars(section.bilateral))
+            }  # fmt: skip
+            self.snap, self.threshold = snaps.get(section.snapping), section.threshold
+            self.contours = _contours(config)[1]
+        if self.method == "osmn":
+            modulation = {key: getattr(config.osmn, key) for key in Modulation.__dataclass_fields__}
+            snap = grabcut if config.osmn.snapping == "grabcut" else None
+            self.settings = {"iters": config.iters, "modulation": Modulation(**modulation), "snap": snap}
+
+    def __call__(self, seed: int, watch: Watch | None = None) -> Method:
+        """watch: told of the fine-tuning, where there is any (see `methods.base.Taught`)."""
+        method = self._made(seed)
+        if isinstance(method, Taught):
+            method.watch = watch
+        return method
+
+    def _made(self, seed: int) -> Method:
+        if self.learner is None:
+            return FLOORS[self.method]()
+        device = self.device
+        if device.type == "cuda":
+            if device.index is not None:
+                torch.cuda.set_device(device)  # whose memory is measured
+            device = torch.device("cuda", torch.cuda.current_device())
+        if self.method == "osvos":
+            return OSVOS(self.learner, seed=seed, device=device, snap=self._snap(device), **self.settings)
+        if self.method == "osmn":
+            return OSMN(self.learner, seed=seed, device=device, **self.settings)
+        return EOSVOS(self.learner, seed=seed, device=device, **self.settings)
+
+    def _snap(self, device: torch.device) -> Snap | None:
+        if self.contours is None:
+            return self.snap
+        return snapping.Contours(self.contours.to(device), self.threshold)
+
+
+def method_fingerprint(config: MethodConfig, learner: Path | None, device: torch.device) -> dict[str, Any]:
+    """All that decides a method's masks of a video, besides its seed."""
+    settings: dict[str, Any] = {"method": config.method}
+    if learner is not None:
+        settings |= {"iters": config.iters, "device": device.type, "learner_hash": digest(learner)}
+    if config.method == "eosvos":
+        settings |= {"ona": config.ona, "score": config.score}
+        settings |= {"fine_tuning": vars(config.fine_tuning), "propagation": vars(config.propagation)}
+        settings |= {"online": vars(config.online)} if config.ona else {}
+        settings |= {"snapping": vars(config.snapping), "window": vars(config.window)}
+    if config.method == "osvos":
+        settings |= {"osvos": {key: value for key, value in asdict(config.osvos).items() if key != "contours"}}
+        settings |= {"snapping": vars(config.snapping)} if config.osvos.snapping == "grabcut" else {}
+        contours = _contours(config)[0]
+        settings |= {} if contours is None else {"contours_hash": digest(contours)}
+    if config.method == "osmn":
+        settings |= {"osmn": asdict(config.osmn)}
+        settings |= {"snapping": vars(config.snapping)} if config.osmn.snapping == "grabcut" else {}
+    return {**settings, "code_hash": code_digest()}
+
+
+def evaluation_fingerprint(config: EvalConfig, learner: Path | None, device: torch.device) -> dict[str, Any]:
+    """All that decides the masks of an evaluation, besides its seed and sequences."""
+    return method_fingerprint(config, learner, device) | data_fingerprint(config)

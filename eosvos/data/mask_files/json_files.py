@@ -1,0 +1,201 @@
+"""Masks of whole videos in JSON files: COCO's annotations, YouTube-VIS, and what labelme and VIA write.
+
+    {"videos": [{"id": 1, "name": "bear", "height": 480, "width": 854, "file_names": ["bear/00000.jpg", ...]}],
+     "annotations": [{"id": 3, "video_id": 1, "segmentations": [{"size": [480, 854], "counts": "..."}, null, ...]}]}
+
+is YouTube-VIS: an object has one annotation, with a code or null for each frame. `write_json` writes this, one video
+a file; the object's id is the annotation's. coco_json.py and tool_json.py have the other forms. Segmentations are
+run-length codes, compressed or not, or polygons; pycocotools decodes them.
+
+An image that is listed and has no annotation tells nothing: tools list all the images of a task. A null of YouTube-VIS,
+which stands for one object and frame, tells that the object is not there.
+
+Ids from 1 to 254 stay as they are, others are numbered by rising id. Of objects that overlap the smaller has the pixel.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as Collection
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from eosvos.data.image_files import several
+from eosvos.data.mask_files.coco_json import Key, Shapes, in_order, named, of_images, of_videos, size_of
+from eosvos.data.mask_files.formats import MaskSet
+from eosvos.data.mask_files.tool_json import is_labelme, is_via, of_labelme, of_via, refuse_others
+from eosvos.data.masks import VOID, ids_of, note_shared, rle_encode, segment_mask, stacked
+from eosvos.errors import UserError
+from eosvos.files import write_text
+
+log = logging.getLogger(__name__)
+
+_MOST_BYTES = 2**30
+
+
+def open_json(
+    source: str | Path | Collection[Path], *, absent: str | None = None, size: tuple[int, int] | None = None
+) -> dict[str, MaskSet]:
+    """The masks of a JSON file: video -> its masks. A video that has no name, as file names are without folders, is "".
+
+    `source`: the file, or labelme's files of several images. `absent`: "told" leaves frames out that are listed and
+    show no object, "all" takes them for empty masks; None does as the form has it, see above. What is left out is
+    logged.
+    `size`: (H, W) of the frames, for files that do not tell it.
+
+    Raises UserError for a file that is missing, of another form, or does not tell which masks are of one object.
+    """
+    paths = [Path(source)] if isinstance(source, str | Path) else list(source)
+    path, where = paths[0], paths[0] if len(paths) == 1 else paths[0].parent
+    opened = {}
+    try:
+        contents = []
+        for path in paths:
+            if path.stat().st_size > _MOST_BYTES:
+                raise UserError(f"larger than {_MOST_BYTES >> 20} MiB; write one file for each video")
+            contents.append(json.loads(path.read_text(encoding="utf-8-sig")))
+        videos, nulls = _videos(list(zip(paths, contents, strict=True)))
+        for video, shapes in videos.items():
+            listed = tuple(name for name, entries in shapes.frames.items() if not entries)
+            if absent == "told" or (absent is None and not nulls):
+                if listed and len(listed) < len(shapes.frames):
+                    log.warning(
+                        "%s: %d of %d images are listed without annotation, which tells nothing of them: %s; with"
+                        " absent=all no object is there", where, len(listed), len(shapes.frames), several(listed, 4),
+                    )  # fmt: skip
+                shapes.frames = {name: entries for name, entries in shapes.frames.items() if entries}
+            else:
+                listed = ()
+            if shapes.frames:
+                opened[video] = _mask_set(paths, where, shapes, listed, size)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+        raise UserError(
+            f"{path}: not masks in the form of COCO or YouTube-VIS, nor of labelme or VIA ({error!r:.200}); expected"
+            " are annotations with segmentation and image_id, or with segmentations and video_id"
+        ) from error
+    if not opened:
+        raise UserError(f"{where}: no masks in it; expected are annotations with segmentation or segmentations")
+    return opened
+
+
+def write_json(path: str | Path, masks: Iterable[tuple[str, np.ndarray]], *, video: str = "") -> None:
+    """Write the id masks, uint8 (H, W), of a video's frames (name, mask), as YouTube-VIS does, atomically.
+
+    Void pixels are a crowd. pycocotools decodes every code.
+    """
+    names: list[str] = []
+    codes: dict[int, dict[int, Any]] = {}
+    size: tuple[int, ...] = (0, 0)
+    for index, (name, mask) in enumerate(masks):
+        names.append(name)
+        size = mask.shape
+        for number in [*ids_of(mask), *([VOID] if (mask == VOID).any() else [])]:
+            codes.setdefault(number, {})[index] = rle_encode(mask == number)
+    height, width = (int(n) for n in size)
+    files = [str(PurePosixPath(video) / f"{name}.jpg") for name in names]
+    about = {"height": height, "width": width, "length": len(names)}
+    annotations = [
+        {
+            "id": number,
+            "video_id": 1,
+            "category_id": 1,
+            "iscrowd": int(number == VOID),
+            **about,
+            "segmentations": [codes[number].get(index) for index in range(len(names))],
+        }
+        for number in sorted(codes)
+    ]
+    content = {
+        "videos": [{"id": 1, "name": video, **about, "file_names": files}],
+        "categories": [{"id": 1, "name": "object"}],
+        "annotations": annotations,
+    }
+    write_text(path, json.dumps(content))
+
+
+def _videos(files: Collection[tuple[Path, Any]]) -> tuple[dict[str, Shapes], bool]:
+    """What is told of each video, and whether by YouTube-VIS, with a null where an object is not there."""
+    content = files[0][1]
+    if is_labelme(content):
+        others = [path for path, more in files if not is_labelme(more)]
+        if others:
+            raise UserError(f"{others[0]}: no file of labelme, as others in this folder are; remove it")
+        return of_labelme(files), False
+    if len(files) > 1:
+        raise UserError(f"{len(files)} .json files, which are not labelme's of single images; give one as masks=")
+    refuse_others(content)
+    if is_via(content):
+        return of_via(content), False
+    if isinstance(content, list):  # COCO's results
+        content = {"annotations": content}
+    if any("segmentations" in annotation for annotation in content["annotations"]):
+        return of_videos(content), True
+    return of_images(content), False
+
+
+def _mask_set(
+    paths: Collection[Path], where: Path, shapes: Shapes, listed: tuple[str, ...], size: tuple[int, int] | None
+) -> MaskSet:
+    ids = _numbered(shapes)
+    frames = {
+        name: [(VOID if key is None else ids[key], segment) for key, segment in entries]
+        for name, entries in shapes.frames.items()
+    }
+    shared: dict[str, int] = {}
+    gone: dict[str, tuple[int, ...]] = {}
+    files = {name: tuple(paths) for name in frames}
+    told = shapes.told + (f": {named(shapes.names, ids)}" if ids else "")
+    read = partial(_read, where, frames, shapes.sizes, size, shared, gone)
+    return MaskSet("json", told, files, read, shared, gone, listed)
+
+
+def _numbered(shapes: Shapes) -> dict[Key, int]:
+    """Object ids for their keys."""
+    keys = in_order({key for entries in shapes.frames.values() for key, _ in entries if key is not None})
+    if len(keys) >= VOID:
+        raise UserError(f"{len(keys)} objects in one video; at most 254 are expected")
+    kept = all(len(key) == 1 and isinstance(key[0], int) and 0 < key[0] < VOID for key in keys)
+    return {key: key[0] if kept else number for number, key in enumerate(keys, 1)}
+
+
+def _read(
+    path: Path,
+    frames: Mapping[str, Collection[tuple[int, Any]]],
+    sizes: Mapping[str, tuple[int, int]],
+    default: tuple[int, int] | None,
+    shared: dict[str, int],
+    gone: dict[str, tuple[int, ...]],
+    name: str,
+) -> np.ndarray:
+    """Of several masks of one object in a frame all count."""
+    entries = frames[name]
+    size = sizes.get(name)
+    if size is None:
+        given = next((s["size"] for _, s in entries if isinstance(s, dict) and "size" in s), default)
+        if given is None:
+            raise UserError(f"{path}: nothing tells the size of frame {name}; give its image a height and a width")
+    try:
+        size = size or size_of(given)
+        layers: dict[int, np.ndarray] = {}
+        for number, segment in entries:
+            layer = segment_mask(segment, size)
+            if not layer.any() and isinstance(segment, list) and segment:
+                raise UserError(f"a polygon of object {number} covers no pixel; draw it anew, or remove it")
+            layers[number] = layer | layers.get(number, np.zeros(size, bool))
+    except ValueError as error:
+        raise UserError(f"{path}: frame {name}: {error}; write this mask anew") from error
+    void = layers.pop(VOID, np.zeros(size, bool))
+    mask = stacked(layers, size)
+    note_shared(shared, name, layers, mask)
+    gone[name] = tuple(number for number, layer in layers.items() if not layer.any())
+    mask[void & (mask == 0)] = VOID
+    return mask

@@ -1,0 +1,205 @@
+"""Masks of one video put to its frames: by name, or by number."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from collections.abc import Sequence as Collection
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from eosvos.data.image_files import among, by_number, last_number, several, worded
+from eosvos.data.mask_files.checks import doubts
+from eosvos.data.mask_files.coco_json import own_stem
+from eosvos.data.mask_files.formats import KINDS, MaskSet, open_masks
+from eosvos.data.mask_files.json_files import open_json
+from eosvos.data.mask_files.tool_json import is_labelme_file
+from eosvos.data.sequence import Numbered
+from eosvos.data.user_files import listing, natural
+from eosvos.errors import UserError
+
+log = logging.getLogger(__name__)
+
+_LABEL_STUDIO = r"task-[0-9]+-annotation-[0-9]+-.*-[0-9]+"
+_OBJECT = r"(?:.*[^a-z])?(?:obj|object|inst|instance|track|label|class)[^a-z0-9]*[0-9]+"
+_EXPORT = {  # forms of annotation tools that are not read, and what to export in their place
+    ".xml": "CVAT's XML is not read; export 'COCO 1.0' or 'Segmentation mask 1.1'",
+    ".txt": "a text file (YOLO's?) is not read; export COCO",
+    ".npy": "NumPy's files are not read; save a PNG whose values are the object ids",
+    ".npz": "NumPy's files are not read; save a PNG whose values are the object ids",
+    ".zip": "an archive; unpack it, and give the folder of masks or the .json file in it",
+}
+
+
+def place(
+    path: Path,
+    names: Collection[str],
+    size: tuple[int, int],
+    *,
+    binary: bool | None = None,
+    first: bool = True,
+    absent: str | None = None,
+) -> MaskSet:
+    """Open the masks at `path` for the frames `names`, and name them as these.
+
+    An image is the mask of the first frame (`first` false: of the frame of its name); a folder or .json file has one
+    for each of some frames, with the frame's name, or else with its number at the end: the number in the frames' own
+    names where all of them have one, otherwise counted from 0. A number that follows other words than in the frames'
+    names is taken so, and that is logged. A folder may hold labelme's files, too. `binary`: see open_masks; `absent`:
+    see open_json.
+
+    Raises UserError for masks as open_masks and open_json do, without a frame, or two for one frame; for names that
+    tell objects and no frames; and where a look at the masks shows that they are none of objects (checks.py).
+    """
+    kind = path.suffix.lower()
+    if kind in KINDS and not path.is_dir():
+        masks = open_masks([path], binary=binary, size=size)
+        if first:
+            own = _namesake(path.stem, names)
+            if own is not None and own != names[0]:
+                log.warning(
+                    "%s: taken for the mask of the first frame, %s, as a single image is, though its name is that of"
+                    " %s; for this frame give the folder with masks=", path, names[0], own,
+                )  # fmt: skip
+            _refuse_doubts(masks, binary)
+            return replace(masks, files={names[0]: (path,)}, read=partial(_renamed, masks, {names[0]: path.stem}, {}))
+    elif files := [path] if kind == ".json" else _annotations(path) if path.is_dir() else []:
+        found = open_json(files, absent=absent, size=size)
+        if len(found) > 1:
+            raise UserError(f"{path}: holds masks of several videos, {several(list(found))}; give a file of one")
+        masks = next(iter(found.values()))
+    elif path.is_dir():
+        masks = open_masks(path, names, binary=binary, size=size)
+    elif kind in _EXPORT and path.exists():
+        raise UserError(f"{path}: {_EXPORT[kind]}")
+    else:
+        raise UserError(f"{path}: no mask there; give an image, a folder of images, or a .json file, with masks=")
+    old = _frames_of(path, masks, names)
+    _refuse_doubts(masks, binary)
+    files_of = {name: masks.files[stem] for name, stem in old.items()}
+    gone: dict[str, tuple[int, ...]] = {}
+    return replace(masks, files=files_of, read=partial(_renamed, masks, old, gone), gone=gone)
+
+
+def _frames_of(path: Path, masks: MaskSet, names: Collection[str]) -> dict[str, str]:
+    """Frame -> what its mask is called."""
+    known, at = among(names), by_number(names)
+    if masks.form == "json" and (shifted := _shifted(path, [*masks.files, *masks.listed], names, known, at)):
+        return {shifted[stem]: stem for stem in masks.files}
+    old: dict[str, str] = {}
+    guessed: list[tuple[str, str]] = []
+    for stem, files in masks.files.items():
+        name = _frame_of(stem, known, at)
+        if masks.form != "json" and stem not in known and re.fullmatch(_LABEL_STUDIO, stem):
+            raise UserError(
+                f"{files[0]}: Label Studio names masks by task, and the last number is that of an object, not a frame;"
+                f" name them FRAME_OBJECT, say {names[0]}_1, where the task is that of frame {names[0]}"
+            )
+        if name is None:
+            counted = "numbered from 0" if at(0) == names[0] else f"{names[0]} to {names[-1]}"
+            raise UserError(
+                f"{files[0]}: mask {stem} has no frame: the {len(names)} frames are {counted}; name each mask by"
+                f" the number of its frame, {names[0]} to {names[-1]}"
+            )
+        if name in old:
+            raise UserError(f"{files[0]}: two masks for frame {name}, {old[name]} and {stem}; keep one")
+        old[name] = stem
+        if stem not in known and _is_foreign(stem, names):
+            guessed.append((stem, name))
+            if masks.form not in ("objects", "json"):  # the name may tell the object, too
+                _refuse_object(files[0], names)
+    if guessed:
+        stem, name = guessed[0]
+        where = f"{path}: {stem}" if masks.form == "json" else masks.files[stem][0]
+        log.warning(
+            "%s: taken for the mask of frame %s, by the number at its end%s; name masks as the frames are, %s, if it is"
+            " not its frame's%s", where, name,
+            f", and {len(guessed) - 1} others likewise" if len(guessed) > 1 else "", names[0],
+            "" if masks.form in ("objects", "json") else ", and FRAME_OBJECT, all of them, if it is that of an object",
+        )  # fmt: skip
+    return old
+
+
+def _frame_of(stem: str, known: object, at: Callable[[int | None], str | None]) -> str | None:
+    for one in (stem, own_stem(stem)):
+        if one in known:  # type: ignore[operator]
+            return one
+    return at(last_number(own_stem(stem)))
+
+
+def _shifted(
+    path: Path, stems: Collection[str], names: Collection[str], known: object, at: Callable[[int | None], str | None]
+) -> dict[str, str]:
+    """Image -> frame, by their order, where a JSON file lists as many images as there are frames, numbered one by one
+    from another number on; else nothing. Raises UserError where other images than the last ones have no frame."""
+    lost = [stem for stem in stems if _frame_of(stem, known, at) is None]
+    if not lost:
+        return {}
+    order = sorted(stems, key=natural)
+    numbers = [last_number(own_stem(stem)) for stem in order]
+    start = numbers[0]
+    if start is not None and numbers == list(range(start, start + len(order))) and len(order) == len(names):
+        log.warning(
+            "%s: lists as many images as there are frames, from %s on: taken in this order, %s being frame %s; name"
+            " images as the frames if that is wrong", path, order[0], order[0], names[0],
+        )  # fmt: skip
+        return dict(zip(order, names, strict=True))
+    if _frame_of(order[0], known, at) == names[0] and set(lost) == set(order[-len(lost) :]):
+        log.warning("%s: lists images beyond the last frame, %s: %s", path, names[-1], several(lost, 4))
+        return {}
+    raise UserError(
+        f"{path}: the image {lost[0]} has no frame, so how its {len(order)} images are numbered is not told: the"
+        f" {len(names)} frames are {names[0]} to {names[-1]}; give images the frames' names (file_name)"
+    )
+
+
+def _is_foreign(stem: str, names: Collection[str]) -> bool:
+    """Whether other words precede the number at the end of a name than in any frame's."""
+    before = re.sub(r"[0-9]{1,9}$", "", own_stem(stem))
+    return bool(before) and before not in {re.sub(r"[0-9]{1,9}$", "", name) for name in worded(names)}
+
+
+def _refuse_object(path: Path, names: Collection[str]) -> None:
+    """Raise UserError where the number in a mask's name is an object's, by the word before it; and where there are
+    several numbers alone: of frame and object, or of video and frame."""
+    say = f"Name masks by frames alone, {names[0]} to {names[-1]}, or all of them FRAME_OBJECT, say {names[0]}_1"
+    if re.fullmatch(r"[0-9]+[_.-][0-9]+", path.stem):
+        raise UserError(f"{path}: which number is the frame's? {say}")
+    if re.fullmatch(_OBJECT, path.stem.lower()):
+        raise UserError(f"{path}: named by an object, and which frame's mask it is, is not told. {say}")
+
+
+def _refuse_doubts(masks: MaskSet, binary: bool | None) -> None:
+    if (doubt := next(doubts(masks, binary), None)) is not None:
+        raise UserError(doubt)
+
+
+def _annotations(folder: Path) -> list[Path]:
+    """The .json files of a folder, if these are its masks: beside images, if they are labelme's, which lie beside the
+    frames, or if the images are JPEGs, which cannot be masks."""
+    files, images = listing(folder, (".json",)), listing(folder, KINDS)
+    if files and images and is_labelme_file(files[0]):
+        log.warning("%s: labelme's files are read, and none of the images beside them", folder)
+        return files
+    return files if all(path.suffix.lower() in (".jpg", ".jpeg") for path in images) else []
+
+
+def _namesake(stem: str, names: Collection[str]) -> str | None:
+    """The frame that has this name or number; while frames are not counted yet, it may be beyond the end."""
+    if isinstance(names, Numbered) and not names.counted:
+        return names.name(int(stem)) if re.fullmatch(f"[0-9]{{1,{names.width}}}", stem) else None
+    return stem if stem in names else by_number(names)(_whole_number(stem))
+
+
+def _whole_number(stem: str) -> int | None:
+    return int(stem) if re.fullmatch(r"[0-9]{1,9}", stem) else None
+
+
+def _renamed(masks: MaskSet, old: dict[str, str], gone: dict[str, tuple[int, ...]], name: str) -> np.ndarray:
+    mask = masks.read(old[name])
+    gone[name] = masks.gone.get(old[name], ())
+    return mask

@@ -1,0 +1,1 @@
+"""One module per data set or layout of files; each returns sequences."""

@@ -1,0 +1,216 @@
+"""Videos of one's own: a folder of frames and a folder of masks, in any of these layouts.
+
+    ROOT/JPEGImages/SEQ/*.jpg       ROOT/Annotations/SEQ/*.png       (as DAVIS, also with 480p/ and the like between)
+    ROOT/frames/SEQ/*.jpg           ROOT/masks/SEQ/*.png
+    ROOT/frames/*.jpg               ROOT/masks/*.png                 (a single video)
+    any of these frames             ROOT/masks.json, or SEQ.json in the folder of the masks
+
+A mask has the name of its frame. Frames may lack masks, and objects may first appear in any of them. The forms that
+masks may have are in mask_files/formats.py and mask_files/json_files.py.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from collections.abc import Sequence as Collection
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from eosvos.data.image_files import check_file, no_frames, several
+from eosvos.data.images import describe, read_image, span_of_files
+from eosvos.data.levels import Levels, Span
+from eosvos.data.mask_files.appearances import appearances
+from eosvos.data.mask_files.checks import doubts
+from eosvos.data.mask_files.formats import MaskSet, open_masks, read_named, tell
+from eosvos.data.mask_files.json_files import open_json
+from eosvos.data.readers.locate import meant
+from eosvos.data.sequence import Sequence
+from eosvos.data.user_files import folders, listing
+from eosvos.errors import UserError
+
+log = logging.getLogger(__name__)
+
+_LAYOUTS = (("JPEGImages", "Annotations"), ("frames", "masks"))
+_RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
+
+
+def open_folder(
+    root: str | Path,
+    *,
+    sequences: Collection[str] = (),
+    binary: bool | None = None,
+    every: bool = False,
+    levels: Levels = "auto",
+    absent: str | None = None,
+    need_frames: bool = True,
+) -> list[Sequence]:
+    """Open the videos of a folder, all or those named in `sequences`.
+
+    `binary`: masks hold one object, all that is not 0; None takes them so where a video's masks hold nothing but 0 and
+    255. What masks were taken for is logged, once. All masks are read once, to find the frame in which each object
+    first appears. `every`: a method is given all masks (`Sequence.given`), and those before the first object may be
+    empty, to say that it is not there yet. `levels`: of frames of more than 8 bits, see levels.py. `absent`: what masks
+    tell of objects that they do not show, see `appearances`, and images without annotation in JSON, see `open_json`;
+    None: those of a data set are complete. `need_frames`: false where masks alone are needed, and the folder of frames
+    may be missing.
+
+    Raises UserError for a missing root, frames or masks, masks without frames, broken files, different sizes, a first
+    mask without an object.
+    """
+    root = Path(root).expanduser()
+    images, annotations = _find(root, need_frames)
+    names = folders(images)
+    single = not names
+    if single:
+        names = [root.resolve().name]
+    chosen = list(dict.fromkeys(sequences)) or names
+    unknown = [name for name in chosen if name not in names]
+    if unknown:
+        raise UserError(f"sequences={several(unknown)}: not in {images}, which holds {several(names, 20)}")
+    listed = open_json(annotations, absent=absent) if annotations.is_file() else None
+    opened: list[Sequence] = []
+    taken: dict[str, MaskSet] = {}
+    for name in chosen:
+        folder = images if single else images / name
+        frames, size, span = open_frames(
+            folder if listing(folder) or images != annotations else _one_object(folder), levels=levels
+        )
+        stems = tuple(path.stem for path in frames)
+        file = annotations / f"{name}.json"
+        if listed is not None or file.is_file():
+            given, where = (listed, annotations) if listed is not None else (open_json(file, absent=absent), file)
+            alone = len(given) == 1 and (single or where == file)
+            found = given.get(name) or (next(iter(given.values())) if alone or set(given) == {""} else None)
+            if found is None:
+                raise UserError(f"{where}: no masks for {name}; there are those of {several(list(given))}")
+            masks = found
+        else:
+            masks = open_masks(annotations if single else annotations / name, stems, binary=binary, size=size)
+        taken[name] = masks
+        for doubt in doubts(masks, binary):
+            log.warning("%s", doubt)
+        opened.append(_sequence(name, frames, stems, size, masks, every, span, absent))
+    tell(taken)
+    return opened
+
+
+def _sequence(
+    name: str,
+    frames: Collection[Path],
+    stems: tuple[str, ...],
+    size: tuple[int, int],
+    masks: MaskSet,
+    every: bool,
+    span: Span | None,
+    absent: str | None,
+) -> Sequence:
+    for stem, files in masks.files.items():
+        if stem not in stems:
+            raise UserError(
+                f"{files[0]}: a mask without its frame: none of the {len(frames)} frames in {frames[0].parent} is named"
+                f" {stem}; a mask has the name of its frame (add the frame, or remove the mask)"
+            )
+    return frames_and_masks(name, frames, size, masks, every=every, span=span, absent=absent)
+
+
+def open_frames(
+    folder: Path, besides: Path | None = None, *, levels: Levels = "auto"
+) -> tuple[list[Path], tuple[int, int], Span | None]:
+    """The frames of a video, in order, their size (H, W), and the span for `read_image`; without the file `besides`,
+    which lies among them. What is not simply as it is stored is told. Raises UserError where there are none, where they
+    differ in size or kind, are broken, or have one name."""
+    frames = [path for path in listing(folder) if besides is None or not path.samefile(besides)]
+    if not frames:
+        raise UserError(f"{folder}: {no_frames(folder)}")
+    size = check_file(frames[0], deep=True)
+    for path in frames[1:]:
+        check_file(path, size, deep=True)
+    stems = [path.stem for path in frames]
+    if len(set(stems)) < len(stems):
+        twice = next(b for a, b in zip(frames, frames[1:], strict=False) if a.stem == b.stem)
+        raise UserError(f"{twice}: two frames are named {twice.stem}; keep one file of each frame")
+    if told := describe(frames[0]):
+        log.warning("%s: %s", folder, "; ".join(told))
+    return frames, size, span_of_files(frames, levels)
+
+
+def is_laid_out(root: Path) -> bool:
+    """Whether a folder has folders of frames in it, as `open_folder` expects."""
+    return any((root / first).is_dir() for first, _ in _LAYOUTS)
+
+
+def frames_and_masks(
+    name: str,
+    frames: Collection[Path],
+    size: tuple[int, int],
+    masks: MaskSet,
+    *,
+    every: bool = False,
+    span: Span | None = None,
+    absent: str | None = None,
+) -> Sequence:
+    """The sequence of frames and of masks named as these; reads all masks. `every`, `absent`: see open_folder. `span`:
+    see open_frames."""
+    stems = tuple(path.stem for path in frames)
+    place = {stem: index for index, stem in enumerate(stems)}
+    order = sorted((place[stem], stem) for stem in masks.files)
+    found = appearances(masks, order, every=every, absent=absent)
+    return Sequence(
+        name=name,
+        frame_names=stems,
+        size=size,
+        objects=found.objects,
+        read_frame=frame_reader(frames, size, span),
+        read_mask=partial(read_named, masks, stems, size),
+        shared=masks.shared,
+        files=(*frames, *dict.fromkeys(path for files in masks.files.values() for path in files)),
+        given=found.given,
+        told_of=found.told_of,
+    )
+
+
+def frame_reader(frames: Collection[Path], size: tuple[int, int], span: Span | None) -> Callable[[int], np.ndarray]:
+    """What reads the frames that `open_frames` gave, by their number; may be pickled."""
+    return partial(_read_frame, tuple(frames), size, span)
+
+
+def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], span: Span | None, index: int) -> np.ndarray:
+    return read_image(paths[index], size, span)
+
+
+def _one_object(folder: Path) -> Path:
+    """Of masks in a folder for each object those of the one with the most: they stand in for frames."""
+    return max((folder / name for name in folders(folder)), key=lambda path: len(listing(path)), default=folder)
+
+
+def _find(root: Path, need_frames: bool = True) -> tuple[Path, Path]:
+    """The folders that hold the frames and the masks; the latter twice where the first is missing and not needed."""
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise UserError(
+            f"data_root={root}: {what}; give a folder with frames and masks (JPEGImages/ and Annotations/, or frames/"
+            " and masks/) with data_root= or the environment variable EOSVOS_DATA"
+        )
+    for first, second in _LAYOUTS:
+        if not (root / first).is_dir() and (root / second).is_dir() and not need_frames:
+            there = next((root / second / level for level in _RESOLUTIONS if (root / second / level).is_dir()), None)
+            return there or root / second, there or root / second
+        if not (root / first).is_dir():
+            continue
+        file = root / f"{second}.json"
+        if not (root / second).is_dir() and not file.is_file():
+            raise UserError(f"{root / second}: this folder is missing; the masks of {root / first} are expected there")
+        for level in _RESOLUTIONS:
+            if (root / first / level).is_dir():
+                if not file.is_file() and not (root / second / level).is_dir():
+                    raise UserError(f"{root / second / level}: this folder is missing; {root / first / level} is there")
+                return root / first / level, file if file.is_file() else root / second / level
+        return root / first, file if file.is_file() else root / second
+    raise UserError(
+        f"data_root={root}: neither JPEGImages/ and Annotations/ nor frames/ and masks/ are in it;"
+        f" {meant(root, is_laid_out)}there is"
+        f" {several(folders(root)) or 'no folder at all'}"
+    )

@@ -1,0 +1,99 @@
+"""Where a data set lies: the folder that was meant is found, or named where `data_root` is one too high or too low."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence as Collection
+from pathlib import Path
+
+from eosvos.data.image_files import frames_or_masks, several
+from eosvos.data.user_files import folders
+from eosvos.errors import UserError
+
+
+def find_root(
+    root: str | Path, name: str, holds: Callable[[Path], bool], expected: str, below: Collection[str] = ("",)
+) -> Path:
+    """The first of `root`/`below` that holds the data set `name`.
+
+    `holds(path)`: whether a folder is it. `expected`: what should be there, for the message. Raises UserError where
+    there is none, with the folder that was meant if it lies above or below.
+    """
+    root = existing(root, name, expected)
+    for level in below:
+        if holds(root / level):
+            return root / level
+    raise UserError(
+        f"data_root={root}: no {name} found: {expected} is expected in it; {meant(root, holds, below, name)}"
+        f"there is {several(folders(root)) or 'no folder at all'}"
+    )
+
+
+def existing(root: str | Path, name: str, expected: str) -> Path:
+    """`root` as a path. Raises UserError if it is no folder."""
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise UserError(
+            f"data_root={root}: {what}; give the folder that holds {name} ({expected}) with data_root= or the"
+            " environment variable EOSVOS_DATA"
+        )
+    return root
+
+
+def meant(root: Path, holds: Callable[[Path], bool], below: Collection[str] = ("",), name: str = "") -> str:
+    """ "give ...; " where a folder around `root`, or one within it, holds the data set `name`; otherwise "". Of several
+    within it one called like the data set comes first."""
+    for above in list(root.resolve().parents)[:6]:
+        if any(holds(above / level) for level in below):
+            return f"this lies within the data set, give the folder above: data_root={above}; "
+    within = [root / name for name in folders(root)[:100]]  # of a folder full of others, some
+    found = [path for path in within if any(holds(path / level) for level in below)]
+    found.sort(key=lambda path: _letters(name) not in _letters(path.name))
+    if found:
+        others = f" (or {several([path.name for path in found[1:]], 4)} beside it)" if len(found) > 1 else ""
+        return f"it is one folder lower, give data_root={found[0]}{others}; "
+    return ""
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def split_of(split: str | None, known: Collection[str], name: str, default: str) -> str:
+    """The data set's own word for a split, "val" and "valid" being the same. Raises UserError for an unknown one."""
+    split = split or default
+    for word in (split, {"val": "valid", "valid": "val"}.get(split, split)):
+        if word in known:
+            return word
+    raise UserError(f"split={split}: not a split of {name}; use one of {', '.join(known)}")
+
+
+def split_folder(root: str | Path, split: str, known: Collection[str], name: str, *, frames: bool = True) -> Path:
+    """ROOT/SPLIT, or ROOT itself if it is that folder, which holds JPEGImages, or without `frames` Annotations.
+
+    Raises UserError as `find_root`, and where ROOT is the folder of another split.
+    """
+    root = existing(root, name, f"{split}/JPEGImages")
+
+    def holds(path: Path) -> bool:
+        return frames_or_masks(path / "JPEGImages", path / "Annotations", frames).is_dir()
+
+    same = {split, {"val": "valid", "valid": "val"}.get(split, split)}
+    for level in (*sorted(same, key=lambda word: word != split), ""):
+        base = root / level
+        if not holds(base):
+            continue
+        if not level and root.resolve().name in set(known) - same:
+            raise UserError(
+                f"data_root={root}: is the folder of split={root.resolve().name}, and split={split} is asked for; give"
+                f" the folder above, data_root={root.resolve().parent}, or another split="
+            )
+        return base
+    others = [word for word in known if word not in same and holds(root / word)]
+    if others:
+        raise UserError(
+            f"data_root={root}: has no {split}/JPEGImages, but split={' and split='.join(others)}; ask for that, or"
+            f" fetch {split}"
+        )
+    return find_root(root, name, holds, f"{split}/JPEGImages", (split, ""))

@@ -1,0 +1,75 @@
+"""MOSE, version 1 and 2: SPLIT/JPEGImages/VIDEO/00000.jpg, SPLIT/Annotations/VIDEO/00000.png; SPLIT is train or valid.
+
+Annotations of valid have the first frame only. Where meta_SPLIT.json is there (version 2), in ROOT or SPLIT, it tells
+how many frames a video has and which objects.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence as Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from eosvos.data.image_files import MASKS, choose, files_in, frames_or_masks, match_masks, several, stored_sequence
+from eosvos.data.readers.locate import existing, split_folder, split_of
+from eosvos.data.sequence import Sequence
+from eosvos.data.user_files import folders
+from eosvos.errors import UserError
+
+_SPLITS = ("train", "valid", "test")
+
+
+def open_mose(
+    root: str | Path, *, split: str | None = "valid", sequences: Collection[str] = (), frames: bool = True
+) -> list[Sequence]:
+    """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
+
+    Of each video the masks are read until all objects of meta_SPLIT.json are found; without it the first alone, 3 ms,
+    as MOSE measures the objects of the first frame: to read all masks of train would take five minutes.
+    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
+
+    Raises UserError if a folder, a video or a file is missing or broken, or meta_SPLIT.json contradicts them.
+    """
+    split = split_of(split, _SPLITS, "MOSE", "valid")
+    root = existing(root, "MOSE", f"{split}/JPEGImages")
+    images, annotations = root / "JPEGImages" / split, root / "Annotations" / split  # as some programs sort it
+    base = root
+    if not frames_or_masks(images, annotations, frames).is_dir():
+        base = split_folder(root, split, _SPLITS, "MOSE", frames=frames)
+        images, annotations = base / "JPEGImages", base / "Annotations"
+    images = frames_or_masks(images, annotations, frames)
+    names = [f"meta_{split}.json", "meta.json"]
+    meta = next((path for folder in (base, root, base.parent) for n in names if (path := folder / n).is_file()), None)
+    videos = {} if meta is None else _read_meta(meta)
+    chosen = choose(sequences, folders(images), images)
+    return [_open(images / name, annotations / name, split, meta, videos) for name in chosen]
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    """Video -> (its number of frames or None, its object ids)."""
+    try:
+        videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
+        return {
+            name: (None if video.get("length") is None else int(video["length"]), [*map(int, video.get("objects", ()))])
+            for name, video in videos.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not the meta file of MOSE ({error!r}); fetch it again, or remove it") from error
+
+
+def _open(images: Path, annotations: Path, split: str, meta: Path | None, videos: dict[str, Any]) -> Sequence:
+    frames = files_in(images, "frames")
+    masks = match_masks(frames, files_in(annotations, "masks", MASKS))
+    length, ids = videos.get(images.name, (None, ()))
+    if length is not None and length != len(frames):
+        raise UserError(
+            f"{images}: {len(frames)} frames, and by {meta} the video has {length}; fetch it again, or remove what is"
+            " left over"
+        )
+    without = [path.stem for index, path in enumerate(frames) if index not in masks]
+    if without and split == "train":
+        raise UserError(f"{annotations}: no masks of {several(without)}; every frame of train has one: fetch it again")
+    opened = stored_sequence(images.name, frames, masks, binary=False, later_objects=False, ids=ids)
+    return replace(opened, truth=not without)

@@ -1,0 +1,133 @@
+"""Sequences with one binary mask file per object and frame, as one id mask per frame.
+
+Where objects overlap, the smaller one is in front (`masks.stacked`). An id mask cannot hold both, so that figures of
+overlapping objects differ from those of a toolkit that measures each object's files by themselves. In how many frames
+and pixels they overlap is counted as masks are read (`Sequence.shared`), and told beside the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence as Collection
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from eosvos.data.image_files import check_file, several
+from eosvos.data.images import read_image
+from eosvos.data.masks import FORMATS, ids_of, note_shared, stacked, unreadable, wrong_size
+from eosvos.data.sequence import Sequence
+from eosvos.errors import UserError
+
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+
+
+def layered_sequence(
+    name: str,
+    frames: Collection[Path],
+    layers: Mapping[int, Mapping[int, Path]],
+    *,
+    above: int | None = None,
+    lossy: bool = False,
+    scaled: bool = False,
+) -> Sequence:
+    """The sequence of image files `frames` with the masks `layers` (object id -> frame index -> file).
+
+    A pixel is the object's where its brightness (0 to 255) is above `above`, or, if that is None, where its value is
+    not 0. `lossy`: masks may be JPEGs. `scaled`: frames of the masks' shape, but larger or smaller, are read at the
+    masks' size. Masks are read until all objects are found: mostly those of the first frame.
+
+    Raises UserError for files that are missing, truncated or of another size, for an object whose files leave out a
+    frame that others have between, and for one that no mask shows.
+    """
+    size = shown = check_file(frames[0])
+    if scaled:
+        first = next(path for files in layers.values() for path in files.values())
+        size = check_file(first, mask=True, modes=_MODES, lossy=lossy)
+        if abs(shown[0] * size[1] - shown[1] * size[0]) > 0.02 * shown[0] * size[1]:
+            raise wrong_size(first, size, shown)
+    for path in frames[1:]:
+        check_file(path, shown)
+    for files in layers.values():
+        for path in files.values():
+            check_file(path, size, mask=True, modes=_MODES, lossy=lossy)
+    _check_gaps(frames, layers)
+    kept = {i: dict(files) for i, files in sorted(layers.items())}
+    names, shared = tuple(path.stem for path in frames), dict[str, int]()
+    read = partial(_read_mask, kept, size, above, names, shared)
+    objects: dict[int, int] = {}
+    for index in sorted({index for files in kept.values() for index in files}):
+        mask = read(index)
+        assert mask is not None  # one of them has this frame
+        for i in ids_of(mask):
+            objects.setdefault(i, index)
+        if objects.keys() == kept.keys():
+            break
+    hidden = sorted(kept.keys() - objects.keys())
+    if hidden:
+        files = kept[hidden[0]]
+        raise UserError(
+            f"{next(iter(files.values())).parent}: none of the {len(files)} masks shows object {hidden[0]}; fetch the"
+            " sequence again, or remove this object"
+        )
+    return Sequence(
+        name=name,
+        frame_names=names,
+        size=size,
+        objects=objects,
+        read_frame=partial(_read_frame, tuple(frames), shown, size),
+        read_mask=read,
+        files=(*frames, *(path for files in layers.values() for path in files.values())),
+        shared=shared,
+    )
+
+
+def read_layer(path: Path, size: tuple[int, int], above: int | None = None) -> np.ndarray:
+    """One object's mask, bool (H, W); `above` as for `layered_sequence`. Raises UserError as `read_image`."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if above is None:
+                values = np.atleast_3d(np.array(image))
+                found = np.asarray(values[..., : -1 if "A" in image.mode else None].any(2))  # alpha shows nothing
+            else:
+                found = np.asarray(np.array(image.convert("L")) > above)
+    except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... on broken files
+        raise unreadable(path, error, "mask") from error
+    if found.shape != tuple(size):
+        raise wrong_size(path, found.shape, size)
+    return found
+
+
+def _check_gaps(frames: Collection[Path], layers: Mapping[int, Mapping[int, Path]]) -> None:
+    annotated = sorted({index for files in layers.values() for index in files})
+    for files in layers.values():
+        lost = [frames[i].stem for i in annotated if min(files) < i < max(files) and i not in files]
+        if lost:
+            raise UserError(
+                f"{files[min(files)].parent}: no masks of {several(lost)}, which other objects of the video have; fetch"
+                " the sequence again"
+            )
+
+
+def _read_frame(paths: tuple[Path, ...], stored: tuple[int, int], size: tuple[int, int], index: int) -> np.ndarray:
+    frame = read_image(paths[index], stored)
+    return frame if stored == size else cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _read_mask(
+    layers: dict[int, dict[int, Path]],
+    size: tuple[int, int],
+    above: int | None,
+    names: tuple[str, ...],
+    shared: dict[str, int],
+    index: int,
+) -> np.ndarray | None:
+    there = {i: read_layer(files[index], size, above) for i, files in layers.items() if index in files}
+    if not there:
+        return None
+    mask = stacked(there, size)
+    note_shared(shared, names[index], there, mask)
+    return mask

@@ -1,0 +1,52 @@
+"""SegTrack v2: JPEGImages/SEQ/NAME.png and, of one object, GroundTruth/SEQ/NAME.png; of several objects,
+GroundTruth/SEQ/1/NAME.png, GroundTruth/SEQ/2/NAME.png, ... A folder may have .bmp instead. All frames have masks, which
+are black and white, mostly of three channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Collection
+from pathlib import Path
+
+from eosvos.data.image_files import MASKS, choose, files_in, frames_or_masks, match_masks, several
+from eosvos.data.readers.locate import find_root
+from eosvos.data.readers.per_object_masks import layered_sequence
+from eosvos.data.sequence import Sequence
+from eosvos.data.user_files import folders
+from eosvos.errors import UserError
+
+
+def open_segtrack(root: str | Path, *, sequences: Collection[str] = (), frames: bool = True) -> list[Sequence]:
+    """Open all 14 sequences, or those named in `sequences`. Object ids are the folders' numbers, or 1.
+    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
+
+    Raises UserError if a folder or a file is missing or broken.
+    """
+    base = find_root(
+        root,
+        "SegTrack v2",
+        lambda path: (path / "GroundTruth").is_dir() and (not frames or (path / "JPEGImages").is_dir()),
+        "JPEGImages/ and GroundTruth/",
+        ("", "SegTrackv2"),
+    )
+    images = frames_or_masks(base / "JPEGImages", base / "GroundTruth", frames)
+    return [_open(images / name, base / "GroundTruth" / name) for name in choose(sequences, folders(images), images)]
+
+
+def _open(images: Path, annotations: Path) -> Sequence:
+    numbers = folders(annotations)
+    if images == annotations and numbers:
+        images = annotations / numbers[0]
+    frames = files_in(images, "frames")
+    odd = [name for name in numbers if not name.isdigit() or not 0 < int(name) < 255]
+    if odd:
+        raise UserError(
+            f"{annotations / odd[0]}: the folders of objects are named 1, 2, ...; rename or remove this one"
+        )
+    layers = {}
+    for i, folder in {int(name): annotations / name for name in numbers}.items() or {1: annotations}.items():
+        layers[i] = match_masks(frames, files_in(folder, "masks", MASKS))
+        without = [path.stem for index, path in enumerate(frames) if index not in layers[i]]
+        if without:
+            raise UserError(f"{folder}: no masks of {several(without)}; every frame has one: fetch the sequence again")
+    return layered_sequence(annotations.name, frames, layers, above=127)

@@ -1,0 +1,51 @@
+"""Still images with masks: ROOT/images/*.jpg and ROOT/masks/*.png, as sequences of a single frame.
+
+A task then trains and judges on two different transforms of the one picture. The folders may also be named as ECSSD
+(images, ground_truth_mask) and Penn-Fudan (PNGImages, PedMasks/*_mask.png) are distributed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Collection
+from pathlib import Path
+
+from eosvos.data.image_files import several, stored_sequence
+from eosvos.data.sequence import Sequence
+from eosvos.data.user_files import folders, listing
+from eosvos.errors import UserError
+
+_LAYOUTS = (("images", "masks"), ("images", "ground_truth_mask"), ("PNGImages", "PedMasks"))
+
+
+def open_stills(root: str | Path, *, sequences: Collection[str] = (), binary: bool = False) -> list[Sequence]:
+    """Open the pictures of a folder, all or those named in `sequences` (stems), each as a sequence of one frame.
+
+    `binary`: a mask shows one object, all that is not 0 (saliency sets); otherwise the pixel value is the object id. A
+    mask is named as its picture, or with `_mask` after that. Every mask is read once, about 1 ms, to learn its objects.
+
+    Raises UserError for a missing folder, a picture without a mask or the other way round, broken files, a picture and
+    a mask of different sizes, a mask without an object.
+    """
+    root = Path(root).expanduser()
+    found = next(((root / a, root / b) for a, b in _LAYOUTS if (root / a).is_dir() and (root / b).is_dir()), None)
+    if found is None:
+        what = f"there is {several(folders(root)) or 'no folder at all'}" if root.is_dir() else "it does not exist"
+        raise UserError(
+            f"{root}: no still images with masks: {what}; expected are images/ and masks/ in it (or"
+            f" {' or '.join('/ and '.join(pair) + '/' for pair in _LAYOUTS[1:])})"
+        )
+    pictures = {path.stem: path for path in listing(found[0])}
+    masks = {path.stem.removesuffix("_mask"): path for path in listing(found[1], (".png", ".bmp"))}
+    chosen = list(dict.fromkeys(sequences)) or list(pictures)
+    for names, there, what in ((pictures, masks, "mask"), (masks, pictures, "picture"), (chosen, pictures, "picture")):
+        lone = [name for name in names if name not in there]
+        if lone:
+            raise UserError(
+                f"{found[0]}: no {what} for {several(lone)}; every picture has a mask of its name in {found[1]}:"
+                " add what is missing, or remove what is left over"
+            )
+    if not chosen:
+        raise UserError(f"{found[0]}: no pictures; .jpg, .png or .bmp files are expected")
+    return [
+        stored_sequence(name, [pictures[name]], {0: masks[name]}, binary=binary, later_objects=False) for name in chosen
+    ]

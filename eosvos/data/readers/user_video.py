@@ -1,0 +1,110 @@
+"""One's own video: a video file, or a folder of frames, with masks of any of its frames."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence as Collection
+from pathlib import Path
+
+from eosvos.data.image_files import gap, moving, no_frames, several, unread
+from eosvos.data.levels import Levels
+from eosvos.data.mask_files.formats import tell
+from eosvos.data.mask_files.match_frames import place
+from eosvos.data.readers.folder import frames_and_masks, is_laid_out, open_folder, open_frames
+from eosvos.data.sequence import Sequence
+from eosvos.data.user_files import listing
+from eosvos.data.video.open import frame_rate, open_video
+from eosvos.errors import UserError
+
+log = logging.getLogger(__name__)
+
+RATE = 24.0  # frames per second of a folder of frames, which does not say
+
+
+def open_own(
+    video: str | Path,
+    *,
+    mask: str | Path | None = None,
+    masks: str | Path | None = None,
+    binary: bool | None = None,
+    levels: Levels = "auto",
+    absent: str = "told",
+) -> tuple[Sequence, float]:
+    """Open a video with its masks; returns it, and its frames per second (the mean, where they vary).
+
+    video: a video file, a folder of frames, or a folder with frames/ and masks/ in it, or JPEGImages/ and Annotations/,
+    which needs no other masks. mask: of the first frame. masks: a folder or .json file of masks of any frames, by name
+    or number (see `match_frames.place`), in any form of mask_files/formats.py. binary: everything but 0 is one object;
+    None: look. levels: of frames of more than 8 bits, see levels.py.
+
+    absent: "told": a mask tells of the objects that it shows alone; a file that shows none tells that none of those
+    which appeared before is there (before the first object: that those which come first are not there yet), and that is
+    logged; an image that is merely listed in JSON tells nothing. "all": the masks are complete, so that an object which
+    is not on a mask is not in that frame.
+
+    The sequence gives a method all the masks: where objects first appear, and (`Sequence.given`) all others.
+
+    What is odd about the files and read nonetheless is logged. Raises UserError as `open_video` and `open_folder` do,
+    and where there is no mask, or both kinds are given.
+    """
+    video = Path(video).expanduser()
+    if mask is not None and masks is not None:
+        raise UserError(f"mask={mask} and masks={masks}: give one of the two; masks= may hold that of the first frame")
+    source = mask or masks
+    given = None if source is None else Path(source).expanduser()
+    if video.is_dir():
+        sequence, rate = _folder(video, given, mask is not None, binary, levels, absent), RATE
+        _tell_odd(sequence.files[: len(sequence)])
+    else:
+        if given is None:
+            raise _without_masks(video)
+        sequence = open_video(video, given, binary=binary, every=True, levels=levels, absent=absent)
+        rate = frame_rate(video)
+    return sequence, rate
+
+
+def annotated_frames(sequence: Sequence) -> list[int]:
+    """Indices of the frames that have a mask, if an empty one, of a sequence of `open_own`."""
+    return sorted({min(sequence.objects.values()), *sequence.given})
+
+
+def _folder(video: Path, given: Path | None, first: bool, binary: bool | None, levels: Levels, absent: str) -> Sequence:
+    pictures, parts = listing(video), given is None and is_laid_out(video)
+    if given is None and pictures and not parts:
+        raise _without_masks(video)
+    if given is None or not pictures:
+        found = open_folder(video, binary=binary, every=True, levels=levels, absent=absent) if parts else []
+        if len(found) != 1:
+            raise UserError(
+                f"{video}: "
+                + (f"holds {len(found)} videos" if found else no_frames(video))
+                + "; give the folder with the frames of one as video=, and its masks as mask= or masks="
+            )
+        return found[0]
+    among = given if given.is_file() and any(path.samefile(given) for path in pictures) else None
+    if among is not None:
+        log.warning("%s: left out of the frames that it lies among, as it is given as a mask", among)
+    frames, size, span = open_frames(video, among, levels=levels)
+    if len(frames) == 1 and moving(frames[0]):
+        raise UserError(f"{frames[0]}: holds several pictures; to read them as frames give the file: video={frames[0]}")
+    masks = place(given, [path.stem for path in frames], size, binary=binary, first=first, absent=absent)
+    tell({video.name: masks})
+    return frames_and_masks(video.resolve().name, frames, size, masks, every=True, span=span, absent=absent)
+
+
+def _without_masks(video: Path) -> UserError:
+    return UserError(
+        f"{video}: what to follow in it is not known; give the mask of its first frame with mask=first.png, or masks of"
+        " any of its frames with masks=FOLDER"
+    )
+
+
+def _tell_odd(frames: Collection[Path]) -> None:
+    """Log what is odd about a folder of frames, and would be seen in the results alone."""
+    folder = frames[0].parent
+    if lost := gap(frames):
+        log.warning("%s: %s; what is there is taken as one row", folder, lost)
+    if left := unread(folder):
+        log.warning("%s: left out, as pictures of such kinds are not read: %s", folder, several(left, 4))
+    if animated := [path.name for path in frames if moving(path)]:
+        log.warning("%s: of files that hold several pictures the first is read: %s", folder, several(animated, 4))

@@ -1,0 +1,76 @@
+"""YouTube-Objects with the masks of Jain and Grauman (ECCV 2014): CATEGORY/data/VIDEO/shots/SHOT/images/00001.png and
+.../labels/00001.jpg, both of every tenth frame; the folder is called youtube_masks.
+
+Instead of these images, those of the videos themselves may lie there: frame0001.jpg, frame0002.jpg, ..., all frames.
+A mask shows all objects of the shot's category as one. Masks are JPEGs: what is brighter than half is the object.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence as Collection
+from dataclasses import replace
+from pathlib import Path
+
+from eosvos.data.image_files import choose, files_in
+from eosvos.data.readers.locate import find_root
+from eosvos.data.readers.per_object_masks import layered_sequence
+from eosvos.data.sequence import Sequence
+from eosvos.data.user_files import folders
+from eosvos.errors import UserError
+
+CATEGORIES = ("aeroplane", "bird", "boat", "car", "cat", "cow", "dog", "horse", "motorbike", "train")
+
+
+def open_youtube_objects(root: str | Path, *, sequences: Collection[str] = ()) -> list[Sequence]:
+    """Open all 126 shots, or those named in `sequences`: CATEGORY_VIDEO_SHOT, such as aeroplane_0001_001.
+
+    Two shots, of motorbike/0007 and cow/0019, have a mask of one frame only; there is nothing in them to measure.
+
+    Raises UserError if a folder or a file is missing or broken.
+    """
+    base = find_root(
+        root,
+        "YouTube-Objects",
+        lambda path: any((path / name / "data").is_dir() for name in CATEGORIES),
+        "CATEGORY/data/VIDEO/shots/SHOT/labels",
+        ("", "youtube_masks"),
+    )
+    shots = {
+        f"{category}_{video}_{shot}": base / category / "data" / video / "shots" / shot
+        for category in CATEGORIES
+        for video in folders(base / category / "data")
+        for shot in folders(base / category / "data" / video / "shots")
+        if (base / category / "data" / video / "shots" / shot / "labels").is_dir()
+    }
+    return [_open(name, shots[name]) for name in choose(sequences, list(shots), base)]
+
+
+def _open(name: str, shot: Path) -> Sequence:
+    frames = files_in(shot / "images", "frames", (".png", ".jpg"))
+    place = {_number(path): index for index, path in enumerate(frames)}
+    if len(place) < len(frames):
+        raise UserError(f"{shot / 'images'}: two frames of one number; keep one file of each frame")
+    masks = {}
+    for path in files_in(shot / "labels", "masks", (".jpg", ".png")):
+        if _number(path) not in place:
+            raise UserError(
+                f"{path}: a mask without its frame: none of the {len(frames)} frames in {shot / 'images'} has its"
+                " number; fetch the shot again"
+            )
+        masks[place[_number(path)]] = path
+    opened = layered_sequence(name, frames, {1: masks}, above=127, lossy=True, scaled=True)
+    return replace(
+        opened,
+        categories={1: name.partition("_")[0]},
+        truth=len(masks) > 1,
+        asked=None if len(masks) == len(frames) else frozenset(masks),
+    )
+
+
+def _number(path: Path) -> int:
+    """7 of frame0007.jpg and of 00007.png."""
+    found = re.search(r"\d+$", path.stem)
+    if found is None:
+        raise UserError(f"{path}: named without a number; frames and masks belong together by theirs")
+    return int(found.group())

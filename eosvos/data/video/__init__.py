@@ -1,0 +1,1 @@
+"""Video files by PyAV, an extra: pip install 'eosvos[video]'."""

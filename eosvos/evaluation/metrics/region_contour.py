@@ -1,0 +1,282 @@
+"""Region similarity J and contour accuracy F of DAVIS, with the arithmetic of davis2017-evaluation.
+
+Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation" (CVPR 2016,
+section 3) and the official toolkit davis2017-evaluation. Where that toolkit errs (its decay beyond 255 frames), this is
+right. NumPy and OpenCV only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Sequence as Values
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from eosvos.evaluation.metrics.bit_planes import GROUP, compare
+from eosvos.evaluation.metrics.boxes_errors import box_overlap, contour_errors
+from eosvos.evaluation.metrics.temporal_stability import matching_cost, shape_contexts
+
+PROTOCOLS = ("davis", "youtube-vos", "lvos", "from-first-appearance")
+# What may be measured besides J and F, and the names that it has in `Scores.more`
+MEASURES = {"T": ("T",), "boxes": ("boxes",), "errors": ("near", "far", "missed")}
+
+
+class Statistics(NamedTuple):
+    """What DAVIS reports of one object's values over a sequence; every part is nan without values."""
+
+    mean: float
+    recall: float  # share of frames strictly above 0.5
+    decay: float  # mean of the first quarter less mean of the last: above 0 is loss over time
+
+
+@dataclass
+class Scores:
+    """J and F of a sequence: `frames` are the indices that were measured, with one value per frame and object.
+
+    A value is nan where the protocol does not count that frame for that object. `strange`: predicted ids that are no
+    object, and the number of measured frames that have them. `more`: for each further measure the same as `region`:
+    "T" (temporal_stability.py; of a frame and the measured one before), "boxes" (the overlap of boxes_errors.py),
+    "near", "far" and "missed" (its wrong pixels).
+    """
+
+    frames: list[int] = field(default_factory=list)
+    region: dict[int, list[float]] = field(default_factory=dict)
+    contour: dict[int, list[float]] = field(default_factory=dict)
+    strange: dict[int, int] = field(default_factory=dict)
+    more: dict[str, dict[int, list[float]]] = field(default_factory=dict)
+
+
+def region_similarity(prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None) -> float:
+    """Jaccard index |A & B| / |A | B| of two masks; 1 where both are empty.
+
+    `prediction`, `truth`: bool or 0/1 integer (H, W). `void`: pixels left out of both, same shape, or None. Returns a
+    value in [0, 1]. Raises ValueError where shapes or values do not fit.
+    """
+    prediction, truth = _pair(prediction, truth, void)
+    union = np.count_nonzero(prediction | truth)
+    return np.count_nonzero(prediction & truth) / union if union else 1.0
+
+
+def contour_accuracy(
+    prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None, tolerance: float = 0.008
+) -> float:
+    """F-measure of the two masks' contours, matched within a tolerance.
+
+    `prediction`, `truth`: bool or 0/1 integer (H, W). `void`: pixels left out of both, same shape, or None.
+    `tolerance`: a share of the frame's diagonal, rounded up to whole pixels, or that number of pixels where it is 1 or
+    more. Returns a value in [0, 1]: 1 where neither mask has a contour (a mask that fills the frame has none), 0 where
+    only one has.
+    Raises ValueError where shapes or values do not fit.
+    """
+    prediction, truth = _pair(prediction, truth, void)
+    radius = math.ceil(tolerance) if tolerance >= 1 else _radius(truth.shape, tolerance)
+    return compare(prediction.view(np.uint8) | truth.view(np.uint8) << 4, radius)[0][1]
+
+
+def statistics(values: Values[float] | np.ndarray) -> Statistics:
+    """Mean, recall and decay of one object's values over the frames of a sequence, in order; nan is left out.
+
+    Neighbouring quarters share a frame, as in the official toolkit. Its indices are 8-bit, so that it errs from 256
+    frames on; these do not wrap.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"values must be one number per frame, found an array of shape {array.shape}")
+    array = array[~np.isnan(array)]  # frames that the protocol does not count for this object
+    if array.size == 0:
+        return Statistics(math.nan, math.nan, math.nan)
+    ends = (np.round(np.linspace(1, array.size, 5) + 1e-10) - 1).astype(np.int64)
+    decay = array[ends[0] : ends[1] + 1].mean() - array[ends[3] : ends[4] + 1].mean()
+    return Statistics(float(array.mean()), float((array > 0.5).mean()), float(decay))
+
+
+def score_sequence(
+    read_prediction: Callable[[int], np.ndarray],
+    read_truth: Callable[[int], np.ndarray | None],
+    objects: Mapping[int, int],
+    frames: Iterable[int],
+    *,
+    protocol: str = "davis",
+    ends: str | None = None,
+    void: str = "background",
+    measures: Collection[str] = (),
+    last: Mapping[int, int] | None = None,
+) -> Scores:
+    """J and F per object and frame of one sequence, each mask read once; two frames' masks are held at most.
+
+    `read_prediction(i)` and `read_truth(i)` give id masks uint8 (H, W); `read_truth` gives None where frame i has no
+    annotation, and the frame is left out. `objects`: the ids to measure, and the frame that each first appears in.
+    `protocol`, which frames count for an object:
+
+    - "davis": all. An object that is rightly absent has 1, before its first appearance too.
+    - "from-first-appearance", the rule of vos-benchmark: from the first measured frame on where it is in the truth or
+      in the prediction; an object that no measured frame's truth has does not count at all.
+    - "youtube-vos": annotated frames after the one it first appears in, whose mask the method is given. It is published
+      that the server takes every fifth frame (those with annotation), that objects may appear late, and that J and F
+      are averaged over the objects of seen and of unseen classes; its code and the rule for first frames are not. That
+      a given mask does not count, and that the last frame does, is our reading.
+    - "lvos", as the present lvos-evaluation (its first release counted the given mask, too): annotated frames between
+      the object's first and its last one (`last`, by id; for others to the end of the video), both left out. What is
+      predicted of an object that is gone for good costs nothing.
+
+    `ends`: "skip" leaves out the first and the last annotated frame, as DAVIS does, "keep" does not; None is
+    `ends_of(protocol)`. `void`: pixels that are 255 in the truth are "background", as in the official
+    semi-supervised figures, or taken from both sides ("ignore"). Pixels of a predicted id that is no object are no
+    object's. `measures`: what `Scores.more` is to hold, of `MEASURES`.
+
+    Raises ValueError where a mask is not uint8 (H, W) or a prediction has another size than the truth.
+    """
+    for name, value, known in (
+        ("protocol", protocol, PROTOCOLS),
+        ("ends", ends, ("skip", "keep", None)),
+        ("void", void, ("background", "ignore")),
+        *(("measures", measure, tuple(MEASURES)) for measure in measures),
+    ):
+        if value not in known:
+            raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(str, known))}")
+    objects = {int(i): first for i, first in objects.items()}
+    if not all(0 < i < 255 for i in objects):
+        raise ValueError(f"objects have ids from 1 to 254, found {sorted(objects)}")
+    scores = Scores([], {i: [] for i in objects}, {i: [] for i in objects})
+    scores.more = {key: {i: [] for i in objects} for measure in measures for key in MEASURES[measure]}
+    seen: set[int] = set()  # in the truth or a prediction
+    true: set[int] = set()  # in the truth
+    before: dict[int, np.ndarray | None] = {}  # each object's shape contexts in the last measured frame
+
+    def score(index: int, truth: np.ndarray) -> None:
+        counted = counted_objects(protocol, objects, last or {}, index)
+        if not counted:
+            return
+        prediction = read_prediction(index)
+        _check_ids(index, prediction, truth)
+        scores.frames.append(index)
+        radius = _radius(truth.shape)
+        if void == "ignore":
+            prediction = np.where(truth == 255, 0, prediction).astype(np.uint8)
+        # One pixel around all that either has: contours lie above and left of an object, too.
+        x, y, w, h = cv2.boundingRect(cv2.bitwise_or(prediction, truth))
+        crop = (slice(max(y - 1, 0), y + h + 1), slice(max(x - 1, 0), x + w + 1))
+        prediction, truth = prediction[crop], truth[crop]
+        predicted = _ids(prediction)
+        for i in sorted(predicted - objects.keys()):
+            scores.strange[i] = scores.strange.get(i, 0) + 1
+        if protocol == "from-first-appearance":
+            true.update(_ids(truth))
+            seen.update(predicted | true)
+            counted &= seen
+        values = _compare(prediction, truth, sorted(counted), radius)
+        for i in objects:
+            scores.region[i].append(values[i][0] if i in counted else math.nan)
+            scores.contour[i].append(values[i][1] if i in counted else math.nan)
+            if measures:
+                _more(scores, i, prediction == i, truth == i, i in counted, before)
+
+    held: tuple[int, np.ndarray] | None = None  # the last annotated frame: measured once a later one is seen
+    skip = (ends or ends_of(protocol)) == "skip"
+    first = True
+    for index in frames:
+        truth = read_truth(index)
+        if truth is None:
+            continue
+        if held is not None:
+            score(*held)
+        held = None if first and skip else (index, truth)
+        first = False
+    if held is not None and not skip:
+        score(*held)
+    if protocol == "from-first-appearance":
+        for values in (scores.region, scores.contour, *scores.more.values()):
+            values.update({i: [math.nan] * len(scores.frames) for i in objects.keys() - true})
+    return scores
+
+
+def ends_of(protocol: str) -> str:
+    """What a protocol does with the first and the last annotated frame of a video: "skip" or "keep"."""
+    return "keep" if protocol in ("youtube-vos", "lvos") else "skip"
+
+
+def counted_objects(protocol: str, objects: Mapping[int, int], last: Mapping[int, int], index: int) -> set[int]:
+    """The ids of `objects` for which frame `index` counts, as far as that is known without its masks."""
+    if protocol not in ("youtube-vos", "lvos"):
+        return set(objects)
+    after = {i for i, first in objects.items() if index > first}
+    return {i for i in after if index < last.get(i, math.inf)} if protocol == "lvos" else after
+
+
+def _compare(prediction: np.ndarray, truth: np.ndarray, ids: list[int], radius: int) -> dict[int, tuple[float, float]]:
+    """J and F of objects in two id masks uint8 (H, W)."""
+    found: dict[int, tuple[float, float]] = {}
+    for group in (ids[k : k + GROUP] for k in range(0, len(ids), GROUP)):
+        bits = np.zeros(256, np.uint8)
+        bits[group] = 1 << np.arange(len(group))
+        planes = cv2.bitwise_or(cv2.LUT(prediction, bits), cv2.LUT(truth, bits << 4))
+        found |= zip(group, compare(planes, radius), strict=False)
+    return found
+
+
+def _more(
+    scores: Scores, i: int, prediction: np.ndarray, truth: np.ndarray, counts: bool, before: dict[int, Any]
+) -> None:
+    """Append what else is measured of object `i` in a frame, nan where the frame does not count for it."""
+    if "T" in scores.more:
+        now = shape_contexts(prediction) if counts else None
+        scores.more["T"][i].append(matching_cost(before.get(i), now))
+        before[i] = now
+    if "boxes" in scores.more:
+        scores.more["boxes"][i].append(box_overlap(prediction, truth) if counts else math.nan)
+    if "missed" in scores.more:
+        errors = contour_errors(prediction, truth) if counts else (math.nan,) * 3
+        for key, value in zip(MEASURES["errors"], errors, strict=True):
+            scores.more[key][i].append(value)
+
+
+def _ids(mask: np.ndarray) -> set[int]:
+    """The values above 0 in an id mask; five times faster than by np.bincount, which makes an int64 of each pixel."""
+    counts = cv2.calcHist([mask], [0], None, [256], [0, 256])
+    return set(counts.ravel().nonzero()[0].tolist()) - {0}
+
+
+def _radius(shape: tuple[int, ...], tolerance: float = 0.008) -> int:
+    """How far contours may be apart in a frame of this shape, in pixels: a share of its diagonal."""
+    return math.ceil(tolerance * float(np.linalg.norm(shape)))
+
+
+def _check_ids(index: int, prediction: np.ndarray, truth: np.ndarray) -> None:
+    for name, mask in (("prediction", prediction), ("truth", truth)):
+        if mask.ndim != 2 or mask.dtype != np.uint8 or not mask.size:
+            raise ValueError(f"frame {index}: the {name} must be uint8 (H, W), found {mask.dtype} {mask.shape}")
+    if prediction.shape != truth.shape:
+        raise ValueError(f"frame {index}: the prediction has shape {prediction.shape}, the truth {truth.shape}")
+
+
+def _pair(prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Both masks as bool (H, W), void pixels cleared in both."""
+    prediction, truth = np.asarray(prediction), np.asarray(truth)
+    if prediction.ndim != 2 or prediction.shape != truth.shape or 0 in truth.shape:
+        raise ValueError(
+            f"masks must be two (H, W) arrays of one shape, found a prediction of shape {prediction.shape} and a truth "
+            f"of shape {truth.shape}"
+        )
+    prediction, truth = _boolean(prediction, "prediction"), _boolean(truth, "truth")
+    if void is None:
+        return prediction, truth
+    void = np.asarray(void)
+    if void.shape != truth.shape:
+        raise ValueError(f"void must have the masks' shape {truth.shape}, found {void.shape}")
+    keep = ~_boolean(void, "void")
+    return prediction & keep, truth & keep
+
+
+def _boolean(mask: np.ndarray, name: str) -> np.ndarray:
+    if mask.dtype == bool:
+        return mask
+    if mask.dtype.kind not in "iu" or mask.min() < 0 or mask.max() > 1:
+        # A 0/255 mask or probabilities taken for a mask give plausible figures; better none.
+        raise ValueError(
+            f"the {name} must be bool or 0/1 integers, found {mask.dtype} from {mask.min()} to {mask.max()}"
+        )
+    return mask.astype(bool)

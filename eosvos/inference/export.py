@@ -1,0 +1,70 @@
+"""The masks of a video in the forms that other programs take: an overlay, masks apart, cut-outs, run-length codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from eosvos.data.mask_files.formats import write_objects
+from eosvos.data.mask_files.json_files import write_json
+from eosvos.data.masks import VOID, read_mask
+from eosvos.data.sequence import Sequence
+from eosvos.data.video.open import write_video
+from eosvos.files import atomic
+from eosvos.inference import overlay as inference_overlay
+
+Tick = Callable[[int], object]
+
+
+def overlay(sequence: Sequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
+    """The masks drawn over the video, at its size and `rate` of frames per second: overlay.mp4; where PyAV is missing,
+    which writes it, a sheet of pictures and a short animation in its place."""
+    if find_spec("av") is None:
+        tick(len(sequence))
+        return inference_overlay.overlay(sequence, masks, out)[1]
+
+    def drawn() -> Iterator[np.ndarray]:
+        given = {*sequence.objects.values(), *sequence.given}
+        for index, ids in _read(sequence, masks, tick):
+            yield inference_overlay.draw(sequence.read_frame(index), ids, sequence.size[1], given=index in given)
+
+    write_video(out / "overlay.mp4", drawn(), rate)
+    return out / "overlay.mp4"
+
+
+def objects(sequence: Sequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
+    """A mask of 0 and 255 for each object and frame: objects/ID/FRAME.png."""
+    for index, ids in _read(sequence, masks, tick):
+        write_objects(out / "objects", sequence.frame_names[index], ids, sorted(sequence.objects))
+    return out / "objects"
+
+
+def cutout(sequence: Sequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
+    """The frames with everything but the objects transparent: cutout/FRAME.png, RGBA."""
+    for index, ids in _read(sequence, masks, tick):
+        shown = ((ids > 0) & (ids != VOID)).astype(np.uint8) * 255
+        with atomic(out / "cutout" / f"{sequence.frame_names[index]}.png") as path:
+            Image.fromarray(np.dstack([sequence.read_frame(index), shown])).save(path, format="PNG")
+    return out / "cutout"
+
+
+def json(sequence: Sequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
+    """Run-length codes of COCO, in the form of YouTube-VIS: masks.json."""
+    named = ((sequence.frame_names[index], ids) for index, ids in _read(sequence, masks, tick))
+    write_json(out / "masks.json", named, video=sequence.name)
+    return out / "masks.json"
+
+
+OUTPUTS: dict[str, Callable[[Sequence, Path, Path, float, Tick], Path]] = {
+    "overlay": overlay, "objects": objects, "cutout": cutout, "json": json,
+}  # fmt: skip
+
+
+def _read(sequence: Sequence, masks: Path, tick: Tick) -> Iterator[tuple[int, np.ndarray]]:
+    for index, name in enumerate(sequence.frame_names):
+        yield index, read_mask(masks / f"{name}.png", size=sequence.size)
+        tick(1)

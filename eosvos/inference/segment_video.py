@@ -1,0 +1,199 @@
+"""A video of one's own, from its masks: all frames, forwards and backwards from the first mask.
+
+A run's folder, where one process at a time may work: masks/ has the id mask of every frame, uncertainty.jsonl how
+certain they are, state/ what is needed to continue, as long as it is not finished.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import time
+from collections.abc import Callable, Collection, Generator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from eosvos.data.sequence import Sequence
+from eosvos.files import append_line, listed, locked, remove_temporary
+from eosvos.inference.segmenter import Segmenter
+from eosvos.inference.stream import MaskWriter, check_size, decoded
+from eosvos.inference.suggestion import suggest
+from eosvos.methods.protocol import Learning, Method
+
+
+def segment(
+    make_method: Callable[[], Method],
+    sequence: Sequence,
+    out: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    save_every: float = 60.0,
+    tick: Callable[[int], object] | None = None,
+) -> None:
+    """Write the id mask of every frame to `out`/masks/<frame>.png.
+
+    From the first frame with an object on it goes forwards to the end; objects of later masks join on their frames. To
+    the beginning it goes backwards, with the objects of that first frame alone. A method that learns is fine-tuned on
+    all masks of an object from the start; another one takes them on their frames. The frames of a large video
+    file are counted after the first one is done, unless masks on later ones needed that before.
+
+    What was cut off continues at the last state, of which one is saved after the fine-tuning and every `save_every`
+    seconds: with the same masks as if it had not been, on a CPU. `device`: the method's. `tick(n)` is called where n
+    more frames are done. Raises UserError where another process is at work in `out`, a frame cannot be read, or a mask
+    not be written.
+    """
+    with locked(out):
+        for folder in (Path(out) / "masks", Path(out) / "state"):
+            remove_temporary(folder)
+        _segment(make_method, sequence, Path(out), device, save_every, tick)
+
+
+def _segment(
+    make_method: Callable[[], Method],
+    sequence: Sequence,
+    out: Path,
+    device: torch.device | str,
+    save_every: float,
+    tick: Callable[[int], object] | None,
+) -> None:
+    ways = _ways(sequence)
+    number, at, segmenter = _saved(sequence, ways, out, device)
+    if tick is not None and (number or at):
+        tick(sum(way.length(sequence) for way in ways[:number]) + at)
+    while number < len(ways):
+        way = ways[number]
+        if segmenter is None and number and (path := _state(out, 0, 1)).exists():  # fine-tuned for the way back
+            segmenter, at = Segmenter.load(path, device=device), 1
+            _learn(segmenter, sequence, [i for i, first in sequence.objects.items() if first > way.first])
+            if tick is not None:
+                tick(1)
+        elif segmenter is None:
+            segmenter = Segmenter(make_method())
+            _learn(segmenter, sequence, [i for i, f in sequence.objects.items() if f == way.first or way.step > 0])
+        with MaskWriter(out / "masks") as writer, closing(_masks(segmenter, sequence, way, at)) as masks:
+            saved = time.monotonic()
+            for done, ids in enumerate(masks, at + 1):
+                name = sequence.frame_names[way.frame(done - 1)]
+                writer.put(name, ids.copy())
+                told = {str(i): round(value, 4) for i, value in segmenter.uncertainty.items()}
+                append_line(out / "uncertainty.jsonl", json.dumps({"frame": name, **told}))
+                first = done == 1 and not (sequence.counted and way.length(sequence) == 1)
+                if first or (time.monotonic() - saved >= save_every and done < way.length(sequence)):
+                    writer.flush()
+                    _save(segmenter, out, number, done)
+                    saved = time.monotonic()
+                if tick is not None:
+                    tick(1)
+        number, at, segmenter = number + 1, 0, None
+    shutil.rmtree(out / "state", ignore_errors=True)
+
+
+def suggested(sequence: Sequence, out: str | Path, annotated: Collection[int]) -> int | None:
+    """The index of the frame whose annotation would help most, from what `segment` has written so far (see
+    evaluation.suggestion); None where there is none."""
+    path, place = Path(out) / "uncertainty.jsonl", {name: k for k, name in enumerate(sequence.frame_names)}
+    uncertain = {i: [math.nan] * len(sequence) for i in sequence.objects}
+    seen = set()
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            told = json.loads(line)
+        except ValueError:  # the last one, cut off
+            continue
+        seen.add(place[told["frame"]])
+        for i in uncertain.keys() & {int(key) for key in told if key != "frame"}:
+            uncertain[i][place[told["frame"]]] = told[str(i)]
+    return suggest(uncertain, annotated, seen)
+
+
+def total(sequence: Sequence) -> int:
+    """The masks that `segment` makes of a video: that of the first given mask's frame twice where it goes both ways."""
+    return sum(way.length(sequence) for way in _ways(sequence))
+
+
+class _Way(NamedTuple):
+    """From a frame on to the end of the video, or (step -1) to its beginning; its end may not be known yet."""
+
+    first: int
+    step: int
+
+    def frame(self, number: int) -> int:
+        return self.first + self.step * number
+
+    def length(self, sequence: Sequence) -> int:
+        return self.first + 1 if self.step < 0 else len(sequence) - self.first
+
+    def frames(self, sequence: Sequence, at: int) -> range:
+        """From number `at` on."""
+        return range(self.frame(at), self.frame(self.length(sequence)), self.step)
+
+
+def _ways(sequence: Sequence) -> list[_Way]:
+    first = min(sequence.objects.values())
+    return [_Way(first, -1)] * (first > 0) + [_Way(first, 1)]
+
+
+def _learn(segmenter: Segmenter, sequence: Sequence, wanted: Collection[int]) -> None:
+    """The masks of these objects on all frames but the first one's."""
+    for index in sequence.given if isinstance(segmenter.method, Learning) else ():
+        masks = {i: mask for i, mask in sequence.given_masks(index).items() if i in wanted}
+        if masks:
+            segmenter.learn(sequence.frame(index), masks)
+
+
+def _masks(segmenter: Segmenter, sequence: Sequence, way: _Way, at: int) -> Generator[np.ndarray, None, None]:
+    """The id masks of the frames of a way, from number `at` on."""
+    if at == 0:  # for itself: the others may not be counted yet
+        frame = sequence.frame(way.first)
+        check_size(sequence, way.first, tuple(frame.shape[-2:]), "frame")
+        yield segmenter.start(frame, sequence.new_objects(way.first))
+        at = 1
+    with closing(decoded(sequence, way.frames(sequence, at))) as frames:
+        for number, (frame, new, given) in enumerate(frames, at):
+            check_size(sequence, way.frame(number), tuple(frame.shape[-2:]), "frame")
+            ids = segmenter.step(frame)
+            if new and way.step > 0:
+                ids = segmenter.add(frame, new)
+            if given:
+                ids = segmenter.show(frame, given)
+            yield ids
+
+
+def _save(segmenter: Segmenter, out: Path, number: int, done: int) -> None:
+    """As out/state/WAY-FRAMES.safetensors; older ones go when it is there, but for the first of the way back."""
+    path = _state(out, number, done)
+    segmenter.save(path)
+    for old in _states(out):
+        if old != path and (number or old != _state(out, 0, 1)):
+            old.unlink()
+
+
+def _state(out: Path, number: int, done: int) -> Path:
+    return out / "state" / f"{number}-{done}.safetensors"
+
+
+def _states(out: Path) -> list[Path]:
+    """All that `_save` has left."""
+    names = listed(out / "state", ".safetensors")
+    return [out / "state" / name for name in names if re.fullmatch(r"\d+-\d+\.safetensors", name)]
+
+
+def _saved(
+    sequence: Sequence, ways: list[_Way], out: Path, device: torch.device | str
+) -> tuple[int, int, Segmenter | None]:
+    """The way that a run was cut off on, how many of its frames were done, and the state; all from the start where
+    there is none, or masks are missing."""
+    places = [(int(a), int(b)) for a, b in (path.stem.split("-") for path in _states(out))]
+    if not places:
+        return 0, 0, None
+    number, done = max(places)
+    frames = [i for way in ways[:number] for i in way.frames(sequence, 0)]
+    frames += map(ways[number].frame, range(done))
+    if not all((out / "masks" / f"{sequence.frame_names[i]}.png").is_file() for i in frames):
+        return 0, 0, None
+    return number, done, Segmenter.load(_state(out, number, done), device=device)

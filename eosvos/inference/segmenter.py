@@ -1,0 +1,307 @@
+"""Frame by frame, in a program of one's own: images in, id masks out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eosvos.data.masks import VOID
+from eosvos.data.sequence import to_tensor
+from eosvos.errors import UserError
+from eosvos.inference import state_file
+from eosvos.inference.suggestion import uncertainty
+from eosvos.meta.learner import Learner
+from eosvos.methods.base import check_new
+from eosvos.methods.baselines import CopyFirst
+from eosvos.methods.eosvos.method import EOSVOS
+from eosvos.methods.flow import Flow
+from eosvos.methods.osmn.method import OSMN
+from eosvos.methods.osvos.method import OSVOS
+from eosvos.methods.protocol import Learning, Method
+from eosvos.torch_state import own_state
+
+Image = np.ndarray | Tensor
+Masks = np.ndarray | Tensor | Mapping[int, np.ndarray | Tensor]
+
+_SCALE = "; of others scale them, ((frame - low) / (high - low)).clip(0, 1), by one low and high for the whole video"
+_METHODS: dict[str, type[Any]] = {c.__name__: c for c in (EOSVOS, OSVOS, OSMN, Flow, CopyFirst)}
+
+
+class Segmenter:
+    """Segments a video or a camera's stream, one frame at a time; memory does not grow with its length.
+
+    method: that segments; by default e-OSVOS with the learner that ships, ten fine-tuning steps on the CPU; settings:
+    others of `EOSVOS` for that, say iters=50, ona=True or device="cuda".
+
+    Frames: uint8 (H, W, 3) or (H, W) arrays, floating ones with values in [0, 1], or tensors (3, H, W), all RGB and of
+    one size. Masks: an id mask (H, W) of integers, 0 being background and, in uint8, 255 unknown, but where there is
+    nothing else, object 1; or a dict from id to mask (H, W), everything but 0 being the object. Ids are any positive
+    integers below 2**31, at most 254 of them.
+    Everything that is not so raises ValueError before anything is changed.
+
+    The caller's torch state (grad mode, autocast, default device and dtype, random numbers) is neither used nor
+    changed; several Segmenters may work in threads. The number of torch's threads is the caller's too, by default all
+    cores: more than one rarely helps the small learner, and slows it several times beside other work, so that
+    torch.set_num_threads(1) is a good choice on a CPU.
+
+    Results: id masks (H, W), uint8, or int32 where an id does not fit.
+    """
+
+    def __init__(self, method: Method | None = None, **settings: Any) -> None:
+        if method is not None and settings:
+            raise TypeError(f"settings {', '.join(settings)} beside a method: give them to the method")
+        self.method: Method = EOSVOS(Learner.shipped(), **settings) if method is None else method
+        self._ids: dict[int, int] = {}  # the user's -> the method's, 1 to 254
+        self._new_video = False  # its first frame is the next one
+
+    @property
+    def object_ids(self) -> list[int]:
+        """The ids of the objects, in the order in which they were given."""
+        own = {inner: outer for outer, inner in self._ids.items()}
+        return [own[i] for i in self.method.object_ids]
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Of the last frame: float32 (K, H, W), one plane for each of `object_ids`."""
+        return self.method.probabilities
+
+    @property
+    def uncertainty(self) -> dict[int, float]:
+        """Of each object's mask on the last frame, in [0, 1]: where it is high, a correction helps (see
+        evaluation.suggestion, whose `suggest` chooses among frames)."""
+        return dict(zip(self.object_ids, uncertainty(self.method.probabilities), strict=True))
+
+    @own_state()
+    def start(self, frame: Image, masks: Masks) -> np.ndarray:
+        """Begin a video at `frame` with the masks of its objects: fine-tune on them; returns the id mask of the frame.
+
+        What was learned of objects that are not there yet (`learn`) is used; a former video is forgotten. {} begins
+        without objects, for `add` to bring them.
+        """
+        image = image_of(frame)
+        given = masks_of(masks, image.shape[-2:])
+        waiting = {outer: i for outer, i in self._ids.items() if i not in self.method.object_ids}
+        ids = {**waiting, **self._named(given, waiting)}
+        check_new({ids[i]: mask for i, mask in given.items()}, image)  # before a former video is forgotten
+        self._ids = ids
+        result = self.method.start(image, self._inner(given))
+        self._new_video = False
+        return self._outer(result)
+
+    @own_state()
+    def step(self, frame: Image) -> np.ndarray:
+        """The id mask of the next frame."""
+        return self._outer(self.method.step(self._image(frame)))
+
+    @own_state()
+    def add(self, frame: Image, masks: Masks) -> np.ndarray:
+        """New objects, on the frame just stepped (give it again); returns its id mask, in which they win."""
+        image = self._image(frame)
+        given = masks_of(masks, image.shape[-2:])
+        former, self._ids = self._ids, {**self._ids, **self._named(given, self._ids)}
+        try:
+            return self._outer(self.method.add(image, self._inner(given)))
+        except ValueError:
+            self._ids = former
+            raise
+
+    @own_state()
+    def correct(self, frame: Image, masks: Masks) -> np.ndarray:
+        """Better masks of known objects, on the frame just stepped; returns its id mask, in which they win.
+
+        An id mask tells of the objects that it shows; an empty mask, in a dict, that the object is not here. The
+        objects are fine-tuned again on all that they were given, where the method learns.
+        """
+        image = self._image(frame)
+        given = masks_of(masks, image.shape[-2:])
+        self._check_known(given)
+        return self._outer(self.method.correct(image, self._inner(given)))
+
+    @own_state()
+    def show(self, frame: Image, masks: Masks) -> np.ndarray:
+        """Masks of known objects on the frame just stepped, of which nothing is learned (now: they may have been, by
+        `learn`); returns its id mask, in which they win."""
+        if not isinstance(self.method, Learning):
+            return self.correct(frame, masks)
+        image = self._image(frame)
+        given = masks_of(masks, image.shape[-2:])
+        self._check_known(given)
+        return self._outer(self.method.show(image, self._inner(given)))
+
+    @own_state()
+    def learn(self, frame: Image, masks: Masks) -> None:
+        """Take the masks of objects on any frame of the video into the fine-tuning; nothing else changes.
+
+        Before `start` (cheapest: objects are then fine-tuned once) or at any time after. Empty masks, in a dict, as in
+        `correct`.
+        """
+        if not isinstance(self.method, Learning):
+            raise ValueError(f"{type(self.method).__name__} learns nothing; use correct() on the frame just stepped")
+        image = image_of(frame)
+        given = masks_of(masks, image.shape[-2:])
+        ids = {**self._ids, **self._named(given, self._ids)}
+        self.method.learn(image, {ids[i]: mask for i, mask in given.items()})
+        self._ids = ids
+
+    def remove(self, ids: int | Iterable[int]) -> None:
+        """Forget objects: they are no longer looked for, and their pixels are others' or background."""
+        gone = [int(ids)] if isinstance(ids, Integral) else list(ids)  # type: ignore[arg-type]
+        self._check_known(gone)
+        self.method.remove([self._ids[i] for i in gone])
+        self._ids = {outer: inner for outer, inner in self._ids.items() if outer not in gone}
+
+    @own_state()
+    def save(self, path: str | Path) -> None:
+        """Write everything to one file, atomically: the fine-tuned objects, where they are, and the learner.
+
+        Raises UserError where it cannot be written, ValueError for a method that cannot be saved.
+        """
+        kind = type(self.method)
+        if _METHODS.get(kind.__name__) is not kind:
+            raise ValueError(f"{kind.__name__} cannot be saved; {', '.join(_METHODS)} can")
+        learner: Learner | None = getattr(self.method, "learner", None)
+        content = {
+            "method": kind.__name__,
+            "settings": self.method.settings() if learner is not None else {},  # type: ignore[attr-defined]
+            "learner": learner,
+            "ids": self._ids,
+            "new_video": self._new_video,
+            "state": {name: getattr(self.method, name) for name in kind.STATE},
+        }
+        state_file.write(path, state_file.pack(content))
+
+    @classmethod
+    @own_state()
+    def load(
+        cls, path: str | Path, *, device: torch.device | str = "cpu", new_video: bool = False, **settings: Any
+    ) -> Segmenter:
+        """Continue from a file of `save`: the next `step` gives what it would have given.
+
+        new_video: its objects are to be found in another video, of any size: where they were is forgotten, and the next
+        `step` takes its first frame. So a model of an object can be prepared beforehand (OSVOS, section 3.2: offline).
+        settings: of the method, in place of those saved, `iters` for instance, for what is fine-tuned from now on.
+        Executes no code. Raises UserError for a missing, damaged or foreign file.
+        """
+        packed = state_file.read(path)
+        try:
+            kind = _METHODS[packed.tree["dict"][0][1]]
+            classes = (Learner, *kind.PARTS)
+            content = state_file.unpack(packed, classes, device)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise UserError(f"state {path}: not of this version ({error}); make it again") from error
+        learner = content["learner"]
+        if learner is not None:
+            method = kind(learner, device=device, **{**content["settings"], **settings})
+        else:
+            method = kind(**settings)
+        for name, value in content["state"].items():
+            setattr(method, name, value)
+        loaded = cls(method)
+        loaded._ids, loaded._new_video = content["ids"], content["new_video"] or new_video
+        if loaded._new_video and not hasattr(method, "new_video"):
+            raise UserError(f"state {path}: {kind.__name__} knows nothing of its objects but where they are")
+        return loaded
+
+    def _image(self, frame: Image) -> Tensor:
+        """A frame of the video, the first one of a new video or not."""
+        image = image_of(frame)
+        if self._new_video:
+            self.method.new_video((int(image.shape[-2]), int(image.shape[-1])))  # type: ignore[attr-defined]
+            self._new_video = False
+        return image
+
+    def _named(self, masks: Iterable[int], known: Mapping[int, int]) -> dict[int, int]:
+        """The method's ids for objects, as far as they are not known: their own where that is free."""
+        new = [i for i in masks if i not in known]
+        if len(known) + len(new) >= VOID:
+            raise ValueError(f"{len(known) + len(new)} objects: at most {VOID - 1} can be segmented at once")
+        taken = set(known.values()) | {i for i in new if i < VOID and i not in known.values()}
+        free = (i for i in range(1, VOID) if i not in taken)
+        return {i: i if i < VOID and i not in known.values() else next(free) for i in new}
+
+    def _check_known(self, ids: Iterable[int]) -> None:
+        for i in ids:
+            if i not in self.object_ids:
+                raise ValueError(f"object {i} is unknown; known are {self.object_ids}; use add() for new ones")
+
+    def _inner(self, masks: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+        return {self._ids[i]: mask for i, mask in masks.items()}
+
+    def _outer(self, ids: np.ndarray) -> np.ndarray:
+        if all(outer == inner for outer, inner in self._ids.items()):
+            return ids
+        table = np.zeros(VOID + 1, np.uint8 if max(self._ids) < VOID else np.int32)
+        for outer, inner in self._ids.items():
+            table[inner] = outer
+        return table[ids]
+
+
+def image_of(frame: Image) -> Tensor:
+    """float32 (3, H, W) in [0, 1] of an image as `Segmenter` takes it. Raises ValueError for any other."""
+    if isinstance(frame, Tensor):
+        if frame.ndim != 3 or frame.shape[0] != 3:
+            raise ValueError(f"a tensor frame is (3, H, W), RGB, not {tuple(frame.shape)}")
+        image = frame.detach().cpu()
+        image = image.float() / 255 if image.dtype == torch.uint8 else image
+    else:
+        array = np.asarray(frame)
+        if array.ndim == 2:
+            array = np.repeat(array[..., None], 3, -1)
+        if array.ndim != 3 or array.shape[2] != 3:
+            raise ValueError(f"an array frame is (H, W, 3), RGB, or (H, W), grey, not {array.shape}")
+        if array.dtype == np.uint8:
+            return to_tensor(array)
+        if not np.issubdtype(array.dtype, np.floating):
+            raise ValueError(f"a frame is uint8, or floating with values in [0, 1], not {array.dtype}{_SCALE}")
+        image = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+    if not image.is_floating_point():
+        raise ValueError(f"a frame is uint8, or floating with values in [0, 1], not {image.dtype}{_SCALE}")
+    image = image.float()
+    low, high = float(image.min()), float(image.max())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"a floating frame has values in [0, 1], found {low:g} to {high:g}{_SCALE}")
+    return image
+
+
+def masks_of(masks: Masks, size: Iterable[int]) -> dict[int, np.ndarray]:
+    """id -> bool (H, W) of masks as `Segmenter` takes them, for a frame of `size`. Raises ValueError for any other, and
+    for an id mask without an object, of which nothing could be learned."""
+    expected = tuple(int(side) for side in size)
+    if isinstance(masks, Mapping):
+        found = {}
+        for i, mask in masks.items():
+            if not isinstance(i, int | np.integer) or isinstance(i, bool) or not 0 < i < 2**31:
+                raise ValueError(f"object ids are integers from 1 to 2**31 - 1, found {i!r}")
+            array = _array(mask)
+            if array.shape != expected:
+                raise ValueError(f"object {i}: the mask is {array.shape}, the frame {expected}")
+            found[int(i)] = array != 0
+        return found
+    array = _array(masks)
+    if array.shape != expected:
+        raise ValueError(f"the id mask is {array.shape}, the frame {expected}")
+    if array.dtype != bool and not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"an id mask is of integers, not {array.dtype}")
+    ids = [int(i) for i in np.unique(array) if i]
+    if array.dtype == np.uint8 and VOID in ids:
+        ids.remove(VOID)
+        if not ids:  # a mask as most programs write it
+            return {1: array == VOID}
+    if not ids:
+        raise ValueError(
+            "the id mask has no object, only background; an object that is not here is told by {id: empty mask}, and a "
+            "video begins without any by {}"
+        )
+    if not (ids[0] > 0 and ids[-1] < 2**31):
+        raise ValueError(f"object ids are integers from 1 to 2**31 - 1, found {ids[0] if ids[0] < 0 else ids[-1]}")
+    return {i: array == i for i in ids}
+
+
+def _array(mask: np.ndarray | Tensor) -> np.ndarray:
+    return mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)

@@ -1,0 +1,260 @@
+"""One sequence: a method walks its frames, decoded ahead of it; its masks are written behind it, then measured."""
+
+from __future__ import annotations
+
+import math
+import queue
+import resource
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eosvos.data.masks import read_mask, write_mask
+from eosvos.data.sequence import Sequence
+from eosvos.errors import UserError
+from eosvos.evaluation.results import SequenceResult, write_sequence
+from eosvos.evaluation.score_sequence import Measures, measured
+from eosvos.inference.suggestion import uncertainty
+from eosvos.methods.protocol import Learning, Method
+from eosvos.seeds import derive
+
+AHEAD = 4  # frames decoded and not yet used, and masks not yet written: what bounds the memory
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """The evaluation of one sequence after the other by a method, into `out`."""
+
+    make_method: Callable[[int], Method]
+    out: Path
+    seed: int
+    measures: Measures
+
+    def __call__(
+        self, sequence: Sequence, kept: SequenceResult | None = None, tick: Callable[[int], object] | None = None
+    ) -> SequenceResult:
+        """Segment a sequence into `out`/masks, measure it, and mark it as finished; only measure it where its masks are
+        `kept`. `tick(n)` is called where n more frames are done."""
+        result = self.segment(sequence, tick) if kept is None else kept
+        if kept is not None and tick is not None:
+            tick(len(sequence))
+        files = mask_files(self.out, sequence)
+        result = measured(result, sequence, lambda index: read_mask(files[index]), files, self.measures)
+        write_sequence(self.out, result)
+        return result
+
+    def segment(self, sequence: Sequence, tick: Callable[[int], object] | None = None) -> SequenceResult:
+        """Masks, time and memory of a sequence."""
+        folder = self.out / "masks" / sequence.name
+        for path in [*folder.glob("*.png"), *folder.glob(".*.tmp*")]:  # of an attempt that was cut off
+            path.unlink()
+        method = self.make_method(derive(self.seed, zlib.crc32(sequence.name.encode())))
+        cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+        _reset_peak()
+        uncertain: dict[int, list[float]] = {i: [] for i in sequence.objects}
+        seconds, adapt_seconds = segment(method, sequence, folder, tick, uncertain)
+        peak_cuda = torch.cuda.max_memory_allocated() / 2**20 if cuda else None
+        return SequenceResult(
+            sequence.name, len(sequence), seconds, adapt_seconds, _peak(), peak_cuda, uncertain=uncertain
+        )
+
+
+def mask_files(out: Path, sequence: Sequence) -> tuple[Path, ...]:
+    """Where a run keeps the masks of a sequence, one per frame."""
+    return tuple(out / "masks" / sequence.name / f"{name}.png" for name in sequence.frame_names)
+
+
+def walk(method: Method, sequence: Sequence) -> Generator[np.ndarray, None, None]:
+    """The id mask uint8 (H, W) of every frame in order: the one way a method meets a video.
+
+    Frames before the first object have an empty mask; objects that appear later are added on their first frame. Where
+    the sequence gives more masks, the method learns them before it starts, and they are shown on their own frames. The
+    next frames are decoded by a thread while the method works. Raises UserError where a frame or mask is not of the
+    sequence's size, or more masks are given than the method can use.
+    """
+    started = False
+    for index in sequence.given:
+        masks = sequence.given_masks(index)
+        for mask in masks.values():
+            check_size(sequence, index, mask.shape, "mask")
+        if masks:
+            learning(method).learn(sequence.frame(index), masks)
+    with closing(decoded(sequence)) as frames:
+        for index, (frame, new, given) in enumerate(frames):
+            check_size(sequence, index, tuple(frame.shape[-2:]), "frame")
+            for mask in new.values():
+                check_size(sequence, index, mask.shape, "mask")
+            if started:
+                mask = method.step(frame)
+                if new:
+                    mask = method.add(frame, new)
+                if given:
+                    mask = learning(method).show(frame, given)
+            elif new:
+                mask, started = method.start(frame, new), True
+            else:
+                mask = np.zeros(sequence.size, np.uint8)
+            if mask.shape != sequence.size or mask.dtype != np.uint8:
+                raise ValueError(
+                    f"{type(method).__name__} gave a mask {mask.dtype} {mask.shape}, frames {sequence.size}"
+                )
+            yield mask
+
+
+def segment(
+    method: Method,
+    sequence: Sequence,
+    folder: Path,
+    tick: Callable[[int], object] | None = None,
+    uncertain: dict[int, list[float]] | None = None,
+) -> tuple[float, float | None]:
+    """Write every frame's mask to `folder`/<frame>.png, by a thread of its own. `uncertain`: for each object a list
+    that gets its uncertainty on every frame (see `suggestion`), nan where it is not there yet.
+
+    Returns the seconds of decoding, fine-tuning and inference (writing and `uncertain` do not count), and the
+    fine-tuning's share of them if the method has the attribute `adapt_seconds`. `tick(1)` is called after each frame.
+    Raises UserError where a frame cannot be read or a mask not be written; no partial file is left.
+    """
+    begin = end = time.perf_counter()
+    waited = wait = 0.0
+    with MaskWriter(folder) as writer, closing(walk(method, sequence)) as masks:
+        for name, mask in zip(sequence.frame_names, masks, strict=True):
+            end = time.perf_counter()
+            waited += wait  # of the frames before: the last one's lies behind `end`
+            writer.put(name, mask.copy())  # the method may go on in the same memory
+            if uncertain is not None:
+                note_uncertainty(method, uncertain)
+            wait = time.perf_counter() - end
+            if tick is not None:
+                tick(1)
+    return max(end - begin - waited, 1e-9), getattr(method, "adapt_seconds", None)
+
+
+def note_uncertainty(method: Method, uncertain: dict[int, list[float]]) -> None:
+    """Append that of the frame just segmented; nan where a method tells no probabilities."""
+    planes = getattr(method, "probabilities", None)
+    now = {} if planes is None else dict(zip(method.object_ids, uncertainty(planes), strict=True))
+    for i, values in uncertain.items():
+        values.append(round(now.get(i, math.nan), 4))
+
+
+def learning(method: Method) -> Learning:
+    """The method itself. Raises UserError where it cannot learn from masks beyond the first."""
+    if isinstance(method, Learning):
+        return method
+    raise UserError(
+        f"{type(method).__name__} cannot learn from more annotations than an object's first; a method that is "
+        "fine-tuned can, such as method=eosvos"
+    )
+
+
+def check_size(sequence: Sequence, index: int, found: tuple[int, ...], what: str) -> None:
+    """Raise UserError where a frame or mask (`what`) of (H, W) `found` is not of the sequence's size."""
+    if tuple(found) != tuple(sequence.size):
+        raise UserError(
+            f"{sequence.name}: the {what} of frame {sequence.frame_names[index]} is {found[0]}x{found[1]} (height x "
+            f"width), expected {sequence.size[0]}x{sequence.size[1]} as the others; mend or remove this file"
+        )
+
+
+Decoded = tuple[Tensor, dict[int, np.ndarray], dict[int, np.ndarray]]
+
+
+def decoded(sequence: Sequence, order: Iterable[int] | None = None) -> Generator[Decoded, None, None]:
+    """Each frame, or those of `order`, the objects that first appear in it, and the other masks given on it; decoded by
+    a thread at most `AHEAD` frames ahead."""
+    items: queue.Queue = queue.Queue(AHEAD - 1)  # one more is in the thread's hand
+    stop = threading.Event()
+
+    def put(item: object) -> None:
+        while not stop.is_set():
+            with suppress(queue.Full):
+                return items.put(item, timeout=0.1)
+
+    def decode() -> None:
+        try:
+            for index in range(len(sequence)) if order is None else order:
+                if stop.is_set():
+                    return
+                put((sequence.frame(index), sequence.new_objects(index), sequence.given_masks(index)))
+            put(None)
+        except BaseException as error:  # raised where the frame is asked for
+            put(error)
+
+    thread = threading.Thread(target=decode, name="decode", daemon=True)
+    thread.start()
+    try:
+        while (item := items.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+class MaskWriter:
+    """Writes masks in a thread of its own; the first failure is raised by the next `put` or at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.items: queue.Queue = queue.Queue(AHEAD)
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._write, name="write", daemon=True)
+
+    def put(self, name: str, mask: np.ndarray) -> None:
+        if self.error is not None:
+            raise self.error
+        self.items.put((name, mask))
+
+    def flush(self) -> None:
+        """Wait until all is written."""
+        self.items.join()
+        if self.error is not None:
+            raise self.error
+
+    def _write(self) -> None:
+        while (item := self.items.get()) is not None:
+            if self.error is None:  # after a failure the queue is only emptied, so that nobody waits for it
+                try:
+                    write_mask(self.folder / f"{item[0]}.png", item[1])
+                except BaseException as error:
+                    self.error = error
+            self.items.task_done()
+
+    def __enter__(self) -> MaskWriter:
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.items.put(None)
+        self.thread.join()
+        if kind is None and self.error is not None:
+            raise self.error
+
+
+def _reset_peak() -> None:
+    with suppress(OSError):  # Linux: the high-water mark starts anew, so that each sequence has its own
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> float:
+    """Highest resident memory of this process in MiB, since `_reset_peak` where the system can tell."""
+    with suppress(OSError):
+        # Not getrusage, where there is a choice: it counts the memory of the process that started this one.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024

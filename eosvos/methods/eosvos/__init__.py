@@ -1,0 +1,1 @@
+"""e-OSVOS (Meinhardt & Leal-Taixé, NeurIPS 2020)."""

@@ -1,0 +1,411 @@
+"""e-OSVOS: fine-tune on the given mask, propagate boxes, adapt online (sections 3.2, 3.3 and 4.2 of the paper).
+
+Every object has its own fine-tuned parameters; the network itself is shared.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from eosvos import seeds
+from eosvos.data.masks import box_of, merge
+from eosvos.data.tasks import Sample
+from eosvos.data.transforms import augment, fit
+from eosvos.data.window import Rectangle, widened, window_about
+from eosvos.meta.adapt import Adapted, Loss, Params, TailMean, adapt
+from eosvos.meta.learner import Learner
+from eosvos.methods.base import Taught, Watch, check_frame
+from eosvos.methods.eosvos.loss import inner_losses, loss_of, mean_of
+from eosvos.methods.snapping import GrabCut
+from eosvos.models.mask_rcnn import MaskRCNN, build
+from eosvos.torch_state import own_state
+
+_AT_ONCE = 16  # objects whose masks are snapped at a time, so that copies of all planes are not held
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """batch: transformed copies of the given frame in each step. spatial: whether they are transformed (flip, rotation,
+    scale) or plain. colour: whether their colours are jittered too. clip: see `meta.adapt.adapt`. average: the
+    parameters in use are the mean over this last share of the steps, which takes out the noise of single steps (Polyak
+    & Juditsky, 1992). 0 is the paper's rule, the last step's alone; 0.5 was measured better (docs/results/shipped.md).
+    """
+
+    batch: int = 1
+    spatial: bool = True
+    colour: bool = False
+    clip: float = 5.0
+    average: float = 0.5
+
+
+@dataclass(frozen=True)
+class Propagation:
+    """boxes: randomly transformed copies of the object's last box that join the proposals (0: off). jitter: each side
+    moves by up to this share of the box's size. outward: sides move outward only. continuity: weight of the overlap
+    with the last box when the detection is chosen. 0 is the paper's rule, the best score alone; a tiny network then
+    jumps to look-alikes far away, and 1 was measured better (docs/results/shipped.md). voting: boxes that overlap the
+    chosen one by so much are averaged with it (0: not, as in the paper; measured better, too).
+    """
+
+    boxes: int = 50
+    jitter: float = 0.2
+    outward: bool = False
+    continuity: float = 1.0
+    voting: float = 0.5
+
+
+@dataclass(frozen=True)
+class Online:
+    """every: frames between adaptations (I_OnA). steps: of each (T_OnA). past: how many past frames join the given one,
+    the latest first, `stride` frames apart. weight: of the loss of each of them, beside 1 of the given frame, as their
+    masks may be wrong. The paper names none, so 1 is its rule; 0.05 was measured better (docs/results/real-data.md).
+    OnAVOS, which it follows, weighs past frames little, too (Voigtlaender & Leibe, BMVC 2017). joining: they join
+    the last so many steps, and weigh so much more there that their share of all steps stays; `steps` is the paper's
+    rule. The steps before them see the given frames alone: where `reset` is on they are the same every time, and made
+    once. low, high: probabilities between them are left out of the mask loss. min_area: share of the image that a past
+    mask must cover. reset: start from the first-frame state each time.
+    """
+
+    every: int = 5
+    steps: int = 10
+    past: int = 2
+    stride: int = 2
+    weight: float = 0.05
+    joining: int = 2
+    low: float = 0.3
+    high: float = 0.7
+    min_area: float = 0.001
+    reset: bool = True
+
+
+@dataclass(frozen=True)
+class Windowing:
+    """A window about the object is what the network sees, of the given frames and of those that follow, in place of
+    whole frames (the paper's way). size: of the window in sizes of the object's last box; 0: whole frames; null: as the
+    learner was trained. ease: share by which the window's size follows that of the box from frame to frame. widen: for
+    each frame in which the object was not found, the window gets so much larger, until it is the frame.
+    """
+
+    size: float | None = None
+    ease: float = 0.5
+    widen: float = 1.4
+
+
+@dataclass(frozen=True)
+class _Given:
+    """An annotated frame, or the window of it, at network size, and at up to twice that, so that transformed copies of
+    it stay sharp. window: where in `source` that is which `sample` shows; around it there is more, for the copies.
+    gain: of snapping there, see `GrabCut.gain`."""
+
+    sample: Sample
+    source: Sample
+    gain: float
+    window: Rectangle | None = None
+
+
+@dataclass
+class _Object:
+    """One object on its way through the video."""
+
+    index: int  # of the draw, for seeds
+    given: list[_Given]
+    past: deque[Sample]  # at network size
+    first: Params = field(default_factory=dict)  # after fine-tuning on the given frames
+    phi: Params = field(default_factory=dict)  # in use
+    box: Tensor | None = None  # last seen, xyxy in frame pixels
+    adaptations: int = 0
+    sides: Tensor | None = None  # width and height of the box, eased, which the window follows
+    missed: int = 0  # frames since it was last found
+    window: Rectangle | None = None  # what the network saw of the last frame
+
+    @property
+    def snaps(self) -> bool:
+        """Whether snapping is good for its masks, by the given ones."""
+        return sum(g.gain for g in self.given if not math.isnan(g.gain)) > 0
+
+
+class EOSVOS(Taught):
+    """The method of the paper; see `protocol.Learning`.
+
+    learner: theta, rates and the spec of the network. iters: T, fine-tuning steps for each given frame. ona: online
+    adaptation on. seed: of every draw. snapping: of masks to the edges of the frame, which the paper has not:
+    GrabCut(band=0) is its rule; it was measured much better (docs/results/snapping.md). Memory does not grow with the
+    length of the video, only with the frames given.
+    """
+
+    STATE = ("_objects", "_waiting", "_frames", "_frame_size", "probabilities", "adapt_seconds")  # see methods.state
+    PARTS = (_Object, _Given, Sample, FineTuning, Propagation, Online, GrabCut, Windowing)
+
+    @own_state()
+    def __init__(
+        self,
+        learner: Learner,
+        *,
+        iters: int = 10,
+        ona: bool = False,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        fine_tuning: FineTuning | None = None,
+        propagation: Propagation | None = None,
+        online: Online | None = None,
+        snapping: GrabCut | None = None,
+        windowing: Windowing | None = None,
+        score: float | None = None,
+    ) -> None:
+        self.score, self.propagation = score, propagation or Propagation()
+        self.learner = learner.to(device)
+        self.model: MaskRCNN = self.learner.network(build, **({} if score is None else {"score": score}))
+        self.iters, self.ona, self.seed, self.device = iters, ona, seed, torch.device(device)
+        self.fine_tuning, self.online = fine_tuning or FineTuning(), online or Online()
+        self.snapping, self.windowing = snapping or GrabCut(), windowing or Windowing()
+        trained = float(learner.spec.get("rules", {}).get("window", 0.0))
+        self.window = trained if self.windowing.size is None else self.windowing.size
+        self.size = (self.model.network_spec.short, self.model.network_spec.long)
+        self._objects: dict[int, _Object] = {}
+        self._waiting: dict[int, list[_Given]] = {}  # learned of objects that are still to come
+        self._begun: dict[tuple[int, int], tuple[Params, Params, TailMean]] = {}  # see `_alone`
+        self._pictures: dict[torch.Size, Tensor] = {}  # see `_sample`
+        self._frames = 0
+        self._frame_size: tuple[int, ...] | None = None
+        self.probabilities = torch.zeros(0, 0, 0, dtype=torch.float32)
+        self.adapt_seconds = 0.0
+
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, besides the learner and the device."""
+        names = ("iters", "ona", "seed", "fine_tuning", "propagation", "online", "snapping", "windowing", "score")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def parameters_in_use(self) -> dict[int, Params]:
+        """The fine-tuned parameters of every object, by id."""
+        return {object_id: thing.phi for object_id, thing in self._objects.items()}
+
+    @own_state()
+    def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        self._begun = {}
+        self._objects, self._frames, self._frame_size = {}, 0, tuple(frame.shape[-2:])
+        self.probabilities = torch.zeros(0, *self._frame_size, dtype=torch.float32)
+        return self.add(frame, masks)
+
+    @own_state()
+    def step(self, frame: Tensor) -> np.ndarray:
+        check_frame(frame, self._frame_size)
+        self._frames += 1
+        if self.ona and self._frames > 1 and (self._frames - 1) % self.online.every == 0:
+            for thing in self._objects.values():
+                self._adapt_online(thing)
+        found = torch.zeros(len(self._objects), *frame.shape[-2:], dtype=torch.float32)
+        for plane, thing in zip(found, self._objects.values(), strict=True):
+            plane.copy_(self._segment(thing, frame))
+        # Where the object is next is told by what the network saw: a cut that went wrong does not spread.
+        seen = merge(found, self.object_ids)
+        for object_id, thing in self._objects.items():
+            self._follow(thing, box_of(seen == object_id))
+        snapped = [k for k, thing in enumerate(self._objects.values()) if thing.snaps or not self.snapping.trial]
+        for part in (snapped[k : k + _AT_ONCE] for k in range(0, len(snapped), _AT_ONCE)):
+            found[part] = self.snapping(frame, found[part])
+        self.probabilities = found
+        if self.ona:
+            for thing, plane in zip(self._objects.values(), self.probabilities, strict=True):
+                self._remember(thing, frame, plane)
+        return merge(self.probabilities, self.object_ids)
+
+    @own_state()
+    def new_video(self, size: tuple[int, int]) -> None:
+        """Look for the same objects in another video, with frames of `size` (H, W): where they were is forgotten."""
+        self._frames, self._frame_size = 0, size
+        self.probabilities = torch.zeros(len(self._objects), *size, dtype=torch.float32)
+        for thing in self._objects.values():
+            thing.box, thing.phi, thing.adaptations = None, thing.first, 0
+            thing.sides, thing.missed, thing.window = None, 0, None
+            thing.past.clear()
+
+    def _begin(self, index: int, given: list[_Given]) -> _Object:
+        return _Object(index, given, deque(maxlen=self._memory()))
+
+    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+        thing, box = self._objects[object_id], box_of(mask)
+        self._follow(thing, box, sure=True)
+        if thing.past:  # the last of it is what was taken for the object on this frame
+            thing.past[-1] = self._sample(frame, mask, self.size, self._window_of(thing, frame))
+
+    def _follow(self, thing: _Object, box: Tensor | None, sure: bool = False) -> None:
+        """Note where the object was found on a frame; None: not at all. sure: a mask was given."""
+        if box is None:
+            thing.missed += 1
+            return
+        sides = box[2:] - box[:2]
+        if thing.sides is None or sure:
+            thing.sides = sides
+        else:
+            thing.sides = thing.sides + self.windowing.ease * (sides - thing.sides)
+        thing.box, thing.missed = box, 0
+
+    def _window_of(self, thing: _Object, frame: Tensor) -> Rectangle:
+        """What the network is to see of a frame: about where the object was last, or all where that is not known."""
+        size = (int(frame.shape[-2]), int(frame.shape[-1]))
+        if thing.box is None or thing.sides is None:
+            return window_about((0, 0, 0, 0), size, self.size, 0)
+        middle = (thing.box[:2] + thing.box[2:]) / 2
+        box = torch.cat([middle - thing.sides / 2, middle + thing.sides / 2])
+        return window_about(box.tolist(), size, self.size, self.window * self.windowing.widen**thing.missed)
+
+    def _take(self, frame: Tensor, mask: np.ndarray, thing: _Object | None = None) -> _Given:
+        size, (short, long) = (int(frame.shape[-2]), int(frame.shape[-1])), self.size
+        box = box_of(mask)
+        if box is not None:
+            window = window_about(box.tolist(), size, self.size, self.window)
+        else:  # what is taken for the object there is to be unlearned
+            window = self._window_of(thing or _Object(0, [], deque()), frame)
+        x0, y0, x1, y1 = around = widened(window, size, 2)
+        scale = min(2.0, max(1.0, (min(window[2] - window[0], window[3] - window[1])) / short))
+        grown = scale * max((x1 - x0) / (window[2] - window[0]), (y1 - y0) / (window[3] - window[1]))
+        source = self._sample(frame, mask, (round(short * grown), round(long * grown)), around)
+        across, down = source.image.shape[-1] / (x1 - x0), source.image.shape[-2] / (y1 - y0)
+        inner = (
+            round((window[0] - x0) * across), round((window[1] - y0) * down),
+            round((window[2] - x0) * across), round((window[3] - y0) * down),
+        )  # fmt: skip
+        gain = self.snapping.gain(frame, mask) if self.snapping.band and self.snapping.trial else math.nan
+        return _Given(self._sample(frame, mask, self.size, window), source, gain, inner)
+
+    def _sample(self, frame: Tensor, mask: np.ndarray, size: tuple[int, int], window: Rectangle) -> Sample:
+        """A window of a frame and of a mask at network size. Objects given on the same one share its picture."""
+        image, masks = _view(frame, np.asarray(mask, bool)[None], size, window)
+        last = self._pictures.get(image.shape)
+        if last is None or not torch.equal(last, image):
+            last = self._pictures[image.shape] = image
+        return Sample(last, masks)
+
+    def _fine_tune(self, thing: _Object) -> None:
+        """T steps for each given frame, which take turns, from theta_0 on transformed copies of them."""
+        began = time.perf_counter()
+        settings, path = self.fine_tuning, (self.seed, thing.index, len(thing.given))
+        steps, samples = self.iters * len(thing.given), []
+        for k in range(steps * settings.batch):
+            given = thing.given[k % len(thing.given)]
+            if not settings.spatial:
+                samples.append(given.sample)
+                continue
+            image, masks, generator = given.source.image, given.source.masks, seeds.generator(*path, 1, k)
+            samples.append(
+                Sample(*augment(
+                    image, masks, generator, size=self.size, colour=settings.colour, window=given.window
+                ))
+            )  # fmt: skip
+        losses = inner_losses(self.model, samples, steps, settings.batch, (*path, 2)) if steps else []
+        mean = TailMean(steps, settings.average)
+        thing.first = thing.phi = mean.of(self._steps(self.learner.theta, losses, mean, tell=self._tell))
+        self.adapt_seconds += time.perf_counter() - began
+
+    def _steps(
+        self, base: Params, losses: Sequence[Loss], mean: TailMean, *, done: int = 0, tell: Watch | None = None
+    ) -> Params:
+        """One step for each loss, from `base` on; `done` of those that `mean` is of were made before."""
+
+        def after(count: int, adapted: Adapted) -> None:
+            mean(done + count, adapted)
+            if tell is not None:
+                tell(count, len(losses), adapted.losses[-1])
+
+        return adapt(base, self.learner.rates, losses, clip=self.fine_tuning.clip, after=after).phi
+
+    @torch.no_grad()
+    def _segment(self, thing: _Object, frame: Tensor) -> Tensor:
+        """The object's probability in every pixel of a frame (3, H, W): float32 (H, W)."""
+        if self.model.training:
+            self.model.eval()
+        x0, y0, x1, y1 = thing.window = self._window_of(thing, frame)
+        image, _ = _view(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, thing.window)
+        settings, last = self.propagation, None
+        more: dict[str, Any] = {"voting": settings.voting}
+        if thing.box is not None:
+            scale = thing.box.new_tensor([image.shape[-1] / (x1 - x0), image.shape[-2] / (y1 - y0)]).repeat(2)
+            last = ((thing.box - thing.box.new_tensor([x0, y0, x0, y0])) * scale).to(self.device)
+            more |= {"previous": [last], "continuity": settings.continuity}
+        if last is not None and settings.boxes:
+            generator = seeds.generator(self.seed, thing.index, 3, self._frames)
+            more["proposals"] = [moved_boxes(last.cpu(), image.shape[-2:], settings, generator).to(self.device)]
+        arguments = {"output_sizes": [(y1 - y0, x1 - x0)], **more}
+        found = functional_call(self.model, thing.phi, ([image.to(self.device)],), arguments)[0]
+        plane = torch.zeros(frame.shape[-2:], dtype=torch.float32)
+        if len(found["scores"]):
+            plane[y0:y1, x0:x1] = found["masks"][0, 0].cpu()
+        return plane
+
+    def _memory(self) -> int:
+        return max(1, self.online.past * self.online.stride)
+
+    def _remember(self, thing: _Object, frame: Tensor, plane: Tensor) -> None:
+        """Keep the prediction as a training sample, with the doubtful band left out."""
+        assert thing.window is not None
+        x0, y0, x1, y1 = thing.window
+        image, _ = _view(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, thing.window)
+        small = torch.nn.functional.interpolate(plane[None, None, y0:y1, x0:x1], image.shape[-2:], mode="area")[0]
+        doubtful = ((small > self.online.low) & (small < self.online.high))[0]
+        thing.past.append(Sample(image, small >= 0.5, doubtful))
+
+    def _adapt_online(self, thing: _Object) -> None:
+        """T_OnA steps on the given frames and past predictions, from the first-frame state (section 4.2)."""
+        began = time.perf_counter()
+        settings = self.online
+        thing.adaptations += 1
+        latest = list(thing.past)[::-1][:: settings.stride][: settings.past]
+        past = [s for s in latest if float(s.masks.float().mean()) >= settings.min_area]
+        joining = min(settings.joining, settings.steps) if past else 0
+        alone = settings.steps - joining
+        phi, mean = self._alone(thing, alone)
+        losses = []
+        for t in range(alone, settings.steps):
+            weight = settings.weight * len(past) * settings.steps / joining
+            of_past = loss_of(self.model, past, (self.seed, thing.index, 4, thing.adaptations, t))
+            losses.append(mean_of([(1.0, self._given_loss(thing, t)), (weight, of_past)]))
+        thing.phi = mean.of(self._steps(phi, losses, mean, done=alone))
+        self.adapt_seconds += time.perf_counter() - began
+
+    def _alone(self, thing: _Object, count: int) -> tuple[Params, TailMean]:
+        """After the first `count` steps of an online adaptation, which see the given frames alone."""
+        base = thing.first if self.online.reset else thing.phi
+        known = self._begun.get((thing.index, count))
+        if known is None or known[0] is not base:
+            mean = TailMean(self.online.steps, self.fine_tuning.average)
+            known = base, self._steps(base, [self._given_loss(thing, t) for t in range(count)], mean), mean
+            if self.online.reset:
+                there = {other.index for other in self._objects.values()}  # the others were removed
+                self._begun = {key: kept for key, kept in self._begun.items() if key[0] in there}
+                self._begun[thing.index, count] = known
+        return known[1], copy.deepcopy(known[2])
+
+    def _given_loss(self, thing: _Object, t: int) -> Loss:
+        """Of step t of an online adaptation: the given frames take turns, without transforms (section 4.2)."""
+        return loss_of(self.model, [thing.given[t % len(thing.given)].sample], (self.seed, thing.index, 4, 0, t))
+
+
+def _view(frame: Tensor, masks: np.ndarray, size: tuple[int, int], window: Rectangle) -> tuple[Tensor, Tensor]:
+    """A window of a frame (3, H, W) and of masks (N, H, W) at the network's size."""
+    x0, y0, x1, y1 = window
+    return fit(frame[:, y0:y1, x0:x1], masks[:, y0:y1, x0:x1], size=size)
+
+
+def moved_boxes(box: Tensor, size: Sequence[int], settings: Propagation, generator: torch.Generator) -> Tensor:
+    """Randomly moved copies of a box (4,), the box itself first: float32 (N, 4), within an image of `size` (H, W).
+
+    Copies that leave the image are left out.
+    """
+    share = torch.rand(settings.boxes, 4, generator=generator, dtype=torch.float32)
+    share = -share * share.new_tensor([1, 1, -1, -1]) if settings.outward else 2 * share - 1
+    share[0] = 0
+    limit = box.new_tensor([size[1], size[0]]).repeat(2)
+    boxes = (box + share * settings.jitter * (box[2:] - box[:2]).repeat(2)).clamp(min=0).minimum(limit)
+    return boxes[(boxes[:, 2:] - boxes[:, :2] >= 1).all(1)]

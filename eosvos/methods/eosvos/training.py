@@ -1,0 +1,235 @@
+"""What the two training commands are made of: streams of tasks, gradients of the network's loss, validation.
+
+A stream's item is ((iteration, index), task or picture), so that every draw of the loss is named by the two numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import cv2
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.utils.data import DataLoader
+
+from eosvos.data.tasks import Sample, Task, TaskStream
+from eosvos.meta.adapt import MetaGradient, Params, adapt, annealed_weights, meta_gradient
+from eosvos.meta.distributed import World
+from eosvos.meta.learner import Learner
+from eosvos.meta.second_order import second_order_meta_gradient
+from eosvos.meta.unrolled import unrolled_meta_gradient
+from eosvos.methods.eosvos.loss import inner_losses, loss_of
+from eosvos.models.mask_rcnn import MaskRCNN
+from eosvos.torch_state import own_state
+
+Item = tuple[tuple[int, int], Any]
+_INNER, _META, _ORDINARY, _VALIDATION = 21, 22, 23, 24
+_NO_END = 10**12  # iterations
+
+
+def stream(
+    taskset: Any, kind: str, *, seed: int, tasks: int, iterations: int | None, world: World, workers: int = 0
+) -> Callable[[int], Iterator[Item]]:
+    """start -> this process's items from iteration `start` on; without end where `iterations` is None. kind: as in
+    `data.tasks.TaskStream`. The items do not depend on the number of data workers or processes."""
+
+    def begin(start: int) -> Iterator[Item]:
+        stop = _NO_END if iterations is None else iterations
+        numbers = ((i, j) for i in range(start, stop) for j in range(world.rank, tasks, world.size))
+        dataset = TaskStream(
+            taskset, kind=kind, seed=seed, batch=tasks, start=start, stop=stop, rank=world.rank, world=world.size
+        )
+        loader = DataLoader(
+            dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None,
+            worker_init_fn=_begin_worker, generator=torch.Generator(),  # or it draws a seed from the global one
+        )  # fmt: skip
+        return zip(numbers, loader, strict=True)
+
+    return begin
+
+
+def _begin_worker(number: int) -> None:
+    """OpenCV's thread pool does not survive the fork: its first parallel call here might wait for ever."""
+    cv2.setNumThreads(0)
+
+
+def meta_gradients(
+    model: MaskRCNN,
+    *,
+    seed: int,
+    steps: int,
+    batch: int = 1,
+    clip: float,
+    order: int = 1,
+    order_warm_up: int = 0,
+    step_weights: Sequence[float] | None = None,
+    multi_step_iterations: int = 0,
+    window: int | None = None,
+    unrolled: bool = False,
+    mask_warm_up: int = 0,
+) -> Callable[[Learner, Item], MetaGradient]:
+    """The meta-gradient of one task: `steps` inner steps on its train samples, the full loss on its meta samples.
+
+    order_warm_up: iterations at first of order 1. step_weights, window: as in `meta.adapt`. multi_step_iterations:
+    iterations at first over which the weights go from uniform to the last step's alone. unrolled: by `higher`, as a
+    check. mask_warm_up: iterations at first in which the mask loss is cross-entropy, whatever the network's own: from
+    random weights the Lovász hinge stays on the plateau of 1 that empty masks have.
+    """
+
+    def gradient(learner: Learner, item: Item) -> MetaGradient:
+        (iteration, index), task = item
+        model.mask_loss = "cross_entropy" if iteration < mask_warm_up else model.network_spec.mask_loss
+        inner = inner_losses(model, task.train, steps, batch, (seed, _INNER, iteration, index))
+        terms: dict[str, float] = {}
+        outer = loss_of(model, [task.meta, *task.more], (seed, _META, iteration, index), _into(terms))
+        now = 1 if iteration < order_warm_up else order
+        compute = second_order_meta_gradient if now == 2 else meta_gradient
+        if unrolled:
+            compute = partial(unrolled_meta_gradient, order=now)
+        weights = step_weights
+        if iteration < multi_step_iterations:
+            weights = annealed_weights(steps, iteration / multi_step_iterations)
+        result = compute(
+            learner.theta, learner.rates, inner, outer, clip=clip, weights=weights, window=window
+        )  # fmt: skip
+        result.terms = terms
+        return result
+
+    return gradient
+
+
+def ordinary_gradients(model: MaskRCNN, *, seed: int, mask_warm_up: int = 0) -> Callable[[Learner, Item], MetaGradient]:
+    """The gradient of one picture's loss, all its objects as instances: meta-learning without inner steps."""
+
+    def gradient(learner: Learner, item: Item) -> MetaGradient:
+        (iteration, index), sample = item
+        model.mask_loss = "cross_entropy" if iteration < mask_warm_up else model.network_spec.mask_loss
+        terms: dict[str, float] = {}
+        loss = loss_of(model, [sample], (seed, _ORDINARY, iteration, index), _into(terms))
+        result = meta_gradient(learner.theta, learner.rates, (), loss)
+        result.terms = terms
+        return result
+
+    return gradient
+
+
+def _into(terms: dict[str, float]) -> Callable[[dict[str, Tensor]], None]:
+    return lambda parts: terms.update((name, float(value.detach())) for name, value in parts.items())
+
+
+def validate_tasks(
+    model: MaskRCNN,
+    learner: Learner,
+    tasks: Sequence[Task],
+    *,
+    steps: Sequence[int],
+    batch: int,
+    clip: float,
+    world: World,
+) -> dict[str, float]:
+    """Mean J (best detection alone) and mean loss on the meta samples after each of the numbers of fine-tuning `steps`
+    (ascending).
+
+    Returns {"J@T": ..., "loss@T": ...} and "score", the J of the last T.
+    """
+    totals = torch.zeros(2, len(steps), dtype=torch.float64)
+    model.mask_loss = model.network_spec.mask_loss
+    for number in range(world.rank, len(tasks), world.size):
+        task = tasks[number]
+        losses = inner_losses(model, task.train, max(steps), batch, (0, _VALIDATION, number))
+        phi, done = learner.theta, 0
+        for place, count in enumerate(steps):
+            phi = adapt(phi, learner.rates, losses[done:count], clip=clip).phi
+            done = count
+            judges = [task.meta, *task.more]
+            totals[0, place] += sum(picture_similarity(model, phi, sample) for sample in judges) / len(judges)
+            with torch.no_grad():
+                totals[1, place] += float(loss_of(model, [task.meta], (0, _VALIDATION, number, 0))(phi))
+    means = world.sum_(totals) / len(tasks)
+    figures = {
+        f"{what}@{count}": float(value)
+        for what, row in zip(("J", "loss"), means, strict=True)
+        for count, value in zip(steps, row, strict=True)
+    }
+    return figures | {"score": figures[f"J@{steps[-1]}"]}
+
+
+def validate_pictures(
+    model: MaskRCNN, learner: Learner, pictures: Sequence[Sample], *, world: World
+) -> dict[str, float]:
+    """Mean loss over held-out pictures, whose mask loss is cross-entropy whichever one trains, so that the figures of
+    a training compare; "score" is its negative."""
+    model.mask_loss = "cross_entropy"
+    total = torch.zeros(1, dtype=torch.float64)
+    for number in range(world.rank, len(pictures), world.size):
+        with torch.no_grad():
+            total += float(loss_of(model, [pictures[number]], (0, _VALIDATION, number))(learner.theta))
+    mean = float(world.sum_(total)) / len(pictures)
+    return {"validation_loss": mean, "score": -mean}
+
+
+@torch.no_grad()
+def picture_similarity(model: MaskRCNN, phi: Params, sample: Sample) -> float:
+    """J of the best-scoring detection with the sample's only mask (1, h, w)."""
+    model.eval()
+    image = sample.image.to(next(model.parameters()).device)
+    found = functional_call(model, phi, ([image],))[0]
+    truth = sample.masks[0].cpu()
+    predicted = found["masks"][0, 0].cpu() >= 0.5 if len(found["scores"]) else torch.zeros_like(truth)
+    union = int((predicted | truth).sum())
+    return int((predicted & truth).sum()) / union if union else 1.0
+
+
+@own_state()
+def search_rate(
+    model: MaskRCNN,
+    theta: Params,
+    rates: Sequence[float],
+    mask_losses: Sequence[str],
+    tasks: Sequence[Task],
+    *,
+    steps: int,
+    batch: int,
+    clip: float,
+    spec: dict[str, Any],
+    world: World,
+) -> tuple[Learner, dict[str, float]]:
+    """The best single fine-tuning rate for an initialization (Table 1, first rows), and the mask loss to use it with.
+
+    Returns a learner of level "single" with the best, and the mean J after `steps` by "LOSS RATE".
+    """
+    own = model.network_spec
+
+    def candidates() -> Iterator[tuple[str, Learner]]:
+        for loss in mask_losses:
+            model.network_spec = replace(own, mask_loss=loss)
+            for rate in rates:
+                tensor = next(iter(theta.values())).new_tensor(rate)
+                learner = Learner(theta, {name: tensor for name in theta}, "single", spec | {"model": model.spec})
+                yield f"{loss} {rate:g}", learner
+        model.network_spec = own
+
+    def judge(learner: Learner) -> float:
+        return validate_tasks(model, learner, tasks, steps=(steps,), batch=batch, clip=clip, world=world)["score"]
+
+    return best_of(candidates(), judge)
+
+
+def best_of(
+    candidates: Iterable[tuple[str, Learner]], judge: Callable[[Learner], float]
+) -> tuple[Learner, dict[str, float]]:
+    """The candidate that is judged best, the first of equals, and all judgements by name."""
+    figures: dict[str, float] = {}
+    best: Learner | None = None
+    highest = -math.inf
+    for name, candidate in candidates:
+        value = figures[name] = judge(candidate)
+        if best is None or value > highest:
+            best, highest = candidate, -math.inf if math.isnan(value) else value
+    assert best is not None, "nothing to search among"
+    return best, figures

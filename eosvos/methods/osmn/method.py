@@ -1,0 +1,305 @@
+"""OSMN: one look at the object sets the network's scales, its last place the biases (Yang et al., CVPR 2018).
+
+No fine-tuning is needed, and none is done by default. Dense CRF (Table 3, +1.9) is left out: no library of it is well
+kept (pydensecrf is dead, of pydensecrf2 there is one release, of 2024, that every user must compile). GrabCut is there
+in its place.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call
+
+from eosvos import seeds
+from eosvos.data.masks import merge
+from eosvos.data.tasks import Sample
+from eosvos.data.transforms import augment, fit
+from eosvos.meta.adapt import Loss, Params, adapt
+from eosvos.meta.learner import Learner
+from eosvos.methods.base import Taught, check_frame
+from eosvos.methods.osmn.guides import Guidance, heat_map, moved_prior, prior_of, visual_guide
+from eosvos.methods.snapping import GrabCut
+from eosvos.models.osmn import OSMN as Network
+from eosvos.models.osmn import build
+from eosvos.models.osvos import PIXELS, balanced_cross_entropy
+from eosvos.torch_state import own_state
+
+
+@dataclass(frozen=True)
+class Modulation:
+    """visual, spatial: false leaves out that modulator, gamma is then one, or beta zero (Table 3). widen: by this
+    factor the prior of an object that was not found grows with every frame, in x and y, up to `widest`, as a share of
+    the image's sides: it may return anywhere, but first of all near by. balance: the balanced loss makes the network
+    see every object as if it filled half of the image; so much of that, as a share of the log odds of the given mask,
+    is taken back. 0 is the paper's rule, under which a weak network sees the object all around it; 0.3 was measured
+    better (docs/results/compare.md). momentum, clip, flip, zoom: of the optional fine-tuning: of SGD; norm to which a
+    gradient is scaled down (None: never; it then diverged for one object in five, see there); every step sees one of
+    the given frames mirrored half of the time, and scaled within these bounds.
+    """
+
+    visual: bool = True
+    spatial: bool = True
+    widen: float = 1.1
+    widest: float = 0.5
+    balance: float = 0.3
+    momentum: float = 0.9
+    clip: float | None = 0.25
+    flip: bool = True
+    zoom: tuple[float, float] = (0.75, 1.25)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """An annotated frame: what the visual modulator made of it, float32 (C,); the log odds of the background over the
+    object, None where there is none; and, where there is fine-tuning, the frame at up to twice the network's size, so
+    that zoomed copies of it stay sharp."""
+
+    gamma: Tensor | None
+    odds: float | None
+    source: Sample | None
+
+
+@dataclass
+class _Object:
+    """One object on its way through the video."""
+
+    index: int  # of the draw, for seeds
+    given: list[_Given]
+    gamma: Tensor | None = None  # in use
+    odds: float = 0.0  # in use
+    phi: Params = field(default_factory=dict)  # fine-tuned parameters in use; none: the learner's
+
+
+class OSMN(Taught):
+    """The method of the paper; see `protocol.Learning`.
+
+    learner: the trained networks, and the rate of fine-tuning. iters: T, steps of fine-tuning on the given frames (the
+    paper's option has 100); 0: none. seed: of its draws. snap: of masks to the edges of the frame, after the priors are
+    taken of them, so that a cut that went wrong does not spread; None: nothing. priors: where every object is looked
+    for in the next frame, by id (see `data.guides`).
+
+    The visual modulator sees every given mask that is not empty, once. Where an object has several, gamma is the mean
+    of theirs: each describes the same object, and none of them has a say over the others, whatever their order. An
+    empty one tells that the object is lost for now. The frames do not depend on one another but by the priors, and
+    nothing is kept of them; the given ones only where there is fine-tuning.
+    """
+
+    STATE = ("_objects", "_waiting", "_frame_size", "priors", "probabilities", "adapt_seconds")  # see methods.state
+    PARTS = (_Object, _Given, Sample, Modulation, GrabCut)
+
+    @own_state()
+    def __init__(
+        self,
+        learner: Learner,
+        *,
+        iters: int = 0,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        modulation: Modulation | None = None,
+        snap: GrabCut | None = None,
+    ) -> None:
+        self.learner = learner.to(device)
+        self.model: Network = self.learner.network(build).eval()
+        self.iters, self.seed, self.snap, self.device = iters, seed, snap, torch.device(device)
+        self.modulation = modulation or Modulation()
+        self.size = (self.model.network_spec.short, self.model.network_spec.long)
+        self.adapt_seconds = 0.0
+        self.probabilities = torch.zeros(0, 0, 0, dtype=torch.float32)
+        self.priors: dict[int, Tensor] = {}
+        self._objects: dict[int, _Object] = {}
+        self._waiting: dict[int, list[_Given]] = {}  # learned of objects that are still to come
+        self._frame_size: tuple[int, int] | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, besides the learner and the device."""
+        return {name: getattr(self, name) for name in ("iters", "seed", "modulation", "snap")}
+
+    @property
+    def gammas(self) -> dict[int, Tensor]:
+        """What the visual modulator has made of every object, float32 (C,), by id."""
+        return {i: thing.gamma for i, thing in self._objects.items() if thing.gamma is not None}
+
+    @own_state()
+    def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        height, width = frame.shape[-2:]
+        self._objects, self.priors, self._frame_size = {}, {}, (height, width)
+        self.probabilities = torch.zeros(0, height, width, dtype=torch.float32)
+        return self.add(frame, masks)
+
+    @own_state()
+    def step(self, frame: Tensor) -> np.ndarray:
+        check_frame(frame, self._frame_size)
+        size = (int(frame.shape[-2]), int(frame.shape[-1]))
+        image, _ = fit(frame, np.zeros((0, *size), bool), size=self.size)
+        self.probabilities = self._segment(image, size) if self._objects else torch.zeros(0, *size, dtype=torch.float32)
+        ids = merge(self.probabilities, self.object_ids)
+        for object_id in self._objects:
+            self._look_for(object_id, ids == object_id)
+        if self.snap is None:
+            return ids
+        self.probabilities = self.snap(frame, self.probabilities)
+        return merge(self.probabilities, self.object_ids)
+
+    @own_state()
+    def remove(self, ids: Collection[int]) -> None:
+        super().remove(ids)
+        self.priors = {i: prior for i, prior in self.priors.items() if i not in ids}
+
+    @own_state()
+    def new_video(self, size: tuple[int, int]) -> None:
+        """Look for the same objects in another video, with frames of `size` (H, W): anywhere, at first."""
+        self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size, dtype=torch.float32)
+        everywhere = prior_of(np.ones(size, bool))
+        assert everywhere is not None
+        self.priors = {i: everywhere.clone() for i in self._objects}
+
+    def _look_for(self, object_id: int, mask: np.ndarray) -> None:
+        """In the next frame where its mask is, or, where that is empty, around where it was last, further out."""
+        prior = prior_of(mask)
+        if prior is None:
+            last = self.priors[object_id]
+            limit = last[2:].clamp(min=self.modulation.widest)
+            prior = torch.cat([last[:2], (last[2:] * self.modulation.widen).minimum(limit)])
+        self.priors[object_id] = prior
+
+    @torch.no_grad()
+    def _segment(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+        """The objects' probabilities in every pixel of a frame of `size`, float32 (K, H, W), from its image (3, h, w)
+        at the network's size."""
+        self.model.eval()
+        things = list(self._objects.values())
+        x, heat, gammas = image[None].to(self.device), self._heat(image), self._gammas(things)
+        if any(thing.phi for thing in things):
+            each = [
+                functional_call(
+                    self.model, thing.phi, (x, None if heat is None else heat[k : k + 1]),
+                    {"gammas": None if gammas is None else gammas[k : k + 1]}, strict=False,
+                )
+                for k, thing in enumerate(things)
+            ]  # fmt: skip
+            logits = torch.cat(each)
+        else:
+            logits = self.model(x, heat, gammas=gammas)
+        if logits.shape[-2:] != size:
+            logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+        odds = logits.new_tensor([thing.odds for thing in things])[:, None, None]
+        return (logits[:, 0] - self.modulation.balance * odds).sigmoid().cpu()
+
+    def _heat(self, image: Tensor) -> Tensor | None:
+        """Heat maps float32 (K, 1, h, w)."""
+        if not self.modulation.spatial or self.model.spatial is None:
+            return None
+        height, width = image.shape[-2:]
+        return torch.stack([heat_map(self.priors[i], (height, width)) for i in self._objects]).to(self.device)
+
+    def _gammas(self, things: list[_Object]) -> Tensor | None:
+        """float32 (K, C)."""
+        found = [thing.gamma for thing in things if thing.gamma is not None]
+        return torch.stack(found).to(self.device) if found else None
+
+    def _take(self, frame: Tensor, mask: np.ndarray, thing: _Object | None = None) -> _Given:
+        """Look at the object in an annotated frame, and keep it for fine-tuning if there is any."""
+        began, mask, gamma, source = time.perf_counter(), np.asarray(mask, bool), None, None
+        if mask.any() and self.modulation.visual and self.model.visual is not None:
+            guide = visual_guide(frame, mask, self.model.network_spec.guide)
+            self.model.eval()
+            with torch.no_grad():
+                gamma = self.model.visual(guide[None].to(self.device))[0]
+        if self.iters:
+            short, long = self.size
+            scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
+            source = Sample(*fit(frame, mask[None], size=(round(short * scale), round(long * scale))))
+        self.adapt_seconds += time.perf_counter() - began
+        share = mask.mean()
+        odds = math.log(max(1 - share, 1 / mask.size) / share) if share else None
+        return _Given(gamma, odds, source)
+
+    def _begin(self, index: int, given: list[_Given]) -> _Object:
+        return _Object(index, given)
+
+    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+        self._look_for(object_id, mask)
+
+    def _fine_tune(self, thing: _Object) -> None:
+        """The means of what was seen of it, and T steps from theta on all but the visual modulator."""
+        began = time.perf_counter()
+        gammas = [g.gamma for g in thing.given if g.gamma is not None]
+        thing.gamma = torch.stack(gammas).mean(0) if gammas else None
+        odds = [g.odds for g in thing.given if g.odds is not None]
+        thing.odds = sum(odds) / len(odds)  # the first mask of an object is never empty
+        if self.iters:
+            start = {name: p for name, p in self.learner.theta.items() if not name.startswith("visual.")}
+            clip = math.inf if self.modulation.clip is None else self.modulation.clip
+            result = adapt(
+                start, self.learner.rates, self._losses(thing), momentum=self.modulation.momentum, clip=clip,
+                after=lambda done, adapted: self._tell(done, self.iters, adapted.losses[-1]),
+            )  # fmt: skip
+            thing.phi = {name: p.detach() for name, p in result.phi.items()}
+        self.adapt_seconds += time.perf_counter() - began
+
+    def _losses(self, thing: _Object) -> Iterator[Loss]:
+        """One for each step, on copies of the given frames in turn."""
+        sources = [g.source for g in thing.given if g.source is not None]
+        # An empty frame ("the object is not here") is all negative, and weighs as much as in the other frames.
+        shares = [1 - float(s.masks.float().mean()) for s in sources if s.masks.any()]
+        places = [prior for s in sources if (prior := prior_of(s.masks[0])) is not None]
+        for number in range(self.iters):
+            source = sources[number % len(sources)]
+            draws = seeds.generator(self.seed, thing.index, len(sources), number)
+            image, masks = augment(
+                source.image, source.masks, draws, size=self.size, scale=self.modulation.zoom, rotation=0.0,
+                translation=0.0, flip=self.modulation.flip, colour=0.0,
+            )  # fmt: skip
+            prior = prior_of(masks[0])
+            if prior is None:
+                prior = places[0]
+            beta = None if masks.any() else sum(shares) / len(shares)
+            yield loss_of(
+                self.model, Sample(image, masks),
+                moved_prior(prior, Guidance(), draws) if self.modulation.spatial else None,
+                gamma=thing.gamma, beta=beta,
+            )  # fmt: skip
+
+
+def loss_of(
+    model: Network,
+    sample: Sample,
+    prior: Tensor | None,
+    *,
+    guide: Tensor | None = None,
+    gamma: Tensor | None = None,
+    beta: float | None = None,
+    seed: tuple[int, ...] | None = None,
+) -> Loss:
+    """The closure phi -> balanced cross-entropy (OSVOS, eq. 1) of one object, the mean over the pixels.
+
+    sample: its mask is (1, h, w). prior: None leaves out the spatial modulator. guide: visual guide (3, side, side), or
+    in its place `gamma` (C,); with neither the visual modulator is left out. beta: see `balanced_cross_entropy`. seed:
+    path of the draw of the visual modulator's dropout; None: without dropout.
+    """
+    device = next(model.parameters()).device
+    height, width = sample.image.shape[-2:]
+    image, truth = sample.image[None].to(device), sample.masks[None].to(device)
+    ignore = None if sample.ignore is None else sample.ignore[None, None].to(device)
+    heat = None if prior is None else heat_map(prior, (height, width))[None].to(device)
+    more: dict[str, Any] = {
+        "guides": None if guide is None else guide[None].to(device),
+        "gammas": None if gamma is None else gamma[None].to(device),
+    }
+
+    def loss(phi: Params) -> Tensor:
+        model.train(seed is not None)
+        draws = {"generator": None if seed is None else seeds.generator(*seed)}
+        logits = functional_call(model, phi, (image, heat), more | draws, strict=False)
+        return balanced_cross_entropy(logits, truth, ignore, beta) / PIXELS
+
+    return loss

@@ -1,0 +1,105 @@
+"""What `eosvos.osmn_train` is made of: gradients of an object's loss, validation, and the search of the online rate.
+
+A stream's item is ((iteration, index), guided object), see `methods.eosvos.training.stream` and
+`methods.osmn.guides.GuidedTasks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.func import functional_call
+
+from eosvos.data.tasks import Task
+from eosvos.meta.adapt import MetaGradient, Params, meta_gradient
+from eosvos.meta.distributed import World
+from eosvos.meta.learner import Learner
+from eosvos.methods.eosvos.training import Item, best_of
+from eosvos.methods.osmn.guides import Guided, heat_map, prior_of
+from eosvos.methods.osmn.method import OSMN, Modulation, loss_of
+from eosvos.methods.osvos.training import similarity
+from eosvos.models.osmn import OSMN as Network
+from eosvos.torch_state import own_state
+
+_DROPOUT = 25  # first part of the path of its draws; see methods/eosvos/training.py
+
+
+def gradients(model: Network, *, seed: int, segmentation: bool = True) -> Callable[[Learner, Item], MetaGradient]:
+    """The gradient of one object's loss. segmentation: False leaves the segmentation network as it is, so that the
+    modulators alone learn to make use of it (OSVOS-M of Table 2, where it is OSVOS's parent)."""
+
+    def gradient(learner: Learner, item: Item) -> MetaGradient:
+        (iteration, index), guided = item
+        loss = loss_of(model, guided.sample, guided.prior, guide=guided.guide, seed=(seed, _DROPOUT, iteration, index))
+        kept = {} if segmentation else {n: p.detach() for n, p in learner.theta.items() if n.startswith("segmentation")}
+        trained = {name: p for name, p in learner.theta.items() if name not in kept}
+        result = meta_gradient(trained, learner.rates, (), lambda phi: loss(kept | phi))
+        if result.finite:
+            result.theta |= {name: torch.zeros_like(p) for name, p in kept.items()}
+            result.rates |= {name: torch.zeros_like(learner.rates[name]) for name in kept}
+        return result
+
+    return gradient
+
+
+@torch.no_grad()
+def validate(model: Network, learner: Learner, objects: Sequence[Guided], *, world: World) -> dict[str, float]:
+    """Over held-out objects: the mean loss, and the mean J, which is "score" too; where there is a visual modulator,
+    "gamma_spread", the standard deviation of gamma over the objects, mean over the channels: at 0 it tells nothing."""
+    totals, moments = torch.zeros(2, dtype=torch.float64), torch.zeros(2, sum(model.channels), dtype=torch.float64)
+    device = next(model.parameters()).device
+    seeing = {name.removeprefix("visual."): p for name, p in learner.theta.items() if name.startswith("visual.")}
+    model.eval()
+    for guided in objects[world.rank :: world.size]:
+        sample, gammas = guided.sample, None
+        if model.visual is not None:
+            gammas = functional_call(model.visual, seeing, (guided.guide[None].to(device),), strict=False)
+            moments += torch.cat([gammas, gammas**2]).cpu()
+        gamma = None if gammas is None else gammas[0]
+        totals[0] += float(loss_of(model, sample, guided.prior, gamma=gamma)(learner.theta))
+        height, width = sample.image.shape[-2:]
+        inputs = (sample.image[None].to(device), heat_map(guided.prior, (height, width))[None].to(device))
+        logits = functional_call(model, learner.theta, inputs, {"gammas": gammas}, strict=False)
+        totals[1] += similarity(logits[0, 0].cpu() >= 0, sample.masks[0], sample.ignore)
+    loss, j = (world.sum_(totals) / len(objects)).tolist()
+    first, second = world.sum_(moments) / len(objects)
+    spread = float((second - first**2).clamp(min=0).sqrt().mean())
+    return {"validation_loss": loss, "J": j, **({} if model.visual is None else {"gamma_spread": spread}), "score": j}
+
+
+@own_state()
+def search_rate(
+    theta: Params,
+    rates: Sequence[float],
+    tasks: Sequence[Task],
+    *,
+    steps: int,
+    modulation: Modulation,
+    spec: dict[str, Any],
+    device: torch.device | str,
+    world: World,
+) -> tuple[Learner, dict[str, float]]:
+    """The best rate of online fine-tuning: a learner of level "single" with it, and the mean J by rate, of the method
+    itself after `steps` on one frame of an object, on others, in which it is told where to look."""
+
+    def judge(learner: Learner) -> float:
+        method = OSMN(learner, iters=steps, device=device, modulation=modulation)
+        total = torch.zeros(1, dtype=torch.float64)
+        for task in tasks[world.rank :: world.size]:
+            method.start(task.train[0].image, {1: task.train[0].masks[0].numpy()})
+            judges = [task.meta, *task.more]
+            for sample in judges:
+                prior = prior_of(sample.masks[0])
+                assert prior is not None, "a task's object is in sight"
+                method.priors[1] = prior
+                found = torch.from_numpy(method.step(sample.image) == 1)
+                total += similarity(found, sample.masks[0], sample.ignore) / len(judges)
+        return float(world.sum_(total)) / len(tasks)
+
+    def candidate(rate: float) -> Learner:
+        single = next(iter(theta.values())).new_tensor(rate)
+        return Learner(theta, {name: single for name in theta}, "single", dict(spec))
+
+    return best_of(((f"{rate:g}", candidate(rate)) for rate in rates), judge)

@@ -1,0 +1,164 @@
+"""OSVOS: a parent network that knows objects is fine-tuned on the given masks, then segments each frame by itself.
+
+(Caelles et al., CVPR 2017.) Every object has its own fine-tuned parameters; the network itself is shared.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eosvos import seeds
+from eosvos.data.masks import merge
+from eosvos.data.tasks import Sample
+from eosvos.data.transforms import augment, fit
+from eosvos.meta.adapt import Loss, Params, adapt
+from eosvos.meta.learner import Learner
+from eosvos.methods.base import Taught, check_frame
+from eosvos.methods.osvos.loss import loss_of, probability
+from eosvos.methods.snapping import Bilateral, Contours, GrabCut
+from eosvos.models.osvos import FCN, build
+from eosvos.torch_state import own_state
+
+Snap = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the network is fine-tuned on the given frames. seconds: for so long each time, whatever the number of
+    steps (the paper's trade-off, 10 s to 10 min); None: by steps. momentum: of SGD. clip: norm to which a
+    gradient is scaled down; None: the paper's rule, never. flip, zoom: every step sees one of the given frames mirrored
+    half of the time and scaled within these bounds.
+    """
+
+    seconds: float | None = None
+    momentum: float = 0.9
+    clip: float | None = None
+    flip: bool = True
+    zoom: tuple[float, float] = (0.75, 1.25)
+
+
+@dataclass
+class _Object:
+    """One object on its way through the video."""
+
+    index: int  # of the draw, for seeds
+    given: list[Sample]  # annotated frames, at up to twice the network's size, so that zoomed copies stay sharp
+    phi: Params  # in use
+
+
+class OSVOS(Taught):
+    """The method of the paper; see `protocol.Learning`.
+
+    learner: the parent network, and the rate of its fine-tuning. iters: T, steps for each given frame; 0: the parent
+    itself (-OS in Table 1). seed: of every draw. snap: what to make of a frame (3, H, W) and the probabilities of its
+    objects (K, H, W), see `methods.snapping`; None: nothing (-BS). Frames do not depend on one another, and nothing but
+    the given ones is kept.
+
+    With a further given frame (the paper's progressive refinement) an object is fine-tuned again from the parent, on
+    all of its frames in turn.
+    """
+
+    STATE = ("_objects", "_waiting", "_frame_size", "probabilities", "adapt_seconds")  # see methods.state
+    PARTS = (_Object, Sample, Tuning, Bilateral, Contours, GrabCut)
+
+    @own_state()
+    def __init__(
+        self,
+        learner: Learner,
+        *,
+        iters: int = 50,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        tuning: Tuning | None = None,
+        snap: Snap | None = None,
+    ) -> None:
+        self.learner = learner.to(device)
+        self.model: FCN = self.learner.network(build)
+        self.iters, self.seed, self.tuning, self.snap = iters, seed, tuning or Tuning(), snap
+        self.size = (self.model.network_spec.short, self.model.network_spec.long)
+        self.adapt_seconds = 0.0
+        self.probabilities = torch.zeros(0, 0, 0, dtype=torch.float32)
+        self._objects: dict[int, _Object] = {}
+        self._waiting: dict[int, list[Sample]] = {}  # learned of objects that are still to come
+        self._frame_size: tuple[int, int] | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, besides the learner and the device."""
+        return {name: getattr(self, name) for name in ("iters", "seed", "tuning", "snap")}
+
+    @property
+    def parameters_in_use(self) -> dict[int, Params]:
+        """The fine-tuned parameters of every object, by id."""
+        return {object_id: thing.phi for object_id, thing in self._objects.items()}
+
+    @own_state()
+    def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        height, width = frame.shape[-2:]
+        self._objects, self._frame_size = {}, (height, width)
+        self.probabilities = torch.zeros(0, height, width, dtype=torch.float32)
+        return self.add(frame, masks)
+
+    @own_state()
+    def step(self, frame: Tensor) -> np.ndarray:
+        check_frame(frame, self._frame_size)
+        size = (int(frame.shape[-2]), int(frame.shape[-1]))
+        image, _ = fit(frame, np.zeros((0, *size), bool), size=self.size)
+        planes = [probability(self.model, thing.phi, image, size) for thing in self._objects.values()]
+        self.probabilities = torch.stack(planes) if planes else torch.zeros(0, *size, dtype=torch.float32)
+        if planes and self.snap is not None:
+            self.probabilities = self.snap(frame, self.probabilities)
+        return merge(self.probabilities, self.object_ids)
+
+    @own_state()
+    def new_video(self, size: tuple[int, int]) -> None:
+        """Look for the same objects in another video, with frames of `size` (H, W)."""
+        self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size, dtype=torch.float32)
+
+    def _take(self, frame: Tensor, mask: np.ndarray, thing: _Object | None = None) -> Sample:
+        short, long = self.size
+        scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
+        size = (round(short * scale), round(long * scale))
+        return Sample(*fit(frame, np.asarray(mask, bool)[None], size=size))
+
+    def _begin(self, index: int, given: list[Sample]) -> _Object:
+        return _Object(index, given, {})
+
+    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+        """Frames do not depend on one another."""
+
+    def _fine_tune(self, thing: _Object) -> None:
+        """From the parent, on all of the object's given frames."""
+        began, tuning = time.perf_counter(), self.tuning
+        losses = self._losses(thing, began) if self.iters else ()
+        clip = math.inf if tuning.clip is None else tuning.clip
+        total = self.iters * len(thing.given) if tuning.seconds is None else 0
+        result = adapt(
+            self.learner.theta, self.learner.rates, losses, momentum=tuning.momentum, clip=clip,
+            after=lambda done, adapted: self._tell(done, total, adapted.losses[-1]),
+        )  # fmt: skip
+        thing.phi = {name: p.detach() for name, p in result.phi.items()}
+        self.adapt_seconds += time.perf_counter() - began
+
+    def _losses(self, thing: _Object, began: float) -> Iterator[Loss]:
+        """One for each step, on copies of the given frames in turn."""
+        seconds, number, steps = self.tuning.seconds, 0, self.iters * len(thing.given)
+        # An empty frame ("the object is not here") is all negative, and weighs as much as in the other frames.
+        shares = [1 - float(s.masks.float().mean()) for s in thing.given if s.masks.any()]
+        while number < steps if seconds is None else time.perf_counter() - began < seconds:
+            source = thing.given[number % len(thing.given)]
+            draw = seeds.generator(self.seed, thing.index, len(thing.given), number)
+            image, masks = augment(
+                source.image, source.masks, draw, size=self.size, scale=self.tuning.zoom, rotation=0.0,
+                translation=0.0, flip=self.tuning.flip, colour=0.0,
+            )  # fmt: skip
+            beta = None if masks.any() else sum(shares) / len(shares)
+            yield loss_of(self.model, Sample(image, masks), beta=beta)
+            number += 1

@@ -1,0 +1,1 @@
+"""Published weights: found, read without executing anything, converted, loaded."""

@@ -1,0 +1,87 @@
+"""A session's video, which nobody has looked at yet: under which name it is stored, and whether it is one at all."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from eosvos.data.image_files import moving
+from eosvos.data.levels import Levels
+from eosvos.data.readers.folder import frame_reader, open_frames
+from eosvos.data.readers.user_video import RATE
+from eosvos.data.sequence import Sequence
+from eosvos.data.user_files import IMAGES, entries
+from eosvos.data.video.open import frame_rate, open_video
+from eosvos.data.video.stacks import is_picture
+from eosvos.errors import UserError
+from eosvos.files import create_text
+
+_NAME = 200  # bytes of a file's name; file systems take 255, of which temporary files and numbers need some
+
+
+def free_path(folder: Path, name: str) -> Path:
+    """Where in `folder` to store a file that had `name` at the user's: an empty file, which is made for it; numbered
+    where another one is stored under what is left of its name. Raises UserError where nothing is left."""
+    plain = re.sub(r"[^\w. -]", "_", name)  # no separators: it stays in its folder
+    # the end has the number of a frame and the kind of a file; a dot in front would hide it
+    plain = plain.strip(". ").encode()[-_NAME:].decode(errors="ignore").strip(". ")
+    if not plain:
+        raise UserError(f"{name!r}: a file without a name")
+    stem, suffix = Path(plain).stem, Path(plain).suffix
+    for name in itertools.chain([plain], (f"{stem}-{number}{suffix}" for number in itertools.count(2))):
+        if create_text(folder / name, ""):
+            return folder / name
+    raise AssertionError("numbers do not end")
+
+
+def video_in(folder: Path) -> Path:
+    """The video file in an upload's folder, or the folder where it has pictures. Raises UserError for anything else."""
+    files = [Path(entry.path) for entry in entries(folder)]
+    pictures = [path for path in files if path.suffix.lower() in IMAGES]
+    if len(files) == 1 and (not pictures or _is_stack(files[0])):
+        return files[0]
+    if files and len(pictures) == len(files):
+        return folder
+    odd = next((path.name for path in files if path not in pictures), "nothing")
+    raise UserError(
+        f"found {odd} among {len(files)} files; give one video, or the frames of one as {', '.join(IMAGES)}"
+    )
+
+
+def look(video: Path, levels: Levels = "auto") -> tuple[Sequence, float]:
+    """A video file or folder of frames, without masks, and its frames per second. levels: see data.levels."""
+    if not video.is_dir():
+        return open_video(video, levels=levels), frame_rate(video)
+    paths, size, span = open_frames(video, levels=levels)
+    read = frame_reader(paths, size, span)
+    read(0)
+    return Sequence(video.name, tuple(path.stem for path in paths), size, {}, read, _no_mask, tuple(paths)), RATE
+
+
+def count(sequence: Sequence, tell: Callable[[list[str] | UserError], object] = bool) -> None:
+    """Have the frames of a large file counted by a thread, and tell their names, or why they cannot be counted."""
+
+    def work() -> None:
+        try:
+            tell(list(sequence.frame_names))
+        except UserError as error:
+            tell(error)
+
+    if sequence.counted:
+        work()
+    else:
+        threading.Thread(target=work, name="count", daemon=True).start()
+
+
+def _is_stack(path: Path) -> bool:
+    try:
+        return is_picture(path) and moving(path)
+    except OSError:  # damaged: this is told when it is opened
+        return False
+
+
+def _no_mask(index: int) -> None:
+    return None
