@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from group import process  # noqa: E402
 
-from eosvos.meta import checkpoint, resume  # noqa: E402
+from eosvos.meta import checkpoint  # noqa: E402
 
 ARGUMENTS = [
     "device=cpu", "model.widths=[8,8,16,16]", "model.fpn=16", "model.hidden=16", "model.groups=4", "model.short=64",
@@ -40,7 +40,7 @@ def train(folder: Path, iterations: int, *more: str):
 
 
 def stamp(folder: Path) -> int | None:
-    path = folder / resume.CHECKPOINT
+    path = folder / checkpoint.CHECKPOINT
     return path.stat().st_mtime_ns if path.exists() else None
 
 
@@ -52,7 +52,7 @@ def written(folder: Path, running, before: int | None) -> float:
 
 
 def log(folder: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (folder / resume.LOG).read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / checkpoint.LOG).read_text().splitlines()]
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
 
@@ -93,13 +93,16 @@ def main() -> int:
                 break
             running.kill()
             running.join()
-            path = cut / resume.CHECKPOINT
+            path = cut / checkpoint.CHECKPOINT
             reached.append(checkpoint.load(path)["iteration"] if path.exists() else 0)
             assert reached[-1] >= before, f"iteration {before} was reached, and then {reached[-1]}"
         seconds = time.monotonic() - began
         assert running.exitcode == 0, cut.with_suffix(".err").read_text()
-        same = {name: (whole / name).read_bytes() == (cut / name).read_bytes() for name in (resume.LAST, resume.BEST)}
-        same[resume.LOG] = log(whole) == log(cut)
+        same = {
+            name: (whole / name).read_bytes() == (cut / name).read_bytes()
+            for name in (checkpoint.LAST, checkpoint.BEST)
+        }
+        same[checkpoint.LOG] = log(whole) == log(cut)
         left = sorted(path.name for path in cut.glob(".*.tmp*"))
         kills = len(reached)
         print(f"{kills} kills in {seconds:.0f} s, at iterations {reached} of {iterations}")

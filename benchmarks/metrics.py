@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from eosvos.data.masks import read_mask, write_mask
 from eosvos.data.readers.davis import open_davis
 from eosvos.evaluation.metrics.region_contour import score_sequence, statistics
-from eosvos.evaluation.scoring import score_sequences
+from eosvos.evaluation.score_sequence import score_sequences
 
 Figures = dict[str, tuple[np.ndarray, np.ndarray]]  # sequence -> J and F of each measured frame
 Side = Callable[[list[str]], Figures]  # measures some sequences

@@ -161,7 +161,7 @@ def _write_films(clip: Sequence, short: Path, long: Path) -> None:
     """A minute at 25 frames per second, and the same packets 120 times over."""
     import av
 
-    from eosvos.data.video.open import write_video
+    from eosvos.data.video.write import write_video
 
     there = [clip.read_frame(index) for index in range(len(clip))]
     write_video(short, islice(cycle([*there, *there[-2:0:-1]]), 1500), 25)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from eosvos.inference.suggestion import suggest as suggest
     from eosvos.meta.learner import Learner as Learner
     from eosvos.methods.baselines import CopyFirst as CopyFirst
+    from eosvos.methods.baselines import Flow as Flow
     from eosvos.methods.eosvos.method import EOSVOS as EOSVOS
-    from eosvos.methods.flow import Flow as Flow
     from eosvos.methods.osmn.method import OSMN as OSMN
     from eosvos.methods.osvos.method import OSVOS as OSVOS
 
@@ -47,7 +47,7 @@ _PLACES = {
     "Learner": "eosvos.meta.learner:Learner",
     "CopyFirst": "eosvos.methods.baselines:CopyFirst",
     "EOSVOS": "eosvos.methods.eosvos.method:EOSVOS",
-    "Flow": "eosvos.methods.flow:Flow",
+    "Flow": "eosvos.methods.baselines:Flow",
     "OSMN": "eosvos.methods.osmn.method:OSMN",
     "OSVOS": "eosvos.methods.osvos.method:OSVOS",
     "Segmenter": "eosvos.inference.segmenter:Segmenter",

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from eosvos.cli import build_method, hydra_app, run_names, schema, validate
+from eosvos.cli import build_method, devices, hydra_app, schema, validate
 from eosvos.data.levels import parse_levels
 from eosvos.data.synthetic.videos import held_out
 from eosvos.errors import UserError
@@ -19,11 +19,11 @@ from eosvos.methods.protocol import Method
 
 
 class Make:
-    """The method as the settings have it, but for the number of fine-tuning steps (see page.tasks.Maker)."""
+    """The method as the settings have it, but for the number of fine-tuning steps (see page.jobs.Maker)."""
 
     def __init__(self, settings: schema.AppConfig) -> None:
         self.settings, self.steps = settings, settings.iters
-        self.device = run_names.device_of(settings.device)
+        self.device = devices.device_of(settings.device)
         self.path, self.learner = build_method.evaluation_learner(settings)
 
     def __call__(self, steps: int, watch: Watch) -> Method:
@@ -43,7 +43,7 @@ def serve(settings: schema.AppConfig) -> None:
     from eosvos.page.routes import Server
     from eosvos.page.sessions import Sessions
 
-    run_names.use_threads(settings.threads)
+    devices.use_threads(settings.threads)
     folder, make = Path(settings.folder), Make(settings)
     sample = held_out("val", count=8, size=(360, 640), length=24)[7]
     with locked(folder):

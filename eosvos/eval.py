@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from eosvos.cli import build_data, build_method, hydra_app, overrides, run_names, schema, validate
-from eosvos.evaluation import benchmark, report
+from eosvos.cli import build_data, build_method, devices, hydra_app, overrides, run_names, schema, validate
+from eosvos.evaluation import benchmark, report, run_folder
 from eosvos.files import write_text
 from eosvos.meta import distributed
+from eosvos.plots import comparison
 
 
 def evaluate(settings: schema.EvalConfig) -> float:
@@ -16,8 +17,8 @@ def evaluate(settings: schema.EvalConfig) -> float:
     world, job = distributed.start(), hydra_app.job_name()
     with world.together():
         validate.check(settings)
-        run_names.use_threads(1)  # as each of several processes does: the number can change the last bit
-        device, processes, gpus = run_names.evaluation_devices(settings.device, settings.processes)
+        devices.use_threads(1)  # as each of several processes does: the number can change the last bit
+        device, processes, gpus = devices.evaluation_devices(settings.device, settings.processes)
         path, learner = build_method.evaluation_learner(settings)
         sequences = build_data.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
         fingerprint = build_method.evaluation_fingerprint(settings, path, device)
@@ -27,7 +28,7 @@ def evaluate(settings: schema.EvalConfig) -> float:
             print(f"{out}: {settings.method}" + ("" if path is None else f" with {path}"), file=sys.stderr, flush=True)
             # The configuration may only lie in a folder that is this run's.
             names = [sequence.name for sequence in sequences]
-            benchmark.claim(
+            run_folder.claim(
                 out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=names, measures=measures
             )
             write_text(out / "config.yaml", overrides.as_yaml(settings))
@@ -60,7 +61,7 @@ def compare(runs: dict[Path, str]) -> None:
     if len(runs) > 1:
         above = run_names.common_folder(list(runs))
         print()
-        report.compare(list(runs), above, labels=run_names.short_labels(list(runs.values())))
+        comparison.compare(list(runs), above, labels=run_names.short_labels(list(runs.values())))
         print(f"comparison: {', '.join(map(str, sorted(above.glob('comparison.*'))))}")
 
 

@@ -6,9 +6,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from eosvos.cli import build_training, hydra_app, run_names, schema
+from eosvos.cli import build_training, hydra_app, schema
+from eosvos.cli.fingerprint import training_fingerprint
 from eosvos.meta import distributed, outer
 from eosvos.methods.eosvos import training
+from eosvos.plots.training_curves import curves
 from eosvos.progress import TrainingProgress
 
 
@@ -21,10 +23,10 @@ def meta_train(settings: schema.MetaTrainConfig) -> float:
         spec = {"model": model.spec, "made_by": "meta_train", "rules": {"window": tasks.window}}
         learner = build_training.first_learner(model, init, meta, spec)
         inner = {key: value for key, value in asdict(meta).items() if key not in asdict(schema.outer_settings(meta))}
-        fingerprint = run_names.training_fingerprint(settings, model, (tasks, unseen), inner=inner, init=start)
+        fingerprint = training_fingerprint(settings, model, (tasks, unseen), inner=inner, init=start)
     progress = TrainingProgress(meta.iterations, seconds=meta.seconds, visible=world.first)
     try:
-        best = run_names.train(
+        best = build_training.train(
             settings,
             meta,
             learner,
@@ -47,7 +49,7 @@ def meta_train(settings: schema.MetaTrainConfig) -> float:
     except outer.Interrupted as stop:
         raise hydra_app.interrupted(stop) from stop
     if world.first:
-        progress.report(folder / outer.LOG, folder / outer.BEST)
+        progress.report(folder / outer.LOG, folder / outer.BEST, draw=curves)
     return best.spec["training"]["score"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eosvos.cli import build_data, build_method, hydra_app, run_names, schema, validate
+from eosvos.cli import build_data, find_learner, hydra_app, schema, validate
 from eosvos.meta.learner import Learner
 from eosvos.methods.osmn.guides import Guidance, GuidedTasks
 from eosvos.models import osmn
@@ -21,10 +21,10 @@ STILL = Guidance(guide_scale=0, guide_rotation=0, squares=())
 def show(settings: schema.OSMNShowConfig) -> float:
     """Returns how often the nearest object is of the same group."""
     validate.check(settings)
-    path = build_method.learner_path(settings.learner, "osmn")
+    path = find_learner.learner_path(settings.learner, "osmn")
     learner, out = Learner.load(path), Path(settings.out)
-    build_method.check_learner(learner, schema.ModelSection(), path, "osmn")
-    model = run_names.build_network(learner.spec["model"], osmn.build)
+    find_learner.check_learner(learner, schema.ModelSection(), path, "osmn")
+    model = find_learner.build_network(learner.spec["model"], osmn.build)
     model.load_state_dict(learner.theta)
     model.eval()
     drawn, found = [], float("nan")

@@ -6,13 +6,15 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from eosvos.cli import build_training, hydra_app, run_names, schema
+from eosvos.cli import build_training, hydra_app, schema
+from eosvos.cli.fingerprint import training_fingerprint
 from eosvos.meta import distributed, outer
 from eosvos.meta.learner import Learner
 from eosvos.methods.osmn import training
 from eosvos.methods.osmn.guides import Guidance, GuidedTasks
 from eosvos.methods.osmn.method import Modulation
 from eosvos.models import osmn
+from eosvos.plots.training_curves import curves
 from eosvos.progress import TrainingProgress
 
 TRUNKS, PARTS = ("segmentation.trunk", "visual"), {"osvos": "segmentation"}  # see `build_training.begin_trunked`
@@ -35,12 +37,12 @@ def osmn_train(settings: schema.OSMNTrainConfig) -> float:
         learner = Learner.create(model, 0.0, "single", spec)
         more = {"guidance": asdict(settings.guidance), "segmentation": section.segmentation, "init": start}
         more |= {"validation": section.validation_objects}
-        fingerprint = run_names.training_fingerprint(settings, model, (tasks, unseen), **more)
+        fingerprint = training_fingerprint(settings, model, (tasks, unseen), **more)
     # What was trained and the learner with the rate found stand apart, so that either can be resumed.
     result, folder = Path(str(settings.out)) / outer.BEST, Path(str(settings.out)) / "training"
     progress = TrainingProgress(section.iterations, seconds=section.seconds, visible=world.first)
     try:
-        trained = run_names.train(
+        trained = build_training.train(
             settings,
             section,
             learner,
@@ -50,7 +52,7 @@ def osmn_train(settings: schema.OSMNTrainConfig) -> float:
             folder,
             fingerprint=fingerprint, world=world, progress=progress, terms=(),
         )  # fmt: skip
-        best = run_names.searched(
+        best = build_training.searched(
             result, trained, {**asdict(search), "osmn": asdict(method)}, lambda: training.search_rate(
                 trained.to(device).theta, search.rates, [unseen.task(0, 0, index) for index in range(search.tasks)],
                 steps=search.steps, modulation=Modulation(**vars(method)), spec=spec, device=device, world=world,
@@ -61,7 +63,7 @@ def osmn_train(settings: schema.OSMNTrainConfig) -> float:
     if world.first:
         for rate, j in best.spec["J"].items():
             print(f"{rate:>22}: J@{search.steps} {j:.3f}")
-        progress.report(folder / outer.LOG, result, "method=osmn learner=")
+        progress.report(folder / outer.LOG, result, "method=osmn learner=", draw=curves)
     return max(best.spec["J"].values())
 
 

@@ -6,12 +6,14 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from eosvos.cli import build_training, hydra_app, run_names, schema
+from eosvos.cli import build_training, hydra_app, schema
+from eosvos.cli.fingerprint import training_fingerprint
 from eosvos.meta import distributed, outer
 from eosvos.meta.learner import Learner
 from eosvos.methods.osvos import training
 from eosvos.methods.osvos.method import Tuning
 from eosvos.models import osvos
+from eosvos.plots.training_curves import curves
 from eosvos.progress import TrainingProgress
 
 
@@ -27,12 +29,12 @@ def osvos_train(settings: schema.OSVOSTrainConfig) -> float:
         learner = Learner.create(model, 0.0, "single", spec)
         more = {"branch": branch, "deep_supervision": parent.deep_supervision, "init": start}
         more |= {"validation": parent.validation_pictures}
-        fingerprint = run_names.training_fingerprint(settings, model, (tasks, unseen), **more)
+        fingerprint = training_fingerprint(settings, model, (tasks, unseen), **more)
     # The parent and the learner with the rate found stand apart, so that either can be resumed.
     result, folder = Path(str(settings.out)) / outer.BEST, Path(str(settings.out)) / "training"
     progress = TrainingProgress(parent.iterations, seconds=parent.seconds, visible=world.first)
     try:
-        best = run_names.train(
+        best = build_training.train(
             settings,
             parent,
             learner,
@@ -44,7 +46,7 @@ def osvos_train(settings: schema.OSVOSTrainConfig) -> float:
         )  # fmt: skip
         if branch == "foreground":
             trained, online = best, {**asdict(search), "osvos": asdict(settings.osvos)}
-            best = run_names.searched(
+            best = build_training.searched(
                 result, trained, online, lambda: training.search_rate(
                     trained.to(device).theta, search.rates,
                     [unseen.task(0, 0, index) for index in range(search.tasks)],
@@ -59,7 +61,7 @@ def osvos_train(settings: schema.OSVOSTrainConfig) -> float:
         for rate, j in best.spec.get("J", {}).items():
             print(f"{rate:>22}: J@{search.steps} {j:.3f}")
         contours = "osvos.snapping=contours osvos.contours=" if branch == "contours" else "learner="
-        progress.report(folder / outer.LOG, result, f"method=osvos {contours}")
+        progress.report(folder / outer.LOG, result, f"method=osvos {contours}", draw=curves)
     return max(best.spec["J"].values()) if "J" in best.spec else best.spec["training"]["score"]
 
 

@@ -6,10 +6,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from eosvos.cli import build_training, hydra_app, run_names, schema
+from eosvos.cli import build_training, hydra_app, schema
+from eosvos.cli.fingerprint import training_fingerprint
 from eosvos.meta import distributed, outer
 from eosvos.meta.learner import Learner
 from eosvos.methods.eosvos import training
+from eosvos.plots.training_curves import curves
 from eosvos.progress import TrainingProgress
 
 
@@ -22,12 +24,12 @@ def parent_train(settings: schema.ParentTrainConfig) -> float:
         spec = {"model": model.spec, "made_by": "parent_train", "rules": {"window": tasks.window}}
         learner = Learner.create(model, 0.0, "single", spec)
         more = {"mask_warm_up": parent.mask_warm_up, "validation": parent.validation_pictures, "init": start}
-        fingerprint = run_names.training_fingerprint(settings, model, (tasks, unseen), **more)
+        fingerprint = training_fingerprint(settings, model, (tasks, unseen), **more)
     # The trained initialization and the learner with the rate found stand apart, so that either can be resumed.
     result, folder = Path(str(settings.out)) / outer.BEST, Path(str(settings.out)) / "training"
     progress = TrainingProgress(parent.iterations, seconds=parent.seconds, visible=world.first)
     try:
-        trained = run_names.train(
+        trained = build_training.train(
             settings,
             parent,
             learner,
@@ -37,7 +39,7 @@ def parent_train(settings: schema.ParentTrainConfig) -> float:
             folder,
             fingerprint=fingerprint, world=world, progress=progress,
         )  # fmt: skip
-        best = run_names.searched(
+        best = build_training.searched(
             result, trained, asdict(search), lambda: training.search_rate(
                 model, trained.to(device).theta, search.rates, search.mask_losses,
                 [unseen.task(0, 0, index) for index in range(search.tasks)],
@@ -49,7 +51,7 @@ def parent_train(settings: schema.ParentTrainConfig) -> float:
     if world.first:
         for rate, j in best.spec["J"].items():
             print(f"{rate:>22}: J@{search.steps} {j:.3f}")
-        progress.report(folder / outer.LOG, result)
+        progress.report(folder / outer.LOG, result, draw=curves)
     return max(best.spec["J"].values())
 
 

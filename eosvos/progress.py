@@ -13,8 +13,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from eosvos.inference.overlay import curves
-
 LINES_EVERY = 20  # iterations
 SECONDS_EVERY = 10.0
 
@@ -114,12 +112,13 @@ class TrainingProgress:
         if self.visible:
             print(text, file=sys.stderr, flush=True)
 
-    def report(self, log: Path, learner: Path, use: str = "learner=") -> None:
-        """At the end: curves are drawn beside the log, and it is said where everything is, and how it is used: by the
+    def report(self, log: Path, learner: Path, use: str = "learner=", *, draw: Callable[[Path, Path], Path]) -> None:
+        """At the end: `draw` draws the curves of the log beside it, and it is said where everything is, and how it is
+        used: by the
         setting, or settings, that end with `use`."""
         if self.begin is None:
             self.say(f"{log.parent}: this training is complete already; nothing was left to do")
-        drawn = curves(log, log.parent / "curves.png")
+        drawn = draw(log, log.parent / "curves.png")
         print(f"learner: {learner}\nlog:     {log}\ncurves:  {drawn}")
         print(f"use it:  python -m eosvos.segment video=... mask=... {use}{shlex.quote(str(learner))}")
 
@@ -153,3 +152,47 @@ def _clock(seconds: float) -> str:
     minutes, seconds = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+class Progress:
+    """`total` frames to do; `sequences` in all, of which so many are `done` before. Says it all on stderr."""
+
+    def __init__(self, total: int, sequences: int, done: int, *, visible: bool = True) -> None:
+        self.visible, self.total, self.sequences = visible, total, sequences
+        self.frames, self.begin = 0, time.monotonic()
+        self.done = done
+        terminal = visible and sys.stderr.isatty() and total > 0
+        self.bar = tqdm(total=total, unit="frame", dynamic_ncols=True, file=sys.stderr) if terminal else None
+
+    def tick(self, frames: int) -> None:
+        """`frames` more frames are done."""
+        self.frames += frames
+        if self.bar is not None:
+            self.bar.update(frames)
+
+    def finished(self, name: str, own: float | None, so_far: float | None, fps: float | None) -> None:
+        """A sequence is finished: its `own` J and the mean over all objects `so_far`, its frames per second; each None
+        where nobody knows. The time that is left is told, too."""
+        self.done += 1
+        figure = "not measured" if own is None else f"J {own:.3f}"
+        mean = "" if so_far is None else f"J so far {so_far:.3f}"
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"{name} {figure}, {mean}" if mean else f"{name} {figure}")
+            return
+        elapsed = time.monotonic() - self.begin
+        left = elapsed / self.frames * (self.total - self.frames) if self.frames else 0.0
+        count = f"[{self.done}/{self.sequences}]"
+        speed = "" if fps is None else f"{fps:.2f} frames/s"
+        parts = [f"{count} {name}: {figure}", mean, speed, f"{_clock(left)} left"]
+        self.say(", ".join(part for part in parts if part))
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        elif self.visible:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()

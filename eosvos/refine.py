@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from eosvos.cli import build_data, build_method, hydra_app, overrides, run_names, schema, validate
+from eosvos.cli import build_data, build_method, devices, hydra_app, overrides, run_names, schema, validate
 from eosvos.evaluation import refinement
 from eosvos.files import write_text
 from eosvos.meta import distributed
@@ -15,8 +15,8 @@ def refine(settings: schema.RefineConfig) -> float:
     world, job = distributed.start(), hydra_app.job_name()
     with world.together():
         validate.check(settings)
-        run_names.use_threads(1)  # as each of several processes does: the number can change the last bit
-        device, processes, gpus = run_names.evaluation_devices(settings.device, settings.processes)
+        devices.use_threads(1)  # as each of several processes does: the number can change the last bit
+        device, processes, gpus = devices.evaluation_devices(settings.device, settings.processes)
         path, learner = build_method.evaluation_learner(settings)
         sequences = build_data.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
         fingerprint = {**build_method.evaluation_fingerprint(settings, path, device), "choice": settings.choice}

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 def score(settings: ScoreConfig) -> float:
     """Returns the mean J."""
     # Here, not above: processes that measure load this file too, and start fifteen times faster without torch.
-    from eosvos.cli import build_data, hydra_app, run_names, validate
+    from eosvos.cli import build_data, devices, hydra_app, run_names, validate
     from eosvos.evaluation import benchmark, predictions, report
 
     job = hydra_app.job_name()
     validate.check(settings)
-    run_names.use_threads(1)
+    devices.use_threads(1)
     sequences = build_data.open_dataset(
         settings.dataset, settings.data_root, settings.split, settings.sequences, frames=False
     )
@@ -35,7 +35,7 @@ def score(settings: ScoreConfig) -> float:
             out,
             fingerprint=fingerprint,
             measures=measures,
-            processes=settings.processes or run_names.cores(),
+            processes=settings.processes or devices.cores(),
             resume=settings.resume,
             submission=settings.dataset.kind if settings.submission else None,
             forms=settings.export,

@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eosvos.cli import build_method, hydra_app, overrides, run_names, schema, validate
+from eosvos.cli import build_method, devices, hydra_app, overrides, run_names, schema, validate
+from eosvos.cli.fingerprint import own_fingerprint
 from eosvos.data.image_files import several
 from eosvos.data.levels import parse_levels
 from eosvos.data.readers.user_video import annotated_frames, open_own
-from eosvos.evaluation import benchmark
+from eosvos.evaluation import run_folder
 from eosvos.files import write_text
 from eosvos.inference import segment_video
 from eosvos.inference.export import OUTPUTS
@@ -22,23 +23,21 @@ from eosvos.progress import Frames
 def segment(settings: schema.SegmentConfig) -> None:
     began = time.monotonic()
     validate.check(settings)
-    run_names.use_threads(settings.threads)
-    device = run_names.device_of(settings.device)
+    devices.use_threads(settings.threads)
+    device = devices.device_of(settings.device)
     path, learner = build_method.evaluation_learner(settings)
     sequence, rate = open_own(
         settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary, absent=settings.absent,
         levels=parse_levels(settings.levels),
     )  # fmt: skip
-    fingerprint = build_method.method_fingerprint(settings, path, device) | run_names.own_fingerprint(
-        settings, sequence
-    )
+    fingerprint = build_method.method_fingerprint(settings, path, device) | own_fingerprint(settings, sequence)
     default = run_names.RUNS / "segment" / sequence.name
     run: dict[str, Any] = {"seed": settings.seed, "resume": settings.resume, "sequences": [sequence.name]}
     if settings.out:
         out = Path(settings.out)
-        benchmark.claim(out, fingerprint, **run)
+        run_folder.claim(out, fingerprint, **run)
     else:
-        out = benchmark.claim_free(default, fingerprint, **run)
+        out = run_folder.claim_free(default, fingerprint, **run)
     write_text(out / "config.yaml", overrides.as_yaml(settings))
     annotated = annotated_frames(sequence)
     names = [sequence.frame_names[i] for i in annotated]

@@ -18,10 +18,10 @@ import torch
 from group import group
 
 from eosvos import eval, meta_train, parent_train, progress, refine
-from eosvos.cli import build_method, hydra_app, run_names, schema
+from eosvos.cli import build_method, devices, find_learner, hydra_app, schema
 from eosvos.data.masks import read_mask
 from eosvos.data.synthetic.videos import held_out
-from eosvos.evaluation.results import read_run
+from eosvos.evaluation.run_folder import read_run
 from eosvos.learners import __main__ as learners
 from eosvos.meta.learner import LEARNERS, Learner
 
@@ -346,7 +346,7 @@ def test_an_error_of_ours_keeps_its_traceback(nowhere, monkeypatch):
     def fail(*_):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(run_names, "device_of", fail)
+    monkeypatch.setattr(devices, "device_of", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         eval.main(["method=copy_first"])
     assert "HYDRA_FULL_ERROR" not in os.environ
@@ -358,9 +358,9 @@ def test_the_default_is_the_learner_that_ships_whatever_was_trained(there, capsy
     for method in ("eosvos", "osvos", "osmn"):
         settings.method = method
         path, learner = build_method.evaluation_learner(settings)
-        assert path == build_method.KINDS[learner.spec.get("network", "mask_rcnn")].ships
-    assert build_method.learner_path("osvos", "mask_rcnn") == LEARNERS / "osvos.safetensors"  # by its name
-    assert build_method.learner_path("runs/meta/tiny/learner.safetensors", "mask_rcnn").is_file()
+        assert path == find_learner.KINDS[learner.spec.get("network", "mask_rcnn")].ships
+    assert find_learner.learner_path("osvos", "mask_rcnn") == LEARNERS / "osvos.safetensors"  # by its name
+    assert find_learner.learner_path("runs/meta/tiny/learner.safetensors", "mask_rcnn").is_file()
     Path("mine").touch()
     for given, said in (
         (

@@ -13,7 +13,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from eosvos.cli import hydra_app, run_names, schema, validate
-from eosvos.data.tasks import SyntheticTaskset, Taskset
+from eosvos.data.synthetic.taskset import SyntheticTaskset
+from eosvos.data.tasks import Taskset
 from eosvos.errors import UserError
 from eosvos.files import shipped
 from eosvos.meta.outer import OuterSettings

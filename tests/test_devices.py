@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from eosvos.cli import build_method, run_names
+from eosvos.cli import build_method, devices
 from eosvos.errors import UserError
-from eosvos.evaluation import workers
+from eosvos.evaluation import processes
 
 
 @pytest.fixture
@@ -32,27 +32,27 @@ def under_torchrun(monkeypatch, rank: int, size: int) -> None:
 
 
 def test_every_process_of_torchrun_has_its_own_gpu(gpus, monkeypatch):
-    assert run_names.device_of("auto") == torch.device("cuda", 0) and run_names.device_of("cpu") == torch.device("cpu")
-    assert run_names.device_of("cuda:1") == torch.device("cuda", 1)
+    assert devices.device_of("auto") == torch.device("cuda", 0) and devices.device_of("cpu") == torch.device("cpu")
+    assert devices.device_of("cuda:1") == torch.device("cuda", 1)
     under_torchrun(monkeypatch, 1, 2)
-    assert run_names.device_of("auto") == run_names.device_of("cuda") == torch.device("cuda", 1)
-    assert run_names.compute_on("cuda", 1) == torch.device("cuda", 1) and gpus == [torch.device("cuda", 1)]
+    assert devices.device_of("auto") == devices.device_of("cuda") == torch.device("cuda", 1)
+    assert devices.compute_on("cuda", 1) == torch.device("cuda", 1) and gpus == [torch.device("cuda", 1)]
     with pytest.raises(UserError, match="device=cuda:1: all 2 processes of this machine would share one GPU"):
-        run_names.device_of("cuda:1")
+        devices.device_of("cuda:1")
     under_torchrun(monkeypatch, 3, 4)
     with pytest.raises(UserError, match="4 processes and 2 GPUs are on this machine"):
-        run_names.device_of("cuda")
+        devices.device_of("cuda")
 
 
 def test_an_evaluation_takes_all_gpus_or_the_one_asked_for(gpus, monkeypatch):
-    assert run_names.evaluation_devices("auto", None) == (torch.device("cuda"), 2, 2)
-    assert run_names.evaluation_devices("cuda", 5) == (torch.device("cuda"), 5, 2)
-    assert run_names.evaluation_devices("cuda:1", None) == (torch.device("cuda", 1), 1, 0)
-    assert run_names.evaluation_devices("cpu", 3) == (torch.device("cpu"), 3, 0)
+    assert devices.evaluation_devices("auto", None) == (torch.device("cuda"), 2, 2)
+    assert devices.evaluation_devices("cuda", 5) == (torch.device("cuda"), 5, 2)
+    assert devices.evaluation_devices("cuda:1", None) == (torch.device("cuda", 1), 1, 0)
+    assert devices.evaluation_devices("cpu", 3) == (torch.device("cpu"), 3, 0)
     under_torchrun(monkeypatch, 1, 2)
-    assert run_names.evaluation_devices("auto", None) == (torch.device("cuda", 1), 1, 0)
-    monkeypatch.setattr(run_names, "cores", lambda: 8)
-    assert run_names.evaluation_devices("cpu", None) == (torch.device("cpu"), 4, 0)
+    assert devices.evaluation_devices("auto", None) == (torch.device("cuda", 1), 1, 0)
+    monkeypatch.setattr(devices, "cores", lambda: 8)
+    assert devices.evaluation_devices("cpu", None) == (torch.device("cpu"), 4, 0)
 
 
 def test_a_method_computes_on_the_present_gpu_whose_memory_is_measured(gpus, monkeypatch):
@@ -67,14 +67,14 @@ def test_a_method_computes_on_the_present_gpu_whose_memory_is_measured(gpus, mon
 
 
 def test_workers_are_dealt_out_to_the_gpus(gpus, monkeypatch):
-    monkeypatch.setattr(workers.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(workers, "end_with_parent", lambda: None)
+    monkeypatch.setattr(processes.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(processes, "end_with_parent", lambda: None)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
-    monkeypatch.setattr(workers.cv2, "setNumThreads", lambda _: None)
-    monkeypatch.setattr(workers, "_job", None, raising=False)
+    monkeypatch.setattr(processes.cv2, "setNumThreads", lambda _: None)
+    monkeypatch.setattr(processes, "_job", None, raising=False)
     turns: queue.SimpleQueue = queue.SimpleQueue()
     for number in (0, 1, 0, None):
         turns.put(number)
     for _ in range(4):
-        workers._begin(object, turns)
+        processes._begin_worker(object, turns)
     assert gpus == [0, 1, 0]

@@ -9,7 +9,7 @@ import torch
 from torchvision.models import resnet18
 
 from eosvos import meta_train
-from eosvos.cli import build_method, build_training, schema
+from eosvos.cli import build_training, find_learner, schema
 from eosvos.errors import UserError
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
@@ -83,9 +83,9 @@ def test_learners_of_before_a_setting_came_are_of_its_default():
     model = build("tiny", widths=(8, 8, 8, 8), fpn=8, hidden=8)
     spec = {key: value for key, value in model.spec.items() if key not in ("stride_first", "box_convs", "rpn_convs")}
     learner = Learner.create(model, 0.1, spec={"model": spec})
-    build_method.check_learner(learner, schema.ModelSection(size="tiny", box_convs=0), Path("x"))
+    find_learner.check_learner(learner, schema.ModelSection(size="tiny", box_convs=0), Path("x"))
     with pytest.raises(UserError, match=r"model.box_convs=0, and 4 is asked for"):
-        build_method.check_learner(learner, schema.ModelSection(box_convs=4), Path("x"))
+        find_learner.check_learner(learner, schema.ModelSection(box_convs=4), Path("x"))
 
 
 def test_all_processes_start_from_the_first_ones_weights(weights):

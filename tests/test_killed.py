@@ -14,8 +14,8 @@ from eosvos.cli import hydra_app
 from eosvos.data.masks import read_mask
 from eosvos.data.synthetic.videos import held_out
 from eosvos.inference import segment_video
+from eosvos.meta.checkpoint import taken_up
 from eosvos.meta.distributed import World
-from eosvos.meta.resume import taken_up
 from eosvos.methods.baselines import CopyFirst
 from eosvos.page.sessions import Sessions
 from eosvos.page.uploads import free_path, video_in

@@ -13,7 +13,7 @@ from published_vgg import vgg16_file
 
 from eosvos import eval, osmn_show, osmn_train
 from eosvos.cli import hydra_app
-from eosvos.evaluation.results import read_run
+from eosvos.evaluation.run_folder import read_run
 from eosvos.meta.learner import Learner
 from eosvos.models import osmn, osvos
 

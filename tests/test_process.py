@@ -51,7 +51,7 @@ for found in pkgutil.walk_packages(eosvos.__path__, "eosvos."):
         unchanged(found.name)
 from eosvos.data.synthetic.videos.videos import held_out
 from eosvos.methods.baselines import CopyFirst
-from eosvos.data.masks import rle_decode, rle_encode
+from eosvos.data.mask_files.rle import rle_decode, rle_encode
 
 mask = np.zeros((40, 64), bool)
 mask[5:20, 5:25] = True

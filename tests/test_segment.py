@@ -24,8 +24,8 @@ from eosvos.errors import UserError
 from eosvos.inference import segment_video
 from eosvos.inference.segmenter import Segmenter
 from eosvos.meta.learner import Learner
+from eosvos.methods.baselines import Flow
 from eosvos.methods.eosvos.method import EOSVOS
-from eosvos.methods.flow import Flow
 from eosvos.models import mask_rcnn
 
 HEIGHT, WIDTH, LENGTH = 40, 64, 7
@@ -283,7 +283,8 @@ def test_interrupted_it_says_how_to_go_on_and_keeps_the_fine_tuning(clip, tmp_pa
 
 def test_command_and_api_give_the_same_masks_of_a_video_file(tmp_path, learner, learner_file):
     pytest.importorskip("av")
-    from eosvos.data.video.open import open_video, write_video
+    from eosvos.data.video.open import open_video
+    from eosvos.data.video.write import write_video
 
     write_video(tmp_path / "my clip.mp4", (image_at(index) for index in range(LENGTH)), 12.5)
     write_mask(tmp_path / "first.png", ids_at(0))
@@ -307,7 +308,7 @@ def test_the_first_mask_of_a_large_file_does_not_wait_for_its_count(
     tmp_path, learner_file, counting, monkeypatch, capsys
 ):
     pytest.importorskip("av")
-    from eosvos.data.video.open import write_video
+    from eosvos.data.video.write import write_video
 
     video, first, out = tmp_path / "clip.mkv", tmp_path / "first.png", tmp_path / "out"
     write_video(video, (image_at(index) for index in range(LENGTH)), 12.5)

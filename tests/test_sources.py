@@ -17,7 +17,7 @@ from eosvos import meta_train, parent_train
 from eosvos.cli import build_data, hydra_app, mixture, schema
 from eosvos.data.masks import write_mask
 from eosvos.data.tasks import MixedTaskset
-from eosvos.data.video.open import write_video
+from eosvos.data.video.write import write_video
 from eosvos.errors import UserError
 from eosvos.meta.learner import Learner
 from eosvos.models.mask_rcnn import build

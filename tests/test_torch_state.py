@@ -12,9 +12,8 @@ from eosvos.inference.segmenter import Segmenter
 from eosvos.meta.adapt import adapt, meta_gradient
 from eosvos.meta.learner import LEARNERS, Learner
 from eosvos.meta.second_order import second_order_meta_gradient
-from eosvos.methods.baselines import CopyFirst
+from eosvos.methods.baselines import CopyFirst, Flow
 from eosvos.methods.eosvos.method import EOSVOS, Online
-from eosvos.methods.flow import Flow
 from eosvos.methods.osmn.method import OSMN
 from eosvos.methods.osvos.method import OSVOS
 from eosvos.torch_state import own_state

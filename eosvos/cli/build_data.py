@@ -21,8 +21,9 @@ from eosvos.data.readers.segtrack import open_segtrack
 from eosvos.data.readers.youtube_objects import open_youtube_objects
 from eosvos.data.readers.youtube_vos import open_youtube_vos
 from eosvos.data.sequence import Sequence
+from eosvos.data.synthetic.taskset import SyntheticTaskset
 from eosvos.data.synthetic.videos import held_out
-from eosvos.data.tasks import SyntheticTaskset, Tasks, VideoTaskset
+from eosvos.data.tasks import Tasks, VideoTaskset
 from eosvos.data.video.open import open_video
 from eosvos.errors import UserError
 

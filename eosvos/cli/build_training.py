@@ -1,8 +1,10 @@
-"""What a training starts from: random weights, a learner of ours, or published weights."""
+"""What a training starts from: random weights, a learner of ours, or published weights; and its outer loop."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence as Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,14 +15,17 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from eosvos import seeds
-from eosvos.cli import build_data, build_method, run_names
+from eosvos.cli import build_data, devices, find_learner, fingerprint
+from eosvos.cli.fingerprint import training_environment
 from eosvos.cli.schema import (
     DetectorTrainConfig,
     MetaSection,
     MetaTrainConfig,
     OSMNTrainConfig,
     OSVOSTrainConfig,
+    OuterSection,
     TrainConfig,
+    outer_settings,
 )
 from eosvos.cli.validate import check
 from eosvos.data.images import read_image
@@ -30,11 +35,14 @@ from eosvos.data.user_files import listing
 from eosvos.errors import UserError
 from eosvos.files import write_text
 from eosvos.meta import outer
+from eosvos.meta.adapt import MetaGradient
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import FORMAT, Learner
-from eosvos.models.mask_rcnn import SIZES, MaskRCNN, build
+from eosvos.methods import rate_search
+from eosvos.models.mask_rcnn import LOSSES, SIZES, MaskRCNN, build
 from eosvos.models.pretrained import convert, load
 from eosvos.models.pretrained.convert import Published
+from eosvos.progress import TrainingProgress
 
 REPORT = "weights.txt"
 Init = Learner | Published | None
@@ -46,7 +54,7 @@ def begin(config: DetectorTrainConfig, world: World) -> tuple[torch.device, Mask
     tasks to train and to validate on, and what tells this start from any other (`fill`)."""
     with world.together():
         check(config)
-        device = run_names.compute_on(config.device, config.threads)
+        device = devices.compute_on(config.device, config.threads)
     model, init = network(config, device, world)
     with world.together():
         tasks, unseen = build_data.tasksets(config.taskset, config.data_root, model)
@@ -58,15 +66,15 @@ def network(config: DetectorTrainConfig, device: torch.device, world: World) -> 
 
     A learner's weights are in it already, published ones get there by `fill`, as their norms may want pictures.
     """
-    given = run_names.model_settings(config.model)
+    given = find_learner.model_settings(config.model)
     init = None if config.init is None else _read(config.init, world)
     with world.together(), seeds.InitialWeights(config.seed, _WEIGHTS):
         if init is None:
-            return run_names.build_network(given, build).to(device), None
+            return find_learner.build_network(given, build).to(device), None
         if isinstance(init, Learner):
-            build_method.check_kind(init, "mask_rcnn", str(config.init))
-            build_method.check_size(init, "mask_rcnn", given.pop("size"), str(config.init))
-            model = run_names.build_network({**init.spec["model"], **given}, build)
+            find_learner.check_kind(init, "mask_rcnn", str(config.init))
+            find_learner.check_size(init, "mask_rcnn", given.pop("size"), str(config.init))
+            model = find_learner.build_network({**init.spec["model"], **given}, build)
             init.check_fits(model, str(config.init))
             model.load_state_dict(init.theta)
         else:
@@ -76,7 +84,7 @@ def network(config: DetectorTrainConfig, device: torch.device, world: World) -> 
             if given.get("size") != size:
                 raise UserError(f"init={config.init}: weights of a {size}, and model={given.get('size')} is asked for; "
                                 f"use model={size}")  # fmt: skip
-            model = run_names.build_network({**init.settings, **given}, build)
+            model = find_learner.build_network({**init.settings, **given}, build)
             bare = sorted(name for name, _ in model.named_parameters() if name not in init.rates)
             if bare and isinstance(config, MetaTrainConfig) and config.meta.rate is None:
                 raise UserError(f"meta.rate=null: {config.init} has no learning rates of {bare[0]}; give meta.rate=")
@@ -90,7 +98,7 @@ def fill(model: MaskRCNN, init: Init, config: DetectorTrainConfig, tasks: Tasks,
     Returns what tells this start from any other, for the training's fingerprint.
     """
     if not isinstance(init, Published):
-        return None if config.init is None else run_names.digest(config.init)
+        return None if config.init is None else fingerprint.digest(config.init)
     with world.together():
         images = [image.to(next(model.parameters()).device) for image in _pictures(model, config, tasks)]
         report = load.load(model, init, norm=config.init_norm, images=images)
@@ -117,8 +125,8 @@ def begin_trunked(
     of the trunks."""
     with world.together():
         check(config)
-        device = run_names.compute_on(config.device, config.threads)
-    given = run_names.model_settings(config.model)
+        device = devices.compute_on(config.device, config.threads)
+    given = find_learner.model_settings(config.model)
     init = None if config.init is None else _read(config.init, world)
     report: load.Report | None = None
     told: Any = None
@@ -126,13 +134,13 @@ def begin_trunked(
         if isinstance(init, Learner):
             part = (parts or {}).get(init.spec.get("network", ""), "")
             if not part:
-                build_method.check_kind(init, kind, str(config.init))
-            model = run_names.build_network({**init.spec["model"], **given}, make)
+                find_learner.check_kind(init, kind, str(config.init))
+            model = find_learner.build_network({**init.spec["model"], **given}, make)
             init.check_fits(model.get_submodule(part), str(config.init))
             model.get_submodule(part).load_state_dict(init.theta)
-            told = run_names.digest(str(config.init))
+            told = fingerprint.digest(str(config.init))
         else:
-            model = run_names.build_network(given, make)
+            model = find_learner.build_network(given, make)
         if isinstance(init, Published):
             if init.settings["size"] != "vgg16" or given["size"] != "vgg16":
                 raise UserError(f"init={config.init}: {init.kind}, and model={given['size']} is asked for; expected a "
@@ -205,3 +213,61 @@ def _pictures(model: MaskRCNN, config: DetectorTrainConfig, tasks: Tasks) -> lis
         images = [fit(f, np.zeros((0, *f.shape[:2]), bool), size=(spec.short, spec.long))[0] for f in frames]
     height, width = (min((image.shape[side] for image in images), default=0) for side in (1, 2))
     return [image[:, :height, :width] for image in images]
+
+
+def train(
+    config: TrainConfig,
+    section: OuterSection,
+    learner: Learner,
+    items: tuple[Any, str],
+    gradient: Callable[[Learner, Any], MetaGradient],
+    validate: outer.Validate,
+    folder: Path,
+    *,
+    fingerprint: dict[str, Any],
+    world: World,
+    progress: TrainingProgress,
+    terms: Collection[str] = LOSSES,
+) -> Learner:
+    """The outer loop as all trainings call it; items: a taskset and the kind of its items, see `training.stream`."""
+    try:
+        return outer.train(
+            learner,
+            rate_search.stream(
+                *items, seed=config.seed, tasks=section.tasks, world=world, workers=config.workers,
+                iterations=section.iterations if section.seconds is None else None,
+            ),
+            gradient,
+            validate,
+            folder,
+            outer_settings(section),
+            fingerprint=fingerprint,
+            environment=training_environment(next(iter(learner.theta.values())).device, config.threads),
+            world=world,
+            resume=config.resume,
+            other_code=config.other_code,
+            report=progress,
+            say=progress.say,
+            terms=terms,
+        )  # fmt: skip
+    finally:
+        progress.close()
+
+
+def searched(
+    result: Path, trained: Learner, settings: dict[str, Any], search: Callable[[], tuple[Learner, dict[str, float]]],
+    world: World, say: Callable[[str], None],
+) -> Learner:  # fmt: skip
+    """The learner with the rate that `search` finds for what was trained, in the file `result`, or the one that stands
+    there already from the same training and the same search, of these `settings`."""
+    made = {"training": trained.spec["training"], "search": settings}
+    found = world.share(lambda: Learner.load(result) if result.exists() else None)
+    if found is not None and all(found.spec.get(key) == json.loads(json.dumps(value)) for key, value in made.items()):
+        return found
+    say(f"searching the best single rate at T={settings['steps']} among {settings['rates']}")
+    best, figures = search()
+    best.spec = best.spec | made | {"J": figures}
+    with world.together():
+        if world.first:
+            best.save(result)
+    return best

@@ -20,8 +20,9 @@ from eosvos.data.readers.folder import open_folder
 from eosvos.data.readers.stills import open_stills
 from eosvos.data.readers.youtube_vos import open_youtube_vos
 from eosvos.data.sequence import Sequence
+from eosvos.data.synthetic.taskset import SyntheticTaskset
 from eosvos.data.synthetic.videos import held_out
-from eosvos.data.tasks import MixedTaskset, SyntheticTaskset, Tasks, Taskset, VideoTaskset
+from eosvos.data.tasks import MixedTaskset, Tasks, Taskset, VideoTaskset
 from eosvos.errors import UserError
 from eosvos.files import shipped
 from eosvos.seeds import numpy_generator

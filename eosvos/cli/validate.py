@@ -13,11 +13,10 @@ from eosvos.cli.schema import FiguresConfig, MetaSection
 from eosvos.data.levels import parse_levels
 from eosvos.data.mask_files.appearances import ABSENT
 from eosvos.errors import UserError
-from eosvos.evaluation.conversion import FORMS
 from eosvos.evaluation.metrics.region_contour import MEASURES, PROTOCOLS
 from eosvos.evaluation.refinement import FRAME_CHOICES
 from eosvos.evaluation.submission import SERVERS
-from eosvos.inference.export import OUTPUTS
+from eosvos.inference.export import FORMS, OUTPUTS
 from eosvos.learners import path_of
 from eosvos.meta.learner import LEVELS
 from eosvos.meta.outer import CLOCKS, OPTIMIZERS

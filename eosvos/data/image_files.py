@@ -7,72 +7,21 @@ in the last mask of a long data set is told before the work on it begins, not ho
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container
 from collections.abc import Sequence as Collection
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 from PIL import Image
 
-from eosvos.data.images import check_depth, orientation, read_image
-from eosvos.data.masks import FORMATS, MODES, check_mask_header, check_pixels, ids_of, read_mask, unreadable, wrong_size
-from eosvos.data.sequence import Numbered, Sequence
+from eosvos.data.images import check_depth, orientation
+from eosvos.data.masks import FORMATS, MODES, check_mask_header, check_pixels, unreadable, wrong_size
+from eosvos.data.sequence import Numbered
 from eosvos.data.user_files import IMAGES, listing
 from eosvos.errors import UserError
 
-_UNREAD = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ppm", ".tga", ".exr", ".dpx", ".dng", ".cr2", ".nef")
 MASKS = (".png", ".jpg", ".jpeg", ".bmp")  # JPEGs are listed to be refused: they would seem to be missing
 _ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
-
-
-def stored_sequence(
-    name: str,
-    frames: Collection[Path],
-    masks: Mapping[int, Path],
-    *,
-    binary: bool,
-    later_objects: bool,
-    objects: Mapping[int, int] | None = None,
-    ids: Collection[int] = (),
-) -> Sequence:
-    """The sequence of image files `frames` with `masks` (frame index -> file, at least one).
-
-    `binary`: all that is not 0 is object 1. `later_objects`: look for objects in all masks, which reads them; otherwise
-    those of the first mask are all. `objects`: id -> first frame where that is known already; no mask is read then.
-    `ids`: which objects there are; masks are then read until all are found.
-    Raises UserError for files that are missing, truncated or of another size than the first frame, for masks that are
-    no id masks, and for a first mask without an object.
-    """
-    size = check_file(frames[0])
-    for path in frames[1:]:
-        check_file(path, size)
-    for path in masks.values():
-        check_file(path, size, mask=True)
-    found: dict[int, int] = dict(objects or {})
-    order = [] if objects else sorted(masks)
-    for index in order if later_objects or ids else order[:1]:
-        mask = read_mask(masks[index], binary, size)
-        for i in ids_of(mask):
-            found.setdefault(i, index)
-        if not found and not ids:
-            raise UserError(f"{masks[index]}: {empty_mask(mask)}")
-        if ids and found.keys() >= set(ids):
-            break
-    unseen = sorted(set(ids) - found.keys())
-    if unseen:
-        raise UserError(f"{masks[order[0]].parent}: no mask shows object {unseen[0]}, which {name} has; fetch it again")
-    return Sequence(
-        name=name,
-        frame_names=tuple(path.stem for path in frames),
-        size=size,
-        objects=found,
-        read_frame=partial(_read_frame, tuple(frames), size),  # partial, not a lambda: data workers may pickle it
-        read_mask=partial(_read_mask, dict(masks), binary, size),
-        files=(*frames, *masks.values()),
-    )
 
 
 def check_file(
@@ -150,54 +99,6 @@ def frames_or_masks(images: Path, annotations: Path, frames: bool) -> Path:
     return annotations if not frames and not images.is_dir() and annotations.is_dir() else images
 
 
-def choose(asked: Collection[str], there: Collection[str], place: object) -> list[str]:
-    """The names asked for, each once, or all of them. Raises UserError for one that is not in `place`."""
-    known = set(there)
-    unknown = [name for name in asked if name not in known]
-    if unknown:
-        raise UserError(f"sequences={several(unknown)}: not in {place}, which has {several(list(there), 20) or 'none'}")
-    if not there:
-        raise UserError(f"{place}: no sequences in it; fetch the data set again")
-    return list(dict.fromkeys(asked)) or list(there)
-
-
-def check_numbers(files: Collection[Path], what: str = "frames") -> None:
-    """Raise UserError where the numbers that name `files`, in order, leave one out; names that are none pass."""
-    lost = gap(files, what) if all(path.stem.isdigit() for path in files) else None
-    if lost is not None:
-        raise UserError(f"{files[0].parent}: {lost}: fetch the sequence again")
-
-
-def gap(files: Collection[Path], what: str = "frames") -> str | None:
-    """What the numbers at the end of names, in order, leave out, for a message; None where that is nothing, or names
-    differ in more than numbers."""
-    ends = [found for path in files if (found := re.fullmatch(r"(.*?)([0-9]+)", path.stem))]
-    if not 2 < len(ends) == len(files) or len({end.group(1) for end in ends}) > 1:
-        return None
-    numbers = [int(end.group(2)) for end in ends]
-    step = min(b - a for a, b in pairwise(numbers))
-    lost = [(k, range(a + step, b, step)) for k, (a, b) in enumerate(pairwise(numbers)) if b - a >= 2 * step > 0]
-    if not lost:
-        return None
-    k, first = lost[0]
-    before, after, total = files[k], files[k + 1], sum(len(numbers) for _, numbers in lost)
-    start, width = ends[k].group(1), len(ends[k + 1].group(2))
-    shown = ", ".join(before.with_stem(f"{start}{number:0{width}d}").name for number in first[:3])
-    many = f", ... ({total} in all) are" if total > len(first[:3]) else " are" if total > 1 else " is"
-    return f"{shown}{many} missing, between {before.stem} and {after.stem}; {what} are numbered in steps of {step}"
-
-
-def unread(folder: Path) -> list[str]:
-    """Names of pictures in a folder of kinds that are not read."""
-    return [path.name for path in listing(folder, _UNREAD)]
-
-
-def no_frames(folder: Path) -> str:
-    """What is wrong with a folder without frames, for a message."""
-    there = f"; there is {several(unread(folder), 3)}" if unread(folder) else ""
-    return f"no frames; .jpg, .png or .bmp (or .webp, .tif) files are expected{there}"
-
-
 def moving(path: Path) -> bool:
     """Whether an image file holds several pictures, of which one is read; not those that cameras add to a JPEG. Nothing
     is decoded."""
@@ -213,33 +114,6 @@ def several(names: Collection[str], most: int = 8) -> str:
     return ", ".join(names) if len(names) <= most else ", ".join(names[:most]) + f", ... ({len(names)} in all)"
 
 
-def match_masks(frames: Collection[Path], masks: Collection[Path]) -> dict[int, Path]:
-    """Frame index -> mask file with the frame's stem. Raises UserError for a mask without a frame, or two for one."""
-    found: dict[int, Path] = {}
-    place = {path.stem: index for index, path in enumerate(frames)}
-    if len(place) < len(frames):
-        twice = next(b for a, b in zip(frames, frames[1:], strict=False) if a.stem == b.stem)
-        raise UserError(f"{twice}: two frames are named {twice.stem}; keep one file of each frame")
-    for path in masks:
-        if path.stem not in place:
-            raise UserError(
-                f"{path}: a mask without its frame: none of the {len(frames)} frames in {frames[0].parent} is named"
-                f" {path.stem}; a mask has the name of its frame (add the frame, or remove the mask)"
-            )
-        if place[path.stem] in found:
-            raise UserError(f"{path}: two masks for one frame, the other is {found[place[path.stem]].name}; keep one")
-        found[place[path.stem]] = path
-    return found
-
-
-def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], index: int) -> np.ndarray:
-    return read_image(paths[index], size)
-
-
-def _read_mask(paths: dict[int, Path], binary: bool, size: tuple[int, int], index: int) -> np.ndarray | None:
-    return read_mask(paths[index], binary, size) if index in paths else None
-
-
 def _ends(file: BinaryIO, kind: str) -> bool:
     """Whether an image file ends as its kind does, or, as a BMP or WebP, is as long as it says; True for other kinds,
     but not for a TIFF, of which any part may lie at the end."""
@@ -251,16 +125,3 @@ def _ends(file: BinaryIO, kind: str) -> bool:
         return False
     file.seek(-min(64, length), 2)
     return kind not in _ENDS or _ENDS[kind] in file.read()
-
-
-def empty_mask(mask: np.ndarray | None = None) -> str:
-    """What is wrong with a first mask, of void alone or (None) empty."""
-    if mask is not None and mask.any():
-        return (
-            "the first mask holds only 0 and 255, and 255 means void (unknown) in an id mask; if this is the object,"
-            " have it read so with binary=true (DAVIS: year=2016)"
-        )
-    return (
-        "the first mask is empty, so there is no object to follow; give a mask in which it can be seen (of a data set:"
-        " or remove this file, as objects may appear later, or leave its sequence out, sequences=[..])"
-    )

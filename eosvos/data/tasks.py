@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Collection
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
@@ -20,14 +19,13 @@ from torch.utils.data import Dataset
 
 from eosvos.data.masks import VOID, box_of, ids_of
 from eosvos.data.sequence import Sequence, content
-from eosvos.data.synthetic.videos import make_sequence
 from eosvos.data.transforms import augment
 from eosvos.data.window import window_about
 from eosvos.errors import UserError
-from eosvos.seeds import derive, generator, numpy_generator
+from eosvos.seeds import generator, numpy_generator
 
 # what a draw is for: the first part of its path, so that no two kinds share their numbers
-_SCENE, _TASK, _PICTURE, _SOURCE = 11, 12, 13, 14
+SCENE, _TASK, _PICTURE, _SOURCE = 11, 12, 13, 14
 _SMALLEST = 16  # pixels at network size; less of an object is neither an instance nor background: it is ignored
 
 
@@ -254,46 +252,6 @@ class Taskset:
         )
 
 
-class SyntheticTaskset(Taskset):
-    """Endless tasks from `make_sequence`.
-
-    `render`: (H, W) of the scenes before the transform, a quarter more than the default network's 128x224 because the
-    transform enlarges by up to a quarter; drawing them is nearly all that a task costs. `length`: their frames, of
-    which about two are drawn. `reuse`: this many iterations in a row draw, each anew, from the scene that their index
-    has then; planning and painting a scene costs as much as ten more frames of it. The other settings are those of
-    `Taskset`.
-    """
-
-    def __init__(
-        self,
-        *,
-        length: int = 24,
-        render: tuple[int, int] = (160, 280),
-        reuse: int = 4,
-        search: int = 4,
-        **settings: Any,
-    ):
-        if reuse < 1:
-            raise UserError(f"reuse={reuse}: a scene is used in at least 1 iteration")
-        super().__init__(self._scenes, search=search, **settings)
-        self.length, self.render, self.reuse = length, render, reuse
-
-    def _scenes(self, seed: int, kind: int, iteration: int, index: int) -> Iterator[tuple[Sequence, int]]:
-        """The objects of a scene in random order, then of another scene."""
-        draws = numpy_generator(seed, kind, iteration, index, _SCENE)
-        scene_seed = derive(seed, kind, iteration // self.reuse, index, _SCENE)
-        for attempt in range(20):
-            scene = _scene(scene_seed, attempt, self.render, self.length)
-            for object_id in draws.permutation(sorted(scene.objects)):
-                yield scene, int(object_id)
-
-
-@lru_cache(maxsize=16)
-def _scene(seed: int, attempt: int, size: tuple[int, int], length: int) -> Sequence:
-    """Scenes of this process's latest draws, with what they have painted."""
-    return make_sequence(seed, attempt, size=size, length=length)
-
-
 class VideoTaskset(Taskset):
     """Tasks from annotated sequences, uniform over all (sequence, object) pairs; settings are those of `Taskset`."""
 
@@ -309,7 +267,7 @@ class VideoTaskset(Taskset):
 
     def _videos(self, seed: int, *path: int) -> Iterator[tuple[Sequence, int]]:
         """A random pair, and then, should its object not be found, those that follow it."""
-        start = int(numpy_generator(seed, *path, _SCENE).integers(len(self.objects)))
+        start = int(numpy_generator(seed, *path, SCENE).integers(len(self.objects)))
         for step in range(min(len(self.objects), 100)):
             yield self.objects[(start + step) % len(self.objects)]
 

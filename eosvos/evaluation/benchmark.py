@@ -8,13 +8,11 @@ where asked for. Where masks of others are measured, it is the same without mask
 
 from __future__ import annotations
 
-import json
+import math
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from functools import partial
-from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,17 +22,20 @@ from eosvos.data.image_files import several
 from eosvos.data.masks import read_mask
 from eosvos.data.sequence import Sequence
 from eosvos.errors import UserError
-from eosvos.evaluation.conversion import convert
-from eosvos.evaluation.processes import spread
-from eosvos.evaluation.progress import Progress
-from eosvos.evaluation.results import Results, SequenceResult, differences, read_run, read_sequence, sequence_file
-from eosvos.evaluation.score_sequence import Measures, Score, outdated, proof
+from eosvos.evaluation.metrics.aggregate import figures, objects
+from eosvos.evaluation.metrics.region_contour import Measures
+from eosvos.evaluation.metrics.sequence_scores import SequenceResult
+from eosvos.evaluation.processes import over_processes, spread
+from eosvos.evaluation.results import Results
+from eosvos.evaluation.run_folder import claim, read_sequence, sequence_file
+from eosvos.evaluation.score_sequence import Score, outdated, proof
+from eosvos.evaluation.segment_sequence import Evaluate, mask_files
 from eosvos.evaluation.submission import write_submission
-from eosvos.evaluation.workers import over_processes
-from eosvos.files import create_text, listed, locked, write_text
+from eosvos.files import locked
 from eosvos.inference import overlay as inference_overlay
-from eosvos.inference.stream import Evaluate, mask_files
+from eosvos.inference.export import convert
 from eosvos.meta.distributed import World
+from eosvos.progress import Progress
 
 if TYPE_CHECKING:
     from eosvos.evaluation.predictions import Predictions
@@ -69,7 +70,7 @@ def run(
     as it is set to: after torch.set_num_threads(1) with the same last bit. `gpus` > 0: process k makes GPU k modulo
     `gpus` its present one. `world`: that of torchrun; each of its processes takes a share of the sequences, and all see
     the same folder. `submission`: write the masks as submission.zip, too, for the server of data sets of this kind;
-    `forms`: into export/, in other forms (see `conversion.FORMS`).
+    `forms`: into export/, in other forms (see `export.FORMS`).
 
     Finished sequences of the same run in `out` are kept if `resume`. Their figures are kept only where they are proven
     to be of these masks, truth and rules, else the masks are measured again, which is said. A sequence annotated on its
@@ -152,7 +153,7 @@ def score(
             for result in spread(Score(out, measures), [(s, predictions[s.name]) for s in todo], processes):
                 done[result.name] = result
                 bar.tick(result.frames)
-                bar.finished(result)
+                _finished(bar, result, done)
         results = Results(out, fingerprint, 0, tuple(done[name] for name in names))
         results.write()
         convert(out / "export", sequences, predictions, forms)
@@ -165,7 +166,7 @@ def score(
 def _progress(
     out: Path, sequences: list[Sequence], todo: list[Sequence], done: dict[str, SequenceResult], *, visible: bool
 ) -> Iterator[Progress]:
-    bar = Progress(sum(map(len, todo)), len(sequences), list(done.values()), visible=visible)
+    bar = Progress(sum(map(len, todo)), len(sequences), len(done), visible=visible)
     if done:
         bar.say(f"{out}: {len(done)} of {len(sequences)} sequences are finished and kept")
     try:
@@ -177,6 +178,12 @@ def _progress(
         raise
     finally:
         bar.close()
+
+
+def _finished(bar: Progress, result: SequenceResult, done: Mapping[str, SequenceResult]) -> None:
+    own, so_far = (figures(objects(of))["J-Mean"] for of in ([result], done.values()))
+    fps = None if result.seconds is None else result.fps
+    bar.finished(result.name, None if math.isnan(own) else own, None if math.isnan(so_far) else so_far, fps)
 
 
 def _work(
@@ -191,91 +198,12 @@ def _work(
     if processes == 1 or len(work) < 2:
         for name, arguments in work.items():
             done[name] = job(*arguments, tick=bar.tick)
-            bar.finished(done[name])
+            _finished(bar, done[name], done)
     else:
         for result in over_processes(job, work, processes, gpus):
             done[result.name] = result
             bar.tick(result.frames)
-            bar.finished(result)
-
-
-def claim(
-    out: str | Path,
-    fingerprint: dict[str, Any],
-    *,
-    seed: int = 0,
-    resume: bool = True,
-    sequences: Iterable[str] = (),
-    measures: Measures | None = None,
-) -> None:
-    """Make `out` the folder of this run, or see that it is; a command may call it before anything slow. Of runs that
-    do so at once the first has it, which creating run.json decides.
-
-    Raises UserError if `out` holds a run with another fingerprint or seed (naming what differs), results and `resume`
-    is false, or other files (hidden ones aside), or cannot be written.
-    """
-    out = Path(out)
-    rules, names = asdict(measures or Measures()), list(sequences)
-    run = _as_json({"fingerprint": fingerprint, "seed": seed, "sequences": names, "measures": rules})
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file, expected a folder; choose another one with out={free_name(out)}")
-    there = read_run(out)
-    if there is not None:
-        if differing := _differing(there, run):
-            told = "; ".join(f"{key}: {old} there, {new} now" for key, (old, new) in differing.items())
-            raise UserError(
-                f"{out}: holds a run with other settings ({told}); choose another folder with out={free_name(out)}"
-            )
-        if not resume and any(listed(out / part) for part in ("masks", "per_sequence")):
-            raise UserError(
-                f"{out}: holds this run already and resume=false; continue it with resume=true, or choose another "
-                f"folder with out={free_name(out)}"
-            )
-    elif others := listed(out):
-        shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        raise UserError(
-            f"{out}: holds other files ({shown}), expected an empty or new folder; choose another one with "
-            f"out={free_name(out)}"
-        )
-    if there is None and not create_text(out / "run.json", json.dumps(run, indent=1)):
-        # Another run was quicker: whose folder it is has been decided.
-        return claim(out, fingerprint, seed=seed, resume=resume, sequences=names, measures=measures)
-    if there not in (None, run):
-        write_text(out / "run.json", json.dumps(run, indent=1))
-
-
-def claim_free(out: Path, fingerprint: dict[str, Any], *, seed: int = 0, **more: Any) -> Path:
-    """`claim` the first of `out`, `out`-2, `out`-3, ... that holds a run with this fingerprint and seed, or nothing;
-    returns it. more: arguments of `claim`."""
-    run = _as_json({"fingerprint": fingerprint, "seed": seed})
-
-    def fits(path: Path) -> bool:
-        there = read_run(path)
-        return not (listed(path) or path.is_file()) if there is None else not _differing(there, run)
-
-    for path in chain([out], _numbered(out)):
-        if fits(path):
-            try:
-                claim(path, fingerprint, seed=seed, **more)
-                return path
-            except UserError:
-                if fits(path):  # else another run has taken it meanwhile
-                    raise
-    raise AssertionError("numbers do not end")
-
-
-def free_name(out: Path) -> Path:
-    """`out`-2, `out`-3, ...: the first that does not exist."""
-    return next(path for path in _numbered(out) if not path.exists())
-
-
-def _numbered(out: Path) -> Iterator[Path]:
-    return (out.with_name(f"{out.name}-{number}") for number in count(2))
-
-
-def _differing(there: dict[str, Any], run: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What decides the masks, in two runs: name -> its values."""
-    return differences({**there["fingerprint"], "seed": there["seed"]}, {**run["fingerprint"], "seed": run["seed"]})
+            _finished(bar, result, done)
 
 
 def _check(sequences: list[Sequence], processes: int) -> None:
@@ -306,7 +234,3 @@ def _segmented(out: Path, sequence: Sequence, measures: Measures) -> tuple[Seque
 
 def _read(files: tuple[Path, ...], index: int) -> np.ndarray:
     return read_mask(files[index])
-
-
-def _as_json(content: Any) -> Any:
-    return json.loads(json.dumps(content, default=str))

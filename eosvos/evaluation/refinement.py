@@ -24,9 +24,10 @@ import numpy as np
 
 from eosvos import seeds
 from eosvos.data.sequence import Sequence
-from eosvos.evaluation import benchmark, report
+from eosvos.evaluation import benchmark, report, run_folder
 from eosvos.evaluation.metrics.region_contour import statistics
-from eosvos.evaluation.results import Results, SequenceResult, to_csv
+from eosvos.evaluation.metrics.sequence_scores import SequenceResult
+from eosvos.evaluation.results import Results, to_csv
 from eosvos.files import write_text
 from eosvos.inference.stream import learning
 from eosvos.inference.suggestion import suggest
@@ -69,7 +70,7 @@ def refine(
     sequences, out = list(sequences), Path(out)
     learning(make_method(seed))
     names = [sequence.name for sequence in sequences]
-    (world or World()).share(lambda: benchmark.claim(out, fingerprint, seed=seed, sequences=names))
+    (world or World()).share(lambda: run_folder.claim(out, fingerprint, seed=seed, sequences=names))
     given: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
     rounds: list[Round] = []
     for count in range(1, max(counts) + 1):

@@ -5,20 +5,16 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, Any
 
 from eosvos.data.image_files import several
-from eosvos.errors import UserError
 from eosvos.evaluation.metrics import aggregate
 from eosvos.evaluation.metrics.region_contour import ends_of
 from eosvos.evaluation.metrics.temporal_stability import UNSTABLE
-from eosvos.evaluation.results import Results, differences, load, to_csv
-from eosvos.files import atomic, write_text
-from eosvos.inference.overlay import plain_ticks, subplots
+from eosvos.evaluation.results import Results
 
-_FIGURES = ("J&F", "J", "J recall", "J decay", "F", "F recall", "F decay")
-_SPEED = ("fps", "fps w/o tuning", "s", "MiB")
+FIGURE_COLUMNS = ("J&F", "J", "J recall", "J decay", "F", "F recall", "F decay")
+SPEED_COLUMNS = ("fps", "fps w/o tuning", "s", "MiB")
 
 
 def show(results: Results, *, file: IO[str] | None = None) -> None:
@@ -29,13 +25,13 @@ def show(results: Results, *, file: IO[str] | None = None) -> None:
     further = ("T-Mean",) if "T-Mean" in everything else ()
     for result in results.sequences:
         one = Results(results.out, results.fingerprint, results.seed, (result,)).summary
-        rows.append([result.name, *_figures(one, further), result.frames, *_speed(one)])
+        rows.append([result.name, *figure_cells(one, further), result.frames, *speed_cells(one)])
     frames = sum(result.frames for result in results.sequences)
-    total = [f"all ({everything['sequences']}, {everything['objects']} objects)", *_figures(everything, further)]
-    rows.append([*total, frames, *_speed(everything)])
-    header = ["sequence", *_FIGURES, *("T" for _ in further), "frames", *_SPEED]
+    total = [f"all ({everything['sequences']}, {everything['objects']} objects)", *figure_cells(everything, further)]
+    rows.append([*total, frames, *speed_cells(everything)])
+    header = ["sequence", *FIGURE_COLUMNS, *("T" for _ in further), "frames", *SPEED_COLUMNS]
     if math.isnan(everything["fps"]):  # masks of others, and nobody took the time
-        header, rows = header[: -len(_SPEED)], [row[: -len(_SPEED)] for row in rows]
+        header, rows = header[: -len(SPEED_COLUMNS)], [row[: -len(SPEED_COLUMNS)] for row in rows]
     print(table(header, rows, total=True), file=file)
     for line in _remarks(results):
         print(line, file=file)
@@ -82,68 +78,6 @@ def _remarks(results: Results) -> list[str]:
     return lines
 
 
-def compare(
-    runs: Sequence[str | Path],
-    out: str | Path,
-    *,
-    labels: Sequence[str] | None = None,
-    file: IO[str] | None = None,
-) -> list[dict[str, Any]]:
-    """One table over runs: printed, `out`/comparison.csv, and quality against time as `out`/comparison.png, if the time
-    of any is known.
-
-    `runs`: folders of finished runs. `labels`: one each; by default the settings in which the runs differ. Returns the
-    rows of the table. Raises UserError where a folder holds no run.
-    """
-    out = Path(out)
-    if not runs:
-        raise UserError("no runs to compare; give the folders that evaluations wrote")
-    found = [load(run) for run in runs]
-    names = list(labels) if labels is not None else label(found)
-    rows = [{"run": name, **results.summary} for name, results in zip(names, found, strict=True)]
-    cells = [[row["run"], *_figures(row), *_speed(row)] for row in rows]
-    print(table(["run", *_FIGURES, *_SPEED], cells), file=file or sys.stdout)
-    measured = [{(result.name, i) for result in results.sequences for i in result.objects} for results in found]
-    if any(objects != measured[0] for objects in measured):
-        print("beware: these runs are not over the same objects; their means do not compare", file=file or sys.stdout)
-    if len({row["protocol"] for row in rows}) > 1:
-        print("beware: these runs are measured by different protocols", file=file or sys.stdout)
-    write_text(out / "comparison.csv", to_csv(rows))
-    timed = [row for row in rows if math.isfinite(row["J-Mean"] + row["fps"])]
-    if timed:
-        _plot(timed, out / "comparison.png")
-    else:  # of an earlier comparison
-        (out / "comparison.png").unlink(missing_ok=True)
-    return rows
-
-
-def label(runs: Sequence[Results]) -> list[str]:
-    """A name for each run: its method, or whose masks were scored; where that does not tell them apart, the settings of
-    its own in which they differ, hashes only where nothing else does."""
-    settings: list[dict[str, Any]] = [{**results.fingerprint, "seed": results.seed} for results in runs]
-    words = [_made_by(one) for one in settings]
-    if all(words) and len(set(words)) == len(words):
-        return words
-    keys = dict.fromkeys(key for one in settings[1:] for key in differences(settings[0], one))
-    keys = {key: None for key in keys if not _nested(key, settings)}
-    plain = [key for key in keys if "hash" not in key]
-    for shown in (plain, list(keys)):
-        parts = [[(key, _look_up(one, key)) for key in shown] for one in settings]
-        names = [", ".join(f"{key}={_short(value)}" for key, value in of if value != "nothing") for of in parts]
-        if all(names) and len(set(names)) == len(names):
-            return names
-    folders = [results.out.name for results in runs]
-    return folders if len(set(folders)) == len(folders) else [str(results.out) for results in runs]
-
-
-def _made_by(settings: dict[str, Any]) -> str:
-    """The method of a run, or the name of the folder whose masks it measured."""
-    if isinstance(settings.get("method"), str):
-        return settings["method"]
-    masks = [part for part in Path(settings.get("results", "")).parts if part not in ("masks", "Annotations", "480p")]
-    return Path(masks[-1]).stem if masks else ""
-
-
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, total: bool = False) -> str:
     """Aligned plain text; the last row under a line of its own if `total`."""
     cells = [[_cell(value) for value in row] for row in rows]
@@ -159,11 +93,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, total: bool =
     return "\n".join(lines)
 
 
-def _figures(row: dict[str, Any], further: Sequence[str] = ()) -> list[str]:
+def figure_cells(row: dict[str, Any], further: Sequence[str] = ()) -> list[str]:
     return [_cell(row.get(key, math.nan)) for key in (*aggregate.FIGURES, *further)]
 
 
-def _speed(row: dict[str, Any]) -> list[str]:
+def speed_cells(row: dict[str, Any]) -> list[str]:
     speeds = ["-" if math.isnan(row[key]) else f"{row[key]:.2f}" for key in ("fps", "fps-without-fine-tuning")]
     memory = row["peak_cuda_MiB"] or row["peak_MiB"]
     seconds = "-" if math.isnan(row["seconds"]) else f"{row['seconds']:.1f}"
@@ -178,41 +112,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.3f}"
     return str(value)
-
-
-def _short(value: Any) -> str:
-    text = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else str(value)
-    assert text is not None
-    return text if len(text) <= 24 else f"...{text[-21:]}"
-
-
-def _look_up(settings: dict[str, Any], key: str) -> Any:
-    value: Any = settings
-    for part in key.split("."):
-        if not isinstance(value, dict) or part not in value:
-            return "nothing"
-        value = value[part]
-    return value
-
-
-def _nested(key: str, settings: list[dict[str, Any]]) -> bool:
-    return any(isinstance(_look_up(one, key), dict) for one in settings)
-
-
-def _plot(rows: list[dict[str, Any]], out: Path) -> None:
-    """J against frames per second; runs that nobody beats in both are joined."""
-    points = sorted((row["fps"], row["J-Mean"], row["run"]) for row in rows)
-    figure, ((axis,),) = subplots(figsize=(6.4, 4.2))
-    front = [p for p in points if not any(q[0] >= p[0] and q[1] >= p[1] and q[:2] != p[:2] for q in points)]
-    if len(front) > 1:
-        axis.plot([p[0] for p in front], [p[1] for p in front], color="0.8", linewidth=1, zorder=1)
-    axis.scatter([p[0] for p in points], [p[1] for p in points], zorder=2)
-    for k, (x, y, name) in enumerate(points):
-        above = 7 if k % 2 == 0 else -13  # neighbours on either side, so that their names do not cover each other
-        axis.annotate(name, (x, y), textcoords="offset points", xytext=(0, above), ha="center", fontsize=8)
-    axis.set(xscale="log", xlabel="frames per second, fine-tuning included", ylabel="J (mean over objects)")
-    plain_ticks(axis.xaxis)
-    axis.margins(x=0.18, y=0.16)
-    axis.grid(alpha=0.25, which="both")
-    with atomic(out) as path:
-        figure.savefig(path, dpi=120, format="png")

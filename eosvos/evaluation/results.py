@@ -7,86 +7,19 @@ import io
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eosvos.errors import UserError
 from eosvos.evaluation.metrics import aggregate
 from eosvos.evaluation.metrics.boxes_errors import THRESHOLDS, Errors
-from eosvos.evaluation.metrics.region_contour import Statistics, statistics
+from eosvos.evaluation.metrics.sequence_scores import SequenceResult, per_second
 from eosvos.evaluation.metrics.temporal_stability import UNSTABLE
+from eosvos.evaluation.run_folder import read_run, read_sequence
 from eosvos.files import listed, write_text
 
 COLUMNS = ("Sequence", "J-Mean", "F-Mean", "J-Recall", "J-Decay", "F-Recall", "F-Decay", "fps")  # of an object
-
-
-@dataclass(frozen=True)
-class SequenceResult:
-    """One finished sequence; `<out>/per_sequence/<name>.json` holds it and marks the sequence as finished.
-
-    A value of `region`, `contour` and `more` is nan (null in the file) where the protocol does not count that frame for
-    that object.
-    """
-
-    name: str
-    frames: int
-    seconds: float | None  # decoding + fine-tuning + inference; neither PNG writing nor scoring; None: masks of others
-    adapt_seconds: float | None  # the fine-tuning's share, where the method tells it
-    peak_MiB: float | None  # resident memory of the process, highest while the sequence ran
-    peak_cuda_MiB: float | None  # None without a GPU
-    scored: list[str] = field(default_factory=list)  # names of the measured frames; none without annotation
-    region: dict[int, list[float]] = field(default_factory=dict)  # object id -> J per measured frame
-    contour: dict[int, list[float]] = field(default_factory=dict)  # object id -> F per measured frame
-    protocol: str = "davis"
-    attributes: tuple[str, ...] = ()  # of the video, as the data set names them
-    categories: dict[int, str] = field(default_factory=dict)  # object id -> its class
-    unseen: frozenset[int] | None = None  # objects of classes that training lacks; None: no such distinction
-    strange: dict[int, int] = field(default_factory=dict)  # predicted id that is no object -> frames that have it
-    shared: dict[str, list[int]] = field(default_factory=dict)  # "truth", "masks" -> frames and pixels of overlaps
-    more: dict[str, dict[int, Any]] = field(default_factory=dict)  # further measure -> object id -> its values
-    uncertain: dict[int, list[float]] = field(
-        default_factory=dict
-    )  # object id -> of each frame, see inference/suggestion.py
-    proof: dict[str, Any] = field(default_factory=dict)  # what the figures were computed from
-
-    @property
-    def fps(self) -> float:
-        """Frames per second over the whole video, fine-tuning included, as e-OSVOS counts (Figure 1, Table 2)."""
-        return _rate(self.frames, self.seconds)
-
-    @property
-    def objects(self) -> list[int]:
-        """The measured objects' ids; none where no frame could be measured."""
-        return [i for i, values in self.region.items() if not all(map(math.isnan, values))] if self.scored else []
-
-    def statistics(self, i: int) -> tuple[Statistics, Statistics]:
-        """Mean, recall and decay of J and of F of object `i`."""
-        return statistics(self.region[i]), statistics(self.contour[i])
-
-    def to_json(self) -> dict[str, Any]:
-        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("region", "contour")}
-        content["unseen"] = None if self.unseen is None else sorted(self.unseen)
-        content["fps"] = None if self.seconds is None else round(self.fps, 4)
-        content["objects"] = {str(i): {"J": self.region[i], "F": self.contour[i]} for i in self.region}
-        return _without_nan(content)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> SequenceResult:
-        content = {key: value for key, value in content.items() if key != "fps"}
-        objects = {int(i): values for i, values in content.pop("objects").items()}
-        # Those that older versions did not write may be missing.
-        content["attributes"] = tuple(content.get("attributes", ()))
-        content["unseen"] = frozenset(content["unseen"]) if content.get("unseen") is not None else None
-        for key in ("categories", "strange"):
-            content[key] = {int(i): value for i, value in content.get(key, {}).items()}
-        content["more"] = {
-            name: {int(i): _with_nan(values) for i, values in of.items()}
-            for name, of in content.get("more", {}).items()
-        }
-        content["uncertain"] = {int(i): _with_nan(values) for i, values in content.get("uncertain", {}).items()}
-        region, contour = ({i: _with_nan(values[k]) for i, values in objects.items()} for k in ("J", "F"))
-        return cls(**content, region=region, contour=contour)
 
 
 @dataclass(frozen=True)
@@ -116,7 +49,7 @@ class Results:
         rest = None if seconds is None or adapting is None else seconds - adapting
         return {
             **aggregate.figures(found),
-            "fps": _rate(frames, seconds),
+            "fps": per_second(frames, seconds),
             "seconds": math.nan if seconds is None else seconds,
             "peak_MiB": max(memory, default=None),
             "peak_cuda_MiB": max(cuda, default=None),
@@ -124,7 +57,7 @@ class Results:
             "objects": len(found),
             "protocol": ", ".join(sorted({result.protocol for result in self.sequences})),
             "s-per-frame": math.nan if seconds is None else seconds / frames,
-            "fps-without-fine-tuning": _rate(frames, rest),
+            "fps-without-fine-tuning": per_second(frames, rest),
             "strange-ids": sum(len(result.strange) for result in self.sequences),
             **aggregate.seen_and_unseen(self.sequences),
             **self._further(),
@@ -188,28 +121,6 @@ def to_csv(rows: list[dict[str, Any]], columns: list[str] | None = None) -> str:
     return text.getvalue()
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Where two nested settings differ: dotted name -> (old, new); "nothing" where one lacks it."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for key in [*old, *(key for key in new if key not in old)]:
-        a, b = old.get(key, "nothing"), new.get(key, "nothing")
-        if isinstance(a, dict) and isinstance(b, dict):
-            found |= differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found[f"{prefix}{key}"] = (a, b)
-    return found
-
-
-def sequence_file(out: Path, name: str) -> Path:
-    """Where a finished sequence's figures are kept."""
-    return out / "per_sequence" / f"{name}.json"
-
-
-def write_sequence(out: Path, result: SequenceResult) -> None:
-    """Keep a finished sequence's figures: marks it as finished."""
-    write_text(sequence_file(out, result.name), json.dumps(result.to_json(), allow_nan=False))
-
-
 def load(out: str | Path) -> Results:
     """The results in the folder `out`: every finished sequence of the run, measured by the rules that the run was last
     given. Raises UserError where there is no run."""
@@ -229,50 +140,7 @@ def load(out: str | Path) -> Results:
     return Results(out, run["fingerprint"], run["seed"], tuple(finished[name] for name in order))
 
 
-def read_run(out: Path) -> dict[str, Any] | None:
-    """The content of run.json, or None where there is none."""
-    path = out / "run.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content["fingerprint"], dict) or not isinstance(content["seed"], int):
-            raise KeyError
-        return content
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not the settings of a run; choose another folder with out=") from error
-
-
-def read_sequence(path: Path) -> SequenceResult | None:
-    """A finished sequence's figures, or None where the file is missing or no such thing."""
-    try:
-        return SequenceResult.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _rate(frames: int, seconds: float | None) -> float:
-    if seconds is None:
-        return math.nan
-    return frames / seconds if seconds > 0 else math.inf
-
-
 def _total(seconds: Iterable[float | None]) -> float | None:
     """The sum; None where one is not known."""
     known = list(seconds)
     return None if None in known else math.fsum(s for s in known if s is not None)
-
-
-def _without_nan(value: Any) -> Any:
-    """The same for JSON, which has no nan: null; and whose keys are strings."""
-    if isinstance(value, dict):
-        return {str(key): _without_nan(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _with_nan(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_with_nan(part) for part in value]
-    return math.nan if value is None else value

@@ -4,42 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Collection
 from dataclasses import asdict, dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from eosvos.data.sequence import Sequence
-from eosvos.evaluation.metrics.region_contour import counted_objects, ends_of
-from eosvos.evaluation.results import SequenceResult, differences, write_sequence
-from eosvos.evaluation.scoring import score_one
-
-if TYPE_CHECKING:
-    from eosvos.evaluation.predictions import Predictions
+from eosvos.evaluation.metrics.region_contour import Measures, Scores, score_sequence
+from eosvos.evaluation.metrics.sequence_scores import SequenceResult
+from eosvos.evaluation.processes import spread
+from eosvos.evaluation.run_folder import differences, write_sequence
 
 # The code that decides the figures of given masks.
 _CODE = (
-    "scoring.py",
+    "score_sequence.py",
     "metrics/region_contour.py",
     "metrics/bit_planes.py",
     "metrics/boxes_errors.py",
     "metrics/temporal_stability.py",
     "../data/**/*.py",
 )
+Item = tuple["Sequence", Callable[[int], np.ndarray]]
 
 
-@dataclass(frozen=True)
-class Measures:
-    """What is measured, and by which rules: see `region_contour.score_sequence`."""
+class Masks(Protocol):
+    """The id masks uint8 (H, W) of the frames of one sequence, in files; see `predictions.Predictions`."""
 
-    protocol: str = "davis"
-    ends: str | None = None  # None: as the protocol has it
-    void: str = "background"
-    more: tuple[str, ...] = ()  # of `region_contour.MEASURES`, besides J and F
+    def __call__(self, index: int) -> np.ndarray: ...
+
+    @property
+    def files(self) -> Collection[Path]: ...
+
+    @property
+    def shared(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Score:
     out: Path
     measures: Measures
 
-    def __call__(self, item: tuple[Sequence, Predictions]) -> SequenceResult:
+    def __call__(self, item: tuple[Sequence, Masks]) -> SequenceResult:
         sequence, predictions = item
         blank = SequenceResult(sequence.name, len(sequence), None, None, None, None)
         result = measured(blank, sequence, predictions, predictions.files, self.measures)
@@ -87,19 +88,6 @@ def measured(
         more=scores.more,
         proof=evidence,
     )
-
-
-def counts(sequence: Sequence, indices: Iterable[int], measures: Measures) -> list[int]:
-    """Those of some frames that figures can be of: that have a truth, and are no end that is left out."""
-    if not sequence.truth:
-        return []
-    indices = list(indices)
-    ends = set()
-    if indices and (measures.ends or ends_of(measures.protocol)) == "skip":
-        order = range(len(sequence))
-        ends = {next(i for i in way if sequence.mask(i) is not None) for way in (order, reversed(order))}
-    of = (measures.protocol, sequence.objects, sequence.last)
-    return [i for i in indices if i not in ends and counted_objects(*of, i) and sequence.mask(i) is not None]
 
 
 def proof(sequence: Sequence, files: Collection[Path], measures: Measures) -> dict[str, Any]:
@@ -147,3 +135,27 @@ def _digest(path: Path, size: int, time: int) -> str:
 def _code() -> str:
     files = (path for pattern in _CODE for path in sorted(Path(__file__).parent.glob(pattern)))
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
+def score_sequences(items: Iterable[Item], processes: int = 1, **rules: Any) -> Iterator[tuple[str, Scores]]:
+    """The name and scores of each sequence, as they are finished.
+
+    An item is a sequence, read for its truth, and a function that reads the id mask uint8 (H, W) of frame i; both must
+    be picklable where there are several processes. `rules`: protocol, ends, void and measures of `score_sequence`.
+    Raises what `score_sequence` and `spread` do; a ValueError names the sequence.
+    """
+    longest_first = sorted(items, key=lambda item: len(item[0]), reverse=True)
+    return spread(partial(score_one, rules), longest_first, processes)
+
+
+def score_one(rules: Mapping[str, Any], item: Item) -> tuple[str, Scores]:
+    """The name and scores of one sequence, as of `score_sequences`."""
+    sequence, read_prediction = item
+    frames = range(len(sequence)) if sequence.truth else ()
+    try:
+        rules = {**rules, "last": sequence.last}
+        return sequence.name, score_sequence(read_prediction, sequence.mask, sequence.objects, frames, **rules)
+    except ValueError as error:
+        if type(error) is not ValueError:  # a UserError names its file
+            raise
+        raise ValueError(f"{sequence.name}, {error}") from error

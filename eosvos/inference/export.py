@@ -1,23 +1,37 @@
-"""The masks of a video in the forms that other programs take: an overlay, masks apart, cut-outs, run-length codes."""
+"""The masks of a video in the forms that other programs take: an overlay, masks apart, cut-outs, run-length codes;
+and those of a whole data set:
+
+FOLDER/grey/SEQUENCE/FRAME.png      the value is the id
+FOLDER/binary/SEQUENCE/FRAME.png    255 where any object is
+FOLDER/colours/SEQUENCE/FRAME.png   RGB, the colours of DAVIS
+FOLDER/objects/SEQUENCE/ID/FRAME.png    255 where the object is; ID has three digits, as in SA-V
+FOLDER/json/SEQUENCE.json           run-length codes in the form of YouTube-VIS
+
+All of them are read again by data/mask_files/formats.py and data/mask_files/json_files.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from eosvos.data.mask_files.formats import write_objects
+from eosvos.data.mask_files.formats import write_binary, write_colours, write_grey, write_objects
 from eosvos.data.mask_files.json_files import write_json
 from eosvos.data.masks import VOID, read_mask
 from eosvos.data.sequence import Sequence
-from eosvos.data.video.open import write_video
+from eosvos.data.video.write import write_video
 from eosvos.files import atomic
 from eosvos.inference import overlay as inference_overlay
 
 Tick = Callable[[int], object]
+_IMAGES: dict[str, Callable[[Path, np.ndarray], None]] = {
+    "grey": write_grey, "binary": write_binary, "colours": write_colours,
+}  # fmt: skip
+FORMS = (*_IMAGES, "objects", "json")
 
 
 def overlay(sequence: Sequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
@@ -68,3 +82,29 @@ def _read(sequence: Sequence, masks: Path, tick: Tick) -> Iterator[tuple[int, np
     for index, name in enumerate(sequence.frame_names):
         yield index, read_mask(masks / f"{name}.png", size=sequence.size)
         tick(1)
+
+
+def convert(
+    folder: str | Path,
+    sequences: Collection[Sequence],
+    predictions: Mapping[str, Callable[[int], np.ndarray]],
+    forms: Collection[str],
+) -> None:
+    """Write the masks of all sequences into `folder` in some of `FORMS`, each file atomically.
+
+    `predictions[name](i)` gives the id mask uint8 (H, W) of frame i and raises UserError where there is none. Masks are
+    read one by one, for run-length codes a second time.
+    """
+    folder = Path(folder)
+    for sequence in sequences:
+        name, read = sequence.name, predictions[sequence.name]
+        for index, frame in enumerate(sequence.frame_names if set(forms) - {"json"} else ()):
+            mask = read(index)
+            for form in forms:
+                if form in _IMAGES:
+                    _IMAGES[form](folder / form / name / f"{frame}.png", mask)
+                elif form == "objects":
+                    write_objects(folder / form / name, frame, mask, sequence.objects)
+        if "json" in forms:
+            masks = ((frame, read(index)) for index, frame in enumerate(sequence.frame_names))
+            write_json(folder / "json" / f"{name}.json", masks, video=name)

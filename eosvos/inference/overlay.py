@@ -1,9 +1,8 @@
-"""Pictures: masks over their video (a sheet of frames and an animation), and the curves of a training."""
+"""Masks drawn over their video: a sheet of frames and an animation."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -13,7 +12,6 @@ from PIL import Image, ImageDraw, ImageFont
 from eosvos.data.masks import read_mask
 from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.data.sequence import Sequence
-from eosvos.errors import UserError
 from eosvos.files import atomic, listed
 
 WIDTH = 432  # pixels, of the animation; half of DAVIS' 480p
@@ -104,105 +102,6 @@ def draw(
         cv2.rectangle(picture, (0, 0), (size[0] - 1, size[1] - 1), GIVEN, 5)
         picture = _write(picture, "given", (size[0] - 46, 5))
     return picture
-
-
-def curves(jsonl: str | Path, out: str | Path) -> Path:
-    """Draw a training log: losses, J of the validation and the mean learning rate against the iteration.
-
-    `jsonl`: one JSON object per line, with `iteration` and any of `loss`, `J`, `rate_mean`, ... (lines without a key
-    are left out of its curve). `out`: the PNG to write; it is returned. Raises UserError where the log is missing,
-    broken before its last line, or has nothing to draw.
-    """
-    jsonl, out = Path(jsonl), Path(out)
-    lines = _read_log(jsonl)
-    panels: list[tuple[str, Callable[[str], bool], bool]] = [
-        ("loss", lambda key: "loss" in key, False),
-        ("J", lambda key: key == "J" or key.startswith(("J_", "J/", "J@")), False),
-        ("learning rate", lambda key: key == "rate_mean" or key.startswith("rate_mean"), True),
-    ]
-    series = {
-        key: _series(lines, key) for key in dict.fromkeys(key for line in lines for key in line) if key != "iteration"
-    }
-    shown = [(title, [key for key in series if wanted(key) and series[key][0]], log) for title, wanted, log in panels]
-    shown = [panel for panel in shown if panel[1]]
-    if not shown:
-        raise UserError(f"{jsonl}: no line has an iteration with a loss, J or rate_mean; give the log of a training")
-    figure, axes = subplots(1, len(shown), figsize=(4.6 * len(shown), 3.4))
-    for axis, (title, keys, log) in zip(axes[0], shown, strict=True):
-        for key in keys:
-            x, y = series[key]
-            marker = "o" if len(x) <= 40 else None
-            (line,) = axis.plot(x, y, alpha=0.3 if len(x) > 100 else 1, linewidth=1.2, marker=marker, markersize=3)
-            if len(x) > 100:  # a running mean is what the eye can follow
-                axis.plot(x, _smooth(y), color=line.get_color(), label=key)
-            else:
-                line.set_label(key)
-        axis.set(title=title, xlabel="iteration")
-        if log and all(value > 0 for key in keys for value in series[key][1]):
-            axis.set_yscale("log")
-            plain_ticks(axis.yaxis)
-        if len(keys) > 1:
-            axis.legend(fontsize=8, frameon=False)
-        axis.grid(alpha=0.25)
-    with atomic(out) as path:
-        figure.savefig(path, dpi=120, format="png")
-    return out
-
-
-def subplots(rows: int = 1, columns: int = 1, *, figsize=None, dpi=None, **more):
-    """A figure without a screen and its axes (rows, columns); more: settings of `Figure.subplots`.
-
-    Apart from pyplot, whose backend and open figures are those of the program around us. Imported where something is
-    drawn: it takes half a second.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=figsize, dpi=dpi, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, **more)
-
-
-def plain_ticks(axis) -> None:
-    """Numbers as 0.02 and 30, not as powers, on a logarithmic axis; not more of them than can be read."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _read_log(path: Path) -> list[dict]:
-    try:
-        text = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"{path}: this log cannot be read ({error.strerror}); give the log of a training") from error
-    lines = []
-    for number, line in enumerate(text, 1):
-        try:
-            content = json.loads(line)
-            if isinstance(content, dict) and "iteration" in content:
-                lines.append(content)
-        except ValueError as error:
-            if number < len(text):  # the last line may be in the making
-                raise UserError(f"{path}: line {number} is no JSON; give the log of a training") from error
-    return lines
-
-
-def _series(lines: list[dict], key: str) -> tuple[list[float], list[float]]:
-    """Iterations and values where `key` has a finite number; a resumed training's later line wins."""
-    found = {}
-    for line in lines:
-        value = line.get(key)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value):
-            found[float(line["iteration"])] = float(value)
-    return sorted(found), [found[x] for x in sorted(found)]
-
-
-def _smooth(values: list[float]) -> np.ndarray:
-    half = max(1, len(values) // 40)
-    padded = np.pad(values, half, mode="edge")
-    return np.convolve(padded, np.ones(2 * half + 1) / (2 * half + 1), mode="valid")
 
 
 def _colour(i: int) -> np.ndarray:

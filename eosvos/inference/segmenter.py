@@ -18,9 +18,8 @@ from eosvos.inference import state_file
 from eosvos.inference.suggestion import uncertainty
 from eosvos.meta.learner import Learner
 from eosvos.methods.base import check_new
-from eosvos.methods.baselines import CopyFirst
+from eosvos.methods.baselines import CopyFirst, Flow
 from eosvos.methods.eosvos.method import EOSVOS
-from eosvos.methods.flow import Flow
 from eosvos.methods.osmn.method import OSMN
 from eosvos.methods.osvos.method import OSVOS
 from eosvos.methods.protocol import Learning, Method

@@ -1,12 +1,18 @@
-"""Training state on disk: written atomically, loaded without executing code, resumed exactly."""
+"""Training state on disk: written atomically, loaded without executing code, resumed exactly.
+
+A training's folder is held by one run at a time, taken up again from a whole checkpoint, and never silently by
+another code, data set or machine.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +20,12 @@ import torch
 from torch import Tensor
 
 from eosvos.errors import UserError
-from eosvos.files import write_bytes
+from eosvos.files import listed, locked, remove_temporary, write_bytes, write_text
+from eosvos.meta import checkpoint, distributed
+from eosvos.meta.distributed import World
 
 _DIGEST = "digest"
+CHECKPOINT, BEST, LAST, LOG = "checkpoint.pt", "learner.safetensors", "last.safetensors", "log.jsonl"
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:
@@ -67,3 +76,97 @@ def digest(value: Any) -> str:
 
     add(value)
     return total.hexdigest()
+
+
+@contextmanager
+def taken_up(folder: Path, world: World, resume: bool) -> Iterator[dict[str, Any] | None]:
+    """Hold `folder` for this training; yields the state stored there, in all processes, or None for a new one.
+
+    A training that torchrun restarts goes on without `resume`. Raises UserError where another process is at work in the
+    folder, where it holds a run and `resume` is false, or something else, or a damaged checkpoint.
+    """
+    with ExitStack() as stack:
+        yield world.share(lambda: _open(folder, stack, resume))
+
+
+def _open(folder: Path, stack: ExitStack, resume: bool) -> dict[str, Any] | None:
+    holder = stack.enter_context(locked(folder))
+    remove_temporary(folder)
+    holder.seek(0)
+    path = folder / CHECKPOINT
+    resume = resume or distributed.restarts(holder.readline().strip())
+    if not path.exists() and listed(folder, ".safetensors"):
+        raise UserError(f"out folder {folder} holds a learner but no {CHECKPOINT}; choose another folder with out=")
+    if path.exists() and not resume:
+        raise UserError(
+            f"out folder {folder} holds a training run; continue it with resume=true or choose another with out="
+        )
+    stored = checkpoint.load(path) if path.exists() else None
+    holder.truncate(0)
+    holder.write(f"{distributed.job()}\n")
+    holder.flush()
+    return stored
+
+
+def compare(
+    stored: dict[str, Any],
+    fingerprint: dict[str, Any],
+    environment: dict[str, Any],
+    folder: Path,
+    *,
+    other_code: bool = False,
+) -> dict[str, list[Any]]:
+    """What is not as it was when the state was stored: name -> [then, now]; only such of `environment`, which changes
+    the result by rounding alone, and "code" with `other_code`.
+
+    Raises UserError for other settings or data (`fingerprint`), and for other code without `other_code`.
+    """
+    differing = _differing(stored["fingerprint"], fingerprint)
+    for key, (then, now) in differing.items():
+        raise UserError(
+            f"out folder {folder} holds a run with other settings: {key} was {then} and is now {now}; resume with the "
+            "old settings or choose another folder with out="
+        )
+    changed = _differing(stored.get("environment", {}), environment)
+    if "code" in changed and not other_code:
+        then, now = changed["code"]
+        raise UserError(
+            f"out folder {folder} holds a run of another version of the code: {then} then, {now} now; resume with that "
+            "version, go on regardless with other_code=true, or choose another folder with out="
+        )
+    return changed
+
+
+def agree(world: World, fingerprint: dict[str, Any], environment: dict[str, Any]) -> None:
+    """Raises UserError where another process has other settings, data or code: a machine that was not kept up."""
+    mine = json.loads(json.dumps({**fingerprint, "code": environment.get("code")}))
+    first = world.share(lambda: mine)
+    with world.together():
+        for key, (there, here) in _differing(first, mine).items():
+            raise UserError(f"{key} is {here} here and {there} in the first process; give all machines the same")
+
+
+def described(changed: dict[str, list[Any]]) -> str:
+    """In words, for a person."""
+    return "; ".join(f"{key} was {then} and is now {now}" for key, (then, now) in changed.items())
+
+
+def trim_log(folder: Path, iteration: int) -> None:
+    """Drop the lines of later iterations than this one, the last that needs not be written again."""
+    path = folder / LOG
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    kept = [line for line in lines if (record := _record(line)) is not None and record["iteration"] <= iteration]
+    write_text(path, "".join(line + "\n" for line in kept))
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        return json.loads(line)
+    except ValueError:  # of a process that was killed while it wrote
+        return None
+
+
+def _differing(then: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
+    now = json.loads(json.dumps(now))
+    keys = sorted(then.keys() | now.keys())
+    return {key: [then.get(key), now.get(key)] for key in keys if then.get(key) != now.get(key)}

@@ -20,9 +20,9 @@ import torch
 from eosvos.files import append_line
 from eosvos.meta import checkpoint
 from eosvos.meta.adapt import MetaGradient, Params, norm_of
+from eosvos.meta.checkpoint import BEST, CHECKPOINT, LAST, LOG, agree, compare, described, taken_up, trim_log
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner, rate_statistics
-from eosvos.meta.resume import BEST, CHECKPOINT, LAST, LOG, agree, compare, described, taken_up, trim_log
 from eosvos.torch_state import own_state
 
 Validate = Callable[[Learner], dict[str, float]]

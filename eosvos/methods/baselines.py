@@ -1,9 +1,13 @@
-"""The floor of every comparison: the given masks, repeated on every later frame."""
+"""Methods that learn nothing: the given masks repeated on every later frame, and the mask warped along optical flow.
+
+Flow: DIS (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016), as OpenCV has it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,6 +15,10 @@ from torch import Tensor
 from eosvos.data.masks import merge
 from eosvos.methods.base import check_frame, check_ids, check_known, check_new, shown, without
 from eosvos.torch_state import own_state
+
+# Rows and columns that DIS needs for two levels of its pyramid: with fewer, OpenCV 5.0 refuses frames, or reads beyond
+# their memory and ends the process
+_SMALLEST, _WIDEST = 16, 46
 
 
 class CopyFirst:
@@ -59,3 +67,44 @@ class CopyFirst:
     def _show(self, masks: dict[int, np.ndarray]) -> np.ndarray:
         self.probabilities = shown(self.probabilities, self.object_ids, masks)
         return merge(self.probabilities, self.object_ids)
+
+
+class Flow(CopyFirst):
+    """`CopyFirst` with masks that move along: learns nothing.
+
+    Each pixel of a frame is looked up where it was in the frame before (backward flow), and takes the probabilities of
+    there, bilinear; from outside of the frame nothing comes. An object that is lost stays lost until it is corrected.
+    """
+
+    STATE = (*CopyFirst.STATE, "_last")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = np.zeros((0, 0), np.uint8)  # the frame that the probabilities are of, grey
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    @own_state()
+    def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
+        self._last = _grey(frame)
+        return super().start(frame, masks)
+
+    @own_state()
+    def step(self, frame: Tensor) -> np.ndarray:
+        check_frame(frame, self._size)
+        now, before = _grey(frame), self._last
+        (height, width), edge = now.shape, cv2.BORDER_REPLICATE
+        below, right = max(_SMALLEST - height, 0), max(_SMALLEST - width, 0)
+        right = max(right, 0 if max(height, width) >= _WIDEST else _WIDEST - width)
+        pair = [cv2.copyMakeBorder(image, 0, below, 0, right, edge) for image in (now, before)]
+        flow = self._flow.calc(*pair, None)[:height, :width]  # type: ignore[call-overload]  # x and y, in pixels
+        rows, columns = np.indices(now.shape, np.float32)
+        for plane in self.probabilities.numpy():
+            plane[:] = cv2.remap(plane, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
+        self._last = now
+        return merge(self.probabilities, self.object_ids)
+
+
+def _grey(frame: Tensor) -> np.ndarray:
+    """uint8 (H, W) of a float32 (3, H, W) RGB in [0, 1]."""
+    pixels = (frame * 255).round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)

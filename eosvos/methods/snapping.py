@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from importlib.util import find_spec
 
 import cv2
@@ -17,11 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eosvos.data.transforms import fit
 from eosvos.errors import UserError
-from eosvos.meta.learner import Learner
-from eosvos.methods.osvos.loss import probability
-from eosvos.models.osvos import FCN, build
 
 KINDS = ("none", "grabcut", "bilateral", "contours")
 _COLOURS = 5  # of the object and of what is around it, in OpenCV's GrabCut: as many pixels are needed
@@ -202,51 +198,3 @@ class _Grid:
         near = sparse.diags_array(1 / system.diagonal())
         found, _ = linalg.cg(system, right, x0=right / weight, rtol=1e-5, maxiter=25, M=near)
         return found[self.cell_of].reshape(plane.shape).clip(0, 1)
-
-
-@dataclass(frozen=True)
-class Contours:
-    """Superpixels along learned contours, each all foreground where more than half of it is.
-
-    learner: the contour branch, on the device where it is to run. threshold: of the ultrametric contour map, low: a
-    superpixel may cross no contour whose mean probability is above it.
-    """
-
-    learner: Learner
-    threshold: float = 0.1
-
-    @cached_property
-    def model(self) -> FCN:
-        return self.learner.network(build)
-
-    def __call__(self, frame: Tensor, probabilities: Tensor) -> Tensor:
-        height, width = frame.shape[-2:]
-        spec = self.model.network_spec
-        image, _ = fit(frame, np.zeros((0, height, width), bool), size=(spec.short, spec.long))
-        contours = probability(self.model, self.learner.theta, image, (height, width))
-        return vote(probabilities, superpixels(contours.numpy(), self.threshold))
-
-
-def superpixels(contours: np.ndarray, threshold: float) -> np.ndarray:
-    """Labels int (H, W), from 0, of the regions of the ultrametric contour map of contour probabilities (H, W), cut at
-    `threshold` (Arbelaez et al., TPAMI 2011)."""
-    import higra
-
-    graph = higra.get_4_adjacency_graph(contours.shape)
-    # Between two pixels the stronger one's: a line one pixel wide is as strong as it says.
-    edges = higra.weight_graph(graph, contours.astype(np.float64), higra.WeightFunction.max)
-    tree, altitudes = higra.mean_pb_hierarchy(graph, edges)
-    regions = higra.labelisation_horizontal_cut_from_threshold(tree, altitudes, threshold)
-    labels = higra.rag_back_project_vertex_weights(higra.CptHierarchy.get_leaf_graph(tree), regions)
-    return np.unique(labels, return_inverse=True)[1].reshape(contours.shape)
-
-
-def vote(probabilities: Tensor, labels: np.ndarray) -> Tensor:
-    """Of each object, in all pixels of a superpixel the share of it that is foreground: float32 (K, H, W). Exactly one
-    half is below one half, as more is asked for."""
-    flat, sizes = labels.ravel(), np.bincount(labels.ravel())
-    planes = []
-    for plane in probabilities.numpy():
-        share = np.bincount(flat, plane.ravel() >= 0.5) / sizes
-        planes.append(np.where(share == 0.5, np.nextafter(np.float32(0.5), np.float32(0)), share)[labels])
-    return torch.from_numpy(np.stack(planes)).to(probabilities)

@@ -29,11 +29,10 @@ from eosvos.errors import UserError
 from eosvos.files import atomic
 from eosvos.inference import segment_video
 from eosvos.inference.export import OUTPUTS
-from eosvos.page import tasks
-from eosvos.page.jobs import Job, Work
+from eosvos.page import jobs
+from eosvos.page.jobs import Job, Maker, Work
 from eosvos.page.middleware import Guard
 from eosvos.page.sessions import Missing, Run, Session, Sessions
-from eosvos.page.tasks import Maker
 
 STATIC = Path(__file__).resolve().parent / "static"
 WIDTH = 1280  # pixels, of a frame in the page at most
@@ -145,7 +144,7 @@ class Server:
         job = self.work.job(session.id)
         runs = session.runs()
         finished = next((run.number for run in reversed(runs) if run.state == "finished"), None)
-        exported = finished is not None and tasks.archive(session, finished).is_file()
+        exported = finished is not None and jobs.archive(session, finished).is_file()
         versions = session.versions()
         return JSONResponse(
             {
@@ -237,7 +236,7 @@ class Server:
             raise UserError("there is no run to continue; start one")
         last = runs[-1]
         if last.fingerprint == json.loads(json.dumps(self.make.fingerprint(last.steps))):
-            self.work.start(session.id, "run", lambda: partial(tasks.segment, session, last, self.make))
+            self.work.start(session.id, "run", lambda: partial(jobs.segment, session, last, self.make))
         else:
             self._start(session, last.steps, session.run_folder(last.number) / "annotations")
         return JSONResponse({})
@@ -245,7 +244,7 @@ class Server:
     def _start(self, session: Session, steps: int, annotations: Path | None = None) -> None:
         def prepare() -> Callable[[Job], None]:
             run = session.new_run(steps, json.loads(json.dumps(self.make.fingerprint(steps))), annotations)
-            return partial(tasks.segment, session, run, self.make)
+            return partial(jobs.segment, session, run, self.make)
 
         self.work.start(session.id, "run", prepare)  # only one at a time: a new run removes older ones
 
@@ -255,16 +254,16 @@ class Server:
 
     async def export(self, request: Request) -> Response:
         session, number = self._session(request), request.path_params["number"]
-        outputs = tasks.check_outputs((await self._json(request)).get("outputs", []))
+        outputs = jobs.check_outputs((await self._json(request)).get("outputs", []))
         if session.run(number).state != "finished":
             raise UserError("this run is not finished; continue it, then export")
-        self.work.start(session.id, "export", lambda: partial(tasks.export, session, number, outputs))
+        self.work.start(session.id, "export", lambda: partial(jobs.export, session, number, outputs))
         return JSONResponse({})
 
     def exported(self, request: Request) -> Response:
         session, number = self._session(request), request.path_params["number"]
         session.run(number)
-        path = tasks.archive(session, number)
+        path = jobs.archive(session, number)
         if not path.is_file():
             raise Missing("nothing is exported yet")
         name = f"{Path(session.name).stem or 'video'}-masks.zip"

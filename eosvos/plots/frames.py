@@ -18,14 +18,15 @@ from PIL import Image, ImageDraw, ImageFont
 from eosvos.data.image_files import several
 from eosvos.data.masks import read_mask
 from eosvos.data.sequence import Sequence as Video
-from eosvos.data.video.open import write_video
+from eosvos.data.video.write import write_video
 from eosvos.errors import UserError
+from eosvos.evaluation.metrics.region_contour import Measures
 from eosvos.evaluation.predictions import opened
-from eosvos.evaluation.score_sequence import Measures
 from eosvos.files import atomic, listed
 from eosvos.inference.overlay import animate, draw
-from eosvos.plots.bars_and_curves import font_file, per_frame, readable
+from eosvos.plots.bars_and_curves import per_frame
 from eosvos.plots.runs import Run, means
+from eosvos.plots.style import font_file, readable
 
 Reopen = Callable[[Run, Sequence[str]], list[Video]]  # a run's sequences of some names; UserError: they are gone
 Drawing = Callable[[Path], None]  # writes a picture

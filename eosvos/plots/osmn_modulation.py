@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from eosvos.files import atomic
-from eosvos.inference.overlay import subplots
+from eosvos.plots.style import subplots
 
 GROUPS = 10  # colours of their own; further groups are grey
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from eosvos.errors import UserError
-from eosvos.inference.overlay import plain_ticks
-from eosvos.plots.bars_and_curves import COLOURS, canvas, readable
 from eosvos.plots.runs import Run, caveats
+from eosvos.plots.style import COLOURS, canvas, plain_ticks, readable
 
 QUALITIES = {"J": "J", "F": "F", "JF": "J&F"}  # on the command line, where & would need quotes -> in tables
 Label = tuple[float, float, str, dict[str, Any], int]  # x, y, text, its style, distance in points

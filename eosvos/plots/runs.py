@@ -13,9 +13,11 @@ import numpy as np
 
 from eosvos.data.image_files import several
 from eosvos.errors import UserError
-from eosvos.evaluation.report import label
-from eosvos.evaluation.results import Results, SequenceResult, load, read_run
+from eosvos.evaluation.metrics.sequence_scores import SequenceResult
+from eosvos.evaluation.results import Results, load
+from eosvos.evaluation.run_folder import read_run
 from eosvos.files import write_text
+from eosvos.plots.comparison import label
 
 MOST = 8  # runs that can be told apart in a figure
 LIST = "plots.json"  # in the pictures' folder: which of its files are ours, and of which runs

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 
 from eosvos import plot
 from eosvos.cli import hydra_app, schema, validate
-from eosvos.evaluation.results import SequenceResult, load
+from eosvos.evaluation.metrics.sequence_scores import SequenceResult
+from eosvos.evaluation.results import load
 
 PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "compare.py"
 

@@ -18,7 +18,7 @@ from eosvos.data.image_files import check_file
 from eosvos.data.images import read_image
 from eosvos.data.mask_files.formats import open_masks
 from eosvos.data.mask_files.json_files import open_json, write_json
-from eosvos.data.masks import rle_encode
+from eosvos.data.mask_files.rle import rle_encode
 from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.data.video.open import open_video
 from eosvos.errors import UserError

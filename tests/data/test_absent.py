@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from eosvos.data.mask_files.formats import write_objects
-from eosvos.data.masks import rle_encode, write_mask
+from eosvos.data.mask_files.rle import rle_encode
+from eosvos.data.masks import write_mask
 from eosvos.data.readers.user_video import annotated_frames, open_own
 from eosvos.errors import UserError
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from eosvos.data.mask_files.json_files import open_json
-from eosvos.data.masks import rle_encode
+from eosvos.data.mask_files.rle import rle_encode
 from eosvos.data.readers.user_video import annotated_frames, open_own
 from eosvos.errors import UserError
 

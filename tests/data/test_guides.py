@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from eosvos.data.sequence import Sequence
-from eosvos.data.tasks import MixedTaskset, SyntheticTaskset, TaskStream, VideoTaskset
+from eosvos.data.synthetic.taskset import SyntheticTaskset
+from eosvos.data.tasks import MixedTaskset, TaskStream, VideoTaskset
 from eosvos.data.transforms import PADDING
 from eosvos.errors import UserError
 from eosvos.methods.osmn.guides import Guidance, GuidedTasks, heat_map, moved_prior, prior_of, visual_guide

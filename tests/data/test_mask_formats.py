@@ -15,7 +15,8 @@ from pycocotools import mask as coco_mask
 
 from eosvos.data.mask_files.formats import open_masks, write_binary, write_colours, write_grey, write_objects
 from eosvos.data.mask_files.json_files import open_json, write_json
-from eosvos.data.masks import rle_decode, rle_encode, segment_mask, write_mask
+from eosvos.data.mask_files.rle import rle_decode, rle_encode, segment_mask
+from eosvos.data.masks import write_mask
 from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.data.readers.folder import open_folder
 from eosvos.errors import UserError

@@ -9,7 +9,8 @@ from PIL import Image
 
 from eosvos.data.image_files import check_file
 from eosvos.data.images import read_image
-from eosvos.data.masks import box_of, boxes_of, ids_of, merge, read_mask, rle_decode, rle_encode, write_mask
+from eosvos.data.mask_files.rle import rle_decode, rle_encode
+from eosvos.data.masks import box_of, boxes_of, ids_of, merge, read_mask, write_mask
 from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.errors import UserError
 

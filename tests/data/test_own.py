@@ -52,7 +52,7 @@ def given(folder: Path, **masks: np.ndarray) -> Path:
 def test_empty_masks_before_the_first_object_say_that_it_is_not_here_yet(clip, tmp_path, kind):
     masks = given(tmp_path / "masks", m00000=shapes(), m00001=shapes(), m00002=shapes(1, 5), m00003=shapes(1, 5, 7))
     if kind == "video":
-        from eosvos.data.video.open import write_video
+        from eosvos.data.video.write import write_video
 
         pytest.importorskip("av")
         write_video(tmp_path / "clip.mp4", (np.asarray(frame(k)) for k in range(4)))

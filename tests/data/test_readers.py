@@ -16,7 +16,7 @@ from trees import SIZE, TREES, VIDEOS, Tree, mose, youtube_vos
 from eosvos.cli import build_data
 from eosvos.cli.schema import DatasetSection
 from eosvos.data import image_files, masks
-from eosvos.data.readers import per_object_masks
+from eosvos.data.readers import image_sequence, per_object_masks
 from eosvos.errors import UserError
 from eosvos.files import shipped
 
@@ -56,8 +56,8 @@ def test_opening_decodes_no_frame_and_few_masks(tree, monkeypatch):
         monkeypatch.setattr(module, name, lambda *args, **more: read.update([name]) or true(*args, **more))
 
     for module, name in (
-        (image_files, "read_image"),
-        (image_files, "read_mask"),
+        (image_sequence, "read_image"),
+        (image_sequence, "read_mask"),
         (per_object_masks, "read_image"),
         (per_object_masks, "read_layer"),
     ):

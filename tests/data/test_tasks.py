@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from eosvos.data.sequence import Sequence
-from eosvos.data.tasks import Sample, SyntheticTaskset, Task, TaskStream, VideoTaskset
+from eosvos.data.synthetic.taskset import SyntheticTaskset
+from eosvos.data.tasks import Sample, Task, TaskStream, VideoTaskset
 from eosvos.errors import UserError
 
 SIZE = (48, 80)

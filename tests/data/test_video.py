@@ -22,7 +22,8 @@ from PIL import Image
 from eosvos.data.mask_files.json_files import write_json
 from eosvos.data.masks import write_mask
 from eosvos.data.video import frame_index, frames
-from eosvos.data.video.open import open_video, write_video
+from eosvos.data.video.open import open_video
+from eosvos.data.video.write import write_video
 from eosvos.errors import UserError
 
 av = pytest.importorskip("av")

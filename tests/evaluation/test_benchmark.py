@@ -24,7 +24,7 @@ from PIL import Image
 
 from eosvos.data.masks import read_mask
 from eosvos.errors import UserError
-from eosvos.evaluation import benchmark
+from eosvos.evaluation import benchmark, run_folder
 from eosvos.evaluation.metrics import region_contour
 from eosvos.evaluation.results import load
 from eosvos.inference import stream
@@ -218,7 +218,7 @@ def test_other_folders_are_refused(tmp_path):
         (tmp_path / "run.json").write_text("[]")
         evaluate(tmp_path)
     (tmp_path / "new" / ".hydra").mkdir(parents=True)
-    benchmark.claim(tmp_path / "new", PRINT)  # a command may claim it first and put its settings there
+    run_folder.claim(tmp_path / "new", PRINT)  # a command may claim it first and put its settings there
     (tmp_path / "new" / "config.yaml").write_text("x")
     evaluate(tmp_path / "new", [made.video("a")], makers.copy_first, resume=False)
 
@@ -324,14 +324,14 @@ def test_of_runs_that_begin_at_once_one_has_the_folder(tmp_path):
 
     for attempt in range(10):
         out = tmp_path / f"taken-{attempt}"
-        told = at_once(lambda number, out=out: benchmark.claim(out, {"iters": number}))
+        told = at_once(lambda number, out=out: run_folder.claim(out, {"iters": number}))
         assert told.count(None) == 1
         iters = told.index(None)
         others = [str(error) for error in told if error is not None]
         assert all(f"other settings (iters: {iters} there" in text for text in others)
         assert json.loads((out / "run.json").read_text())["fingerprint"] == {"iters": iters}
         free = tmp_path / f"free-{attempt}"
-        chosen = at_once(lambda number, free=free: benchmark.claim_free(free, {"iters": number // 2}))
+        chosen = at_once(lambda number, free=free: run_folder.claim_free(free, {"iters": number // 2}))
         assert chosen[0] == chosen[1] and chosen[2] == chosen[3] and chosen[4] == chosen[5]
         assert {path.name for path in chosen} == {free.name, f"{free.name}-2", f"{free.name}-3"}
         for number, path in enumerate(chosen):

@@ -17,10 +17,12 @@ from PIL import Image
 from eosvos import plot
 from eosvos.data.masks import write_mask
 from eosvos.errors import UserError
-from eosvos.evaluation import benchmark, predictions, score_sequence
-from eosvos.evaluation.results import Results, SequenceResult
+from eosvos.evaluation import benchmark, predictions
+from eosvos.evaluation.metrics import region_contour
+from eosvos.evaluation.metrics.sequence_scores import SequenceResult
+from eosvos.evaluation.results import Results
 from eosvos.inference import overlay
-from eosvos.plots import bars_and_curves, frames, quality_speed
+from eosvos.plots import bars_and_curves, frames, quality_speed, style
 from eosvos.plots.runs import Run, caveats, claim, open_runs
 
 NAN = math.nan
@@ -52,11 +54,11 @@ def drawn(monkeypatch):
     kept = []
 
     def noted(*given, **more):
-        figure, axes = overlay.subplots(*given, **more)
+        figure, axes = style.subplots(*given, **more)
         kept.append(figure)
         return figure, axes
 
-    monkeypatch.setattr(bars_and_curves, "subplots", noted)
+    monkeypatch.setattr(style, "subplots", noted)
     return kept
 
 
@@ -147,11 +149,11 @@ def test_every_kind_of_run_can_be_read(tmp_path, runs):
 
 
 def test_names_stay_apart_on_one_line_and_within_their_room():
-    assert bars_and_curves.readable("a\nb\t c") == "a b c"
-    assert bars_and_curves.readable("视频") == "\\u89c6\\u9891"
-    assert bars_and_curves.readable("x" * 30 + "y" * 30, 11) == "xxxxx…yyyyy"
-    assert bars_and_curves.readable("abc", 3) == "abc"
-    assert bars_and_curves.readable("abcdefgh", 40, lambda text: 10 * len(text)) == "ab…h"
+    assert style.readable("a\nb\t c") == "a b c"
+    assert style.readable("视频") == "\\u89c6\\u9891"
+    assert style.readable("x" * 30 + "y" * 30, 11) == "xxxxx…yyyyy"
+    assert style.readable("abc", 3) == "abc"
+    assert style.readable("abcdefgh", 40, lambda text: 10 * len(text)) == "ab…h"
 
 
 def test_runs_are_opened_and_what_is_wrong_with_them_is_named(tmp_path):
@@ -337,7 +339,7 @@ def test_frames_without_masks_are_left_out(two, tmp_path):
 def test_masks_of_others_are_found_where_they_were_scored(two, tmp_path):
     runs, videos = two
     theirs, shown = runs[0].results.out / "masks", [videos["a"], videos["Ü b"]]
-    out, rules = tmp_path / "scored", score_sequence.Measures()
+    out, rules = tmp_path / "scored", region_contour.Measures()
     with predictions.opened(theirs, shown, rules, out=out, dataset="made") as (found, _):
         settings = {"results": str(theirs), "missing": "error", "binary": None}
         benchmark.score(found, shown, out, fingerprint=settings, progress=False)

@@ -14,9 +14,9 @@ from eosvos.data.mask_files.json_files import write_json
 from eosvos.data.masks import write_mask
 from eosvos.errors import UserError
 from eosvos.evaluation import benchmark, report
+from eosvos.evaluation.metrics.region_contour import Measures
 from eosvos.evaluation.predictions import opened
 from eosvos.evaluation.results import load
-from eosvos.evaluation.score_sequence import Measures
 
 DAVIS = Measures()
 DOG = "chien à vélo"  # names with spaces, and beyond ASCII

@@ -14,6 +14,7 @@ from eosvos.errors import UserError
 from eosvos.evaluation import benchmark, report
 from eosvos.evaluation.results import Results, load
 from eosvos.inference import overlay
+from eosvos.plots import comparison, training_curves
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_a_run_is_shown(runs):
 
 def test_runs_are_compared(runs, tmp_path):
     text = io.StringIO()
-    rows = report.compare(runs, tmp_path, file=text)
+    rows = comparison.compare(runs, tmp_path, file=text)
     assert [row["run"] for row in rows] == ["method.iters=1", "method.iters=10"]  # the hash tells nobody anything
     assert "method.iters=10" in text.getvalue() and "beware" not in text.getvalue()
     written = list(csv.DictReader((tmp_path / "comparison.csv").read_text().splitlines()))
@@ -52,16 +53,16 @@ def test_runs_are_compared(runs, tmp_path):
 def test_comparisons_that_do_not_hold_are_named(runs, tmp_path):
     benchmark.run(makers.copy_first, [made.video("a", 1)], tmp_path / "c", fingerprint={"x": 1}, progress=False)
     text = io.StringIO()
-    report.compare([runs[0], tmp_path / "c"], tmp_path, labels=["p", "q"], file=text)
+    comparison.compare([runs[0], tmp_path / "c"], tmp_path, labels=["p", "q"], file=text)
     assert "not over the same objects" in text.getvalue()
     with pytest.raises(UserError, match="run.json is missing"):
-        report.compare([tmp_path / "nothing"], tmp_path)
-    assert report.label([load(runs[0]), load(runs[0])]) == [str(runs[0])] * 2
+        comparison.compare([tmp_path / "nothing"], tmp_path)
+    assert comparison.label([load(runs[0]), load(runs[0])]) == [str(runs[0])] * 2
 
 
 def test_runs_are_named_by_what_made_them(tmp_path):
     def names(*settings):
-        return report.label([Results(tmp_path, one, 0, ()) for one in settings])
+        return comparison.label([Results(tmp_path, one, 0, ()) for one in settings])
 
     flow, osvos, theirs = {"method": "flow"}, {"method": "osvos", "iters": 5}, {"results": "/x/theirs v2.zip", "a": 1}
     assert names(flow, osvos, theirs, {"results": "/x/STM/masks"}) == ["flow", "osvos", "theirs v2", "STM"]
@@ -100,15 +101,15 @@ def test_curves_are_drawn(tmp_path):
     lines += [{"iteration": 50, "J": 0.3}, {"iteration": 100, "J": 0.5, "loss": float("nan")}]
     log = tmp_path / "log.jsonl"
     log.write_text("\n".join(map(json.dumps, lines)) + '\n{"iteration": 15')  # still being written
-    assert overlay.curves(log, tmp_path / "curves.png") == tmp_path / "curves.png"
+    assert training_curves.curves(log, tmp_path / "curves.png") == tmp_path / "curves.png"
     with Image.open(tmp_path / "curves.png") as image:
         assert image.width > 2 * image.height
     with pytest.raises(UserError, match="cannot be read"):
-        overlay.curves(tmp_path / "none.jsonl", tmp_path / "x.png")
+        training_curves.curves(tmp_path / "none.jsonl", tmp_path / "x.png")
     log.write_text('{"iteration": 1}\nbroken\n{"iteration": 2}\n')
     with pytest.raises(UserError, match="line 2"):
-        overlay.curves(log, tmp_path / "x.png")
+        training_curves.curves(log, tmp_path / "x.png")
     log.write_text('{"iteration": 1, "speed": 3}\n')
     with pytest.raises(UserError, match="loss, J or rate_mean"):
-        overlay.curves(log, tmp_path / "x.png")
+        training_curves.curves(log, tmp_path / "x.png")
     assert not (tmp_path / "x.png").exists()

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 from eosvos.data.masks import read_mask, write_mask
-from eosvos.evaluation import benchmark, report
+from eosvos.evaluation import benchmark, report, run_folder
 from eosvos.evaluation.metrics import aggregate
-from eosvos.evaluation.results import Results, SequenceResult, load, read_sequence, sequence_file
-from eosvos.evaluation.score_sequence import Measures
+from eosvos.evaluation.metrics.region_contour import Measures
+from eosvos.evaluation.metrics.sequence_scores import SequenceResult
+from eosvos.evaluation.results import Results, load
+from eosvos.evaluation.run_folder import read_sequence, sequence_file
+from eosvos.plots import comparison
 
 NAN = math.nan
 
@@ -176,7 +179,7 @@ def test_another_protocol_measures_the_same_masks_again(tmp_path, capsys):
     assert "2 of 2 sequences are finished and kept" in capsys.readouterr().err
     text = io.StringIO()
     run(tmp_path / "davis", sequences)
-    report.compare([tmp_path / "run", tmp_path / "davis"], tmp_path, labels=["p", "q"], file=text)
+    comparison.compare([tmp_path / "run", tmp_path / "davis"], tmp_path, labels=["p", "q"], file=text)
     assert "measured by different protocols" in text.getvalue()
 
 
@@ -214,7 +217,7 @@ def test_figures_by_other_rules_are_not_mixed_in(tmp_path):
     """A run that is interrupted while it measures again."""
     out = tmp_path / "run"
     run(out)
-    benchmark.claim(out, {"x": 1}, measures=Measures("youtube-vos"), sequences=["a", "b"])
+    run_folder.claim(out, {"x": 1}, measures=Measures("youtube-vos"), sequences=["a", "b"])
     content = read_sequence(sequence_file(out, "a"))
     proof = {**content.proof, "rules": {**content.proof["rules"], "protocol": "youtube-vos"}}
     sequence_file(out, "a").write_text(json.dumps(replace(content, proof=proof).to_json()))

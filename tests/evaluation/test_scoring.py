@@ -11,9 +11,9 @@ from PIL import Image
 from eosvos.data.masks import read_mask, write_mask
 from eosvos.data.readers.davis import open_davis
 from eosvos.errors import UserError
-from eosvos.evaluation import scoring
 from eosvos.evaluation.metrics.region_contour import score_sequence
 from eosvos.evaluation.processes import spread
+from eosvos.evaluation.score_sequence import score_sequences
 
 
 def read(folder, index):
@@ -61,7 +61,7 @@ def test_several_processes_find_what_one_finds(items):
     one = [(sequence, partial(read, folder)) for sequence, folder in items]
     two = [(sequence, partial(read_and_tell, folder)) for sequence, folder in items]
     for processes, given in ((1, one), (2, two)):
-        found = list(scoring.score_sequences(given, processes, ends="keep", measures=["boxes"]))
+        found = list(score_sequences(given, processes, ends="keep", measures=["boxes"]))
         assert dict(found) == expected and len(found) == 3
         assert processes == 2 or [name for name, _ in found] == ["long", "middle", "short"]
     assert all(0 < value < 1 for values in expected["long"].region.values() for value in values)
@@ -70,11 +70,11 @@ def test_several_processes_find_what_one_finds(items):
 def test_an_error_names_the_sequence(items):
     given = [(sequence, lambda index: np.zeros((40, 61), np.uint8)) for sequence, _ in items]
     with pytest.raises(ValueError, match=r"long, frame 1: .*\(40, 61\).*\(40, 60\)"):
-        list(scoring.score_sequences(given))
+        list(score_sequences(given))
     with pytest.raises(UserError, match="00001.png: this mask is missing"):
-        list(scoring.score_sequences([(items[0][0], partial(read, items[0][1].parent / "none"))]))
+        list(score_sequences([(items[0][0], partial(read, items[0][1].parent / "none"))]))
     with pytest.raises(UserError, match="processes=0"):
-        list(scoring.score_sequences(given, 0))
+        list(score_sequences(given, 0))
 
 
 def fail(number):

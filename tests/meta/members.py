@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from test_outer import SETTINGS, fresh, gradient, stream, validate
 
-from eosvos.data.tasks import SyntheticTaskset
+from eosvos.data.synthetic.taskset import SyntheticTaskset
 from eosvos.errors import CommonError, UserError
 from eosvos.meta import distributed, outer
 from eosvos.meta.adapt import MetaGradient
 from eosvos.meta.learner import Learner
+from eosvos.methods import rate_search
 from eosvos.methods.eosvos import training
 from eosvos.models.mask_rcnn import build
 
@@ -29,7 +30,7 @@ def gradients(rank: int, tasks: int, out: Path) -> None:
     model = build(**SMALL)
     learner = Learner.create(model, 0.05)
     taskset = SyntheticTaskset(length=4, render=(64, 112), size=(64, 112))
-    items = training.stream(taskset, "task", seed=3, tasks=tasks, iterations=2, world=world)(0)
+    items = rate_search.stream(taskset, "task", seed=3, tasks=tasks, iterations=2, world=world)(0)
     one = training.meta_gradients(model, seed=3, steps=1, clip=5.0)
     drawn, totals = [], []
     for _ in range(2):

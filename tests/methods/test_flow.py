@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from eosvos.methods.flow import Flow
+from eosvos.methods.baselines import Flow
 
 HEIGHT, WIDTH = 60, 100
 

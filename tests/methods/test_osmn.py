@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from eosvos.data.masks import merge
-from eosvos.data.tasks import SyntheticTaskset
+from eosvos.data.synthetic.taskset import SyntheticTaskset
 from eosvos.data.transforms import fit
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner

@@ -21,9 +21,8 @@ from eosvos.inference import state_file
 from eosvos.inference.segmenter import Segmenter
 from eosvos.inference.stream import walk
 from eosvos.meta.learner import Learner
-from eosvos.methods.baselines import CopyFirst
+from eosvos.methods.baselines import CopyFirst, Flow
 from eosvos.methods.eosvos.method import EOSVOS, Propagation
-from eosvos.methods.flow import Flow
 from eosvos.methods.osmn.method import OSMN
 from eosvos.methods.osvos.method import OSVOS
 from eosvos.methods.protocol import Learning

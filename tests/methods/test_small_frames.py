@@ -10,9 +10,8 @@ from eosvos import segment
 from eosvos.data.masks import read_mask, write_mask
 from eosvos.inference.segmenter import Segmenter
 from eosvos.meta.learner import LEARNERS, Learner
-from eosvos.methods.baselines import CopyFirst
+from eosvos.methods.baselines import CopyFirst, Flow
 from eosvos.methods.eosvos.method import EOSVOS
-from eosvos.methods.flow import Flow
 from eosvos.methods.osmn.method import OSMN
 from eosvos.methods.osvos.method import OSVOS
 from eosvos.methods.protocol import Method

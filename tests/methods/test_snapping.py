@@ -13,8 +13,10 @@ from eosvos.errors import UserError
 from eosvos.inference.segmenter import Segmenter
 from eosvos.meta.learner import Learner
 from eosvos.methods import snapping
+from eosvos.methods.osvos import contours
+from eosvos.methods.osvos.contours import Contours, superpixels, vote
 from eosvos.methods.osvos.method import OSVOS
-from eosvos.methods.snapping import Bilateral, Contours, GrabCut, superpixels, vote
+from eosvos.methods.snapping import Bilateral, GrabCut
 from eosvos.models.osvos import build
 
 needs_higra = pytest.mark.skipif(importlib.util.find_spec("higra") is None, reason="needs eosvos[snapping]")
@@ -55,7 +57,7 @@ def test_superpixels_are_bounded_by_the_contours_above_the_threshold():
 def test_contours_snap_a_mask_that_leaks(monkeypatch):
     model = build("tiny", widths=(2, 2, 2, 2, 2), groups=0, path=2, short=40, long=60)
     snap = Contours(Learner.create(model, 0.0, "single", {"model": model.spec}), threshold=0.1)
-    monkeypatch.setattr(snapping, "probability", lambda *a: torch.from_numpy(room(0.9, 0.9)))
+    monkeypatch.setattr(contours, "probability", lambda *a: torch.from_numpy(room(0.9, 0.9)))
     truth = np.zeros((40, 60), bool)
     truth[:20, :30] = True
     leaking = torch.from_numpy(np.roll(truth, 4, 1)).float()[None]

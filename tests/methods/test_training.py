@@ -9,10 +9,11 @@ from torch.func import functional_call
 
 from eosvos import seeds
 from eosvos.data.masks import boxes_of
-from eosvos.data.tasks import SyntheticTaskset
+from eosvos.data.synthetic.taskset import SyntheticTaskset
 from eosvos.meta.adapt import adapt
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
+from eosvos.methods import rate_search
 from eosvos.methods.eosvos import training
 from eosvos.methods.eosvos.loss import inner_losses
 from eosvos.models import mask_rcnn
@@ -193,6 +194,6 @@ def test_validation_and_gradients_on_a_gpu_are_near_those_on_the_cpu(learner, ta
 
 def test_the_best_of_a_search_is_the_first_of_the_highest_and_no_nan():
     values = [math.nan, 0.1, 0.3, 0.3, math.nan, 0.2]
-    best, figures = training.best_of(((f"{k % 5}", k) for k in range(6)), lambda k: values[k])
+    best, figures = rate_search.best_of(((f"{k % 5}", k) for k in range(6)), lambda k: values[k])
     assert best == 2 and figures["2"] == 0.3 and figures["0"] == 0.2  # the last of two of one name
-    assert training.best_of([("a", 0)], lambda k: math.nan)[0] == 0
+    assert rate_search.best_of([("a", 0)], lambda k: math.nan)[0] == 0

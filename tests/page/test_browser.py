@@ -190,7 +190,7 @@ def test_painting_running_correcting_and_exporting_with_the_mouse(browser, tmp_p
 
 def test_videos_are_uploaded_and_two_tabs_do_not_disturb_each_other(browser, tmp_path):
     pytest.importorskip("av")
-    from eosvos.data.video.open import write_video
+    from eosvos.data.video.write import write_video
 
     write_video(tmp_path / "my clip ü.mp4", (CLIP.read_frame(k) for k in range(3)))
     (tmp_path / "wrong.mp4").write_bytes(b"no video")

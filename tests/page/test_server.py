@@ -320,7 +320,7 @@ def test_frames_and_videos_come_in_under_their_own_names(serve, make, tmp_path):
         folder = tmp_path / "app" / session.rpartition("/")[2]
         assert np.array_equal(read_mask(folder / "annotations" / "shot ü_9.png"), CLIP.read_mask(2))
         pytest.importorskip("av")
-        from eosvos.data.video.open import write_video
+        from eosvos.data.video.write import write_video
 
         write_video(tmp_path / "clip.mp4", (CLIP.read_frame(k) for k in range(4)), 12.5)
         state = client.get(client.upload({"clip.mp4": (tmp_path / "clip.mp4").read_bytes()}))
@@ -346,7 +346,7 @@ def test_files_of_whatever_names_are_kept_apart(serve, make, tmp_path):
         client.ask("POST", f"{session}/run", {"steps": 0})
         assert client.idle(session)["run"]["state"] == "finished"
         pytest.importorskip("av")
-        from eosvos.data.video.open import write_video
+        from eosvos.data.video.write import write_video
 
         write_video(tmp_path / "clip.mp4", (CLIP.read_frame(k) for k in range(2)), 12.5)
         assert client.get(client.upload({"x": (tmp_path / "clip.mp4").read_bytes()}))["frames"] == 2
@@ -375,7 +375,7 @@ def test_a_video_of_the_command_stays_where_it_is(make, tmp_path):
 def film_session(folder):
     """Of a video file of five frames."""
     pytest.importorskip("av")
-    from eosvos.data.video.open import write_video
+    from eosvos.data.video.write import write_video
     from eosvos.page.sessions import Sessions
 
     write_video(folder / "clip.mkv", (CLIP.read_frame(k) for k in range(5)), 12.5)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eosvos.data.image_files import empty_mask, several
+from eosvos.data.image_files import several
 from eosvos.data.mask_files.formats import MaskSet
-from eosvos.data.masks import ids_of
+from eosvos.data.masks import empty_mask, ids_of
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)

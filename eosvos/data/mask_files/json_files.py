@@ -28,8 +28,9 @@ import numpy as np
 from eosvos.data.image_files import several
 from eosvos.data.mask_files.coco_json import Key, Shapes, in_order, named, of_images, of_videos, size_of
 from eosvos.data.mask_files.formats import MaskSet
+from eosvos.data.mask_files.rle import rle_encode, segment_mask
 from eosvos.data.mask_files.tool_json import is_labelme, is_via, of_labelme, of_via, refuse_others
-from eosvos.data.masks import VOID, ids_of, note_shared, rle_encode, segment_mask, stacked
+from eosvos.data.masks import VOID, ids_of, note_shared, stacked
 from eosvos.errors import UserError
 from eosvos.files import write_text
 

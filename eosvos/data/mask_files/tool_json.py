@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from eosvos.data.mask_files.coco_json import Key, Shapes, by_label, image_name, size_of, track_of
-from eosvos.data.masks import rle_encode
+from eosvos.data.mask_files.rle import rle_encode
 from eosvos.errors import UserError
 
 _VOID, _NOTHING = "__ignore__", "_background_"  # labels with a meaning in labelme

@@ -23,7 +23,8 @@ from pycocotools.coco import COCO
 
 from eosvos.data.image_files import several
 from eosvos.data.images import read_image
-from eosvos.data.masks import VOID, segment_mask
+from eosvos.data.mask_files.rle import segment_mask
+from eosvos.data.masks import VOID
 from eosvos.data.sequence import Sequence
 from eosvos.data.user_files import entries
 from eosvos.errors import UserError

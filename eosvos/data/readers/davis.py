@@ -13,7 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from eosvos.data.image_files import MASKS, check_numbers, frames_or_masks, match_masks, several, stored_sequence
+from eosvos.data.image_files import MASKS, frames_or_masks, several
+from eosvos.data.readers.image_sequence import check_numbers, match_masks, stored_sequence
 from eosvos.data.readers.locate import existing, meant
 from eosvos.data.sequence import Sequence
 from eosvos.data.user_files import folders, listing

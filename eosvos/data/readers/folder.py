@@ -19,13 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from eosvos.data.image_files import check_file, no_frames, several
+from eosvos.data.image_files import check_file, several
 from eosvos.data.images import describe, read_image, span_of_files
 from eosvos.data.levels import Levels, Span
 from eosvos.data.mask_files.appearances import appearances
 from eosvos.data.mask_files.checks import doubts
 from eosvos.data.mask_files.formats import MaskSet, open_masks, read_named, tell
 from eosvos.data.mask_files.json_files import open_json
+from eosvos.data.readers.image_sequence import no_frames
 from eosvos.data.readers.locate import meant
 from eosvos.data.sequence import Sequence
 from eosvos.data.user_files import folders, listing

@@ -10,7 +10,8 @@ from collections.abc import Sequence as Collection
 from dataclasses import replace
 from pathlib import Path
 
-from eosvos.data.image_files import MASKS, check_numbers, choose, files_in, frames_or_masks, match_masks, several
+from eosvos.data.image_files import MASKS, files_in, frames_or_masks, several
+from eosvos.data.readers.image_sequence import check_numbers, choose, match_masks
 from eosvos.data.readers.locate import find_root, split_of
 from eosvos.data.readers.per_object_masks import layered_sequence
 from eosvos.data.sequence import Sequence

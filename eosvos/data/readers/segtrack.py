@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence as Collection
 from pathlib import Path
 
-from eosvos.data.image_files import MASKS, choose, files_in, frames_or_masks, match_masks, several
+from eosvos.data.image_files import MASKS, files_in, frames_or_masks, several
+from eosvos.data.readers.image_sequence import choose, match_masks
 from eosvos.data.readers.locate import find_root
 from eosvos.data.readers.per_object_masks import layered_sequence
 from eosvos.data.sequence import Sequence

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence as Collection
 from pathlib import Path
 
-from eosvos.data.image_files import several, stored_sequence
+from eosvos.data.image_files import several
+from eosvos.data.readers.image_sequence import stored_sequence
 from eosvos.data.sequence import Sequence
 from eosvos.data.user_files import folders, listing
 from eosvos.errors import UserError

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Sequence as Collection
 from pathlib import Path
 
-from eosvos.data.image_files import gap, moving, no_frames, several, unread
+from eosvos.data.image_files import moving, several
 from eosvos.data.levels import Levels
 from eosvos.data.mask_files.formats import tell
 from eosvos.data.mask_files.match_frames import place
 from eosvos.data.readers.folder import frames_and_masks, is_laid_out, open_folder, open_frames
+from eosvos.data.readers.image_sequence import gap, no_frames, unread
 from eosvos.data.sequence import Sequence
 from eosvos.data.user_files import listing
 from eosvos.data.video.open import frame_rate, open_video

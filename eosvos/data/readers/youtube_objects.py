@@ -12,7 +12,8 @@ from collections.abc import Sequence as Collection
 from dataclasses import replace
 from pathlib import Path
 
-from eosvos.data.image_files import choose, files_in
+from eosvos.data.image_files import files_in
+from eosvos.data.readers.image_sequence import choose
 from eosvos.data.readers.locate import find_root
 from eosvos.data.readers.per_object_masks import layered_sequence
 from eosvos.data.sequence import Sequence

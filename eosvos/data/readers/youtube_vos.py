@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eosvos.data.image_files import MASKS, choose, files_in, frames_or_masks, match_masks, several, stored_sequence
+from eosvos.data.image_files import MASKS, files_in, frames_or_masks, several
+from eosvos.data.readers.image_sequence import choose, match_masks, stored_sequence
 from eosvos.data.readers.locate import split_folder, split_of
 from eosvos.data.sequence import Sequence
 from eosvos.data.user_files import folders

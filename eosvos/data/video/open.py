@@ -1,12 +1,10 @@
-"""Video files by PyAV, an extra (pip install 'eosvos[video]'): as a sequence, and written."""
+"""Video files by PyAV, an extra (pip install 'eosvos[video]'), as sequences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from fractions import Fraction
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,13 +14,8 @@ from eosvos.data.mask_files.formats import read_named, tell
 from eosvos.data.mask_files.match_frames import place
 from eosvos.data.sequence import Numbered, Sequence
 from eosvos.data.video import container
-from eosvos.data.video.container import pyav
 from eosvos.data.video.frames import opened
 from eosvos.data.video.stacks import is_picture, open_stack
-from eosvos.errors import UserError
-from eosvos.files import atomic
-
-_CODECS = ("libx264", "h264", "mpeg4")  # best first: what a build of FFmpeg has
 
 
 def open_video(
@@ -89,49 +82,3 @@ def frame_rate(path: Path) -> float:
 
 def _no_mask(index: int) -> None:
     return None
-
-
-def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 24.0, *, quality: int = 20) -> None:
-    """Write frames, uint8 (H, W, 3) RGB of one size, as a video of `fps` frames per second, atomically.
-
-    H.264 where FFmpeg can write it, else MPEG-4; 4:2:0 in the colours of BT.709. These have even sizes only: an odd
-    last row or column is repeated. `quality` is H.264's constant rate factor, 0 (lossless) to 51. The ending of `path`
-    chooses the container. Frames are taken one by one, so they may come from a generator.
-
-    Raises UserError where PyAV is missing, the ending is unknown or the file cannot be written; ValueError for frames
-    of another kind, of several sizes, or none at all.
-    """
-    av = pyav()
-    path = Path(path)
-    if path.suffix.lower() not in (".mp4", ".mkv", ".mov", ".avi"):
-        raise UserError(f"{path}: a video is written as .mp4, .mkv, .mov or .avi; give it one of these endings")
-    codec = next(name for name in _CODECS if name in av.codecs_available and av.Codec(name, "w").is_encoder)
-    rate = Fraction(fps).limit_denominator(1001)
-    size: tuple[int, ...] | None = None
-    with atomic(path) as temporary:
-        with av.open(str(temporary), "w") as container:
-            stream = container.add_stream(codec, rate=rate)
-            for pixels in frames:
-                if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape != (*(size or pixels.shape[:2]), 3):
-                    raise ValueError(f"a frame is uint8 (H, W, 3), all of one size, not {pixels.dtype} {pixels.shape}")
-                if size is None:
-                    size = pixels.shape[:2]
-                    _describe(stream, size, quality if codec == "libx264" else None)
-                even = np.pad(pixels, ((0, size[0] % 2), (0, size[1] % 2), (0, 0)), mode="edge")
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-                # from_ndarray says full range, and the planes of a video are of the limited one
-                container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace=1, dst_color_range=1)))
-            if size is None:
-                raise ValueError("no frames to write")
-            container.mux(stream.encode())
-
-
-def _describe(stream: Any, size: tuple[int, ...], quality: int | None) -> None:
-    stream.height, stream.width = size[0] + size[0] % 2, size[1] + size[1] % 2
-    stream.pix_fmt = "yuv420p"
-    context = stream.codec_context
-    context.colorspace, context.color_primaries, context.color_trc, context.color_range = 1, 1, 1, 1
-    if quality is None:
-        stream.bit_rate = 8 * stream.height * stream.width
-    else:
-        stream.options = {"crf": str(quality)}

@@ -15,7 +15,7 @@ import numpy as np
 from eosvos.evaluation.metrics.boxes_errors import THRESHOLDS, Errors, error_shares, share_above
 
 if TYPE_CHECKING:
-    from eosvos.evaluation.results import SequenceResult
+    from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 
 Objects = Iterable[tuple["SequenceResult", int]]
 

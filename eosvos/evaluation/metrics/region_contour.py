@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from eosvos.data.sequence import Sequence
 from eosvos.evaluation.metrics.bit_planes import GROUP, compare
 from eosvos.evaluation.metrics.boxes_errors import box_overlap, contour_errors
 from eosvos.evaluation.metrics.temporal_stability import matching_cost, shape_contexts
@@ -280,3 +281,26 @@ def _boolean(mask: np.ndarray, name: str) -> np.ndarray:
             f"the {name} must be bool or 0/1 integers, found {mask.dtype} from {mask.min()} to {mask.max()}"
         )
     return mask.astype(bool)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured, and by which rules: see `region_contour.score_sequence`."""
+
+    protocol: str = "davis"
+    ends: str | None = None  # None: as the protocol has it
+    void: str = "background"
+    more: tuple[str, ...] = ()  # of `region_contour.MEASURES`, besides J and F
+
+
+def counts(sequence: Sequence, indices: Iterable[int], measures: Measures) -> list[int]:
+    """Those of some frames that figures can be of: that have a truth, and are no end that is left out."""
+    if not sequence.truth:
+        return []
+    indices = list(indices)
+    ends = set()
+    if indices and (measures.ends or ends_of(measures.protocol)) == "skip":
+        order = range(len(sequence))
+        ends = {next(i for i in way if sequence.mask(i) is not None) for way in (order, reversed(order))}
+    of = (measures.protocol, sequence.objects, sequence.last)
+    return [i for i in indices if i not in ends and counted_objects(*of, i) and sequence.mask(i) is not None]

@@ -1,6 +1,6 @@
 """What `eosvos.osmn_train` is made of: gradients of an object's loss, validation, and the search of the online rate.
 
-A stream's item is ((iteration, index), guided object), see `methods.eosvos.training.stream` and
+A stream's item is ((iteration, index), guided object), see `methods.rate_search.stream` and
 `methods.osmn.guides.GuidedTasks`.
 """
 
@@ -16,10 +16,10 @@ from eosvos.data.tasks import Task
 from eosvos.meta.adapt import MetaGradient, Params, meta_gradient
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
-from eosvos.methods.eosvos.training import Item, best_of
 from eosvos.methods.osmn.guides import Guided, heat_map, prior_of
 from eosvos.methods.osmn.method import OSMN, Modulation, loss_of
 from eosvos.methods.osvos.training import similarity
+from eosvos.methods.rate_search import Item, best_of
 from eosvos.models.osmn import OSMN as Network
 from eosvos.torch_state import own_state
 

@@ -22,8 +22,9 @@ from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, adapt
 from eosvos.meta.learner import Learner
 from eosvos.methods.base import Taught, check_frame
+from eosvos.methods.osvos.contours import Contours
 from eosvos.methods.osvos.loss import loss_of, probability
-from eosvos.methods.snapping import Bilateral, Contours, GrabCut
+from eosvos.methods.snapping import Bilateral, GrabCut
 from eosvos.models.osvos import FCN, build
 from eosvos.torch_state import own_state
 

@@ -1,6 +1,6 @@
 """What `eosvos.osvos_train` is made of: gradients of a picture's loss, validation, and the search of the online rate.
 
-A stream's item is ((iteration, index), picture), see `methods.eosvos.training.stream`.
+A stream's item is ((iteration, index), picture), see `methods.rate_search.stream`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from eosvos.data.tasks import Sample, Task
 from eosvos.meta.adapt import MetaGradient, Params, meta_gradient
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
-from eosvos.methods.eosvos.training import Item, best_of
 from eosvos.methods.osvos.loss import loss_of, probability, truth_of
 from eosvos.methods.osvos.method import OSVOS, Tuning
+from eosvos.methods.rate_search import Item, best_of
 from eosvos.models.osvos import FCN
 from eosvos.torch_state import own_state
 

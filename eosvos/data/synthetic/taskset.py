@@ -1,0 +1,53 @@
+"""Endless tasks to learn from, of synthetic videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from eosvos.data.sequence import Sequence
+from eosvos.data.synthetic.videos import make_sequence
+from eosvos.data.tasks import SCENE, Taskset
+from eosvos.errors import UserError
+from eosvos.seeds import derive, numpy_generator
+
+
+class SyntheticTaskset(Taskset):
+    """Endless tasks from `make_sequence`.
+
+    `render`: (H, W) of the scenes before the transform, a quarter more than the default network's 128x224 because the
+    transform enlarges by up to a quarter; drawing them is nearly all that a task costs. `length`: their frames, of
+    which about two are drawn. `reuse`: this many iterations in a row draw, each anew, from the scene that their index
+    has then; planning and painting a scene costs as much as ten more frames of it. The other settings are those of
+    `Taskset`.
+    """
+
+    def __init__(
+        self,
+        *,
+        length: int = 24,
+        render: tuple[int, int] = (160, 280),
+        reuse: int = 4,
+        search: int = 4,
+        **settings: Any,
+    ):
+        if reuse < 1:
+            raise UserError(f"reuse={reuse}: a scene is used in at least 1 iteration")
+        super().__init__(self._scenes, search=search, **settings)
+        self.length, self.render, self.reuse = length, render, reuse
+
+    def _scenes(self, seed: int, kind: int, iteration: int, index: int) -> Iterator[tuple[Sequence, int]]:
+        """The objects of a scene in random order, then of another scene."""
+        draws = numpy_generator(seed, kind, iteration, index, SCENE)
+        scene_seed = derive(seed, kind, iteration // self.reuse, index, SCENE)
+        for attempt in range(20):
+            scene = _scene(scene_seed, attempt, self.render, self.length)
+            for object_id in draws.permutation(sorted(scene.objects)):
+                yield scene, int(object_id)
+
+
+@lru_cache(maxsize=16)
+def _scene(seed: int, attempt: int, size: tuple[int, int], length: int) -> Sequence:
+    """Scenes of this process's latest draws, with what they have painted."""
+    return make_sequence(seed, attempt, size=size, length=length)

@@ -1,0 +1,142 @@
+"""A run's folder: claimed by one run, its settings in run.json, and the figures of each finished sequence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+from eosvos.errors import UserError
+from eosvos.evaluation.metrics.region_contour import Measures
+from eosvos.evaluation.metrics.sequence_scores import SequenceResult
+from eosvos.files import create_text, listed, write_text
+
+
+def claim(
+    out: str | Path,
+    fingerprint: dict[str, Any],
+    *,
+    seed: int = 0,
+    resume: bool = True,
+    sequences: Iterable[str] = (),
+    measures: Measures | None = None,
+) -> None:
+    """Make `out` the folder of this run, or see that it is; a command may call it before anything slow. Of runs that
+    do so at once the first has it, which creating run.json decides.
+
+    Raises UserError if `out` holds a run with another fingerprint or seed (naming what differs), results and `resume`
+    is false, or other files (hidden ones aside), or cannot be written.
+    """
+    out = Path(out)
+    rules, names = asdict(measures or Measures()), list(sequences)
+    run = _as_json({"fingerprint": fingerprint, "seed": seed, "sequences": names, "measures": rules})
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file, expected a folder; choose another one with out={free_name(out)}")
+    there = read_run(out)
+    if there is not None:
+        if differing := _differing(there, run):
+            told = "; ".join(f"{key}: {old} there, {new} now" for key, (old, new) in differing.items())
+            raise UserError(
+                f"{out}: holds a run with other settings ({told}); choose another folder with out={free_name(out)}"
+            )
+        if not resume and any(listed(out / part) for part in ("masks", "per_sequence")):
+            raise UserError(
+                f"{out}: holds this run already and resume=false; continue it with resume=true, or choose another "
+                f"folder with out={free_name(out)}"
+            )
+    elif others := listed(out):
+        shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        raise UserError(
+            f"{out}: holds other files ({shown}), expected an empty or new folder; choose another one with "
+            f"out={free_name(out)}"
+        )
+    if there is None and not create_text(out / "run.json", json.dumps(run, indent=1)):
+        # Another run was quicker: whose folder it is has been decided.
+        return claim(out, fingerprint, seed=seed, resume=resume, sequences=names, measures=measures)
+    if there not in (None, run):
+        write_text(out / "run.json", json.dumps(run, indent=1))
+
+
+def claim_free(out: Path, fingerprint: dict[str, Any], *, seed: int = 0, **more: Any) -> Path:
+    """`claim` the first of `out`, `out`-2, `out`-3, ... that holds a run with this fingerprint and seed, or nothing;
+    returns it. more: arguments of `claim`."""
+    run = _as_json({"fingerprint": fingerprint, "seed": seed})
+
+    def fits(path: Path) -> bool:
+        there = read_run(path)
+        return not (listed(path) or path.is_file()) if there is None else not _differing(there, run)
+
+    for path in chain([out], _numbered(out)):
+        if fits(path):
+            try:
+                claim(path, fingerprint, seed=seed, **more)
+                return path
+            except UserError:
+                if fits(path):  # else another run has taken it meanwhile
+                    raise
+    raise AssertionError("numbers do not end")
+
+
+def free_name(out: Path) -> Path:
+    """`out`-2, `out`-3, ...: the first that does not exist."""
+    return next(path for path in _numbered(out) if not path.exists())
+
+
+def _numbered(out: Path) -> Iterator[Path]:
+    return (out.with_name(f"{out.name}-{number}") for number in count(2))
+
+
+def _differing(there: dict[str, Any], run: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What decides the masks, in two runs: name -> its values."""
+    return differences({**there["fingerprint"], "seed": there["seed"]}, {**run["fingerprint"], "seed": run["seed"]})
+
+
+def _as_json(content: Any) -> Any:
+    return json.loads(json.dumps(content, default=str))
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Where two nested settings differ: dotted name -> (old, new); "nothing" where one lacks it."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in [*old, *(key for key in new if key not in old)]:
+        a, b = old.get(key, "nothing"), new.get(key, "nothing")
+        if isinstance(a, dict) and isinstance(b, dict):
+            found |= differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found[f"{prefix}{key}"] = (a, b)
+    return found
+
+
+def sequence_file(out: Path, name: str) -> Path:
+    """Where a finished sequence's figures are kept."""
+    return out / "per_sequence" / f"{name}.json"
+
+
+def write_sequence(out: Path, result: SequenceResult) -> None:
+    """Keep a finished sequence's figures: marks it as finished."""
+    write_text(sequence_file(out, result.name), json.dumps(result.to_json(), allow_nan=False))
+
+
+def read_run(out: Path) -> dict[str, Any] | None:
+    """The content of run.json, or None where there is none."""
+    path = out / "run.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content["fingerprint"], dict) or not isinstance(content["seed"], int):
+            raise KeyError
+        return content
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not the settings of a run; choose another folder with out=") from error
+
+
+def read_sequence(path: Path) -> SequenceResult | None:
+    """A finished sequence's figures, or None where the file is missing or no such thing."""
+    try:
+        return SequenceResult.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

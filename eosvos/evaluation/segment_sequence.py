@@ -1,0 +1,84 @@
+"""One sequence: segmented by a method, its masks written, then measured; time and memory are taken."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from eosvos.data.masks import read_mask
+from eosvos.data.sequence import Sequence
+from eosvos.evaluation.metrics.region_contour import Measures
+from eosvos.evaluation.metrics.sequence_scores import SequenceResult
+from eosvos.evaluation.run_folder import write_sequence
+from eosvos.evaluation.score_sequence import measured
+from eosvos.inference.stream import segment
+from eosvos.methods.protocol import Method
+from eosvos.seeds import derive
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """The evaluation of one sequence after the other by a method, into `out`."""
+
+    make_method: Callable[[int], Method]
+    out: Path
+    seed: int
+    measures: Measures
+
+    def __call__(
+        self, sequence: Sequence, kept: SequenceResult | None = None, tick: Callable[[int], object] | None = None
+    ) -> SequenceResult:
+        """Segment a sequence into `out`/masks, measure it, and mark it as finished; only measure it where its masks are
+        `kept`. `tick(n)` is called where n more frames are done."""
+        result = self.segment(sequence, tick) if kept is None else kept
+        if kept is not None and tick is not None:
+            tick(len(sequence))
+        files = mask_files(self.out, sequence)
+        result = measured(result, sequence, lambda index: read_mask(files[index]), files, self.measures)
+        write_sequence(self.out, result)
+        return result
+
+    def segment(self, sequence: Sequence, tick: Callable[[int], object] | None = None) -> SequenceResult:
+        """Masks, time and memory of a sequence."""
+        folder = self.out / "masks" / sequence.name
+        for path in [*folder.glob("*.png"), *folder.glob(".*.tmp*")]:  # of an attempt that was cut off
+            path.unlink()
+        method = self.make_method(derive(self.seed, zlib.crc32(sequence.name.encode())))
+        cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+        _reset_peak()
+        uncertain: dict[int, list[float]] = {i: [] for i in sequence.objects}
+        seconds, adapt_seconds = segment(method, sequence, folder, tick, uncertain)
+        peak_cuda = torch.cuda.max_memory_allocated() / 2**20 if cuda else None
+        return SequenceResult(
+            sequence.name, len(sequence), seconds, adapt_seconds, _peak(), peak_cuda, uncertain=uncertain
+        )
+
+
+def mask_files(out: Path, sequence: Sequence) -> tuple[Path, ...]:
+    """Where a run keeps the masks of a sequence, one per frame."""
+    return tuple(out / "masks" / sequence.name / f"{name}.png" for name in sequence.frame_names)
+
+
+def _reset_peak() -> None:
+    with suppress(OSError):  # Linux: the high-water mark starts anew, so that each sequence has its own
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> float:
+    """Highest resident memory of this process in MiB, since `_reset_peak` where the system can tell."""
+    with suppress(OSError):
+        # Not getrusage, where there is a choice: it counts the memory of the process that started this one.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
