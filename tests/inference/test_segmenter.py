@@ -167,7 +167,7 @@ def test_states_that_are_none_are_refused(tmp_path, learner):
 
 
 def test_the_example_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch):
-    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     code = text.split("```python\n")[1].split("```")[0]
     assert "Segmenter()" in code and len(code.splitlines()) <= 18
     (tmp_path / "clip").mkdir()
