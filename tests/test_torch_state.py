@@ -13,7 +13,8 @@ from eosvos.meta.adapt import adapt, meta_gradient
 from eosvos.meta.learner import LEARNERS, Learner
 from eosvos.meta.second_order import second_order_meta_gradient
 from eosvos.methods.baselines import CopyFirst, Flow
-from eosvos.methods.eosvos.method import EOSVOS, Online
+from eosvos.methods.eosvos.method import EOSVOS
+from eosvos.methods.eosvos.settings import Online
 from eosvos.methods.osmn.method import OSMN
 from eosvos.methods.osvos.method import OSVOS
 from eosvos.torch_state import own_state

@@ -16,7 +16,8 @@ from eosvos.learners import path_of
 from eosvos.meta.learner import Learner
 from eosvos.methods import snapping
 from eosvos.methods.base import Taught, Watch
-from eosvos.methods.eosvos.method import EOSVOS, FineTuning, Online, Propagation, Windowing
+from eosvos.methods.eosvos.method import EOSVOS
+from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation, Windowing
 from eosvos.methods.osmn.method import OSMN, Modulation
 from eosvos.methods.osvos import contours
 from eosvos.methods.osvos.method import OSVOS, Snap, Tuning

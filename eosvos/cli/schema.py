@@ -13,7 +13,7 @@ from omegaconf import MISSING
 
 from eosvos.files import shipped
 from eosvos.meta.outer import OuterSettings
-from eosvos.methods.eosvos.method import FineTuning, Online, Propagation, Windowing
+from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation, Windowing
 from eosvos.methods.osmn.guides import Guidance
 from eosvos.methods.osmn.method import Modulation
 from eosvos.methods.osvos.method import Tuning
@@ -37,10 +37,10 @@ def _section(name: str, source: type, *, optional: bool = False) -> Any:
 
 if TYPE_CHECKING:
     from eosvos.meta.outer import OuterSettings as OuterSection
-    from eosvos.methods.eosvos.method import FineTuning as FineTuningSection
-    from eosvos.methods.eosvos.method import Online as OnlineSection
-    from eosvos.methods.eosvos.method import Propagation as PropagationSection
-    from eosvos.methods.eosvos.method import Windowing as WindowSection
+    from eosvos.methods.eosvos.settings import FineTuning as FineTuningSection
+    from eosvos.methods.eosvos.settings import Online as OnlineSection
+    from eosvos.methods.eosvos.settings import Propagation as PropagationSection
+    from eosvos.methods.eosvos.settings import Windowing as WindowSection
     from eosvos.methods.osmn.guides import Guidance as GuidanceSection
     from eosvos.methods.osmn.method import Modulation as ModulationSection
     from eosvos.methods.osvos.method import Tuning as TuningSection

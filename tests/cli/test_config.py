@@ -18,7 +18,7 @@ from eosvos.data.tasks import Taskset
 from eosvos.errors import UserError
 from eosvos.files import shipped
 from eosvos.meta.outer import OuterSettings
-from eosvos.methods.eosvos.method import FineTuning, Online, Propagation
+from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation
 from eosvos.methods.snapping import GrabCut
 
 CONF = hydra_app.config_dir()

@@ -13,7 +13,8 @@ from eosvos.errors import UserError
 from eosvos.inference.segmenter import Segmenter, image_of, masks_of
 from eosvos.meta.learner import Learner
 from eosvos.methods.baselines import CopyFirst, Flow
-from eosvos.methods.eosvos.method import EOSVOS, Online
+from eosvos.methods.eosvos.method import EOSVOS
+from eosvos.methods.eosvos.settings import Online
 from eosvos.models import mask_rcnn
 
 HEIGHT, WIDTH = 40, 64

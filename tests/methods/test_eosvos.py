@@ -12,7 +12,8 @@ from eosvos.data.transforms import fit
 from eosvos.inference import state_file
 from eosvos.meta.learner import Learner
 from eosvos.methods.eosvos import method
-from eosvos.methods.eosvos.method import EOSVOS, FineTuning, Online, Propagation, moved_boxes
+from eosvos.methods.eosvos.method import EOSVOS, moved_boxes
+from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation
 from eosvos.methods.snapping import GrabCut
 from eosvos.models import mask_rcnn
 

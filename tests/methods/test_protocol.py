@@ -22,7 +22,8 @@ from eosvos.inference.segmenter import Segmenter
 from eosvos.inference.stream import walk
 from eosvos.meta.learner import Learner
 from eosvos.methods.baselines import CopyFirst, Flow
-from eosvos.methods.eosvos.method import EOSVOS, Propagation
+from eosvos.methods.eosvos.method import EOSVOS
+from eosvos.methods.eosvos.settings import Propagation
 from eosvos.methods.osmn.method import OSMN
 from eosvos.methods.osvos.method import OSVOS
 from eosvos.methods.protocol import Learning

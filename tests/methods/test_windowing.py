@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from eosvos.meta.learner import Learner
-from eosvos.methods.eosvos.method import EOSVOS, FineTuning, Online, Propagation, Windowing
+from eosvos.methods.eosvos.method import EOSVOS
+from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation, Windowing
 from eosvos.methods.snapping import GrabCut
 from eosvos.models import mask_rcnn
 
