@@ -24,7 +24,7 @@ from typing import Any
 
 import hydra
 
-from eosvos.cli import hydra_app, schema
+from eosvos.cli import hydra_app
 from eosvos.files import write_text
 from eosvos.meta.learner import Learner
 
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("runs/orders"))
     given, more = parser.parse_known_args()
-    schema.register()
+    hydra_app.register()
     plan_file = given.out / "seconds_per_iteration.json"
     plan: dict[str, float] = json.loads(plan_file.read_text()) if plan_file.exists() else {}
     rows: list[dict[str, Any]] = []

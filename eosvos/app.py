@@ -61,7 +61,6 @@ def serve(settings: schema.AppConfig) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    schema.register()
     return hydra_app.run("app", serve, arguments)
 
 

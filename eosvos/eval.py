@@ -66,7 +66,6 @@ def compare(runs: dict[Path, str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    schema.register()
     return hydra_app.run("eval", evaluate, arguments, end=compare)
 
 

@@ -54,7 +54,6 @@ def meta_train(settings: schema.MetaTrainConfig) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    schema.register()
     return hydra_app.run("meta_train", meta_train, arguments)
 
 

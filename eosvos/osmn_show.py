@@ -51,7 +51,6 @@ def show(settings: schema.OSMNShowConfig) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    schema.register()
     return hydra_app.run("osmn_show", show, arguments)
 
 

@@ -68,7 +68,6 @@ def osmn_train(settings: schema.OSMNTrainConfig) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    schema.register()
     return hydra_app.run("osmn_train", osmn_train, arguments)
 
 

@@ -66,7 +66,6 @@ def osvos_train(settings: schema.OSVOSTrainConfig) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    schema.register()
     return hydra_app.run("osvos_train", osvos_train, arguments)
 
 

@@ -56,7 +56,6 @@ def parent_train(settings: schema.ParentTrainConfig) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    schema.register()
     return hydra_app.run("parent_train", parent_train, arguments)
 
 

@@ -59,7 +59,6 @@ def _say(text: str | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    schema.register()
     return hydra_app.run("plot", plot, arguments)
 
 

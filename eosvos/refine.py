@@ -47,7 +47,6 @@ def refine(settings: schema.RefineConfig) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    schema.register()
     return hydra_app.run("refine", refine, arguments)
 
 

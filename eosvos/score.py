@@ -50,9 +50,8 @@ def score(settings: ScoreConfig) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     from eosvos import eval
-    from eosvos.cli import hydra_app, schema
+    from eosvos.cli import hydra_app
 
-    schema.register()
     return hydra_app.run("score", score, arguments, end=eval.compare)
 
 

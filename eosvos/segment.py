@@ -71,7 +71,6 @@ def segment(settings: schema.SegmentConfig) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    schema.register()
     return hydra_app.run("segment", segment, arguments)
 
 

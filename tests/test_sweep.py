@@ -6,7 +6,7 @@ import hydra
 import pytest
 
 from eosvos import eval
-from eosvos.cli import hydra_app, schema
+from eosvos.cli import hydra_app
 
 COPY = ["method=copy_first", "dataset.count=1", "dataset.length=4", "dataset.size=[64,112]", "processes=1"]
 MISSING = "is not installed; pip install 'eosvos[sweep]'"
@@ -14,7 +14,7 @@ MISSING = "is not installed; pip install 'eosvos[sweep]'"
 
 def test_a_cluster_sweep_composes():
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason=f"hydra-submitit-launcher {MISSING}")
-    schema.register()
+    hydra_app.register()
     overrides = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu", "hydra.launcher.gpus_per_node=1"]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(hydra_app.config_dir())):
         composed = hydra.compose("eval", overrides=overrides, return_hydra_config=True)

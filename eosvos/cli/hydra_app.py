@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -29,6 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from eosvos.cli import overrides
+from eosvos.cli.schema import SCHEMAS
 from eosvos.errors import CommonError, UserError
 from eosvos.files import listed, refused, shipped, write_text
 from eosvos.meta import distributed
@@ -43,6 +45,15 @@ def config_dir() -> Path:
     return shipped("conf")
 
 
+def register() -> None:
+    """Make the schemas known to Hydra under the names that conf/*.yaml begin with."""
+    store = ConfigStore.instance()
+    for name, schema in SCHEMAS.items():
+        store.store(f"{name}_schema", schema)
+    for path in shipped("tasksets").glob("*.yaml"):  # taskset=NAME
+        store.store(group="taskset", name=path.stem, node={"name": path.stem, "kind": "mixture", "file": path.stem})
+
+
 def run(
     name: str,
     job: Callable[[Any], object],
@@ -55,6 +66,8 @@ def run(
     arguments: instead of sys.argv[1:]. end: called once after the job or all jobs of a sweep, with what the jobs of a
     sweep gave to `note`, wherever they ran. Returns the exit status.
     """
+
+    register()
 
     def task(config: DictConfig) -> object:
         try:

@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from eosvos.files import shipped
 from eosvos.meta.outer import OuterSettings
 from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation, Windowing
 from eosvos.methods.osmn.guides import Guidance
@@ -348,12 +346,3 @@ SCHEMAS: dict[str, type] = {
     "meta_train": MetaTrainConfig, "parent_train": ParentTrainConfig, "osvos_train": OSVOSTrainConfig,
     "plot": PlotConfig, "osmn_train": OSMNTrainConfig, "osmn_show": OSMNShowConfig,
 }  # fmt: skip
-
-
-def register() -> None:
-    """Make the schemas known to Hydra under the names that conf/*.yaml begin with."""
-    store = ConfigStore.instance()
-    for name, schema in SCHEMAS.items():
-        store.store(f"{name}_schema", schema)
-    for path in shipped("tasksets").glob("*.yaml"):  # taskset=NAME
-        store.store(group="taskset", name=path.stem, node={"name": path.stem, "kind": "mixture", "file": path.stem})

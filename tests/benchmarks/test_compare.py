@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from eosvos import plot
-from eosvos.cli import hydra_app, schema, validate
+from eosvos.cli import hydra_app, validate
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 from eosvos.evaluation.results import load
 
@@ -41,7 +41,7 @@ def composed(words):
     place = next(k for k, word in enumerate(words) if word.startswith("eosvos."))
     swept = ("method=", "iters=", "learner=")
     plain = [word for word in words[place + 1 :] if not (words[place] == "eosvos.eval" and word.startswith(swept))]
-    schema.register()
+    hydra_app.register()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(hydra_app.config_dir())):
         found = hydra.compose(words[place].removeprefix("eosvos."), overrides=plain)
         if words[place] == "eosvos.eval":

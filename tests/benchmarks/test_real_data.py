@@ -12,7 +12,7 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from eosvos.cli import hydra_app, schema, validate
+from eosvos.cli import hydra_app, validate
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 from eosvos.evaluation.results import load
 
@@ -52,7 +52,7 @@ def test_every_command_fits_the_configuration(script, tmp_path, monkeypatch, cap
     for words in commands:
         place = next(k for k, word in enumerate(words) if word.startswith("eosvos."))
         short, overrides = words[place].removeprefix("eosvos."), words[place + 1 :]
-        schema.register()
+        hydra_app.register()
         with hydra.initialize_config_dir(version_base="1.3", config_dir=str(hydra_app.config_dir())):
             plain = [word for word in overrides if not word.startswith(("iters=", "ona=", "learner="))]
             composed = OmegaConf.to_object(

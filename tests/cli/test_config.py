@@ -43,7 +43,7 @@ CHOICES += [("meta_train", f"taskset={path.stem}") for path in MIXTURES]
 
 
 def compose(name: str, *overrides: str) -> Any:
-    schema.register()
+    hydra_app.register()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return OmegaConf.to_object(hydra.compose(name, overrides=list(overrides)))
 

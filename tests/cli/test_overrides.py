@@ -8,7 +8,7 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from eosvos.cli import hydra_app, overrides, schema
+from eosvos.cli import hydra_app, overrides
 
 NAMES = [
     "clip (1)", "clip [dQw4w9WgXcQ]", "läufe", "日本", "it's", "a,b", "a=b", "1e3", "1_000", "00012", "true", "null",
@@ -20,7 +20,7 @@ NAMES = [
 
 @pytest.fixture
 def composed():
-    schema.register()
+    hydra_app.register()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(hydra_app.config_dir())):
         yield lambda *given: OmegaConf.to_object(
             hydra.compose("eval", overrides.literal(given, overrides.text_settings("eval")))
@@ -55,7 +55,7 @@ def test_lists_quotes_and_nothing_at_all(composed, tmp_path, monkeypatch):
 
 def test_a_sweep_goes_over_names_parted_by_commas(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    schema.register()
+    hydra_app.register()
     seen = []
 
     def job(settings):
@@ -72,6 +72,6 @@ def test_a_sweep_goes_over_names_parted_by_commas(tmp_path, monkeypatch, capfd):
 
 
 def test_a_list_without_brackets_is_refused(capfd):
-    schema.register()
+    hydra_app.register()
     assert hydra_app.run("score", print, ["sequences=clip (1)"]) == hydra_app.MISTAKE
     assert "sequences: expected a list, in brackets" in capfd.readouterr().err

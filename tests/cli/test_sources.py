@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from eosvos import meta_train, parent_train
-from eosvos.cli import build_data, hydra_app, mixture, schema
+from eosvos.cli import build_data, hydra_app, mixture
 from eosvos.data.masks import write_mask
 from eosvos.data.tasks import MixedTaskset
 from eosvos.data.video.write import write_video
@@ -30,7 +30,7 @@ PARENT = [*SMALL, "parent.iterations=1", "parent.tasks=2", "parent.validation_pi
 
 
 def compose(name: str, *overrides: str):
-    schema.register()
+    hydra_app.register()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(hydra_app.config_dir())):
         return OmegaConf.to_object(hydra.compose(name, overrides=list(overrides)))
 

@@ -21,7 +21,7 @@ from eosvos.data.synthetic.videos import held_out
 
 
 def settings(*overrides: str) -> schema.AppConfig:
-    schema.register()
+    hydra_app.register()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(hydra_app.config_dir())):
         return OmegaConf.to_object(hydra.compose("app", overrides=["device=cpu", *overrides]))
 
