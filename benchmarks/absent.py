@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from eosvos import EOSVOS, Learner, Segmenter, Sequence, open_davis
+from eosvos import EOSVOS, Learner, Segmenter, VideoSequence, open_davis
 from eosvos.evaluation.metrics.region_contour import region_similarity
 from eosvos.files import write_text
 from eosvos.seeds import derive
@@ -25,7 +25,9 @@ from eosvos.seeds import derive
 FALSE = 0.001  # share of the frame
 
 
-def watch(video: Sequence, other: Sequence, learner: Learner, iters: int, told: bool, every: int) -> dict[str, float]:
+def watch(
+    video: VideoSequence, other: VideoSequence, learner: Learner, iters: int, told: bool, every: int
+) -> dict[str, float]:
     """Mean J before the cut; after it the share of frames with a false mask, and the false masks' mean area."""
     segmenter = Segmenter(EOSVOS(learner, iters=iters, seed=derive(0, zlib.crc32(video.name.encode()))))
     half, after = len(video) // 2, range(len(other) // 2, len(other), every)

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 
 
 def first(root: Path) -> None:
@@ -87,7 +87,7 @@ def opening(rounds: int = 3) -> None:
             with _command(f"video={path}", f"mask={folder}/first.png", out=folder / "run"):
                 pass
 
-        def page(path: Path) -> Sequence:
+        def page(path: Path) -> VideoSequence:
             video = Sessions(Path(tempfile.mkdtemp(dir=folder))).refer(path).frames
             video.read_frame(0)
             return video
@@ -114,7 +114,7 @@ def opening(rounds: int = 3) -> None:
                     began = time.perf_counter()
                     video = way(path)
                     seconds[path].append(time.perf_counter() - began)
-                    if isinstance(video, Sequence):
+                    if isinstance(video, VideoSequence):
                         len(video)  # the page counts by a thread: not while the next is measured
                 short, long = (statistics.median(values) for values in seconds.values())
                 print(f"  {what}: {short:.3f} and {long:.3f}, {long / short:.2f} times", flush=True)
@@ -157,7 +157,7 @@ def _command(*arguments: str, out: Path) -> Iterator[None]:
         process.wait()
 
 
-def _write_films(clip: Sequence, short: Path, long: Path) -> None:
+def _write_films(clip: VideoSequence, short: Path, long: Path) -> None:
     """A minute at 25 frames per second, and the same packets 120 times over."""
     import av
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from eosvos.data.masks import write_mask
 from eosvos.data.readers.davis import open_davis
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 
 NAMES = ["breakdance-flare", "bus", "dog-agility", "hike", "motocross-bumps", "rhino"]
 
@@ -43,7 +43,7 @@ def main() -> int:
     return 0
 
 
-def paste(video: Sequence, other: Sequence, scale: float, out: Path) -> None:
+def paste(video: VideoSequence, other: VideoSequence, scale: float, out: Path) -> None:
     """Write `video` with the object of `other` before it, as long as both last."""
     length = min(len(video), len(other))
     flip, move = best_place(video, other, scale, range(0, length, 8))
@@ -61,7 +61,7 @@ def paste(video: Sequence, other: Sequence, scale: float, out: Path) -> None:
     print(f"{name}: {length} frames, mirrored: {flip}, moved by {move}", flush=True)
 
 
-def best_place(video: Sequence, other: Sequence, scale: float, frames: range) -> tuple[bool, tuple[int, int]]:
+def best_place(video: VideoSequence, other: VideoSequence, scale: float, frames: range) -> tuple[bool, tuple[int, int]]:
     """Mirrored or not and (x, y) of the pasted picture's corner, where the object hides least and is seen most."""
     height, width = video.size
     steps = [round(s * (1 - scale)) for s in (width, height)]

@@ -21,12 +21,12 @@ import torch
 
 from eosvos.data.masks import read_mask
 from eosvos.data.readers.davis import open_davis
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.evaluation.metrics.region_contour import contour_accuracy, region_similarity
 from eosvos.methods.snapping import GrabCut
 
 
-def pairs(sequence: Sequence, masks: Path, every: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def pairs(sequence: VideoSequence, masks: Path, every: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Frame, mask and truth of every so many frames, the first and the last left out."""
     found = []
     for index in range(4, len(sequence) - 1, every):

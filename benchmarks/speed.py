@@ -17,7 +17,7 @@ import cv2
 import torch
 
 from eosvos.data.readers.davis import open_davis
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.synthetic.videos import held_out
 from eosvos.inference.stream import walk
 from eosvos.meta.adapt import Params
@@ -28,7 +28,7 @@ from eosvos.models import mask_rcnn
 
 
 @torch.no_grad()
-def ordinary(learner: Learner, phi: Params, sequence: Sequence) -> float:
+def ordinary(learner: Learner, phi: Params, sequence: VideoSequence) -> float:
     """Seconds for torchvision's own forward pass (resize, detect, paste) over all frames, with fine-tuned weights: the
     untuned network finds nothing, and has no mask to compute and paste."""
     model = mask_rcnn.build(**learner.spec["model"]).eval()
@@ -39,7 +39,7 @@ def ordinary(learner: Learner, phi: Params, sequence: Sequence) -> float:
     return time.perf_counter() - began
 
 
-def ours(learner: Learner, sequence: Sequence, iters: int, snapping: GrabCut) -> tuple[float, float, Params]:
+def ours(learner: Learner, sequence: VideoSequence, iters: int, snapping: GrabCut) -> tuple[float, float, Params]:
     """Seconds for the whole sequence, those of them spent on fine-tuning, and the weights it ended with."""
     method = EOSVOS(learner, iters=iters, snapping=snapping)
     began = time.perf_counter()
@@ -61,7 +61,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(0)
     learner = Learner.load(given.learner)
-    sequences: Iterable[Sequence]
+    sequences: Iterable[VideoSequence]
     sequences = open_davis(given.root, year=2016, split=given.split) if given.root else held_out("test")
     totals = [0.0, 0.0, 0.0]
     frames = 0

@@ -5,7 +5,9 @@ What a user imports from here is loaded when it is first asked for: importing th
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from eosvos.data.readers.segtrack import open_segtrack as open_segtrack
     from eosvos.data.readers.youtube_objects import open_youtube_objects as open_youtube_objects
     from eosvos.data.readers.youtube_vos import open_youtube_vos as open_youtube_vos
-    from eosvos.data.sequence import Sequence as Sequence
+    from eosvos.data.sequence import VideoSequence as VideoSequence
     from eosvos.data.video.open import open_video as open_video
     from eosvos.errors import UserError as UserError
     from eosvos.evaluation.benchmark import run as evaluate
@@ -40,7 +42,7 @@ _PLACES = {
     "open_video": "eosvos.data.video.open:open_video",
     "open_youtube_objects": "eosvos.data.readers.youtube_objects:open_youtube_objects",
     "open_youtube_vos": "eosvos.data.readers.youtube_vos:open_youtube_vos",
-    "Sequence": "eosvos.data.sequence:Sequence",
+    "VideoSequence": "eosvos.data.sequence:VideoSequence",
     "UserError": "eosvos.errors:UserError",
     "evaluate": "eosvos.evaluation.benchmark:run",
     "suggest": "eosvos.inference.suggestion:suggest",
@@ -60,8 +62,8 @@ __all__ = [
     "Flow",
     "Learner",
     "Segmenter",
-    "Sequence",
     "UserError",
+    "VideoSequence",
     "evaluate",
     "open_davis",
     "open_folder",
@@ -77,6 +79,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Sequence":
+        warnings.warn("eosvos.Sequence is now eosvos.VideoSequence", DeprecationWarning, stacklevel=2)
+        name = "VideoSequence"
+    if name == "__version__":
+        return version("eosvos")
     if name not in _PLACES:
         raise AttributeError(f"module 'eosvos' has no attribute {name!r}; it has {', '.join(__all__)}")
     module, _, attribute = _PLACES[name].partition(":")

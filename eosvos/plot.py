@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eosvos.cli import build_data, hydra_app, schema, validate
 from eosvos.data.image_files import several
-from eosvos.data.sequence import Sequence as Video
+from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 from eosvos.plots import bars_and_curves, frames, quality_speed
 from eosvos.plots.runs import Run, caveats, claim, common, open_runs
@@ -34,7 +34,7 @@ def plot(settings: schema.PlotConfig) -> list[Path]:
     else:
         _say("nothing is measured: no bars, no J over time, no speed and no contact sheet")
 
-    def reopen(run: Run, names: Sequence[str]) -> list[Video]:
+    def reopen(run: Run, names: Sequence[str]) -> list[VideoSequence]:
         return build_data.reopen(run.results.fingerprint, settings.data_root, names)
 
     if "contact_sheet" in settings.pictures:

@@ -150,3 +150,20 @@ def test_make_explains_itself():
     done = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
     targets = ("install", "meta-train", "parent-train", "eval", "test", "lint", "bench", "clean")
     assert all(f"make {target} " in done.stdout for target in targets)
+
+
+def test_the_former_name_of_a_video_is_still_there_with_a_warning():
+    import eosvos
+
+    with pytest.warns(DeprecationWarning, match="eosvos.Sequence is now eosvos.VideoSequence"):
+        assert eosvos.Sequence is eosvos.VideoSequence
+    assert "Sequence" not in eosvos.__all__
+
+
+def test_the_package_tells_its_version_and_that_it_is_typed():
+    import eosvos
+
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    assert eosvos.__version__.startswith(settings["metadata"]["version"][:3])
+    assert (ROOT / "eosvos" / "py.typed").is_file()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from collections.abc import Sequence as Collection
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Protocol
 
@@ -20,7 +19,7 @@ from eosvos.data.readers.sav import open_sav
 from eosvos.data.readers.segtrack import open_segtrack
 from eosvos.data.readers.youtube_objects import open_youtube_objects
 from eosvos.data.readers.youtube_vos import open_youtube_vos
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.synthetic.taskset import SyntheticTaskset
 from eosvos.data.synthetic.videos import held_out
 from eosvos.data.tasks import Tasks, VideoTaskset
@@ -37,8 +36,8 @@ class Network(Protocol):
 
 
 def open_dataset(
-    section: DatasetSection, data_root: str | None, split: str | None, names: Collection[str], *, frames: bool = True
-) -> list[Sequence]:
+    section: DatasetSection, data_root: str | None, split: str | None, names: Sequence[str], *, frames: bool = True
+) -> list[VideoSequence]:
     """The sequences of a data set; without `frames`, which scoring needs not, masks are enough.
 
     Raises UserError where there is no root, or a split or sequence is not in it.
@@ -84,7 +83,7 @@ def open_dataset(
             )  # fmt: skip
 
 
-def _video(section: DatasetSection, path: str, names: Collection[str]) -> Sequence:
+def _video(section: DatasetSection, path: str, names: Sequence[str]) -> VideoSequence:
     if section.masks is None:
         raise UserError(
             "dataset.masks=null: what to follow is not known; give the mask of the first frame with"
@@ -96,7 +95,7 @@ def _video(section: DatasetSection, path: str, names: Collection[str]) -> Sequen
     return _chosen([opened], names)[0]
 
 
-def reopen(settings: Mapping[str, Any], data_root: str | None, names: Collection[str]) -> list[Sequence]:
+def reopen(settings: Mapping[str, Any], data_root: str | None, names: Sequence[str]) -> list[VideoSequence]:
     """The sequences `names` of a run with the `settings` in its run.json; `data_root`: where its data lies by now.
 
     Raises UserError where they are not to be had.
@@ -108,7 +107,7 @@ def reopen(settings: Mapping[str, Any], data_root: str | None, names: Collection
     return open_dataset(section, data_root or settings.get("data_root"), settings.get("split"), names)
 
 
-def _chosen(found: list[Sequence], names: Collection[str]) -> list[Sequence]:
+def _chosen(found: list[VideoSequence], names: Sequence[str]) -> list[VideoSequence]:
     known = {sequence.name: sequence for sequence in found}
     unknown = [name for name in names if name not in known]
     if unknown:

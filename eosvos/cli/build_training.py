@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Sequence as Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -227,7 +226,7 @@ def train(
     fingerprint: dict[str, Any],
     world: World,
     progress: TrainingProgress,
-    terms: Collection[str] = LOSSES,
+    terms: Sequence[str] = LOSSES,
 ) -> Learner:
     """The outer loop as all trainings call it; items: a taskset and the kind of its items, see `training.stream`."""
     try:

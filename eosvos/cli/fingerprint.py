@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence as Collection
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torchvision
 from eosvos.cli import build_data
 from eosvos.cli.schema import DatasetSection, FiguresConfig, SegmentConfig, TasksetSection, TrainConfig
 from eosvos.data.readers.user_video import annotated_frames
-from eosvos.data.sequence import Sequence, content_hash
+from eosvos.data.sequence import VideoSequence, content_hash
 from eosvos.data.tasks import Tasks
 
 _TRAINING = (  # code that decides its outcome
@@ -23,7 +23,7 @@ _TRAINING = (  # code that decides its outcome
 )  # fmt: skip
 
 
-def training_fingerprint(config: TrainConfig, model: Any, tasks: Collection[Tasks], **more: Any) -> dict[str, Any]:
+def training_fingerprint(config: TrainConfig, model: Any, tasks: Sequence[Tasks], **more: Any) -> dict[str, Any]:
     """All that decides the outcome of a training, besides the settings of the outer loop."""
     data = {"taskset": build_data.fingerprint(config.taskset), "data": [taskset.content() for taskset in tasks]}
     return {"seed": config.seed, "model": model.spec, **data, **more}
@@ -46,7 +46,7 @@ def data_fingerprint(config: FiguresConfig) -> dict[str, Any]:
     return {"dataset": dataset, "split": config.split, "data_root": place, "sequences": list(config.sequences)}
 
 
-def own_fingerprint(config: SegmentConfig, sequence: Sequence) -> dict[str, Any]:
+def own_fingerprint(config: SegmentConfig, sequence: VideoSequence) -> dict[str, Any]:
     """What tells a video of one's own, with its masks, from any other."""
     given = [str(Path(path).expanduser().resolve()) for path in (config.video, config.mask or config.masks) if path]
     masks = hashlib.sha256()  # these are edited and given again
@@ -68,7 +68,7 @@ def digest(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
-def code_digest(parts: Collection[str] = ("**/*.py",)) -> str:
+def code_digest(parts: Sequence[str] = ("**/*.py",)) -> str:
     """The same over the Python files of the package that match one of the patterns `parts`, by name."""
     package = Path(__file__).resolve().parents[1]
     total = hashlib.sha256()

@@ -19,7 +19,7 @@ from eosvos.data.readers.davis import open_davis
 from eosvos.data.readers.folder import open_folder
 from eosvos.data.readers.stills import open_stills
 from eosvos.data.readers.youtube_vos import open_youtube_vos
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.synthetic.taskset import SyntheticTaskset
 from eosvos.data.synthetic.videos import held_out
 from eosvos.data.tasks import MixedTaskset, Tasks, Taskset, VideoTaskset
@@ -255,7 +255,7 @@ def _place(source: Source, k: int, file: str, data_root: str | None) -> Path:
     return root
 
 
-def _open(source: Source, root: Path) -> list[Sequence]:
+def _open(source: Source, root: Path) -> list[VideoSequence]:
     """All sequences of a source but those of its test; synthetic ones are made, not opened."""
     names = source.sequences
     match source:
@@ -285,7 +285,7 @@ def _open(source: Source, root: Path) -> list[Sequence]:
 
 
 def _tasksets(
-    source: Source, own: list[Sequence], size: tuple[int, int], window: float, draws: Any
+    source: Source, own: list[VideoSequence], size: tuple[int, int], window: float, draws: Any
 ) -> tuple[Taskset, Taskset | None]:
     """What a source gives to train on and, where it gives any, to validate on."""
     settings: dict[str, Any] = {"size": size, "window": window, "transform": asdict(source.transform)}

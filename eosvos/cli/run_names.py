@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence as Collection
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,11 @@ def _short(fingerprint: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
-def common_folder(runs: Collection[Path]) -> Path:
+def common_folder(runs: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([run.absolute() for run in runs]))
 
 
-def short_labels(jobs: Collection[str]) -> list[str]:
+def short_labels(jobs: Sequence[str]) -> list[str]:
     """Names of a sweep's jobs without the settings that all share: "iters=1,seed=0" -> "iters=1"."""
     parts = [job.split(",") for job in jobs]
     return [

@@ -13,7 +13,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.transforms import network_size
 
 
@@ -36,7 +36,7 @@ class Cache:
         return value
 
 
-def shrunk(sequence: Sequence, number: int, size: tuple[int, int] | None, cache: Cache) -> Sequence:
+def shrunk(sequence: VideoSequence, number: int, size: tuple[int, int] | None, cache: Cache) -> VideoSequence:
     """The sequence with frames and masks resized to fit `size` = (short, long) sides where they are larger (None: as
     they are), read through `cache`, which knows it by `number`. Frames are averaged over areas; masks take the nearest
     pixel."""

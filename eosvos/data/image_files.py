@@ -7,8 +7,7 @@ in the last mask of a long data set is told before the work on it begins, not ho
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container
-from collections.abc import Sequence as Collection
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,7 +27,7 @@ def check_file(
     path: Path,
     size: tuple[int, int] | None = None,
     mask: bool = False,
-    modes: Collection[str] = MODES,
+    modes: Sequence[str] = MODES,
     lossy: bool = False,
     deep: bool = False,
 ) -> tuple[int, int]:
@@ -58,7 +57,7 @@ def check_file(
     return height, width
 
 
-def by_number(names: Collection[str]) -> Callable[[int | None], str | None]:
+def by_number(names: Sequence[str]) -> Callable[[int | None], str | None]:
     """Frames by the number at the end of their names, or counted from 0 where that does not tell them apart; None for a
     number that none has. Of frames that are being counted the first one is known at once."""
     if isinstance(names, Numbered):
@@ -69,12 +68,12 @@ def by_number(names: Collection[str]) -> Callable[[int | None], str | None]:
     return dict[int | None, str](enumerate(names)).get
 
 
-def among(names: Collection[str]) -> Container[str]:
+def among(names: Sequence[str]) -> Container[str]:
     """For finding many of them; that of frames which are being counted waits for no more than it must."""
     return names if isinstance(names, Numbered) else set(names)
 
 
-def worded(names: Collection[str]) -> Collection[str]:
+def worded(names: Sequence[str]) -> Sequence[str]:
     """Those that may be more than a number."""
     return () if isinstance(names, Numbered) else names
 
@@ -84,7 +83,7 @@ def last_number(name: str) -> int | None:
     return int(digits.group()) if digits else None
 
 
-def files_in(folder: Path, what: str, kinds: Collection[str] = IMAGES) -> list[Path]:
+def files_in(folder: Path, what: str, kinds: Sequence[str] = IMAGES) -> list[Path]:
     """`listing`, of `what` ("frames", "masks"). Raises UserError if the folder is missing or has none."""
     found = listing(folder, kinds) if folder.is_dir() else []
     if not found:
@@ -108,7 +107,7 @@ def moving(path: Path) -> bool:
         return bool(getattr(image, "is_animated", False))
 
 
-def several(names: Collection[str], most: int = 8) -> str:
+def several(names: Sequence[str], most: int = 8) -> str:
     """Names for a message, shortened: "a, b, c, ... (20 in all)"."""
     names = list(names)
     return ", ".join(names) if len(names) <= most else ", ".join(names[:most]) + f", ... ({len(names)} in all)"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from collections.abc import Sequence as Collection
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Numbered(Collection[str]):
+class Numbered(Sequence[str]):
     """Names of frames that are their numbers, 00000, 00001, ...: those of a video file, of which it may not be known
     yet how many there are. The first one's is known at once; who asks for more waits for `count`, and gets its errors.
 
@@ -71,7 +70,7 @@ def _numbered(width: int, count: int) -> Numbered:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class VideoSequence:
     """A lazily read video and its annotation.
 
     `read_frame(i)` gives uint8 (H, W, 3) RGB; `read_mask(i)` gives the id mask uint8 (H, W) (0 background, 255 void,
@@ -137,13 +136,13 @@ class Sequence:
         return {i: mask == i for i in ids}
 
 
-def content(sequences: Iterable[Sequence]) -> dict[str, Any]:
+def content(sequences: Iterable[VideoSequence]) -> dict[str, Any]:
     """Plain values that tell a data set from any other: counts, and `content_hash`."""
     every = list(sequences)
     return {"sequences": len(every), "frames": sum(map(len, every)), "hash": content_hash(every)}
 
 
-def content_hash(sequences: Iterable[Sequence]) -> str:
+def content_hash(sequences: Iterable[VideoSequence]) -> str:
     """A hash over names, frames, objects and the names and sizes of the files; not over their folder, which may move,
     nor over their bytes, which would take long, nor over how many frames a video file has, which they decide."""
     total = hashlib.sha256()

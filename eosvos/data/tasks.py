@@ -6,8 +6,7 @@ training. Both depend on these three numbers only, never on what was drawn befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from collections.abc import Sequence as Collection
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
@@ -18,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from eosvos.data.masks import VOID, box_of, ids_of
-from eosvos.data.sequence import Sequence, content
+from eosvos.data.sequence import VideoSequence, content
 from eosvos.data.transforms import augment
 from eosvos.data.window import window_about
 from eosvos.errors import UserError
@@ -102,7 +101,7 @@ class Taskset:
 
     def __init__(
         self,
-        pairs: Callable[..., Iterator[tuple[Sequence, int]]],
+        pairs: Callable[..., Iterator[tuple[VideoSequence, int]]],
         *,
         size: tuple[int, int] = (128, 224),
         first_to_later: bool = False,
@@ -180,7 +179,7 @@ class Taskset:
         """The taskset that a task or picture, by `kind`, is from: this one."""
         return self
 
-    def _some_frames(self, sequence: Sequence, object_id: int, draws: np.random.Generator) -> list[Found] | None:
+    def _some_frames(self, sequence: VideoSequence, object_id: int, draws: np.random.Generator) -> list[Found] | None:
         """The frame to train on and those that judge, the same again where there are no others; None if the object is
         not to be seen."""
         start = sequence.objects[object_id]
@@ -200,7 +199,7 @@ class Taskset:
         return [first, *(judges[k % len(judges)] for k in range(self.meta_frames))]
 
     def frames(
-        self, sequence: Sequence, object_id: int, draws: np.random.Generator, start: int = 0, min_area: float = 0.0
+        self, sequence: VideoSequence, object_id: int, draws: np.random.Generator, start: int = 0, min_area: float = 0.0
     ) -> Iterator[Found]:
         """Different random frames from `start` on that show the object, on at least `min_area` of them if that is more
         than the taskset asks for; at most `search` masks are read."""
@@ -255,7 +254,7 @@ class Taskset:
 class VideoTaskset(Taskset):
     """Tasks from annotated sequences, uniform over all (sequence, object) pairs; settings are those of `Taskset`."""
 
-    def __init__(self, sequences: Collection[Sequence], **settings: Any):
+    def __init__(self, sequences: Sequence[VideoSequence], **settings: Any):
         super().__init__(self._videos, **settings)
         self.sequences = tuple(sequences)
         self.objects = [(sequence, object_id) for sequence in sequences for object_id in sequence.objects]
@@ -265,7 +264,7 @@ class VideoTaskset(Taskset):
     def content(self) -> Any:
         return content(self.sequences)
 
-    def _videos(self, seed: int, *path: int) -> Iterator[tuple[Sequence, int]]:
+    def _videos(self, seed: int, *path: int) -> Iterator[tuple[VideoSequence, int]]:
         """A random pair, and then, should its object not be found, those that follow it."""
         start = int(numpy_generator(seed, *path, SCENE).integers(len(self.objects)))
         for step in range(min(len(self.objects), 100)):
@@ -275,7 +274,7 @@ class VideoTaskset(Taskset):
 class MixedTaskset:
     """Tasks from several tasksets: every draw chooses one of them by its weight, by (seed, iteration, index) alone."""
 
-    def __init__(self, tasksets: Collection[Taskset], weights: Collection[float]):
+    def __init__(self, tasksets: Sequence[Taskset], weights: Sequence[float]):
         if not tasksets or len(tasksets) != len(weights) or min(weights) < 0 or not 0 < sum(weights) < np.inf:
             raise UserError(
                 f"{len(tasksets)} tasksets of weights {list(weights)}: none negative, one above 0 is expected"

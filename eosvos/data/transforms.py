@@ -1,8 +1,8 @@
 """Joint transforms of an image and its masks, from a picture of any size straight to the network's size.
 
 Images come as float32 (3, H, W) RGB in [0, 1] (a tensor) or, which saves a conversion of the full picture, as uint8
-(H, W, 3) RGB (an array, as `Sequence.read_frame` gives it); they leave as float32 (3, h, w). Boxes are not transformed:
-they are computed from the masks that come out. Every draw comes from the given torch.Generator.
+(H, W, 3) RGB (an array, as `VideoSequence.read_frame` gives it); they leave as float32 (3, h, w). Boxes are not
+transformed: they are computed from the masks that come out. Every draw comes from the given torch.Generator.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import numpy as np
 
 from eosvos.data.image_files import several
 from eosvos.data.masks import read_mask
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 from eosvos.evaluation.metrics.aggregate import figures, objects
 from eosvos.evaluation.metrics.region_contour import Measures
@@ -46,7 +46,7 @@ SUBMISSION = "submission.zip"
 
 def run(
     make_method: Callable[[int], Method],
-    sequences: Iterable[Sequence],
+    sequences: Iterable[VideoSequence],
     out: str | Path,
     *,
     seed: int = 0,
@@ -120,7 +120,7 @@ def run(
 
 def score(
     predictions: Mapping[str, Predictions],
-    sequences: Iterable[Sequence],
+    sequences: Iterable[VideoSequence],
     out: str | Path,
     *,
     fingerprint: dict[str, Any],
@@ -164,7 +164,12 @@ def score(
 
 @contextmanager
 def _progress(
-    out: Path, sequences: list[Sequence], todo: list[Sequence], done: dict[str, SequenceResult], *, visible: bool
+    out: Path,
+    sequences: list[VideoSequence],
+    todo: list[VideoSequence],
+    done: dict[str, SequenceResult],
+    *,
+    visible: bool,
 ) -> Iterator[Progress]:
     bar = Progress(sum(map(len, todo)), len(sequences), len(done), visible=visible)
     if done:
@@ -188,7 +193,7 @@ def _finished(bar: Progress, result: SequenceResult, done: Mapping[str, Sequence
 
 def _work(
     job: Evaluate,
-    work: Mapping[str, tuple[Sequence, SequenceResult | None]],
+    work: Mapping[str, tuple[VideoSequence, SequenceResult | None]],
     done: dict[str, SequenceResult],
     processes: int,
     gpus: int,
@@ -206,7 +211,7 @@ def _work(
             _finished(bar, result, done)
 
 
-def _check(sequences: list[Sequence], processes: int) -> None:
+def _check(sequences: list[VideoSequence], processes: int) -> None:
     if not isinstance(processes, int) or processes < 1:
         raise UserError(f"processes={processes}: expected a whole number from 1 on")
     if not sequences:
@@ -220,7 +225,7 @@ def _check(sequences: list[Sequence], processes: int) -> None:
             raise UserError(f"{sequence.name}: no frame has a mask with an object; leave it out with sequences=[...]")
 
 
-def _segmented(out: Path, sequence: Sequence, measures: Measures) -> tuple[SequenceResult, str | None] | None:
+def _segmented(out: Path, sequence: VideoSequence, measures: Measures) -> tuple[SequenceResult, str | None] | None:
     """What is kept of a sequence whose masks are all there, and why its figures are out of date if they are."""
     result = read_sequence(sequence_file(out, sequence.name))
     if result is None or result.frames != len(sequence):

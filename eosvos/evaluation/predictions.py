@@ -22,7 +22,7 @@ import numpy as np
 from eosvos.data.image_files import several
 from eosvos.data.mask_files.formats import KINDS, MaskSet, forms, open_masks
 from eosvos.data.mask_files.json_files import open_json
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import entries, folders, listing
 from eosvos.errors import UserError
 from eosvos.evaluation.metrics.region_contour import Measures, counts
@@ -83,7 +83,7 @@ class Predictions:
 @contextmanager
 def opened(
     results: str | Path,
-    sequences: Collection[Sequence],
+    sequences: Collection[VideoSequence],
     measures: Measures,
     *,
     out: Path,
@@ -129,7 +129,7 @@ def opened(
 
 def _open(
     places: Mapping[str, Path | MaskSet],
-    sequences: Collection[Sequence],
+    sequences: Collection[VideoSequence],
     measures: Measures,
     missing: str,
     binary: bool | None,
@@ -158,7 +158,7 @@ def _open(
     return found, told
 
 
-def _check_objects(sequence: Sequence, masks: MaskSet) -> None:
+def _check_objects(sequence: VideoSequence, masks: MaskSet) -> None:
     if masks.form == "binary" and len(sequence.objects) > 1:
         first, ids = next(iter(masks.files.values()))[0], several(list(map(str, sequence.objects)))
         raise UserError(
@@ -176,7 +176,9 @@ def _told(frames: Mapping[str, Names], what: str) -> list[str]:
     return [f"beware: {sum(map(len, of.values()))} {what}, of {len(of)} sequences: {shown}"]
 
 
-def _check_frames(sequence: Sequence, masks: MaskSet, measures: Measures, missing: str) -> tuple[list[str], list[str]]:
+def _check_frames(
+    sequence: VideoSequence, masks: MaskSet, measures: Measures, missing: str
+) -> tuple[list[str], list[str]]:
     """The frames that lack a mask and have to have one, and masks of no frame. Raises UserError where some are missing
     that must not, or are misnumbered."""
     there = list(masks.files)
@@ -213,7 +215,7 @@ def _renumbered(frames: Names, there: Names, extra: Names) -> str | None:
 
 
 def find_masks(
-    folder: Path, sequences: Collection[Sequence], dataset: str, *, given: Path
+    folder: Path, sequences: Collection[VideoSequence], dataset: str, *, given: Path
 ) -> tuple[Mapping[str, Path | MaskSet], list[str]]:
     """Where in `folder` the masks of each sequence are that has any, and the names of others that are there.
 

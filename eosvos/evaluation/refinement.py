@@ -14,8 +14,7 @@ from __future__ import annotations
 import math
 import sys
 import zlib
-from collections.abc import Callable, Iterable
-from collections.abc import Sequence as Collection
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from eosvos import seeds
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.evaluation import benchmark, report, run_folder
 from eosvos.evaluation.metrics.region_contour import statistics
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
@@ -49,10 +48,10 @@ class Round:
 
 def refine(
     make_method: Callable[[int], Method],
-    sequences: Iterable[Sequence],
+    sequences: Iterable[VideoSequence],
     out: str | Path,
     *,
-    counts: Collection[int],
+    counts: Sequence[int],
     choice: str = "worst",
     seed: int = 0,
     fingerprint: dict[str, Any],
@@ -93,7 +92,7 @@ def refine(
 
 
 def choose(
-    choice: str, sequence: Sequence, result: SequenceResult, given: tuple[str, ...], count: int, seed: int
+    choice: str, sequence: VideoSequence, result: SequenceResult, given: tuple[str, ...], count: int, seed: int
 ) -> tuple[str, ...]:
     """The names of the frames to annotate for `count` annotations: count - 1, as the first masks' are one of them.
 
@@ -120,7 +119,7 @@ def choose(
     return (*given, result.scored[left[int(np.where(counted.any(0), means, math.inf).argmin())]])
 
 
-def table(rounds: Collection[Round]) -> list[dict[str, Any]]:
+def table(rounds: Sequence[Round]) -> list[dict[str, Any]]:
     """A row for each count: all figures of `Results.summary`, and J and F of the frames annotated at none of them."""
     touched = {name: {frame for one in rounds for frame in one.given[name]} for name in rounds[0].given}
     elsewhere = [_untouched(one.results, touched) for one in rounds]
@@ -130,7 +129,7 @@ def table(rounds: Collection[Round]) -> list[dict[str, Any]]:
     ]
 
 
-def show(rounds: Collection[Round], out: str | Path, *, file: IO[str] | None = None) -> None:
+def show(rounds: Sequence[Round], out: str | Path, *, file: IO[str] | None = None) -> None:
     """Print a line for each count, with the gains in J over the line before; write refinement.csv and annotations.csv
     into `out`."""
     found, lines = table(rounds), []

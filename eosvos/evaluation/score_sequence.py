@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from collections.abc import Sequence as Collection
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.evaluation.metrics.region_contour import Measures, Scores, score_sequence
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 from eosvos.evaluation.processes import spread
@@ -28,7 +27,7 @@ _CODE = (
     "metrics/temporal_stability.py",
     "../data/**/*.py",
 )
-Item = tuple["Sequence", Callable[[int], np.ndarray]]
+Item = tuple["VideoSequence", Callable[[int], np.ndarray]]
 
 
 class Masks(Protocol):
@@ -37,7 +36,7 @@ class Masks(Protocol):
     def __call__(self, index: int) -> np.ndarray: ...
 
     @property
-    def files(self) -> Collection[Path]: ...
+    def files(self) -> Sequence[Path]: ...
 
     @property
     def shared(self) -> Mapping[str, int]: ...
@@ -50,7 +49,7 @@ class Score:
     out: Path
     measures: Measures
 
-    def __call__(self, item: tuple[Sequence, Masks]) -> SequenceResult:
+    def __call__(self, item: tuple[VideoSequence, Masks]) -> SequenceResult:
         sequence, predictions = item
         blank = SequenceResult(sequence.name, len(sequence), None, None, None, None)
         result = measured(blank, sequence, predictions, predictions.files, self.measures)
@@ -62,9 +61,9 @@ class Score:
 
 def measured(
     result: SequenceResult,
-    sequence: Sequence,
+    sequence: VideoSequence,
     read_prediction: Callable[[int], np.ndarray],
-    files: Collection[Path],
+    files: Sequence[Path],
     measures: Measures,
 ) -> SequenceResult:
     """`result` with the figures of the masks that `read_prediction` reads from `files`, and their proof.
@@ -90,7 +89,7 @@ def measured(
     )
 
 
-def proof(sequence: Sequence, files: Collection[Path], measures: Measures) -> dict[str, Any]:
+def proof(sequence: VideoSequence, files: Sequence[Path], measures: Measures) -> dict[str, Any]:
     """All that figures are computed from, as JSON: the rules, a hash of the masks' bytes, one of the truth (names,
     sizes and times of the data set's files, and what it tells of the sequence), and one of the code."""
     masks = hashlib.sha256()

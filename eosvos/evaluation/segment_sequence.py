@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from eosvos.data.masks import read_mask
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.evaluation.metrics.region_contour import Measures
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 from eosvos.evaluation.run_folder import write_sequence
@@ -33,7 +33,7 @@ class Evaluate:
     measures: Measures
 
     def __call__(
-        self, sequence: Sequence, kept: SequenceResult | None = None, tick: Callable[[int], object] | None = None
+        self, sequence: VideoSequence, kept: SequenceResult | None = None, tick: Callable[[int], object] | None = None
     ) -> SequenceResult:
         """Segment a sequence into `out`/masks, measure it, and mark it as finished; only measure it where its masks are
         `kept`. `tick(n)` is called where n more frames are done."""
@@ -45,7 +45,7 @@ class Evaluate:
         write_sequence(self.out, result)
         return result
 
-    def segment(self, sequence: Sequence, tick: Callable[[int], object] | None = None) -> SequenceResult:
+    def segment(self, sequence: VideoSequence, tick: Callable[[int], object] | None = None) -> SequenceResult:
         """Masks, time and memory of a sequence."""
         folder = self.out / "masks" / sequence.name
         for path in [*folder.glob("*.png"), *folder.glob(".*.tmp*")]:  # of an attempt that was cut off
@@ -63,7 +63,7 @@ class Evaluate:
         )
 
 
-def mask_files(out: Path, sequence: Sequence) -> tuple[Path, ...]:
+def mask_files(out: Path, sequence: VideoSequence) -> tuple[Path, ...]:
     """Where a run keeps the masks of a sequence, one per frame."""
     return tuple(out / "masks" / sequence.name / f"{name}.png" for name in sequence.frame_names)
 

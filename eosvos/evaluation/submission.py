@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping
-from collections.abc import Sequence as Collection
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from eosvos.data.masks import VOID, ids_of, palette_image
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 from eosvos.files import atomic
 
@@ -26,7 +25,7 @@ SERVERS = {"davis": "", "mose": "", "youtube_vos": "Annotations/", "lvos": "Anno
 
 def write_submission(
     path: str | Path,
-    sequences: Collection[Sequence],
+    sequences: Sequence[VideoSequence],
     predictions: Mapping[str, Callable[[int], np.ndarray]],
     kind: str,
 ) -> None:
@@ -52,7 +51,7 @@ def write_submission(
                     archive.writestr(entry, content.getvalue())
 
 
-def _check(sequence: Sequence, name: str, mask: np.ndarray) -> None:
+def _check(sequence: VideoSequence, name: str, mask: np.ndarray) -> None:
     if mask.shape != sequence.size:
         raise UserError(
             f"{sequence.name} {name}: the mask is {mask.shape[1]}x{mask.shape[0]} pixels, its frame {sequence.size[1]}x"

@@ -22,7 +22,7 @@ from PIL import Image
 from eosvos.data.mask_files.formats import write_binary, write_colours, write_grey, write_objects
 from eosvos.data.mask_files.json_files import write_json
 from eosvos.data.masks import VOID, read_mask
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.video.write import write_video
 from eosvos.files import atomic
 from eosvos.inference import overlay as inference_overlay
@@ -34,7 +34,7 @@ _IMAGES: dict[str, Callable[[Path, np.ndarray], None]] = {
 FORMS = (*_IMAGES, "objects", "json")
 
 
-def overlay(sequence: Sequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
+def overlay(sequence: VideoSequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
     """The masks drawn over the video, at its size and `rate` of frames per second: overlay.mp4; where PyAV is missing,
     which writes it, a sheet of pictures and a short animation in its place."""
     if find_spec("av") is None:
@@ -50,14 +50,14 @@ def overlay(sequence: Sequence, masks: Path, out: Path, rate: float, tick: Tick)
     return out / "overlay.mp4"
 
 
-def objects(sequence: Sequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
+def objects(sequence: VideoSequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
     """A mask of 0 and 255 for each object and frame: objects/ID/FRAME.png."""
     for index, ids in _read(sequence, masks, tick):
         write_objects(out / "objects", sequence.frame_names[index], ids, sorted(sequence.objects))
     return out / "objects"
 
 
-def cutout(sequence: Sequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
+def cutout(sequence: VideoSequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
     """The frames with everything but the objects transparent: cutout/FRAME.png, RGBA."""
     for index, ids in _read(sequence, masks, tick):
         shown = ((ids > 0) & (ids != VOID)).astype(np.uint8) * 255
@@ -66,19 +66,19 @@ def cutout(sequence: Sequence, masks: Path, out: Path, rate: float, tick: Tick) 
     return out / "cutout"
 
 
-def json(sequence: Sequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
+def json(sequence: VideoSequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
     """Run-length codes of COCO, in the form of YouTube-VIS: masks.json."""
     named = ((sequence.frame_names[index], ids) for index, ids in _read(sequence, masks, tick))
     write_json(out / "masks.json", named, video=sequence.name)
     return out / "masks.json"
 
 
-OUTPUTS: dict[str, Callable[[Sequence, Path, Path, float, Tick], Path]] = {
+OUTPUTS: dict[str, Callable[[VideoSequence, Path, Path, float, Tick], Path]] = {
     "overlay": overlay, "objects": objects, "cutout": cutout, "json": json,
 }  # fmt: skip
 
 
-def _read(sequence: Sequence, masks: Path, tick: Tick) -> Iterator[tuple[int, np.ndarray]]:
+def _read(sequence: VideoSequence, masks: Path, tick: Tick) -> Iterator[tuple[int, np.ndarray]]:
     for index, name in enumerate(sequence.frame_names):
         yield index, read_mask(masks / f"{name}.png", size=sequence.size)
         tick(1)
@@ -86,7 +86,7 @@ def _read(sequence: Sequence, masks: Path, tick: Tick) -> Iterator[tuple[int, np
 
 def convert(
     folder: str | Path,
-    sequences: Collection[Sequence],
+    sequences: Collection[VideoSequence],
     predictions: Mapping[str, Callable[[int], np.ndarray]],
     forms: Collection[str],
 ) -> None:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eosvos.data.masks import read_mask
 from eosvos.data.palette import DAVIS_PALETTE
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.files import atomic, listed
 
 WIDTH = 432  # pixels, of the animation; half of DAVIS' 480p
@@ -20,7 +20,7 @@ GIVEN = (255, 220, 0)  # the border of a frame whose mask was given
 
 
 def overlay(
-    sequence: Sequence,
+    sequence: VideoSequence,
     masks: Path,
     out: Path,
     *,

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.files import append_line, listed, locked, remove_temporary
 from eosvos.inference.segmenter import Segmenter
 from eosvos.inference.stream import MaskWriter, check_size, decoded
@@ -29,7 +29,7 @@ from eosvos.methods.protocol import Learning, Method
 
 def segment(
     make_method: Callable[[], Method],
-    sequence: Sequence,
+    sequence: VideoSequence,
     out: str | Path,
     *,
     device: torch.device | str = "cpu",
@@ -56,7 +56,7 @@ def segment(
 
 def _segment(
     make_method: Callable[[], Method],
-    sequence: Sequence,
+    sequence: VideoSequence,
     out: Path,
     device: torch.device | str,
     save_every: float,
@@ -94,7 +94,7 @@ def _segment(
     shutil.rmtree(out / "state", ignore_errors=True)
 
 
-def suggested(sequence: Sequence, out: str | Path, annotated: Collection[int]) -> int | None:
+def suggested(sequence: VideoSequence, out: str | Path, annotated: Collection[int]) -> int | None:
     """The index of the frame whose annotation would help most, from what `segment` has written so far (see
     evaluation.suggestion); None where there is none."""
     path, place = Path(out) / "uncertainty.jsonl", {name: k for k, name in enumerate(sequence.frame_names)}
@@ -111,7 +111,7 @@ def suggested(sequence: Sequence, out: str | Path, annotated: Collection[int]) -
     return suggest(uncertain, annotated, seen)
 
 
-def total(sequence: Sequence) -> int:
+def total(sequence: VideoSequence) -> int:
     """The masks that `segment` makes of a video: that of the first given mask's frame twice where it goes both ways."""
     return sum(way.length(sequence) for way in _ways(sequence))
 
@@ -125,20 +125,20 @@ class _Way(NamedTuple):
     def frame(self, number: int) -> int:
         return self.first + self.step * number
 
-    def length(self, sequence: Sequence) -> int:
+    def length(self, sequence: VideoSequence) -> int:
         return self.first + 1 if self.step < 0 else len(sequence) - self.first
 
-    def frames(self, sequence: Sequence, at: int) -> range:
+    def frames(self, sequence: VideoSequence, at: int) -> range:
         """From number `at` on."""
         return range(self.frame(at), self.frame(self.length(sequence)), self.step)
 
 
-def _ways(sequence: Sequence) -> list[_Way]:
+def _ways(sequence: VideoSequence) -> list[_Way]:
     first = min(sequence.objects.values())
     return [_Way(first, -1)] * (first > 0) + [_Way(first, 1)]
 
 
-def _learn(segmenter: Segmenter, sequence: Sequence, wanted: Collection[int]) -> None:
+def _learn(segmenter: Segmenter, sequence: VideoSequence, wanted: Collection[int]) -> None:
     """The masks of these objects on all frames but the first one's."""
     for index in sequence.given if isinstance(segmenter.method, Learning) else ():
         masks = {i: mask for i, mask in sequence.given_masks(index).items() if i in wanted}
@@ -146,7 +146,7 @@ def _learn(segmenter: Segmenter, sequence: Sequence, wanted: Collection[int]) ->
             segmenter.learn(sequence.frame(index), masks)
 
 
-def _masks(segmenter: Segmenter, sequence: Sequence, way: _Way, at: int) -> Generator[np.ndarray, None, None]:
+def _masks(segmenter: Segmenter, sequence: VideoSequence, way: _Way, at: int) -> Generator[np.ndarray, None, None]:
     """The id masks of the frames of a way, from number `at` on."""
     if at == 0:  # for itself: the others may not be counted yet
         frame = sequence.frame(way.first)
@@ -184,7 +184,7 @@ def _states(out: Path) -> list[Path]:
 
 
 def _saved(
-    sequence: Sequence, ways: list[_Way], out: Path, device: torch.device | str
+    sequence: VideoSequence, ways: list[_Way], out: Path, device: torch.device | str
 ) -> tuple[int, int, Segmenter | None]:
     """The way that a run was cut off on, how many of its frames were done, and the state; all from the start where
     there is none, or masks are missing."""

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from eosvos.data.masks import write_mask
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 from eosvos.inference.suggestion import uncertainty
 from eosvos.methods.protocol import Learning, Method
@@ -22,7 +22,7 @@ from eosvos.methods.protocol import Learning, Method
 AHEAD = 4  # frames decoded and not yet used, and masks not yet written: what bounds the memory
 
 
-def walk(method: Method, sequence: Sequence) -> Generator[np.ndarray, None, None]:
+def walk(method: Method, sequence: VideoSequence) -> Generator[np.ndarray, None, None]:
     """The id mask uint8 (H, W) of every frame in order: the one way a method meets a video.
 
     Frames before the first object have an empty mask; objects that appear later are added on their first frame. Where
@@ -61,7 +61,7 @@ def walk(method: Method, sequence: Sequence) -> Generator[np.ndarray, None, None
 
 def segment(
     method: Method,
-    sequence: Sequence,
+    sequence: VideoSequence,
     folder: Path,
     tick: Callable[[int], object] | None = None,
     uncertain: dict[int, list[float]] | None = None,
@@ -106,7 +106,7 @@ def learning(method: Method) -> Learning:
     )
 
 
-def check_size(sequence: Sequence, index: int, found: tuple[int, ...], what: str) -> None:
+def check_size(sequence: VideoSequence, index: int, found: tuple[int, ...], what: str) -> None:
     """Raise UserError where a frame or mask (`what`) of (H, W) `found` is not of the sequence's size."""
     if tuple(found) != tuple(sequence.size):
         raise UserError(
@@ -118,7 +118,7 @@ def check_size(sequence: Sequence, index: int, found: tuple[int, ...], what: str
 Decoded = tuple[Tensor, dict[int, np.ndarray], dict[int, np.ndarray]]
 
 
-def decoded(sequence: Sequence, order: Iterable[int] | None = None) -> Generator[Decoded, None, None]:
+def decoded(sequence: VideoSequence, order: Iterable[int] | None = None) -> Generator[Decoded, None, None]:
     """Each frame, or those of `order`, the objects that first appear in it, and the other masks given on it; decoded by
     a thread at most `AHEAD` frames ahead."""
     items: queue.Queue = queue.Queue(AHEAD - 1)  # one more is in the thread's hand

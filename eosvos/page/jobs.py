@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import torch
 
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 from eosvos.files import append_line, atomic
 from eosvos.inference import segment_video
@@ -229,7 +229,7 @@ def export(session: Session, number: int, outputs: Collection[str], job: Job) ->
             job.tick()
 
 
-def _count(sequence: Sequence, job: Job) -> None:
+def _count(sequence: VideoSequence, job: Job) -> None:
     """Have the frames counted, if they are not yet. Raises Cancelled where that is not to go on."""
     if not sequence.counted:
         count(sequence)

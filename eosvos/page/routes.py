@@ -24,7 +24,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 from eosvos.files import atomic
 from eosvos.inference import segment_video
@@ -43,7 +43,7 @@ _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # what has
 class Server:
     """limit: bytes of an upload. sample: the built-in video."""
 
-    def __init__(self, sessions: Sessions, make: Maker, sample: Sequence, *, limit: int) -> None:
+    def __init__(self, sessions: Sessions, make: Maker, sample: VideoSequence, *, limit: int) -> None:
         self.sessions, self.make, self.sample_clip, self.limit, self.work = sessions, make, sample, limit, Work()
         self._suggestion: tuple[tuple[Any, ...], int | None] = ((), None)
         self._received: Counter[str] = Counter()  # bytes of the uploads that are not over

@@ -30,7 +30,7 @@ from PIL import Image
 from eosvos.data.levels import Levels, parse_levels
 from eosvos.data.masks import VOID, ids_of, read_mask, write_mask
 from eosvos.data.readers.user_video import open_own
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 from eosvos.files import atomic, listed, numbered_folder, write_bytes
 from eosvos.page.uploads import count, free_path, look, video_in
@@ -67,7 +67,7 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._told: set[Path] = set()  # damaged runs
-        self._frames: Sequence | None = None
+        self._frames: VideoSequence | None = None
         self._lock, self.writing = threading.Lock(), threading.Lock()  # writing: of session.json
         self.failure = ""  # why frames could not be counted
         content = _read_json(folder / "session.json")
@@ -87,7 +87,7 @@ class Session:
         return self.folder.name
 
     @property
-    def frames(self) -> Sequence:
+    def frames(self) -> VideoSequence:
         """The video without masks, whose frames are counted by a thread from then on where they are not yet."""
         with self._lock:
             if self._frames is None:
@@ -125,7 +125,7 @@ class Session:
         """The video file, or the folder of frames."""
         return video_in(self.folder / "video") if self.path is None else Path(self.path)
 
-    def given(self, annotations: Path) -> tuple[Sequence, float]:
+    def given(self, annotations: Path) -> tuple[VideoSequence, float]:
         """The video with its masks, as the command opens it, and its rate."""
         return open_own(self.video, masks=annotations, binary=False, levels=self.levels, absent="all")
 
@@ -309,13 +309,13 @@ class Sessions:
                     return session
             return self._made(secrets.token_hex(16), video.name, *look(Path(path), self.levels), path=path)
 
-    def _made(self, id: str, name: str, sequence: Sequence, rate: float, **more: str) -> Session:
+    def _made(self, id: str, name: str, sequence: VideoSequence, rate: float, **more: str) -> Session:
         names = list(sequence.frame_names) if sequence.counted else None
         content = {"name": name, "names": names, "size": sequence.size, "rate": rate, "levels": self.levels, **more}
         write_bytes(self.folder / id / "session.json", json.dumps(content | {"made": time.time()}).encode())
         return self.get(id)
 
-    def sample(self, clip: Sequence) -> Session:
+    def sample(self, clip: VideoSequence) -> Session:
         """A session of a procedural video, which is rendered when it is first asked for."""
         kept = self.folder / "sample" / clip.name
         for index, name in enumerate(clip.frame_names):

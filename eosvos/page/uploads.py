@@ -12,7 +12,7 @@ from eosvos.data.image_files import moving
 from eosvos.data.levels import Levels
 from eosvos.data.readers.folder import frame_reader, open_frames
 from eosvos.data.readers.user_video import RATE
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import IMAGES, entries
 from eosvos.data.video.open import frame_rate, open_video
 from eosvos.data.video.stacks import is_picture
@@ -51,17 +51,17 @@ def video_in(folder: Path) -> Path:
     )
 
 
-def look(video: Path, levels: Levels = "auto") -> tuple[Sequence, float]:
+def look(video: Path, levels: Levels = "auto") -> tuple[VideoSequence, float]:
     """A video file or folder of frames, without masks, and its frames per second. levels: see data.levels."""
     if not video.is_dir():
         return open_video(video, levels=levels), frame_rate(video)
     paths, size, span = open_frames(video, levels=levels)
     read = frame_reader(paths, size, span)
     read(0)
-    return Sequence(video.name, tuple(path.stem for path in paths), size, {}, read, _no_mask, tuple(paths)), RATE
+    return VideoSequence(video.name, tuple(path.stem for path in paths), size, {}, read, _no_mask, tuple(paths)), RATE
 
 
-def count(sequence: Sequence, tell: Callable[[list[str] | UserError], object] = bool) -> None:
+def count(sequence: VideoSequence, tell: Callable[[list[str] | UserError], object] = bool) -> None:
     """Have the frames of a large file counted by a thread, and tell their names, or why they cannot be counted."""
 
     def work() -> None:

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eosvos.data.image_files import several
 from eosvos.data.masks import read_mask
-from eosvos.data.sequence import Sequence as Video
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.video.write import write_video
 from eosvos.errors import UserError
 from eosvos.evaluation.metrics.region_contour import Measures
@@ -28,7 +28,9 @@ from eosvos.plots.bars_and_curves import per_frame
 from eosvos.plots.runs import Run, means
 from eosvos.plots.style import font_file, readable
 
-Reopen = Callable[[Run, Sequence[str]], list[Video]]  # a run's sequences of some names; UserError: they are gone
+Reopen = Callable[
+    [Run, Sequence[str]], list[VideoSequence]
+]  # a run's sequences of some names; UserError: they are gone
 Drawing = Callable[[Path], None]  # writes a picture
 
 PANEL = (400, 300)  # pixels at most, width and height, of a frame in a picture; smaller ones are enlarged to it
@@ -106,13 +108,13 @@ def pick_sequences(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys([names[0], names[len(names) // 2], names[-1]]))
 
 
-def with_masks(runs: Sequence[Run], one: Video) -> list[int]:
+def with_masks(runs: Sequence[Run], one: VideoSequence) -> list[int]:
     """The frames of a video for which every run has a mask."""
     with ExitStack() as stack:
         return _common([stack.enter_context(_masks(run, [one]))[one.name] for run in runs], one)
 
 
-def contact_sheet(run: Run, videos: Mapping[str, Video], out: Path, *, count: int = 4) -> None:
+def contact_sheet(run: Run, videos: Mapping[str, VideoSequence], out: Path, *, count: int = 4) -> None:
     """Draw the best, median and worst frames of a run, a row each: its masks tinted, the truth's contour in white."""
     rows = []
     with _masks(run, list(videos.values())) as masks:
@@ -136,7 +138,7 @@ def contact_sheet(run: Run, videos: Mapping[str, Video], out: Path, *, count: in
         Image.fromarray(sheet).save(path, format="PNG")
 
 
-def side_by_side(runs: Sequence[Run], one: Video, out: Path) -> None:
+def side_by_side(runs: Sequence[Run], one: VideoSequence, out: Path) -> None:
     """Write the masks of runs over a video beside one another, of a single run beside the truth: as an .mp4, or for
     that ending of `out` an animated .webp. Each panel has the truth's contour and the frame's J, where there is one;
     frames without a mask are left out."""
@@ -169,7 +171,7 @@ def side_by_side(runs: Sequence[Run], one: Video, out: Path) -> None:
             write_video(out, drawn(masks, every), FPS)
 
 
-def _reopened(runs: Sequence[Run], reopen: Reopen, names: Sequence[str]) -> list[Video]:
+def _reopened(runs: Sequence[Run], reopen: Reopen, names: Sequence[str]) -> list[VideoSequence]:
     """Sequences of the first run; none where the data or all masks of one are gone, which is said."""
     try:
         found = reopen(runs[0], names)
@@ -187,7 +189,7 @@ def _say(text: str) -> None:
 
 
 @contextmanager
-def _masks(run: Run, videos: Sequence[Video]) -> Iterator[dict[str, Masks]]:
+def _masks(run: Run, videos: Sequence[VideoSequence]) -> Iterator[dict[str, Masks]]:
     """The masks of some sequences by name: an evaluation's own, or those of another program that were scored. Raises
     UserError where the latter are not there any more."""
     told = run.results.fingerprint
@@ -208,11 +210,11 @@ def _masks(run: Run, videos: Sequence[Video]) -> Iterator[dict[str, Masks]]:
         }
 
 
-def _common(found: Sequence[Masks], one: Video) -> list[int]:
+def _common(found: Sequence[Masks], one: VideoSequence) -> list[int]:
     return [k for k in range(len(one)) if all(k in masks.frames for masks in found)]
 
 
-def _own(folder: Path, one: Video) -> Masks:
+def _own(folder: Path, one: VideoSequence) -> Masks:
     there = {Path(name).stem for name in listed(folder, ".png")}
     frames = frozenset(k for k, name in enumerate(one.frame_names) if name in there)
     return Masks(frames, lambda index: read_mask(folder / f"{one.frame_names[index]}.png", size=one.size))

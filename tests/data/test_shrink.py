@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 
 from eosvos.data.cache import Cache, shrunk
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 
 
-def video(read: Counter, size=(40, 60)) -> Sequence:
+def video(read: Counter, size=(40, 60)) -> VideoSequence:
     draws = np.random.default_rng(0)
     frames = draws.integers(0, 256, (4, *size, 3), np.uint8)
     masks = (draws.random((4, *size)) < 0.5).astype(np.uint8) * 7
@@ -23,7 +23,7 @@ def video(read: Counter, size=(40, 60)) -> Sequence:
         read["mask", index] += 1
         return None if index == 3 else masks[index].copy()
 
-    return Sequence("video", ("0", "1", "2", "3"), size, {7: 0}, frame, mask)
+    return VideoSequence("video", ("0", "1", "2", "3"), size, {7: 0}, frame, mask)
 
 
 def test_frames_are_averaged_and_masks_keep_their_ids():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.synthetic.taskset import SyntheticTaskset
 from eosvos.data.tasks import Sample, Task, TaskStream, VideoTaskset
 from eosvos.errors import UserError
@@ -40,13 +40,13 @@ class Film:
             mask[-5:] = 255
         return mask
 
-    def sequence(self, name: str) -> Sequence:
+    def sequence(self, name: str) -> VideoSequence:
         objects: dict[int, int] = {}
         for i, ids in enumerate(self.shown):
             for k in ids or ():
                 objects.setdefault(k, i)
         names = tuple(f"{i:05d}" for i in range(len(self.shown)))
-        return Sequence(name, names, SIZE, objects, self.frame, self.mask)
+        return VideoSequence(name, names, SIZE, objects, self.frame, self.mask)
 
 
 def drawn(sample: Sample) -> int:

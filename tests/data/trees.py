@@ -20,7 +20,7 @@ from eosvos.data.readers.sav import open_sav
 from eosvos.data.readers.segtrack import open_segtrack
 from eosvos.data.readers.youtube_objects import open_youtube_objects
 from eosvos.data.readers.youtube_vos import open_youtube_vos
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 
 SIZE = (36, 64)
 VIDEOS = ("a video", "über")
@@ -32,7 +32,7 @@ class Tree:
     frame; `reads`: masks that are read to open it."""
 
     root: Path
-    open: Callable[..., list[Sequence]]
+    open: Callable[..., list[VideoSequence]]
     images: Path
     masks: Path
     late: bool = False

@@ -3,7 +3,7 @@ torch, so that processes that only measure start quickly. Methods for them are i
 
 import numpy as np
 
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 
 SIZE = (24, 32)
 
@@ -34,4 +34,4 @@ def video(name, seed=0, length=8, late=None, annotated=None, first=0):
     made = Video(seed, length, late, annotated, first)
     objects = {1: first} if late is None else {1: first, 3: late}
     names = tuple(f"{index:05d}" for index in range(length))
-    return Sequence(name, names, SIZE, objects, made.read_frame, made.read_mask)
+    return VideoSequence(name, names, SIZE, objects, made.read_frame, made.read_mask)

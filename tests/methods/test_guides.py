@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.synthetic.taskset import SyntheticTaskset
 from eosvos.data.tasks import MixedTaskset, TaskStream, VideoTaskset
 from eosvos.data.transforms import PADDING
@@ -39,7 +39,7 @@ def film(length=6, step=5, ids=(1,), name="film"):
         return np.uint8(ids[0]) * rectangle(4 + step * i, 20, 20, 10)
 
     names = tuple(f"{i:05d}" for i in range(length))
-    return Sequence(name, names, (HEIGHT, WIDTH), {i: 0 for i in ids}, frame, mask, categories={ids[0]: "box"})
+    return VideoSequence(name, names, (HEIGHT, WIDTH), {i: 0 for i in ids}, frame, mask, categories={ids[0]: "box"})
 
 
 def test_a_guide_is_the_box_resized_with_the_background_at_the_mean():
@@ -178,9 +178,9 @@ def test_void_is_left_out_and_nothing_to_find_is_said():
         ids[-4:] = 255
         return ids
 
-    marked = Sequence("marked", ("0",), (HEIGHT, WIDTH), {1: 0}, sequence.read_frame, mask)
+    marked = VideoSequence("marked", ("0",), (HEIGHT, WIDTH), {1: 0}, sequence.read_frame, mask)
     item = GuidedTasks(VideoTaskset([marked], size=(HEIGHT, WIDTH), transform=STILL), 16, PLAIN).guided(0, 0, 0)
     assert item.sample.ignore[-4:].all() and not item.sample.ignore[:-4].any()
-    bare = Sequence("bare", ("0",), (HEIGHT, WIDTH), {9: 0}, sequence.read_frame, sequence.read_mask)
+    bare = VideoSequence("bare", ("0",), (HEIGHT, WIDTH), {9: 0}, sequence.read_frame, sequence.read_mask)
     with pytest.raises(UserError, match="no object"):
         GuidedTasks(VideoTaskset([bare]), 16).guided(0, 0, 0)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from eosvos.data.masks import merge, read_mask
-from eosvos.data.sequence import Sequence, to_tensor
+from eosvos.data.sequence import VideoSequence, to_tensor
 from eosvos.errors import UserError
 from eosvos.evaluation import benchmark
 from eosvos.inference import state_file
@@ -96,7 +96,7 @@ def image_at(index):
 
 def video(length=6, given=()):
     names = tuple(f"{k:05d}" for k in range(length))
-    return Sequence("made", names, (HEIGHT, WIDTH), {7: 0, 3: 2}, image_at, ids_at, given=given)
+    return VideoSequence("made", names, (HEIGHT, WIDTH), {7: 0, 3: 2}, image_at, ids_at, given=given)
 
 
 def frame(index):

@@ -17,8 +17,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from collections.abc import Sequence as Collection
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -141,7 +140,7 @@ def size_of(given: Any) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def by_label(labels: Collection[tuple[str, Key]], what: str, remedy: str) -> tuple[list[Key], str]:
+def by_label(labels: Sequence[tuple[str, Key]], what: str, remedy: str) -> tuple[list[Key], str]:
     """Which object each shape is of, (frame, label) in order, where a label is all that tells it: every label is an
     object, or of a single frame every shape. Returns the keys, and that in words; raises UserError where neither is."""
     if max(Counter(labels).values(), default=0) < 2:
@@ -174,7 +173,7 @@ def in_order(keys: Iterable[Key]) -> list[Key]:
 
 
 def _objects(
-    annotations: Collection[Mapping[str, Any]], kinds: Mapping[Any, str]
+    annotations: Sequence[Mapping[str, Any]], kinds: Mapping[Any, str]
 ) -> tuple[list[Key | None], dict[Key, str], str]:
     """The object of each annotation, their names, and in words what tells it."""
     marked = [annotation.get("iscrowd") in (1, True, "1") for annotation in annotations]

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
-from collections.abc import Sequence as Collection
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -66,8 +65,8 @@ class MaskSet:
 
 
 def open_masks(
-    source: Path | Collection[Path],
-    frames: Collection[str] = (),
+    source: Path | Sequence[Path],
+    frames: Sequence[str] = (),
     *,
     binary: bool | None = None,
     size: tuple[int, int] | None = None,
@@ -148,7 +147,7 @@ def tell(opened: Mapping[str, MaskSet]) -> None:
     log.info(forms(opened))
 
 
-def read_named(masks: MaskSet, names: Collection[str], size: tuple[int, int], index: int) -> np.ndarray | None:
+def read_named(masks: MaskSet, names: Sequence[str], size: tuple[int, int], index: int) -> np.ndarray | None:
     """The id mask of frame `index` if there is one. Raises UserError if it is not of `size` (H, W)."""
     if names[index] not in masks.files:
         return None
@@ -198,7 +197,7 @@ def _kind(path: Path) -> bytes | str | None:
         return None if image.palette is None else bytes(image.palette.getdata()[1])
 
 
-def _parted(files: Collection[Path], frames: Collection[str]) -> dict[str, dict[str, Path]]:
+def _parted(files: Sequence[Path], frames: Sequence[str]) -> dict[str, dict[str, Path]]:
     """Object -> frame -> file, where files are named FRAME_OBJECT, FRAME-OBJECT or FRAME.OBJECT; else nothing. FRAME
     may be the number alone."""
     known = among(frames)
@@ -257,7 +256,7 @@ def _of_objects(parts: Mapping[str, Mapping[str, Path]], size: tuple[int, int] |
 
 
 def _read_objects(
-    frames: Mapping[str, Collection[tuple[int, Path]]],
+    frames: Mapping[str, Sequence[tuple[int, Path]]],
     size: tuple[int, int],
     shared: dict[str, int],
     gone: dict[str, tuple[int, ...]],
@@ -280,7 +279,7 @@ def _read_objects(
     return mask
 
 
-def _only_white(files: Collection[Path]) -> bool:
+def _only_white(files: Sequence[Path]) -> bool:
     """Whether masks hold 255 and no object id."""
     found = False
     for path in files:

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
-from collections.abc import Sequence as Collection
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -40,7 +39,7 @@ _MOST_BYTES = 2**30
 
 
 def open_json(
-    source: str | Path | Collection[Path], *, absent: str | None = None, size: tuple[int, int] | None = None
+    source: str | Path | Sequence[Path], *, absent: str | None = None, size: tuple[int, int] | None = None
 ) -> dict[str, MaskSet]:
     """The masks of a JSON file: video -> its masks. A video that has no name, as file names are without folders, is "".
 
@@ -123,7 +122,7 @@ def write_json(path: str | Path, masks: Iterable[tuple[str, np.ndarray]], *, vid
     write_text(path, json.dumps(content))
 
 
-def _videos(files: Collection[tuple[Path, Any]]) -> tuple[dict[str, Shapes], bool]:
+def _videos(files: Sequence[tuple[Path, Any]]) -> tuple[dict[str, Shapes], bool]:
     """What is told of each video, and whether by YouTube-VIS, with a null where an object is not there."""
     content = files[0][1]
     if is_labelme(content):
@@ -144,7 +143,7 @@ def _videos(files: Collection[tuple[Path, Any]]) -> tuple[dict[str, Shapes], boo
 
 
 def _mask_set(
-    paths: Collection[Path], where: Path, shapes: Shapes, listed: tuple[str, ...], size: tuple[int, int] | None
+    paths: Sequence[Path], where: Path, shapes: Shapes, listed: tuple[str, ...], size: tuple[int, int] | None
 ) -> MaskSet:
     ids = _numbered(shapes)
     frames = {
@@ -170,7 +169,7 @@ def _numbered(shapes: Shapes) -> dict[Key, int]:
 
 def _read(
     path: Path,
-    frames: Mapping[str, Collection[tuple[int, Any]]],
+    frames: Mapping[str, Sequence[tuple[int, Any]]],
     sizes: Mapping[str, tuple[int, int]],
     default: tuple[int, int] | None,
     shared: dict[str, int],

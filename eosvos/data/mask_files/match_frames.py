@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
-from collections.abc import Sequence as Collection
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +36,7 @@ _EXPORT = {  # forms of annotation tools that are not read, and what to export i
 
 def place(
     path: Path,
-    names: Collection[str],
+    names: Sequence[str],
     size: tuple[int, int],
     *,
     binary: bool | None = None,
@@ -85,7 +84,7 @@ def place(
     return replace(masks, files=files_of, read=partial(_renamed, masks, old, gone), gone=gone)
 
 
-def _frames_of(path: Path, masks: MaskSet, names: Collection[str]) -> dict[str, str]:
+def _frames_of(path: Path, masks: MaskSet, names: Sequence[str]) -> dict[str, str]:
     """Frame -> what its mask is called."""
     known, at = among(names), by_number(names)
     if masks.form == "json" and (shifted := _shifted(path, [*masks.files, *masks.listed], names, known, at)):
@@ -132,7 +131,7 @@ def _frame_of(stem: str, known: object, at: Callable[[int | None], str | None]) 
 
 
 def _shifted(
-    path: Path, stems: Collection[str], names: Collection[str], known: object, at: Callable[[int | None], str | None]
+    path: Path, stems: Sequence[str], names: Sequence[str], known: object, at: Callable[[int | None], str | None]
 ) -> dict[str, str]:
     """Image -> frame, by their order, where a JSON file lists as many images as there are frames, numbered one by one
     from another number on; else nothing. Raises UserError where other images than the last ones have no frame."""
@@ -157,13 +156,13 @@ def _shifted(
     )
 
 
-def _is_foreign(stem: str, names: Collection[str]) -> bool:
+def _is_foreign(stem: str, names: Sequence[str]) -> bool:
     """Whether other words precede the number at the end of a name than in any frame's."""
     before = re.sub(r"[0-9]{1,9}$", "", own_stem(stem))
     return bool(before) and before not in {re.sub(r"[0-9]{1,9}$", "", name) for name in worded(names)}
 
 
-def _refuse_object(path: Path, names: Collection[str]) -> None:
+def _refuse_object(path: Path, names: Sequence[str]) -> None:
     """Raise UserError where the number in a mask's name is an object's, by the word before it; and where there are
     several numbers alone: of frame and object, or of video and frame."""
     say = f"Name masks by frames alone, {names[0]} to {names[-1]}, or all of them FRAME_OBJECT, say {names[0]}_1"
@@ -188,7 +187,7 @@ def _annotations(folder: Path) -> list[Path]:
     return files if all(path.suffix.lower() in (".jpg", ".jpeg") for path in images) else []
 
 
-def _namesake(stem: str, names: Collection[str]) -> str | None:
+def _namesake(stem: str, names: Sequence[str]) -> str | None:
     """The frame that has this name or number; while frames are not counted yet, it may be beyond the end."""
     if isinstance(names, Numbered) and not names.counted:
         return names.name(int(stem)) if re.fullmatch(f"[0-9]{{1,{names.width}}}", stem) else None

@@ -11,8 +11,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
-from collections.abc import Sequence as Collection
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ def refuse_others(content: Any) -> None:
         raise UserError(found)
 
 
-def of_labelme(files: Collection[tuple[Path, Mapping[str, Any]]]) -> dict[str, Shapes]:
+def of_labelme(files: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Shapes]:
     """labelme: the shapes of images, a file each."""
     told = Shapes(told="labelme's shapes")
     drawn: list[tuple[str, Key, Any]] = []

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence as Collection
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from eosvos.data.image_files import several
 from eosvos.data.images import read_image
 from eosvos.data.mask_files.rle import segment_mask
 from eosvos.data.masks import VOID
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import entries
 from eosvos.errors import UserError
 
@@ -36,15 +36,15 @@ def open_coco(
     root: str | Path,
     *,
     split: str | None = None,
-    sequences: Collection[str] = (),
+    sequences: Sequence[str] = (),
     min_area: float = 0.002,
     crowd: bool = False,
     border: bool = True,
-) -> list[Sequence]:
+) -> list[VideoSequence]:
     """Open the images, all or those named in `sequences` (file names without ending), that show an object to draw.
 
-    Objects to draw (`Sequence.objects`) cover at least `min_area` of the image, are single ones unless `crowd`, and do
-    not touch the edge of the image unless `border`. All the others stay in the id mask too, so that a detector does not
+    Objects to draw (`VideoSequence.objects`) cover at least `min_area` of the image, are single ones unless `crowd`, and
+    do not touch the edge of the image unless `border`. All the others stay in the id mask too, so that a detector does not
     learn them as background; a crowd is void there unless it may be drawn. Ids count from 1 by falling area. Masks are
     decoded when they are asked for.
 
@@ -82,7 +82,7 @@ def open_coco(
             path = folder / image["file_name"]
             segments = tuple((number, annotation["segmentation"]) for number, annotation in layers)
             opened.append(
-                Sequence(
+                VideoSequence(
                     path.stem,
                     (path.stem,),
                     size,
@@ -141,12 +141,12 @@ def _layers(annotations: list[dict[str, Any]], crowd: bool) -> list[tuple[int, d
     return apart + [(number, a) for number, a in enumerate(single[: VOID - 1], 1)]
 
 
-def _told(layers: Collection[tuple[int, dict[str, Any]]]) -> str:
+def _told(layers: Sequence[tuple[int, dict[str, Any]]]) -> str:
     told = [(number, a["area"], a["bbox"], a["category_id"]) for number, a in layers]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
-def _touches(box: Collection[float], size: tuple[int, int]) -> bool:
+def _touches(box: Sequence[float], size: tuple[int, int]) -> bool:
     x, y, width, height = box
     return min(x, y, size[1] - x - width, size[0] - y - height) <= _EDGE
 
@@ -155,7 +155,7 @@ def _frame(path: Path, size: tuple[int, int], index: int) -> np.ndarray:
     return read_image(path, size)
 
 
-def _mask(segments: Collection[tuple[int, Any]], size: tuple[int, int], where: str, index: int) -> np.ndarray:
+def _mask(segments: Sequence[tuple[int, Any]], size: tuple[int, int], where: str, index: int) -> np.ndarray:
     mask = np.zeros(size, np.uint8)
     for number, segment in segments:
         try:

@@ -7,7 +7,7 @@ sequence shows all its objects. test-dev and test-challenge come with the masks 
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Collection
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import yaml
 from eosvos.data.image_files import MASKS, frames_or_masks, several
 from eosvos.data.readers.image_sequence import check_numbers, match_masks, stored_sequence
 from eosvos.data.readers.locate import existing, meant
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import folders, listing
 from eosvos.errors import UserError
 from eosvos.files import shipped, shipped_list
@@ -31,9 +31,9 @@ def open_davis(
     year: int,
     split: str | None = None,
     resolution: str = "480p",
-    sequences: Collection[str] = (),
+    sequences: Sequence[str] = (),
     frames: bool = True,
-) -> list[Sequence]:
+) -> list[VideoSequence]:
     """Open the sequences of a split ("train", "val", "trainval", "test-dev", "test-challenge"; default "val").
 
     `root` holds JPEGImages and Annotations, or holds a folder such as DAVIS-2016 or DAVIS that does. `sequences`
@@ -80,7 +80,7 @@ def open_davis(
     return [replace(sequence, attributes=attributes.get(sequence.name, ())) for sequence in opened]
 
 
-def read_split(year: int, split: str, roots: Collection[Path] = ()) -> list[str]:
+def read_split(year: int, split: str, roots: Sequence[Path] = ()) -> list[str]:
     """The sequence names of a split, from `tasksets/` or, where it is not known there, the data set's ImageSets."""
     lists = shipped("tasksets")
     known = sorted(p.stem for p in lists.glob(f"davis{year % 100}-*.txt"))
@@ -117,7 +117,7 @@ def _find_roots(root: Path, year: int, frames: bool) -> list[Path]:
     return found
 
 
-def _attributes(bases: Collection[Path], year: int) -> dict[str, tuple[str, ...]]:
+def _attributes(bases: Sequence[Path], year: int) -> dict[str, tuple[str, ...]]:
     """Video -> its attributes, from db_info.yml; where that is not there, those of 2016 from the list that ships."""
     file = next((base / name for base in bases for name in _INFO if (base / name).is_file()), None)
     if file is None:
@@ -169,7 +169,7 @@ def _missing(images: Path, year: int, split: str | None, missing: list[str], cou
     return message + "Choose among those that are there with sequences=[...], or give another data_root="
 
 
-def _open(images: Path, annotations: Path, name: str, year: int, split: str | None) -> Sequence:
+def _open(images: Path, annotations: Path, name: str, year: int, split: str | None) -> VideoSequence:
     frames = listing(images)
     if not frames:
         raise UserError(f"{images}: no frames in this folder; .jpg files are expected")

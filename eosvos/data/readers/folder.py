@@ -12,8 +12,7 @@ masks may have are in mask_files/formats.py and mask_files/json_files.py.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from collections.abc import Sequence as Collection
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from eosvos.data.mask_files.formats import MaskSet, open_masks, read_named, tell
 from eosvos.data.mask_files.json_files import open_json
 from eosvos.data.readers.image_sequence import no_frames
 from eosvos.data.readers.locate import meant
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import folders, listing
 from eosvos.errors import UserError
 
@@ -41,19 +40,19 @@ _RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 def open_folder(
     root: str | Path,
     *,
-    sequences: Collection[str] = (),
+    sequences: Sequence[str] = (),
     binary: bool | None = None,
     every: bool = False,
     levels: Levels = "auto",
     absent: str | None = None,
     need_frames: bool = True,
-) -> list[Sequence]:
+) -> list[VideoSequence]:
     """Open the videos of a folder, all or those named in `sequences`.
 
     `binary`: masks hold one object, all that is not 0; None takes them so where a video's masks hold nothing but 0 and
     255. What masks were taken for is logged, once. All masks are read once, to find the frame in which each object
-    first appears. `every`: a method is given all masks (`Sequence.given`), and those before the first object may be
-    empty, to say that it is not there yet. `levels`: of frames of more than 8 bits, see levels.py. `absent`: what masks
+    first appears. `every`: a method is given all masks (`VideoSequence.given`), and those before the first object may
+    be empty, to say that it is not there yet. `levels`: of frames of more than 8 bits, see levels.py. `absent`: what masks
     tell of objects that they do not show, see `appearances`, and images without annotation in JSON, see `open_json`;
     None: those of a data set are complete. `need_frames`: false where masks alone are needed, and the folder of frames
     may be missing.
@@ -72,7 +71,7 @@ def open_folder(
     if unknown:
         raise UserError(f"sequences={several(unknown)}: not in {images}, which holds {several(names, 20)}")
     listed = open_json(annotations, absent=absent) if annotations.is_file() else None
-    opened: list[Sequence] = []
+    opened: list[VideoSequence] = []
     taken: dict[str, MaskSet] = {}
     for name in chosen:
         folder = images if single else images / name
@@ -100,14 +99,14 @@ def open_folder(
 
 def _sequence(
     name: str,
-    frames: Collection[Path],
+    frames: Sequence[Path],
     stems: tuple[str, ...],
     size: tuple[int, int],
     masks: MaskSet,
     every: bool,
     span: Span | None,
     absent: str | None,
-) -> Sequence:
+) -> VideoSequence:
     for stem, files in masks.files.items():
         if stem not in stems:
             raise UserError(
@@ -145,21 +144,21 @@ def is_laid_out(root: Path) -> bool:
 
 def frames_and_masks(
     name: str,
-    frames: Collection[Path],
+    frames: Sequence[Path],
     size: tuple[int, int],
     masks: MaskSet,
     *,
     every: bool = False,
     span: Span | None = None,
     absent: str | None = None,
-) -> Sequence:
+) -> VideoSequence:
     """The sequence of frames and of masks named as these; reads all masks. `every`, `absent`: see open_folder. `span`:
     see open_frames."""
     stems = tuple(path.stem for path in frames)
     place = {stem: index for index, stem in enumerate(stems)}
     order = sorted((place[stem], stem) for stem in masks.files)
     found = appearances(masks, order, every=every, absent=absent)
-    return Sequence(
+    return VideoSequence(
         name=name,
         frame_names=stems,
         size=size,
@@ -173,7 +172,7 @@ def frames_and_masks(
     )
 
 
-def frame_reader(frames: Collection[Path], size: tuple[int, int], span: Span | None) -> Callable[[int], np.ndarray]:
+def frame_reader(frames: Sequence[Path], size: tuple[int, int], span: Span | None) -> Callable[[int], np.ndarray]:
     """What reads the frames that `open_frames` gave, by their number; may be pickled."""
     return partial(_read_frame, tuple(frames), size, span)
 

@@ -7,8 +7,7 @@ in the last mask of a long data set is told before the work on it begins, not ho
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from collections.abc import Sequence as Collection
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from eosvos.data.image_files import check_file, several
 from eosvos.data.images import read_image
 from eosvos.data.masks import empty_mask, ids_of, read_mask
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import listing
 from eosvos.errors import UserError
 
@@ -27,14 +26,14 @@ _UNREAD = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ppm", ".tga", ".
 
 def stored_sequence(
     name: str,
-    frames: Collection[Path],
+    frames: Sequence[Path],
     masks: Mapping[int, Path],
     *,
     binary: bool,
     later_objects: bool,
     objects: Mapping[int, int] | None = None,
-    ids: Collection[int] = (),
-) -> Sequence:
+    ids: Sequence[int] = (),
+) -> VideoSequence:
     """The sequence of image files `frames` with `masks` (frame index -> file, at least one).
 
     `binary`: all that is not 0 is object 1. `later_objects`: look for objects in all masks, which reads them; otherwise
@@ -61,7 +60,7 @@ def stored_sequence(
     unseen = sorted(set(ids) - found.keys())
     if unseen:
         raise UserError(f"{masks[order[0]].parent}: no mask shows object {unseen[0]}, which {name} has; fetch it again")
-    return Sequence(
+    return VideoSequence(
         name=name,
         frame_names=tuple(path.stem for path in frames),
         size=size,
@@ -72,7 +71,7 @@ def stored_sequence(
     )
 
 
-def choose(asked: Collection[str], there: Collection[str], place: object) -> list[str]:
+def choose(asked: Sequence[str], there: Sequence[str], place: object) -> list[str]:
     """The names asked for, each once, or all of them. Raises UserError for one that is not in `place`."""
     known = set(there)
     unknown = [name for name in asked if name not in known]
@@ -83,14 +82,14 @@ def choose(asked: Collection[str], there: Collection[str], place: object) -> lis
     return list(dict.fromkeys(asked)) or list(there)
 
 
-def check_numbers(files: Collection[Path], what: str = "frames") -> None:
+def check_numbers(files: Sequence[Path], what: str = "frames") -> None:
     """Raise UserError where the numbers that name `files`, in order, leave one out; names that are none pass."""
     lost = gap(files, what) if all(path.stem.isdigit() for path in files) else None
     if lost is not None:
         raise UserError(f"{files[0].parent}: {lost}: fetch the sequence again")
 
 
-def gap(files: Collection[Path], what: str = "frames") -> str | None:
+def gap(files: Sequence[Path], what: str = "frames") -> str | None:
     """What the numbers at the end of names, in order, leave out, for a message; None where that is nothing, or names
     differ in more than numbers."""
     ends = [found for path in files if (found := re.fullmatch(r"(.*?)([0-9]+)", path.stem))]
@@ -120,7 +119,7 @@ def no_frames(folder: Path) -> str:
     return f"no frames; .jpg, .png or .bmp (or .webp, .tif) files are expected{there}"
 
 
-def match_masks(frames: Collection[Path], masks: Collection[Path]) -> dict[int, Path]:
+def match_masks(frames: Sequence[Path], masks: Sequence[Path]) -> dict[int, Path]:
     """Frame index -> mask file with the frame's stem. Raises UserError for a mask without a frame, or two for one."""
     found: dict[int, Path] = {}
     place = {path.stem: index for index, path in enumerate(frames)}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Sequence as Collection
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from eosvos.data.image_files import frames_or_masks, several
@@ -12,7 +11,7 @@ from eosvos.errors import UserError
 
 
 def find_root(
-    root: str | Path, name: str, holds: Callable[[Path], bool], expected: str, below: Collection[str] = ("",)
+    root: str | Path, name: str, holds: Callable[[Path], bool], expected: str, below: Sequence[str] = ("",)
 ) -> Path:
     """The first of `root`/`below` that holds the data set `name`.
 
@@ -41,7 +40,7 @@ def existing(root: str | Path, name: str, expected: str) -> Path:
     return root
 
 
-def meant(root: Path, holds: Callable[[Path], bool], below: Collection[str] = ("",), name: str = "") -> str:
+def meant(root: Path, holds: Callable[[Path], bool], below: Sequence[str] = ("",), name: str = "") -> str:
     """ "give ...; " where a folder around `root`, or one within it, holds the data set `name`; otherwise "". Of several
     within it one called like the data set comes first."""
     for above in list(root.resolve().parents)[:6]:
@@ -60,7 +59,7 @@ def _letters(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-def split_of(split: str | None, known: Collection[str], name: str, default: str) -> str:
+def split_of(split: str | None, known: Sequence[str], name: str, default: str) -> str:
     """The data set's own word for a split, "val" and "valid" being the same. Raises UserError for an unknown one."""
     split = split or default
     for word in (split, {"val": "valid", "valid": "val"}.get(split, split)):
@@ -69,7 +68,7 @@ def split_of(split: str | None, known: Collection[str], name: str, default: str)
     raise UserError(f"split={split}: not a split of {name}; use one of {', '.join(known)}")
 
 
-def split_folder(root: str | Path, split: str, known: Collection[str], name: str, *, frames: bool = True) -> Path:
+def split_folder(root: str | Path, split: str, known: Sequence[str], name: str, *, frames: bool = True) -> Path:
     """ROOT/SPLIT, or ROOT itself if it is that folder, which holds JPEGImages, or without `frames` Annotations.
 
     Raises UserError as `find_root`, and where ROOT is the folder of another split.

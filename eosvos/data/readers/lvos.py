@@ -9,7 +9,7 @@ Annotations of test show objects where they first appear and nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence as Collection
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from eosvos.data.image_files import MASKS, files_in, frames_or_masks, several
 from eosvos.data.readers.image_sequence import choose, match_masks, stored_sequence
 from eosvos.data.readers.locate import split_folder, split_of
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 from eosvos.files import shipped_list
 
@@ -30,9 +30,9 @@ def open_lvos(
     *,
     version: int = 1,
     split: str | None = "val",
-    sequences: Collection[str] = (),
+    sequences: Sequence[str] = (),
     frames: bool = True,
-) -> list[Sequence]:
+) -> list[VideoSequence]:
     """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
 
     `version`: 1 or 2, which have different lists of the videos whose classes training lacks. All files are checked,
@@ -97,7 +97,7 @@ def _open(
     meta: Path,
     ranges: dict[int, tuple[int, int]],
     unseen: frozenset[str] | None,
-) -> Sequence:
+) -> VideoSequence:
     name = annotations.name
     frames = files_in(images, "frames")
     masks = match_masks(frames, files_in(annotations, "masks", MASKS))

@@ -7,7 +7,7 @@ how many frames a video has and which objects.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence as Collection
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from eosvos.data.image_files import MASKS, files_in, frames_or_masks, several
 from eosvos.data.readers.image_sequence import choose, match_masks, stored_sequence
 from eosvos.data.readers.locate import existing, split_folder, split_of
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 
@@ -23,8 +23,8 @@ _SPLITS = ("train", "valid", "test")
 
 
 def open_mose(
-    root: str | Path, *, split: str | None = "valid", sequences: Collection[str] = (), frames: bool = True
-) -> list[Sequence]:
+    root: str | Path, *, split: str | None = "valid", sequences: Sequence[str] = (), frames: bool = True
+) -> list[VideoSequence]:
     """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
 
     Of each video the masks are read until all objects of meta_SPLIT.json are found; without it the first alone, 3 ms,
@@ -60,7 +60,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not the meta file of MOSE ({error!r}); fetch it again, or remove it") from error
 
 
-def _open(images: Path, annotations: Path, split: str, meta: Path | None, videos: dict[str, Any]) -> Sequence:
+def _open(images: Path, annotations: Path, split: str, meta: Path | None, videos: dict[str, Any]) -> VideoSequence:
     frames = files_in(images, "frames")
     masks = match_masks(frames, files_in(annotations, "masks", MASKS))
     length, ids = videos.get(images.name, (None, ()))

@@ -2,13 +2,12 @@
 
 Where objects overlap, the smaller one is in front (`masks.stacked`). An id mask cannot hold both, so that figures of
 overlapping objects differ from those of a toolkit that measures each object's files by themselves. In how many frames
-and pixels they overlap is counted as masks are read (`Sequence.shared`), and told beside the figures.
+and pixels they overlap is counted as masks are read (`VideoSequence.shared`), and told beside the figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from collections.abc import Sequence as Collection
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from PIL import Image
 from eosvos.data.image_files import check_file, several
 from eosvos.data.images import read_image
 from eosvos.data.masks import FORMATS, ids_of, note_shared, stacked, unreadable, wrong_size
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
@@ -27,13 +26,13 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 
 def layered_sequence(
     name: str,
-    frames: Collection[Path],
+    frames: Sequence[Path],
     layers: Mapping[int, Mapping[int, Path]],
     *,
     above: int | None = None,
     lossy: bool = False,
     scaled: bool = False,
-) -> Sequence:
+) -> VideoSequence:
     """The sequence of image files `frames` with the masks `layers` (object id -> frame index -> file).
 
     A pixel is the object's where its brightness (0 to 255) is above `above`, or, if that is None, where its value is
@@ -73,7 +72,7 @@ def layered_sequence(
             f"{next(iter(files.values())).parent}: none of the {len(files)} masks shows object {hidden[0]}; fetch the"
             " sequence again, or remove this object"
         )
-    return Sequence(
+    return VideoSequence(
         name=name,
         frame_names=names,
         size=size,
@@ -101,7 +100,7 @@ def read_layer(path: Path, size: tuple[int, int], above: int | None = None) -> n
     return found
 
 
-def _check_gaps(frames: Collection[Path], layers: Mapping[int, Mapping[int, Path]]) -> None:
+def _check_gaps(frames: Sequence[Path], layers: Mapping[int, Mapping[int, Path]]) -> None:
     annotated = sorted({index for files in layers.values() for index in files})
     for files in layers.values():
         lost = [frames[i].stem for i in annotated if min(files) < i < max(files) and i not in files]

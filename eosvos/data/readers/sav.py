@@ -6,7 +6,7 @@ Objects are named 000, 001, ...; as 0 is the background of an id mask, their ids
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Collection
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from eosvos.data.image_files import MASKS, files_in, frames_or_masks, several
 from eosvos.data.readers.image_sequence import check_numbers, choose, match_masks
 from eosvos.data.readers.locate import find_root, split_of
 from eosvos.data.readers.per_object_masks import layered_sequence
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 
@@ -22,8 +22,8 @@ _IMAGES, _ANNOTATIONS = "JPEGImages_24fps", "Annotations_6fps"
 
 
 def open_sav(
-    root: str | Path, *, split: str | None = "val", sequences: Collection[str] = (), frames: bool = True
-) -> list[Sequence]:
+    root: str | Path, *, split: str | None = "val", sequences: Sequence[str] = (), frames: bool = True
+) -> list[VideoSequence]:
     """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
 
     All files are checked, about 0.1 ms each, and a mask or two of each object read.
@@ -57,7 +57,7 @@ def open_sav(
     return [_open(images / name, base / _ANNOTATIONS / name) for name in chosen]
 
 
-def _open(images: Path, annotations: Path) -> Sequence:
+def _open(images: Path, annotations: Path) -> VideoSequence:
     names = folders(annotations)
     if images == annotations:  # no frames: those that any object has a mask of
         each = {path.name: path for name in names for path in files_in(annotations / name, "masks", MASKS)}

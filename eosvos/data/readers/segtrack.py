@@ -5,19 +5,19 @@ are black and white, mostly of three channels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Collection
+from collections.abc import Sequence
 from pathlib import Path
 
 from eosvos.data.image_files import MASKS, files_in, frames_or_masks, several
 from eosvos.data.readers.image_sequence import choose, match_masks
 from eosvos.data.readers.locate import find_root
 from eosvos.data.readers.per_object_masks import layered_sequence
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 
 
-def open_segtrack(root: str | Path, *, sequences: Collection[str] = (), frames: bool = True) -> list[Sequence]:
+def open_segtrack(root: str | Path, *, sequences: Sequence[str] = (), frames: bool = True) -> list[VideoSequence]:
     """Open all 14 sequences, or those named in `sequences`. Object ids are the folders' numbers, or 1.
     `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
 
@@ -34,7 +34,7 @@ def open_segtrack(root: str | Path, *, sequences: Collection[str] = (), frames: 
     return [_open(images / name, base / "GroundTruth" / name) for name in choose(sequences, folders(images), images)]
 
 
-def _open(images: Path, annotations: Path) -> Sequence:
+def _open(images: Path, annotations: Path) -> VideoSequence:
     numbers = folders(annotations)
     if images == annotations and numbers:
         images = annotations / numbers[0]

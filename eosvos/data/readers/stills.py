@@ -6,19 +6,19 @@ A task then trains and judges on two different transforms of the one picture. Th
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Collection
+from collections.abc import Sequence
 from pathlib import Path
 
 from eosvos.data.image_files import several
 from eosvos.data.readers.image_sequence import stored_sequence
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import folders, listing
 from eosvos.errors import UserError
 
 _LAYOUTS = (("images", "masks"), ("images", "ground_truth_mask"), ("PNGImages", "PedMasks"))
 
 
-def open_stills(root: str | Path, *, sequences: Collection[str] = (), binary: bool = False) -> list[Sequence]:
+def open_stills(root: str | Path, *, sequences: Sequence[str] = (), binary: bool = False) -> list[VideoSequence]:
     """Open the pictures of a folder, all or those named in `sequences` (stems), each as a sequence of one frame.
 
     `binary`: a mask shows one object, all that is not 0 (saliency sets); otherwise the pixel value is the object id. A

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence as Collection
+from collections.abc import Sequence
 from pathlib import Path
 
 from eosvos.data.image_files import moving, several
@@ -12,7 +12,7 @@ from eosvos.data.mask_files.formats import tell
 from eosvos.data.mask_files.match_frames import place
 from eosvos.data.readers.folder import frames_and_masks, is_laid_out, open_folder, open_frames
 from eosvos.data.readers.image_sequence import gap, no_frames, unread
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import listing
 from eosvos.data.video.open import frame_rate, open_video
 from eosvos.errors import UserError
@@ -30,7 +30,7 @@ def open_own(
     binary: bool | None = None,
     levels: Levels = "auto",
     absent: str = "told",
-) -> tuple[Sequence, float]:
+) -> tuple[VideoSequence, float]:
     """Open a video with its masks; returns it, and its frames per second (the mean, where they vary).
 
     video: a video file, a folder of frames, or a folder with frames/ and masks/ in it, or JPEGImages/ and Annotations/,
@@ -43,7 +43,7 @@ def open_own(
     logged; an image that is merely listed in JSON tells nothing. "all": the masks are complete, so that an object which
     is not on a mask is not in that frame.
 
-    The sequence gives a method all the masks: where objects first appear, and (`Sequence.given`) all others.
+    The sequence gives a method all the masks: where objects first appear, and (`VideoSequence.given`) all others.
 
     What is odd about the files and read nonetheless is logged. Raises UserError as `open_video` and `open_folder` do,
     and where there is no mask, or both kinds are given.
@@ -64,12 +64,14 @@ def open_own(
     return sequence, rate
 
 
-def annotated_frames(sequence: Sequence) -> list[int]:
+def annotated_frames(sequence: VideoSequence) -> list[int]:
     """Indices of the frames that have a mask, if an empty one, of a sequence of `open_own`."""
     return sorted({min(sequence.objects.values()), *sequence.given})
 
 
-def _folder(video: Path, given: Path | None, first: bool, binary: bool | None, levels: Levels, absent: str) -> Sequence:
+def _folder(
+    video: Path, given: Path | None, first: bool, binary: bool | None, levels: Levels, absent: str
+) -> VideoSequence:
     pictures, parts = listing(video), given is None and is_laid_out(video)
     if given is None and pictures and not parts:
         raise _without_masks(video)
@@ -100,7 +102,7 @@ def _without_masks(video: Path) -> UserError:
     )
 
 
-def _tell_odd(frames: Collection[Path]) -> None:
+def _tell_odd(frames: Sequence[Path]) -> None:
     """Log what is odd about a folder of frames, and would be seen in the results alone."""
     folder = frames[0].parent
     if lost := gap(frames):

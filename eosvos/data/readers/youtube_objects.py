@@ -8,7 +8,7 @@ A mask shows all objects of the shot's category as one. Masks are JPEGs: what is
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence as Collection
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +16,14 @@ from eosvos.data.image_files import files_in
 from eosvos.data.readers.image_sequence import choose
 from eosvos.data.readers.locate import find_root
 from eosvos.data.readers.per_object_masks import layered_sequence
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 
 CATEGORIES = ("aeroplane", "bird", "boat", "car", "cat", "cow", "dog", "horse", "motorbike", "train")
 
 
-def open_youtube_objects(root: str | Path, *, sequences: Collection[str] = ()) -> list[Sequence]:
+def open_youtube_objects(root: str | Path, *, sequences: Sequence[str] = ()) -> list[VideoSequence]:
     """Open all 126 shots, or those named in `sequences`: CATEGORY_VIDEO_SHOT, such as aeroplane_0001_001.
 
     Two shots, of motorbike/0007 and cow/0019, have a mask of one frame only; there is nothing in them to measure.
@@ -47,7 +47,7 @@ def open_youtube_objects(root: str | Path, *, sequences: Collection[str] = ()) -
     return [_open(name, shots[name]) for name in choose(sequences, list(shots), base)]
 
 
-def _open(name: str, shot: Path) -> Sequence:
+def _open(name: str, shot: Path) -> VideoSequence:
     frames = files_in(shot / "images", "frames", (".png", ".jpg"))
     place = {_number(path): index for index, path in enumerate(frames)}
     if len(place) < len(frames):

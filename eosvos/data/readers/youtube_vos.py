@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence as Collection
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from eosvos.data.image_files import MASKS, files_in, frames_or_masks, several
 from eosvos.data.readers.image_sequence import choose, match_masks, stored_sequence
 from eosvos.data.readers.locate import split_folder, split_of
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import folders
 from eosvos.errors import UserError
 from eosvos.files import shipped_list
@@ -38,12 +38,12 @@ def open_youtube_vos(
     root: str | Path,
     *,
     split: str | None = "train",
-    sequences: Collection[str] = (),
+    sequences: Sequence[str] = (),
     year: int | None = None,
     every_frame: bool = False,
     truth: str | Path | None = None,
     frames: bool = True,
-) -> list[Sequence]:
+) -> list[VideoSequence]:
     """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
 
     `year`: 2018 or 2019, to be told if the other one lies there. `every_frame`: frames from SPLIT_all_frames; masks and
@@ -132,7 +132,7 @@ def _seen(meta: Path) -> frozenset[str]:
 
 def _open(
     images: Path, annotations: Path, entries: dict[str, Any], seen: frozenset[str] | None, *, whole: bool
-) -> Sequence:
+) -> VideoSequence:
     """`whole`: every frame that meta.json names for an object must have a mask."""
     name, frames = images.name, files_in(images, "frames")
     masks = match_masks(frames, files_in(annotations, "masks", MASKS))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.synthetic.videos import make_sequence
 from eosvos.data.tasks import SCENE, Taskset
 from eosvos.errors import UserError
@@ -37,7 +37,7 @@ class SyntheticTaskset(Taskset):
         super().__init__(self._scenes, search=search, **settings)
         self.length, self.render, self.reuse = length, render, reuse
 
-    def _scenes(self, seed: int, kind: int, iteration: int, index: int) -> Iterator[tuple[Sequence, int]]:
+    def _scenes(self, seed: int, kind: int, iteration: int, index: int) -> Iterator[tuple[VideoSequence, int]]:
         """The objects of a scene in random order, then of another scene."""
         draws = numpy_generator(seed, kind, iteration, index, SCENE)
         scene_seed = derive(seed, kind, iteration // self.reuse, index, SCENE)
@@ -48,6 +48,6 @@ class SyntheticTaskset(Taskset):
 
 
 @lru_cache(maxsize=16)
-def _scene(seed: int, attempt: int, size: tuple[int, int], length: int) -> Sequence:
+def _scene(seed: int, attempt: int, size: tuple[int, int], length: int) -> VideoSequence:
     """Scenes of this process's latest draws, with what they have painted."""
     return make_sequence(seed, attempt, size=size, length=length)

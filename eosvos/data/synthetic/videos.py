@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.synthetic.backdrop import Backdrop, plan_backdrop
 from eosvos.data.synthetic.figures import draw_figure
 from eosvos.data.synthetic.scenes import Actor, Motion, Scene
@@ -44,7 +44,7 @@ _KINDS = (
 )
 
 
-def make_sequence(seed: int, index: int, *, size: tuple[int, int] = (128, 224), length: int = 24) -> Sequence:
+def make_sequence(seed: int, index: int, *, size: tuple[int, int] = (128, 224), length: int = 24) -> VideoSequence:
     """Training video `index` of the endless stream `seed`, `size` (H, W) pixels, `length` frames.
 
     Every thing that moves by itself is an object, 1..K in the order of appearance, 1 <= K <= 5, look-alikes included;
@@ -61,7 +61,7 @@ def make_sequence(seed: int, index: int, *, size: tuple[int, int] = (128, 224), 
 
 def held_out(
     split: str = "test", *, count: int = 20, size: tuple[int, int] = (240, 432), length: int = 24
-) -> list[Sequence]:
+) -> list[VideoSequence]:
     """The first `count` videos of the fixed split "val" or "test", which training never meets; 1 to 3 objects each.
 
     Raises UserError for another split.
@@ -71,7 +71,7 @@ def held_out(
     return [_sequence(split, 0, index, size, length) for index in range(count)]
 
 
-def _sequence(split: str, seed: int, index: int, size: tuple[int, int], length: int) -> Sequence:
+def _sequence(split: str, seed: int, index: int, size: tuple[int, int], length: int) -> VideoSequence:
     if min(size) < 16 or length < 1:
         raise ValueError(f"synthetic videos: size {size}, length {length}: expected sides >= 16 and length >= 1")
     size = (int(size[0]), int(size[1]))
@@ -88,7 +88,7 @@ def _sequence(split: str, seed: int, index: int, size: tuple[int, int], length: 
         order = order[: 1 + index % 3]
     scene.ids = {number: (k, first[number]) for k, number in enumerate(order, 1)}
     middle = "" if split == "train" else f"-{split}"
-    return Sequence(
+    return VideoSequence(
         f"synthetic-v{VERSION}{middle}-{seed}-{index:05d}",
         tuple(f"{i:05d}" for i in range(length)),
         size,

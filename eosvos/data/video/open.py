@@ -12,7 +12,7 @@ from eosvos.data.levels import Levels
 from eosvos.data.mask_files.appearances import appearances
 from eosvos.data.mask_files.formats import read_named, tell
 from eosvos.data.mask_files.match_frames import place
-from eosvos.data.sequence import Numbered, Sequence
+from eosvos.data.sequence import Numbered, VideoSequence
 from eosvos.data.video import container
 from eosvos.data.video.frames import opened
 from eosvos.data.video.stacks import is_picture, open_stack
@@ -27,15 +27,15 @@ def open_video(
     every: bool = False,
     levels: Levels = "auto",
     absent: str | None = None,
-) -> Sequence:
+) -> VideoSequence:
     """Open a video file, or one of several pictures (stacks.py), as a sequence; frames are named by their numbers,
     00000, 00001, ...
 
     `masks`: an image, the mask of the first frame; or a folder or JSON file of masks in any form of
     mask_files/formats.py or mask_files/json_files.py, each named by its frame's number; None: there are no objects.
     `binary`: all that is not 0 in a mask is one object; None takes it so where there is nothing but 0 and 255. What
-    masks were taken for is logged. `every`: a method is given all masks (`Sequence.given`), and those before the first
-    object may be empty, to say that it is not there yet. `levels`: of frames of more than 8 bits, see levels.py.
+    masks were taken for is logged. `every`: a method is given all masks (`VideoSequence.given`), and those before the
+    first object may be empty, to say that it is not there yet. `levels`: of frames of more than 8 bits, see levels.py.
     `absent`: what masks tell of objects that they do not show, see `open_own`.
 
     The first frame, and its mask, are there at once however long the video is: see `Numbered` and frames.py.
@@ -55,12 +55,12 @@ def open_video(
         size = stack.size
         names = Numbered(max(5, len(str(len(stack) - 1))), lambda: len(stack), lambda: True)
     if masks is None:
-        return Sequence(name or path.stem, names, size, {}, frames, _no_mask, (path,))
+        return VideoSequence(name or path.stem, names, size, {}, frames, _no_mask, (path,))
     given = place(Path(masks).expanduser(), names, size, binary=binary, absent=absent)
     tell({name or path.stem: given})
     order = sorted((int(frame), frame) for frame in given.files)
     found = appearances(given, order, every=every, absent=absent)
-    return Sequence(
+    return VideoSequence(
         name=name or path.stem,
         frame_names=names,
         size=size,

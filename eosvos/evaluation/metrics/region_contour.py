@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.evaluation.metrics.bit_planes import GROUP, compare
 from eosvos.evaluation.metrics.boxes_errors import box_overlap, contour_errors
 from eosvos.evaluation.metrics.temporal_stability import matching_cost, shape_contexts
@@ -293,7 +293,7 @@ class Measures:
     more: tuple[str, ...] = ()  # of `region_contour.MEASURES`, besides J and F
 
 
-def counts(sequence: Sequence, indices: Iterable[int], measures: Measures) -> list[int]:
+def counts(sequence: VideoSequence, indices: Iterable[int], measures: Measures) -> list[int]:
     """Those of some frames that figures can be of: that have a truth, and are no end that is left out."""
     if not sequence.truth:
         return []

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from eosvos.data.masks import VOID, box_of
-from eosvos.data.sequence import Sequence
+from eosvos.data.sequence import VideoSequence
 from eosvos.data.tasks import Found, Sample, Tasks, Taskset
 from eosvos.data.transforms import PADDING, as_layers, as_pixels, as_tensor, augment, warp_image, warp_masks
 from eosvos.seeds import generator, numpy_generator
@@ -158,7 +158,7 @@ class GuidedTasks:
         )  # fmt: skip
 
     def _sample(
-        self, taskset: Taskset, sequence: Sequence, found: Found, object_id: int, draws: torch.Generator
+        self, taskset: Taskset, sequence: VideoSequence, found: Found, object_id: int, draws: torch.Generator
     ) -> tuple[Sample, Tensor]:
         """The transformed picture and the varied prior, from the frame before it under the same transform."""
         before = sequence.mask(found.place - 1) if found.place else None
