@@ -43,10 +43,10 @@ def open_coco(
 ) -> list[VideoSequence]:
     """Open the images, all or those named in `sequences` (file names without ending), that show an object to draw.
 
-    Objects to draw (`VideoSequence.objects`) cover at least `min_area` of the image, are single ones unless `crowd`, and
-    do not touch the edge of the image unless `border`. All the others stay in the id mask too, so that a detector does not
-    learn them as background; a crowd is void there unless it may be drawn. Ids count from 1 by falling area. Masks are
-    decoded when they are asked for.
+    Objects to draw (`VideoSequence.objects`) cover at least `min_area` of the image, are single ones unless `crowd`,
+    and do not touch the edge of the image unless `border`. All the others stay in the id mask too, so that a detector
+    does not learn them as background; a crowd is void there unless it may be drawn. Ids count from 1 by falling area.
+    Masks are decoded when they are asked for.
 
     Raises UserError if a file is missing or not of COCO's format, or no object is left.
     """

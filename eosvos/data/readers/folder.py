@@ -52,10 +52,10 @@ def open_folder(
     `binary`: masks hold one object, all that is not 0; None takes them so where a video's masks hold nothing but 0 and
     255. What masks were taken for is logged, once. All masks are read once, to find the frame in which each object
     first appears. `every`: a method is given all masks (`VideoSequence.given`), and those before the first object may
-    be empty, to say that it is not there yet. `levels`: of frames of more than 8 bits, see levels.py. `absent`: what masks
-    tell of objects that they do not show, see `appearances`, and images without annotation in JSON, see `open_json`;
-    None: those of a data set are complete. `need_frames`: false where masks alone are needed, and the folder of frames
-    may be missing.
+    be empty, to say that it is not there yet. `levels`: of frames of more than 8 bits, see levels.py. `absent`: what
+    masks tell of objects that they do not show, see `appearances`, and images without annotation in JSON, see
+    `open_json`; None: those of a data set are complete. `need_frames`: false where masks alone are needed, and the
+    folder of frames may be missing.
 
     Raises UserError for a missing root, frames or masks, masks without frames, broken files, different sizes, a first
     mask without an object.
