@@ -54,8 +54,8 @@ $(IMAGENET):
 shipped: install $(IMAGENET) ## hours on one core: the learner in the package; DATA=/data, see docs/learners.md
 	@test -n "$(DATA)" || { echo "make shipped DATA=/data: the folder with DAVIS-2016, ECSSD, PennFudanPed and COCO-500"; exit 1; }
 	OMP_NUM_THREADS=1 $(PY) -m eosvos.parent_train training=real_first data_root=$(DATA) init=$(IMAGENET)
-	OMP_NUM_THREADS=1 $(PY) -m eosvos.meta_train training=real data_root=$(DATA)
-	OMP_NUM_THREADS=1 $(PY) -m eosvos.meta_train training=real_end data_root=$(DATA)
+	OMP_NUM_THREADS=1 $(PY) -m eosvos.meta_train training=real init=runs/real/first/learner.safetensors data_root=$(DATA)
+	OMP_NUM_THREADS=1 $(PY) -m eosvos.meta_train training=real_end init=runs/real/meta/last.safetensors data_root=$(DATA)
 
 shipped-tiny: install ## two hours on 2 cores: the learner of procedural videos alone, from nothing
 	$(TRAIN) -m eosvos.meta_train resume=true
