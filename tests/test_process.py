@@ -49,7 +49,7 @@ for found in pkgutil.walk_packages(eosvos.__path__, "eosvos."):
     if not found.name.startswith("eosvos.page"):  # needs what may not be installed
         importlib.import_module(found.name)
         unchanged(found.name)
-from eosvos.data.synthetic.videos.videos import held_out
+from eosvos.data.synthetic.videos import held_out
 from eosvos.methods.baselines import CopyFirst
 from eosvos.data.mask_files.rle import rle_decode, rle_encode
 
