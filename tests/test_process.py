@@ -70,10 +70,10 @@ assert cv2.randu(np.zeros(4), 0, 1).tolist() == expected
 videos = held_out("test", count=1, size=(48, 64), length=4)
 eosvos.evaluate(lambda seed: CopyFirst(), videos, sys.argv[1] + "/run", fingerprint={}, progress=False, overlay=True)
 unchanged("evaluate")
-from eosvos.inference import overlay
+from eosvos.plots import training_curves
 
 Path(sys.argv[1], "log.jsonl").write_text('{"iteration": 0, "loss": 1.0}\\n{"iteration": 1, "loss": 0.5}\\n')
-pictures.curves(sys.argv[1] + "/log.jsonl", sys.argv[1] + "/curves.png")
+training_curves.curves(sys.argv[1] + "/log.jsonl", sys.argv[1] + "/curves.png")
 unchanged("curves")
 """
 
