@@ -365,21 +365,22 @@ def test_the_default_is_the_learner_that_ships_whatever_was_trained(there, capsy
     for given, said in (
         (
             "mine",
-            "learner=mine: no learner of that name ships; there are osmn, osvos, tiny; the file here is learner=./",
+            "learner=mine: no learner of that name ships; there are osmn, osvos, real, tiny; the file here is learner=./",
         ),
-        ("tny", "learner=tny: no learner of that name ships; there are osmn, osvos, tiny"),
+        ("tny", "learner=tny: no learner of that name ships; there are osmn, osvos, real, tiny"),
         ("a/b", "learner=a/b: no such file; train one with `make meta-train`"),
     ):
         assert said in complaint(capsys, eval.main([*VIDEO, f"learner={given}"]))
     assert learners.main() == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0][:4] == ["learner=", "method", "network", "MB"]
-    assert [line[:3] for line in lines[1:4]] == [
+    assert [line[:3] for line in lines[1:5]] == [
         ["osmn", "osmn", "tiny"],
         ["osvos", "osvos", "tiny"],
+        ["real", "eosvos", "mobilenet_v2"],
         ["tiny", "eosvos", "tiny"],
     ]
-    assert "runs/meta/tiny/learner.safetensors" in [line[0] for line in lines[4:]]
+    assert "runs/meta/tiny/learner.safetensors" in [line[0] for line in lines[5:]]
 
 
 # --- what a training says

@@ -97,10 +97,16 @@ def test_the_wheel_segments_with_the_learners_that_ship(site, tmp_path):
     small = ["dataset.count=1", "dataset.length=3", "dataset.size=[96,160]", "iters=2"]
     done = run(site, tmp_path, "-m", "eosvos.eval", "-m", "method=eosvos,osvos,osmn", *small)
     assert done.returncode == 0, done.stderr
-    for name in ("tiny", "osvos", "osmn"):
+    for name in ("real", "osvos", "osmn"):
         shipped = site / "eosvos" / "learners" / f"{name}.safetensors"
         assert shipped.stat().st_size <= 10_000_000 and str(shipped) in done.stderr
     assert len(list(tmp_path.glob("runs/eval/**/masks/*/*.png"))) == 3 * 3
+
+
+def test_the_wheel_is_at_most_25_megabytes_and_a_learner_10(wheel, site):
+    assert wheel.stat().st_size <= 25_000_000
+    sizes = {path.stem: path.stat().st_size for path in (site / "eosvos" / "learners").glob("*.safetensors")}
+    assert {"real", "tiny", "osvos", "osmn"} <= sizes.keys() and max(sizes.values()) <= 10_000_000
 
 
 def test_importing_the_package_is_cheap():

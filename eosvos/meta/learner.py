@@ -22,8 +22,9 @@ Params = dict[str, Tensor]
 LEVELS = ("single", "tensor", "neuron", "parameter")
 FORMAT = "eosvos-learner-1"
 LEARNERS = Path(__file__).resolve().parents[1] / "learners"
-SHIPPED = LEARNERS / "tiny.safetensors"
-"""The learner in the package: the tiny network, meta-trained on procedural videos only (docs/results/shipped.md)."""
+SHIPPED = LEARNERS / "real.safetensors"
+"""The default: MobileNetV2, meta-trained on real videos and pictures (docs/learners.md). `tiny.safetensors` beside it saw
+procedural videos alone."""
 
 N = TypeVar("N", bound=nn.Module)
 
