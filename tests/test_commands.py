@@ -365,7 +365,8 @@ def test_the_default_is_the_learner_that_ships_whatever_was_trained(there, capsy
     for given, said in (
         (
             "mine",
-            "learner=mine: no learner of that name ships; there are osmn, osvos, real, tiny; the file here is learner=./",
+            "learner=mine: no learner of that name ships; there are osmn, osvos, real, tiny; "
+            "the file here is learner=./",
         ),
         ("tny", "learner=tny: no learner of that name ships; there are osmn, osvos, real, tiny"),
         ("a/b", "learner=a/b: no such file; train one with `make meta-train`"),

@@ -23,8 +23,8 @@ LEVELS = ("single", "tensor", "neuron", "parameter")
 FORMAT = "eosvos-learner-1"
 LEARNERS = Path(__file__).resolve().parents[1] / "learners"
 SHIPPED = LEARNERS / "real.safetensors"
-"""The default: MobileNetV2, meta-trained on real videos and pictures (docs/learners.md). `tiny.safetensors` beside it saw
-procedural videos alone."""
+"""The default: MobileNetV2, meta-trained on real videos and pictures (docs/learners.md). `tiny.safetensors` beside it
+saw procedural videos alone."""
 
 N = TypeVar("N", bound=nn.Module)
 
