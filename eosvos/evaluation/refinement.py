@@ -69,7 +69,7 @@ def refine(
     sequences, out = list(sequences), Path(out)
     learning(make_method(seed))
     names = [sequence.name for sequence in sequences]
-    (world or World()).share(lambda: run_folder.claim(out, fingerprint, seed=seed, sequences=names))
+    (world or World()).broadcast(lambda: run_folder.claim(out, fingerprint, seed=seed, sequences=names))
     given: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
     rounds: list[Round] = []
     for count in range(1, max(counts) + 1):

@@ -86,7 +86,7 @@ def taken_up(folder: Path, world: World, resume: bool) -> Iterator[dict[str, Any
     folder, where it holds a run and `resume` is false, or something else, or a damaged checkpoint.
     """
     with ExitStack() as stack:
-        yield world.share(lambda: _open(folder, stack, resume))
+        yield world.broadcast(lambda: _open(folder, stack, resume))
 
 
 def _open(folder: Path, stack: ExitStack, resume: bool) -> dict[str, Any] | None:
@@ -140,8 +140,8 @@ def compare(
 def agree(world: World, fingerprint: dict[str, Any], environment: dict[str, Any]) -> None:
     """Raises UserError where another process has other settings, data or code: a machine that was not kept up."""
     mine = json.loads(json.dumps({**fingerprint, "code": environment.get("code")}))
-    first = world.share(lambda: mine)
-    with world.together():
+    first = world.broadcast(lambda: mine)
+    with world.barrier():
         for key, (there, here) in _differing(first, mine).items():
             raise UserError(f"{key} is {here} here and {there} in the first process; give all machines the same")
 

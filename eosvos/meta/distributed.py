@@ -33,11 +33,11 @@ class World:
     size: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_main_process(self) -> bool:
         """True in the process that writes files and speaks."""
         return self.rank == 0
 
-    def sum_(self, tensor: Tensor) -> Tensor:
+    def all_reduce(self, tensor: Tensor) -> Tensor:
         """Sum `tensor` over all processes, in place: by NCCL on GPUs, by gloo on CPUs."""
         if self.size > 1:
             dist.all_reduce(tensor)
@@ -51,7 +51,7 @@ class World:
         return found
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def barrier(self) -> Iterator[None]:
         """A block at whose end all processes meet; the UserError of any one is raised in all, so that none waits for
         one that has given up. Every process must come through the block; it may hold no sum or other meeting.
         """
@@ -69,11 +69,11 @@ class World:
             if message is not None:
                 raise CommonError(message if rank == 0 else f"process {rank}: {message}") from mistake
 
-    def share(self, make: Callable[[], T]) -> T:
+    def broadcast(self, make: Callable[[], T]) -> T:
         """What `make` gives in the first process (it is called there only), in all; its UserError too."""
         made = []
-        with self.together():
-            if self.first:
+        with self.barrier():
+            if self.is_main_process:
                 made.append(make())
         if self.size > 1:
             made = made or [None]  # type: ignore[list-item]

@@ -137,7 +137,7 @@ def train(
         with _stop_requests() as stop:
             while not state.done(settings):
                 results = [gradient(learner, next(tasks)) for _ in range(world.rank, settings.tasks, world.size)]
-                clock = (now() - started) * world.first
+                clock = (now() - started) * world.is_main_process
                 totals, stopping = _reduce(results, learner, settings.clip, world, bool(stop), terms, clock)
                 state.seconds = totals["clock"]
                 record = _update(state, totals, settings) | totals["terms"]
@@ -158,7 +158,7 @@ def train(
                     end = settings.seconds
                     whole = f" of {settings.iterations}" if end is None else f", {state.seconds:.0f} of {end:g} s"
                     raise Interrupted(f"stopped at iteration {state.iteration}{whole}, saved in {folder}")
-        return world.share(lambda: Learner.load(folder / BEST))
+        return world.broadcast(lambda: Learner.load(folder / BEST))
 
 
 def _optimizer(learner: Learner, settings: OuterSettings) -> torch.optim.Optimizer:
@@ -212,7 +212,7 @@ def _reduce(
         for name, g in result.rates.items():
             pieces[len(names) + slots[id(learner.rates[name])]].add_((g * rate_scale).flatten())
     flat[-2], flat[-1] = clock, float(stop)
-    world.sum_(flat)
+    world.all_reduce(flat)
     count = float(flat[-5])
     totals = {
         "theta": [p / max(count, 1) for p in pieces[: len(names)]],
@@ -275,8 +275,8 @@ class _Files:
     report: Callable[[dict[str, Any]], None]
 
     def begin(self, state: _State) -> None:
-        with self.world.together():
-            if self.world.first:
+        with self.world.barrier():
+            if self.world.is_main_process:
                 trim_log(self.folder, state.iteration - (state.iteration == 0 or state.due is not None))
         if state.iteration == 0:
             self.save(state)
@@ -284,8 +284,8 @@ class _Files:
             self._keep(state.learner, LAST)
 
     def save(self, state: _State) -> None:
-        with self.world.together():
-            if self.world.first:
+        with self.world.barrier():
+            if self.world.is_main_process:
                 content = {
                     "theta": {k: p.detach() for k, p in state.learner.theta.items()},
                     "rates": {k: r.detach().clone() for k, r in state.learner.rates.items()},
@@ -304,13 +304,13 @@ class _Files:
         self._keep(replace(state.learner, spec=state.learner.spec | told), BEST)
 
     def log(self, record: dict[str, Any]) -> None:
-        if self.world.first:
+        if self.world.is_main_process:
             append_line(self.folder / LOG, json.dumps(record))
             self.report(record)
 
     def _keep(self, learner: Learner, name: str) -> None:
-        with self.world.together():
-            if self.world.first:
+        with self.world.barrier():
+            if self.world.is_main_process:
                 learner.save(self.folder / name)
 
 

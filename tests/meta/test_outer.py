@@ -314,7 +314,7 @@ def test_summed_over_processes_equals_one_process():
     results = [gradient(learner, n) for n in range(5)]
 
     class Other(World):
-        def sum_(self, tensor):
+        def all_reduce(self, tensor):
             return tensor.add_(theirs)
 
     def flat(totals):
@@ -324,7 +324,7 @@ def test_summed_over_processes_equals_one_process():
     caught = []
 
     class Catch(World):
-        def sum_(self, tensor):
+        def all_reduce(self, tensor):
             caught.append(tensor.clone())
             return tensor
 

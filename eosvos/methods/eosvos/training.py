@@ -120,7 +120,7 @@ def validate_tasks(
             totals[0, place] += sum(picture_similarity(model, phi, sample) for sample in judges) / len(judges)
             with torch.no_grad():
                 totals[1, place] += float(loss_of(model, [task.meta], (0, _VALIDATION, number, 0))(phi))
-    means = world.sum_(totals) / len(tasks)
+    means = world.all_reduce(totals) / len(tasks)
     figures = {
         f"{what}@{count}": float(value)
         for what, row in zip(("J", "loss"), means, strict=True)
@@ -139,7 +139,7 @@ def validate_pictures(
     for number in range(world.rank, len(pictures), world.size):
         with torch.no_grad():
             total += float(loss_of(model, [pictures[number]], (0, _VALIDATION, number))(learner.theta))
-    mean = float(world.sum_(total)) / len(pictures)
+    mean = float(world.all_reduce(total)) / len(pictures)
     return {"validation_loss": mean, "score": -mean}
 
 
