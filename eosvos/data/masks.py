@@ -141,11 +141,20 @@ def stacked(layers: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarr
     return mask
 
 
-def note_shared(shared: dict[str, int], name: str, layers: Mapping[int, np.ndarray], mask: np.ndarray) -> None:
-    """Keep in `shared`, by the frame's name, how many pixels objects lose to others in their `stacked` mask, if any."""
+def record_overlap(
+    overlap_pixels: dict[str, int], name: str, layers: Mapping[int, np.ndarray], mask: np.ndarray
+) -> None:
+    """Add to `overlap_pixels` how many pixels of the bool masks `layers` lie below another one in `mask`, if any.
+
+    Args:
+        overlap_pixels: frame name -> pixels; changed in place.
+        name: name of the frame.
+        layers: object id -> bool (H, W).
+        mask: the id mask that `stacked` made of them, uint8 (H, W).
+    """
     lost = sum(map(np.count_nonzero, layers.values())) - np.count_nonzero(mask)
     if lost:
-        shared[name] = int(lost)
+        overlap_pixels[name] = int(lost)
 
 
 def write_mask(path: str | Path, ids: np.ndarray) -> None:

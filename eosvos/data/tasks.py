@@ -182,7 +182,7 @@ class Taskset:
     def _some_frames(self, sequence: VideoSequence, object_id: int, draws: np.random.Generator) -> list[Found] | None:
         """The frame to train on and those that judge, the same again where there are no others; None if the object is
         not to be seen."""
-        start = sequence.objects[object_id]
+        start = sequence.first_frame[object_id]
         if self.first_to_later:
             mask = sequence.mask(start)
             if mask is None or not self._visible(mask, object_id):
@@ -205,7 +205,7 @@ class Taskset:
         than the taskset asks for; at most `search` masks are read."""
         read = 0
         for index in map(int, draws.permutation(len(sequence))):
-            if index < max(start, sequence.objects[object_id]):
+            if index < max(start, sequence.first_frame[object_id]):
                 continue
             mask = sequence.mask(index)
             if mask is None:
@@ -257,7 +257,7 @@ class VideoTaskset(Taskset):
     def __init__(self, sequences: Sequence[VideoSequence], **settings: Any):
         super().__init__(self._videos, **settings)
         self.sequences = tuple(sequences)
-        self.objects = [(sequence, object_id) for sequence in sequences for object_id in sequence.objects]
+        self.objects = [(sequence, object_id) for sequence in sequences for object_id in sequence.first_frame]
         if not self.objects:
             raise UserError(f"{len(sequences)} sequences without a single object: there is nothing to draw tasks from")
 

@@ -221,7 +221,7 @@ def _check(sequences: list[VideoSequence], processes: int) -> None:
     if twice:
         raise UserError(f"the sequences {twice} are asked for twice; each name may stand once in sequences=[...]")
     for sequence in sequences:
-        if not sequence.objects or not len(sequence):
+        if not sequence.first_frame or not len(sequence):
             raise UserError(f"{sequence.name}: no frame has a mask with an object; leave it out with sequences=[...]")
 
 

@@ -69,9 +69,9 @@ class Predictions:
         return mask
 
     @property
-    def shared(self) -> dict[str, int]:
+    def overlap_pixels(self) -> dict[str, int]:
         """Frames read so far in which objects overlap, and how many pixels; see `masks.stacked`."""
-        return {} if self.masks is None else self.masks.shared
+        return {} if self.masks is None else self.masks.overlap_pixels
 
     @property
     def files(self) -> list[Path]:
@@ -146,7 +146,7 @@ def _open(
             own = own or any(path.name == one.name and path.samefile(one) for path in sequence.files)
             _check_objects(sequence, place)
             absent[sequence.name], extra[sequence.name] = _check_frames(sequence, place, measures, missing)
-        objects, empty = tuple(sequence.objects), missing == "empty"
+        objects, empty = tuple(sequence.first_frame), missing == "empty"
         mine = Predictions(sequence.name, sequence.frame_names, sequence.size, objects, place, empty)
         if place is not None and place.form == "json":  # of others the headers have told the size
             mine(next(index for index, name in enumerate(sequence.frame_names) if name in place.files))
@@ -159,11 +159,11 @@ def _open(
 
 
 def _check_objects(sequence: VideoSequence, masks: MaskSet) -> None:
-    if masks.form == "binary" and len(sequence.objects) > 1:
-        first, ids = next(iter(masks.files.values()))[0], several(list(map(str, sequence.objects)))
+    if masks.form == "binary" and len(sequence.first_frame) > 1:
+        first, ids = next(iter(masks.files.values()))[0], several(list(map(str, sequence.first_frame)))
         raise UserError(
-            f"{first}: the masks of {sequence.name} show one object ({masks.told}), and the sequence has the objects"
-            f" {ids}; save each object's pixels with its id"
+            f"{first}: the masks of {sequence.name} show one object ({masks.description}), and the sequence has"
+            f" the objects {ids}; save each object's pixels with its id"
         )
 
 

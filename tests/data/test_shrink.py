@@ -29,7 +29,7 @@ def video(read: Counter, size=(40, 60)) -> VideoSequence:
 def test_frames_are_averaged_and_masks_keep_their_ids():
     plain = video(Counter())
     half = shrunk(plain, 0, (20, 30), Cache(0))
-    assert half.size == (20, 30) and half.objects == plain.objects and len(half) == 4
+    assert half.size == (20, 30) and half.first_frame == plain.first_frame and len(half) == 4
     blocks = plain.read_frame(1).reshape(20, 2, 30, 2, 3).mean((1, 3))
     assert np.abs(half.read_frame(1) - blocks).max() <= 0.5
     mask = half.read_mask(1)

@@ -52,8 +52,8 @@ def test_junk_is_ignored_everywhere(tmp_path, caplog):
     for folder in (root, root / "frames", root / "masks", root / "each", root / "each" / "1"):
         litter(folder)
     assert len(open_own(root)[0]) == 3 and len(open_folder(root)) == 1
-    assert open_own(root / "frames", masks=root / "masks")[0].objects == {1: 0}
-    assert open_own(root / "frames", masks=root / "each")[0].objects == {1: 0}
+    assert open_own(root / "frames", masks=root / "masks")[0].first_frame == {1: 0}
+    assert open_own(root / "frames", masks=root / "each")[0].first_frame == {1: 0}
     assert video_in(root / "frames") == root / "frames" and len(look(root / "frames")[0]) == 3
     for part in ("JPEGImages", "Annotations"):
         (tmp_path / "set" / part).mkdir(parents=True)

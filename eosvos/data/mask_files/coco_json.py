@@ -42,7 +42,7 @@ class Shapes:
     frames: dict[str, list[tuple[Key | None, Any]]] = field(default_factory=dict)  # None: void
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)  # (H, W) of frames, where the file tells it
     names: dict[Key, str] = field(default_factory=dict)  # of the objects, for people
-    told: str = "COCO's annotations"  # the form, and what tells the objects apart
+    description: str = "COCO's annotations"  # the form, and what tells the objects apart
 
 
 def of_videos(content: Mapping[str, Any]) -> dict[str, Shapes]:
@@ -57,7 +57,7 @@ def of_videos(content: Mapping[str, Any]) -> dict[str, Shapes]:
         stems = [stem for _, stem in files]
         size = size_of((video["height"], video["width"]))
         names[video["id"]] = name, stems
-        found[name] = Shapes({stem: [] for stem in stems}, dict.fromkeys(stems, size), told="run-length codes")
+        found[name] = Shapes({stem: [] for stem in stems}, dict.fromkeys(stems, size), description="run-length codes")
     for annotation in content["annotations"]:
         name, stems = names[annotation["video_id"]]
         segments = annotation["segmentations"]
@@ -107,7 +107,7 @@ def of_images(content: Mapping[str, Any]) -> dict[str, Shapes]:
         shapes = found.setdefault(video, Shapes())
         drawn = [(annotation, segment) for annotation in those if (segment := _segment(annotation, images)) is not None]
         keys, shapes.names, how = _objects([annotation for annotation, _ in drawn], kinds)
-        shapes.told += how
+        shapes.description += how
         for key, (annotation, segment) in zip(keys, drawn, strict=True):
             shapes.frames.setdefault(places[annotation["image_id"]][1], []).append((key, segment))
     return found

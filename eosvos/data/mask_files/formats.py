@@ -38,7 +38,7 @@ from eosvos.data.mask_files.colours import (
     read_shape,
     refuse_soft,
 )
-from eosvos.data.masks import FORMATS, MODES, VOID, note_shared, read_mask, stacked, wrong_size
+from eosvos.data.masks import FORMATS, MODES, VOID, read_mask, record_overlap, stacked, wrong_size
 from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.data.user_files import folders, listing, natural
 from eosvos.errors import UserError
@@ -55,13 +55,15 @@ class MaskSet:
     """The masks of one video. `read(name)` gives the id mask uint8 (H, W) of the frame `name`, one of `files`."""
 
     form: str  # palette, grey, binary, colours, objects or json
-    told: str  # the same for people
+    description: str  # the same for people
     files: Mapping[str, tuple[Path, ...]] = field(repr=False)  # frame name -> what its mask is read from
     read: Callable[[str], np.ndarray] = field(repr=False)  # raises UserError; may be pickled
-    shared: dict[str, int] = field(default_factory=dict, repr=False, compare=False)  # of the masks read, see `stacked`
+    overlap_pixels: dict[str, int] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # of the masks read, see `stacked`
     # Of the masks read, where every object has a mask of its own: objects of which it is empty, so told to be absent.
-    gone: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
-    listed: tuple[str, ...] = field(default=(), repr=False)  # frames that a JSON file names without telling more
+    absent_ids: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
+    unannotated: tuple[str, ...] = field(default=(), repr=False)  # frames that a JSON file names without telling more
 
 
 def open_masks(
@@ -138,7 +140,7 @@ def forms(opened: Mapping[str, MaskSet]) -> str:
     """Which form the masks of which videos were taken to have, for people."""
     found: dict[str, list[str]] = {}
     for name, masks in opened.items():
-        found.setdefault(masks.told, []).append(name)
+        found.setdefault(masks.description, []).append(name)
     return "masks: " + "; ".join(f"{told} ({several(names)})" for told, names in found.items())
 
 
@@ -249,17 +251,17 @@ def _of_objects(parts: Mapping[str, Mapping[str, Path]], size: tuple[int, int] |
         raise UserError(f"{several(names)}: no masks in these folders; .png files named as the frames are expected")
     shown = several([f"{name} = {number}" for name, number in zip(names, numbers, strict=True)])
     files = {frame: tuple(path for _, path in frames[frame]) for frame in sorted(frames, key=natural)}
-    shared: dict[str, int] = {}
-    gone: dict[str, tuple[int, ...]] = {}
-    read = partial(_read_objects, frames, size, shared, gone)
-    return MaskSet("objects", f"one {what} for each object: {shown}", files, read, shared, gone)
+    overlap_pixels: dict[str, int] = {}
+    absent_ids: dict[str, tuple[int, ...]] = {}
+    read = partial(_read_objects, frames, size, overlap_pixels, absent_ids)
+    return MaskSet("objects", f"one {what} for each object: {shown}", files, read, overlap_pixels, absent_ids)
 
 
 def _read_objects(
     frames: Mapping[str, Sequence[tuple[int, Path]]],
     size: tuple[int, int],
-    shared: dict[str, int],
-    gone: dict[str, tuple[int, ...]],
+    overlap_pixels: dict[str, int],
+    absent_ids: dict[str, tuple[int, ...]],
     name: str,
 ) -> np.ndarray:
     layers = {}
@@ -274,8 +276,8 @@ def _read_objects(
             )
         layers[number] = codes != 0
     mask = stacked(layers, size)
-    note_shared(shared, name, layers, mask)
-    gone[name] = tuple(number for number, layer in layers.items() if not layer.any())
+    record_overlap(overlap_pixels, name, layers, mask)
+    absent_ids[name] = tuple(number for number, layer in layers.items() if not layer.any())
     return mask
 
 

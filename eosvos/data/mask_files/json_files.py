@@ -29,7 +29,7 @@ from eosvos.data.mask_files.coco_json import Key, Shapes, in_order, named, of_im
 from eosvos.data.mask_files.formats import MaskSet
 from eosvos.data.mask_files.rle import rle_encode, segment_mask
 from eosvos.data.mask_files.tool_json import is_labelme, is_via, of_labelme, of_via, refuse_others
-from eosvos.data.masks import VOID, ids_of, note_shared, stacked
+from eosvos.data.masks import VOID, ids_of, record_overlap, stacked
 from eosvos.errors import UserError
 from eosvos.files import write_text
 
@@ -150,12 +150,12 @@ def _mask_set(
         name: [(VOID if key is None else ids[key], segment) for key, segment in entries]
         for name, entries in shapes.frames.items()
     }
-    shared: dict[str, int] = {}
-    gone: dict[str, tuple[int, ...]] = {}
+    overlap_pixels: dict[str, int] = {}
+    absent_ids: dict[str, tuple[int, ...]] = {}
     files = {name: tuple(paths) for name in frames}
-    told = shapes.told + (f": {named(shapes.names, ids)}" if ids else "")
-    read = partial(_read, where, frames, shapes.sizes, size, shared, gone)
-    return MaskSet("json", told, files, read, shared, gone, listed)
+    told = shapes.description + (f": {named(shapes.names, ids)}" if ids else "")
+    read = partial(_read, where, frames, shapes.sizes, size, overlap_pixels, absent_ids)
+    return MaskSet("json", told, files, read, overlap_pixels, absent_ids, listed)
 
 
 def _numbered(shapes: Shapes) -> dict[Key, int]:
@@ -172,8 +172,8 @@ def _read(
     frames: Mapping[str, Sequence[tuple[int, Any]]],
     sizes: Mapping[str, tuple[int, int]],
     default: tuple[int, int] | None,
-    shared: dict[str, int],
-    gone: dict[str, tuple[int, ...]],
+    overlap_pixels: dict[str, int],
+    absent_ids: dict[str, tuple[int, ...]],
     name: str,
 ) -> np.ndarray:
     """Of several masks of one object in a frame all count."""
@@ -195,7 +195,7 @@ def _read(
         raise UserError(f"{path}: frame {name}: {error}; write this mask anew") from error
     void = layers.pop(VOID, np.zeros(size, bool))
     mask = stacked(layers, size)
-    note_shared(shared, name, layers, mask)
-    gone[name] = tuple(number for number, layer in layers.items() if not layer.any())
+    record_overlap(overlap_pixels, name, layers, mask)
+    absent_ids[name] = tuple(number for number, layer in layers.items() if not layer.any())
     mask[void & (mask == 0)] = VOID
     return mask

@@ -80,14 +80,14 @@ def place(
     old = _frames_of(path, masks, names)
     _refuse_doubts(masks, binary)
     files_of = {name: masks.files[stem] for name, stem in old.items()}
-    gone: dict[str, tuple[int, ...]] = {}
-    return replace(masks, files=files_of, read=partial(_renamed, masks, old, gone), gone=gone)
+    absent_ids: dict[str, tuple[int, ...]] = {}
+    return replace(masks, files=files_of, read=partial(_renamed, masks, old, absent_ids), absent_ids=absent_ids)
 
 
 def _frames_of(path: Path, masks: MaskSet, names: Sequence[str]) -> dict[str, str]:
     """Frame -> what its mask is called."""
     known, at = among(names), by_number(names)
-    if masks.form == "json" and (shifted := _shifted(path, [*masks.files, *masks.listed], names, known, at)):
+    if masks.form == "json" and (shifted := _shifted(path, [*masks.files, *masks.unannotated], names, known, at)):
         return {shifted[stem]: stem for stem in masks.files}
     old: dict[str, str] = {}
     guessed: list[tuple[str, str]] = []
@@ -198,7 +198,7 @@ def _whole_number(stem: str) -> int | None:
     return int(stem) if re.fullmatch(r"[0-9]{1,9}", stem) else None
 
 
-def _renamed(masks: MaskSet, old: dict[str, str], gone: dict[str, tuple[int, ...]], name: str) -> np.ndarray:
+def _renamed(masks: MaskSet, old: dict[str, str], absent_ids: dict[str, tuple[int, ...]], name: str) -> np.ndarray:
     mask = masks.read(old[name])
-    gone[name] = masks.gone.get(old[name], ())
+    absent_ids[name] = masks.absent_ids.get(old[name], ())
     return mask

@@ -69,22 +69,22 @@ def refuse_others(content: Any) -> None:
 
 def of_labelme(files: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Shapes]:
     """labelme: the shapes of images, a file each."""
-    told = Shapes(told="labelme's shapes")
+    shapes = Shapes(description="labelme's shapes")
     drawn: list[tuple[str, Key, Any]] = []
     for path, content in files:
         stem = image_name(content.get("imagePath") or path.stem)[1]
-        if stem in told.frames:
+        if stem in shapes.frames:
             raise UserError(f"{path}: two files for the image {stem}; keep one")
-        told.frames[stem] = []
+        shapes.frames[stem] = []
         if content.get("imageHeight") and content.get("imageWidth"):
-            told.sizes[stem] = size_of((content["imageHeight"], content["imageWidth"]))
+            shapes.sizes[stem] = size_of((content["imageHeight"], content["imageWidth"]))
         for shape in content["shapes"]:
             label, group = str(shape["label"]), shape.get("group_id")
             if label == _NOTHING:
                 continue
-            segment = _labelme_shape(shape, told.sizes.get(stem), f"{path}: the shape {label!r}")
+            segment = _labelme_shape(shape, shapes.sizes.get(stem), f"{path}: the shape {label!r}")
             if label == _VOID:
-                told.frames[stem].append((None, segment))
+                shapes.frames[stem].append((None, segment))
             else:
                 drawn.append((stem, (label, "" if group is None else group), segment))
     grouped = [(stem, key) for stem, key, _ in drawn if key[1] != ""]
@@ -92,25 +92,25 @@ def of_labelme(files: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Sha
     if mixed := {key[0] for _, key in alone} & {key[0] for _, key in grouped}:
         raise UserError(f"shapes {sorted(mixed)[0]!r} with and without group_id; give all of them one, or none")
     keys, how = by_label(alone, "label", "give shapes a group_id")
-    told.told += how if alone else ""
-    told.told += f"{', and' if alone else ', an object'} for each label and group_id" if grouped else ""
+    shapes.description += how if alone else ""
+    shapes.description += f"{', and' if alone else ', an object'} for each label and group_id" if grouped else ""
     rest = iter(keys)
     for stem, key, segment in drawn:
         found = key if key[1] != "" else next(rest)
-        told.names[found] = key[0] + (f" (group {key[1]})" if key[1] != "" else "")
-        told.frames[stem].append((found, segment))
-    return {"": told}
+        shapes.names[found] = key[0] + (f" (group {key[1]})" if key[1] != "" else "")
+        shapes.frames[stem].append((found, segment))
+    return {"": shapes}
 
 
 def of_via(content: Mapping[str, Any]) -> dict[str, Shapes]:
     """VIA 1 and 2: the regions of all images."""
-    told = Shapes(told="VIA's regions")
+    shapes = Shapes(description="VIA's regions")
     drawn: list[tuple[str, Mapping[str, Any], Any]] = []
     for entry in content.get("_via_img_metadata", content).values():
         stem = image_name(entry["filename"])[1]
-        if stem in told.frames:
+        if stem in shapes.frames:
             raise UserError(f"two entries for the image {stem}; keep one")
-        told.frames[stem] = []
+        shapes.frames[stem] = []
         regions = entry["regions"]
         for region in regions.values() if isinstance(regions, Mapping) else regions:
             given = region.get("region_attributes") or {}
@@ -121,7 +121,7 @@ def of_via(content: Mapping[str, Any]) -> dict[str, Shapes]:
     frames = {stem for stem, _, _ in drawn}
     if drawn and None not in tracks:
         keys: list[Key] = [(track,) for track in tracks]
-        told.told += ", an object for each track"
+        shapes.description += ", an object for each track"
     elif len(names) > 1 and len(frames) > 1:
         raise UserError(
             f"which of the attributes {', '.join(names)} tells the object? Give regions one called track_id, the same"
@@ -131,11 +131,11 @@ def of_via(content: Mapping[str, Any]) -> dict[str, Shapes]:
         what = names[0] if len(names) == 1 else "label"
         labels = [(stem, (json.dumps(attributes, sort_keys=True),)) for stem, attributes, _ in drawn]
         keys, how = by_label(labels, what, "give regions an attribute track_id")
-        told.told += how
+        shapes.description += how
     for key, (stem, attributes, segment) in zip(keys, drawn, strict=True):
-        told.frames[stem].append((key, segment))
-        told.names[key] = ", ".join(str(value) for value in attributes.values()) or "region"
-    return {"": told}
+        shapes.frames[stem].append((key, segment))
+        shapes.names[key] = ", ".join(str(value) for value in attributes.values()) or "region"
+    return {"": shapes}
 
 
 def _labelme_shape(shape: Mapping[str, Any], size: tuple[int, int] | None, where: str) -> Any:

@@ -41,14 +41,25 @@ def open_coco(
     crowd: bool = False,
     border: bool = True,
 ) -> list[VideoSequence]:
-    """Open the images, all or those named in `sequences` (file names without ending), that show an object to draw.
+    """Open the images of a data set in COCO's format, each as a sequence of one frame.
 
-    Objects to draw (`VideoSequence.objects`) cover at least `min_area` of the image, are single ones unless `crowd`,
-    and do not touch the edge of the image unless `border`. All the others stay in the id mask too, so that a detector
-    does not learn them as background; a crowd is void there unless it may be drawn. Ids count from 1 by falling area.
-    Masks are decoded when they are asked for.
+    Only images that show an object to draw tasks from are opened. The id masks hold all annotated instances, so that a
+    detector does not learn the others as background. Ids count from 1 by falling area. Masks are decoded when they are
+    asked for.
 
-    Raises UserError if a file is missing or not of COCO's format, or no object is left.
+    Args:
+        root: folder of the data set.
+        split: such as "train2017"; None: ROOT/instances.json and ROOT/images.
+        sequences: file names without extension; empty: all.
+        min_area: smallest share of the image that an object to draw covers.
+        crowd: whether crowds may be drawn; otherwise they are void.
+        border: whether objects that touch the image border may be drawn.
+
+    Returns:
+        Sequences whose `first_frame` has the objects to draw as keys.
+
+    Raises:
+        UserError: if a file is missing or not in COCO's format, or no object is left.
     """
     file, folder = _find(Path(root).expanduser(), split)
     index = _load(file)
@@ -90,7 +101,7 @@ def open_coco(
                     partial(_frame, path, size),
                     partial(_mask, segments, size, f"{file}: image {image['file_name']}"),
                     files=(path,),
-                    masks_of=_told(layers),
+                    masks_digest=_told(layers),
                     categories={
                         n: names[a["category_id"]] for n, a in layers if n in drawn and a["category_id"] in names
                     },

@@ -188,4 +188,4 @@ def _open(images: Path, annotations: Path, name: str, year: int, split: str | No
         )
     check_numbers(frames)
     opened = stored_sequence(name, frames, masks, binary=year == 2016, later_objects=False)
-    return replace(opened, truth=not without)
+    return replace(opened, has_ground_truth=not without)

@@ -47,18 +47,25 @@ def open_folder(
     absent: str | None = None,
     need_frames: bool = True,
 ) -> list[VideoSequence]:
-    """Open the videos of a folder, all or those named in `sequences`.
+    """Open the videos of a folder with frames and masks.
 
-    `binary`: masks hold one object, all that is not 0; None takes them so where a video's masks hold nothing but 0 and
-    255. What masks were taken for is logged, once. All masks are read once, to find the frame in which each object
-    first appears. `every`: a method is given all masks (`VideoSequence.given`), and those before the first object may
-    be empty, to say that it is not there yet. `levels`: of frames of more than 8 bits, see levels.py. `absent`: what
-    masks tell of objects that they do not show, see `appearances`, and images without annotation in JSON, see
-    `open_json`; None: those of a data set are complete. `need_frames`: false where masks alone are needed, and the
-    folder of frames may be missing.
+    All masks are read once, to find the frames in which objects first appear. How masks are interpreted is logged.
 
-    Raises UserError for a missing root, frames or masks, masks without frames, broken files, different sizes, a first
-    mask without an object.
+    Args:
+        root: the folder, in one of the layouts above.
+        sequences: names of videos; empty: all.
+        binary: whether masks show one object, as every value but 0. None: they do if all masks of a video hold nothing
+            but 0 and 255.
+        every: whether a method receives all masks (`VideoSequence.prompt_frames`). Masks before the first object may
+            then be empty, which says that it is not there yet.
+        levels: which values of frames of more than 8 bits become 0 and 255, see levels.py.
+        absent: what masks say about objects that they do not show, see `appearances`, and about images without
+            annotation in JSON, see `open_json`. None: as in a data set, masks are complete.
+        need_frames: whether the folder of frames must exist.
+
+    Raises:
+        UserError: if the root, frames or masks are missing, a mask has no frame or another size, a file is broken, or
+            the first mask of a video shows no object.
     """
     root = Path(root).expanduser()
     images, annotations = _find(root, need_frames)
@@ -162,13 +169,13 @@ def frames_and_masks(
         name=name,
         frame_names=stems,
         size=size,
-        objects=found.objects,
+        first_frame=found.first_frame,
         read_frame=frame_reader(frames, size, span),
         read_mask=partial(read_named, masks, stems, size),
-        shared=masks.shared,
+        overlap_pixels=masks.overlap_pixels,
         files=(*frames, *dict.fromkeys(path for files in masks.files.values() for path in files)),
-        given=found.given,
-        told_of=found.told_of,
+        prompt_frames=found.prompt_frames,
+        annotated_ids=found.annotated_ids,
     )
 
 

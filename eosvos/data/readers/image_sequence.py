@@ -31,13 +31,13 @@ def stored_sequence(
     *,
     binary: bool,
     later_objects: bool,
-    objects: Mapping[int, int] | None = None,
+    first_frame: Mapping[int, int] | None = None,
     ids: Sequence[int] = (),
 ) -> VideoSequence:
     """The sequence of image files `frames` with `masks` (frame index -> file, at least one).
 
     `binary`: all that is not 0 is object 1. `later_objects`: look for objects in all masks, which reads them; otherwise
-    those of the first mask are all. `objects`: id -> first frame where that is known already; no mask is read then.
+    those of the first mask are all. `first_frame`: id -> first frame where that is known already; no mask is read then.
     `ids`: which objects there are; masks are then read until all are found.
     Raises UserError for files that are missing, truncated or of another size than the first frame, for masks that are
     no id masks, and for a first mask without an object.
@@ -47,8 +47,8 @@ def stored_sequence(
         check_file(path, size)
     for path in masks.values():
         check_file(path, size, mask=True)
-    found: dict[int, int] = dict(objects or {})
-    order = [] if objects else sorted(masks)
+    found: dict[int, int] = dict(first_frame or {})
+    order = [] if first_frame else sorted(masks)
     for index in order if later_objects or ids else order[:1]:
         mask = read_mask(masks[index], binary, size)
         for i in ids_of(mask):
@@ -64,22 +64,26 @@ def stored_sequence(
         name=name,
         frame_names=tuple(path.stem for path in frames),
         size=size,
-        objects=found,
+        first_frame=found,
         read_frame=partial(_read_frame, tuple(frames), size),  # partial, not a lambda: data workers may pickle it
         read_mask=partial(_read_mask, dict(masks), binary, size),
         files=(*frames, *masks.values()),
     )
 
 
-def choose(asked: Sequence[str], there: Sequence[str], place: object) -> list[str]:
-    """The names asked for, each once, or all of them. Raises UserError for one that is not in `place`."""
-    known = set(there)
-    unknown = [name for name in asked if name not in known]
+def choose(names: Sequence[str], available: Sequence[str], place: object) -> list[str]:
+    """Return the names that the caller asks for, each once, or all available ones if it asks for none.
+
+    Raises UserError for a name that is not available, and if none is; `place` is named in the message.
+    """
+    known = set(available)
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise UserError(f"sequences={several(unknown)}: not in {place}, which has {several(list(there), 20) or 'none'}")
-    if not there:
+        has = several(list(available), 20) or "none"
+        raise UserError(f"sequences={several(unknown)}: not in {place}, which has {has}")
+    if not available:
         raise UserError(f"{place}: no sequences in it; fetch the data set again")
-    return list(dict.fromkeys(asked)) or list(there)
+    return list(dict.fromkeys(names)) or list(available)
 
 
 def check_numbers(files: Sequence[Path], what: str = "frames") -> None:

@@ -105,7 +105,7 @@ def _open(
     if odd:
         raise UserError(f"{odd[0]}: frames are named by numbers, such as 00000001.jpg; fetch the video again")
     place = {int(path.stem): index for index, path in enumerate(frames)}
-    objects, last, without = {}, {}, set()
+    first_frame, last_frame, without = {}, {}, set()
     for number, (start, end) in ranges.items():
         shown = range(start, max(end, start + 1), 5)  # what lvos-evaluation reads; other frames need no mask
         lost = [f"{frame:08d}" for frame in shown if frame not in place]
@@ -114,8 +114,8 @@ def _open(
                 f"{images}: frames are missing between which {meta.name} has object {number}: {several(lost)}; fetch"
                 " the video again"
             )
-        objects[number], last[number] = place[start], place[shown[-1]]
-        if objects[number] not in masks:
+        first_frame[number], last_frame[number] = place[start], place[shown[-1]]
+        if first_frame[number] not in masks:
             raise UserError(
                 f"{annotations}: no {start:08d}.png, where object {number} appears by {meta.name}; fetch it again"
             )
@@ -124,8 +124,8 @@ def _open(
         lost = [f"{frame:08d}" for frame in sorted(without)]
         raise UserError(f"{annotations}: no masks of {several(lost)}, where {meta.name} has objects; fetch it again")
     return replace(
-        stored_sequence(name, frames, masks, binary=False, later_objects=True, objects=objects),
-        unseen=None if unseen is None else frozenset(objects if name in unseen else ()),
-        truth=not without,
-        last=last,
+        stored_sequence(name, frames, masks, binary=False, later_objects=True, first_frame=first_frame),
+        unseen=None if unseen is None else frozenset(first_frame if name in unseen else ()),
+        has_ground_truth=not without,
+        last_frame=last_frame,
     )

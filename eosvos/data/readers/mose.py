@@ -73,4 +73,4 @@ def _open(images: Path, annotations: Path, split: str, meta: Path | None, videos
     if without and split == "train":
         raise UserError(f"{annotations}: no masks of {several(without)}; every frame of train has one: fetch it again")
     opened = stored_sequence(images.name, frames, masks, binary=False, later_objects=False, ids=ids)
-    return replace(opened, truth=not without)
+    return replace(opened, has_ground_truth=not without)

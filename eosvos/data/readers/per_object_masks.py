@@ -2,7 +2,7 @@
 
 Where objects overlap, the smaller one is in front (`masks.stacked`). An id mask cannot hold both, so that figures of
 overlapping objects differ from those of a toolkit that measures each object's files by themselves. In how many frames
-and pixels they overlap is counted as masks are read (`VideoSequence.shared`), and told beside the figures.
+and pixels they overlap is counted as masks are read (`VideoSequence.overlap_pixels`), and told beside the figures.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image
 
 from eosvos.data.image_files import check_file, several
 from eosvos.data.images import read_image
-from eosvos.data.masks import FORMATS, ids_of, note_shared, stacked, unreadable, wrong_size
+from eosvos.data.masks import FORMATS, ids_of, record_overlap, stacked, unreadable, wrong_size
 from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 
@@ -55,8 +55,8 @@ def layered_sequence(
             check_file(path, size, mask=True, modes=_MODES, lossy=lossy)
     _check_gaps(frames, layers)
     kept = {i: dict(files) for i, files in sorted(layers.items())}
-    names, shared = tuple(path.stem for path in frames), dict[str, int]()
-    read = partial(_read_mask, kept, size, above, names, shared)
+    names, overlap_pixels = tuple(path.stem for path in frames), dict[str, int]()
+    read = partial(_read_mask, kept, size, above, names, overlap_pixels)
     objects: dict[int, int] = {}
     for index in sorted({index for files in kept.values() for index in files}):
         mask = read(index)
@@ -76,11 +76,11 @@ def layered_sequence(
         name=name,
         frame_names=names,
         size=size,
-        objects=objects,
+        first_frame=objects,
         read_frame=partial(_read_frame, tuple(frames), shown, size),
         read_mask=read,
         files=(*frames, *(path for files in layers.values() for path in files.values())),
-        shared=shared,
+        overlap_pixels=overlap_pixels,
     )
 
 
@@ -121,12 +121,12 @@ def _read_mask(
     size: tuple[int, int],
     above: int | None,
     names: tuple[str, ...],
-    shared: dict[str, int],
+    overlap_pixels: dict[str, int],
     index: int,
 ) -> np.ndarray | None:
     there = {i: read_layer(files[index], size, above) for i, files in layers.items() if index in files}
     if not there:
         return None
     mask = stacked(there, size)
-    note_shared(shared, names[index], there, mask)
+    record_overlap(overlap_pixels, names[index], there, mask)
     return mask

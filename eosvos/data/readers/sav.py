@@ -77,6 +77,6 @@ def _open(images: Path, annotations: Path) -> VideoSequence:
     check_numbers([frames[index] for index in sorted(annotated)], "annotated frames")
     return replace(
         layered_sequence(images.name, frames, layers),
-        truth=len(annotated) > 1,
-        asked=None if len(annotated) == len(frames) else annotated,
+        has_ground_truth=len(annotated) > 1,
+        submission_frames=None if len(annotated) == len(frames) else annotated,
     )

@@ -43,7 +43,8 @@ def open_own(
     logged; an image that is merely listed in JSON tells nothing. "all": the masks are complete, so that an object which
     is not on a mask is not in that frame.
 
-    The sequence gives a method all the masks: where objects first appear, and (`VideoSequence.given`) all others.
+    The sequence gives a method all the masks: where objects first appear, and all others
+    (`VideoSequence.prompt_frames`).
 
     What is odd about the files and read nonetheless is logged. Raises UserError as `open_video` and `open_folder` do,
     and where there is no mask, or both kinds are given.
@@ -66,7 +67,7 @@ def open_own(
 
 def annotated_frames(sequence: VideoSequence) -> list[int]:
     """Indices of the frames that have a mask, if an empty one, of a sequence of `open_own`."""
-    return sorted({min(sequence.objects.values()), *sequence.given})
+    return sorted({min(sequence.first_frame.values()), *sequence.prompt_frames})
 
 
 def _folder(

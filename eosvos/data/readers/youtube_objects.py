@@ -64,8 +64,8 @@ def _open(name: str, shot: Path) -> VideoSequence:
     return replace(
         opened,
         categories={1: name.partition("_")[0]},
-        truth=len(masks) > 1,
-        asked=None if len(masks) == len(frames) else frozenset(masks),
+        has_ground_truth=len(masks) > 1,
+        submission_frames=None if len(masks) == len(frames) else frozenset(masks),
     )
 
 

@@ -161,9 +161,9 @@ def _open(
         unseen = frozenset(number for number, kind in kinds.items() if kind not in seen)
     asked = frozenset(place[frame] for frame in named)
     return replace(
-        stored_sequence(name, frames, masks, binary=False, later_objects=True, objects=objects),
+        stored_sequence(name, frames, masks, binary=False, later_objects=True, first_frame=objects),
         categories={number: str(kind) for number, kind in kinds.items() if kind},
         unseen=unseen,
-        truth=not without,
-        asked=None if len(asked) == len(frames) else asked,
+        has_ground_truth=not without,
+        submission_frames=None if len(asked) == len(frames) else asked,
     )

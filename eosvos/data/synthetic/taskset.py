@@ -43,7 +43,7 @@ class SyntheticTaskset(Taskset):
         scene_seed = derive(seed, kind, iteration // self.reuse, index, SCENE)
         for attempt in range(20):
             scene = _scene(scene_seed, attempt, self.render, self.length)
-            for object_id in draws.permutation(sorted(scene.objects)):
+            for object_id in draws.permutation(sorted(scene.first_frame)):
                 yield scene, int(object_id)
 
 

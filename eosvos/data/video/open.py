@@ -28,20 +28,25 @@ def open_video(
     levels: Levels = "auto",
     absent: str | None = None,
 ) -> VideoSequence:
-    """Open a video file, or one of several pictures (stacks.py), as a sequence; frames are named by their numbers,
-    00000, 00001, ...
+    """Open a video file, or a file of several images (stacks.py), as a sequence.
 
-    `masks`: an image, the mask of the first frame; or a folder or JSON file of masks in any form of
-    mask_files/formats.py or mask_files/json_files.py, each named by its frame's number; None: there are no objects.
-    `binary`: all that is not 0 in a mask is one object; None takes it so where there is nothing but 0 and 255. What
-    masks were taken for is logged. `every`: a method is given all masks (`VideoSequence.given`), and those before the
-    first object may be empty, to say that it is not there yet. `levels`: of frames of more than 8 bits, see levels.py.
-    `absent`: what masks tell of objects that they do not show, see `open_own`.
+    Frames are named by their numbers: 00000, 00001, ... The first frame and its mask are available at once however long
+    the video is, see `Numbered`. How masks are interpreted is logged.
 
-    The first frame, and its mask, are there at once however long the video is: see `Numbered` and frames.py.
+    Args:
+        path: the file.
+        masks: an image, the mask of the first frame; or a folder or JSON file of masks, each named by its frame number,
+            in any form of mask_files/formats.py or mask_files/json_files.py. None: the sequence has no objects.
+        name: name of the sequence; None: the file's stem.
+        binary: whether masks show one object, as every value but 0. None: they do if they hold nothing but 0 and 255.
+        every: whether a method receives all masks (`VideoSequence.prompt_frames`). Masks before the first object may
+            then be empty, which says that it is not there yet.
+        levels: which values of frames of more than 8 bits become 0 and 255, see levels.py.
+        absent: what masks say about objects that they do not show, see `open_own`.
 
-    Raises UserError where PyAV is missing; for a file that is missing, no video, only sound, cut off, too large or
-    damaged in its first frame; for masks as open_masks does, of another size, without an object or without a frame.
+    Raises:
+        UserError: if PyAV is missing; if the file is missing, no video, only sound, cut off, too large or damaged in
+            its first frame; or if masks cannot be read, have another size, show no object or have no frame.
     """
     path = Path(path).expanduser()
     if not path.is_file() or not is_picture(path):
@@ -64,19 +69,19 @@ def open_video(
         name=name or path.stem,
         frame_names=names,
         size=size,
-        objects=found.objects,
+        first_frame=found.first_frame,
         read_frame=frames,
         read_mask=partial(read_named, given, names, size),
-        shared=given.shared,
+        overlap_pixels=given.overlap_pixels,
         files=(path, *dict.fromkeys(file for files in given.files.values() for file in files)),
-        truth=len(given.files) > 1,
-        given=found.given,
-        told_of=found.told_of,
+        has_ground_truth=len(given.files) > 1,
+        prompt_frames=found.prompt_frames,
+        annotated_ids=found.annotated_ids,
     )
 
 
 def frame_rate(path: Path) -> float:
-    """Frames per second of a file that `open_video` opens, the mean where they vary; 24 where it does not say."""
+    """Return the frames per second of a file, the mean if they vary; 24 if the file does not say."""
     return open_stack(path).rate if is_picture(path) else container.frame_rate(path)
 
 
