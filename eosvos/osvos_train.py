@@ -24,7 +24,7 @@ def osvos_train(settings: schema.OSVOSTrainConfig) -> float:
         settings, world, "osvos", osvos.build, ("trunk",)
     )
     with world.barrier():
-        validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
+        validation = [unseen.image(0, 0, index) for index in range(parent.validation_pictures)]
         spec = {"network": "osvos", "branch": branch, "model": model.spec, "made_by": "osvos_train"}
         learner = Learner.create(model, 0.0, "single", spec)
         more = {"branch": branch, "deep_supervision": parent.deep_supervision, "init": start}
@@ -38,7 +38,7 @@ def osvos_train(settings: schema.OSVOSTrainConfig) -> float:
             settings,
             parent,
             learner,
-            (tasks, "picture"),
+            (tasks, "image"),
             training.gradients(model, branch=branch, deep_supervision=parent.deep_supervision),
             lambda learner: training.validate(model, learner, validation, branch=branch, world=world),
             folder,

@@ -20,7 +20,7 @@ def parent_train(settings: schema.ParentTrainConfig) -> float:
     world, parent, search = distributed.start(), settings.parent, settings.search
     device, model, _, (tasks, unseen), start = build_training.begin(settings, world)
     with world.barrier():
-        validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
+        validation = [unseen.image(0, 0, index) for index in range(parent.validation_pictures)]
         spec = {"model": model.spec, "made_by": "parent_train", "rules": {"window": tasks.window}}
         learner = Learner.create(model, 0.0, "single", spec)
         more = {"mask_warm_up": parent.mask_warm_up, "validation": parent.validation_pictures, "init": start}
@@ -33,9 +33,9 @@ def parent_train(settings: schema.ParentTrainConfig) -> float:
             settings,
             parent,
             learner,
-            (tasks, "picture"),
+            (tasks, "image"),
             training.ordinary_gradients(model, seed=settings.seed, mask_warm_up=parent.mask_warm_up),
-            lambda learner: training.validate_pictures(model, learner, validation, world=world),
+            lambda learner: training.validate_images(model, learner, validation, world=world),
             folder,
             fingerprint=fingerprint, world=world, progress=progress,
         )  # fmt: skip

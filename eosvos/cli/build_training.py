@@ -30,7 +30,7 @@ from eosvos.cli.validate import check
 from eosvos.data.images import read_image
 from eosvos.data.tasks import Tasks
 from eosvos.data.transforms import fit
-from eosvos.data.user_files import listing
+from eosvos.data.user_files import list_files
 from eosvos.errors import UserError
 from eosvos.files import write_text
 from eosvos.meta import outer
@@ -205,9 +205,9 @@ def _pictures(model: MaskRCNN, config: DetectorTrainConfig, tasks: Tasks) -> lis
     spec = model.network_spec
     count = min(max(4_000_000 // (spec.short * spec.long), 4), 16) + load.ASIDE
     if config.init_images is None:
-        images = [tasks.picture(config.seed, 0, index).image for index in range(count)]
+        images = [tasks.image(config.seed, 0, index).image for index in range(count)]
     else:
-        paths = listing(Path(config.init_images))
+        paths = list_files(Path(config.init_images))
         frames = [read_image(path) for path in paths[:: max(len(paths) // count, 1)][:count]]
         images = [fit(f, np.zeros((0, *f.shape[:2]), bool), size=(spec.short, spec.long))[0] for f in frames]
     height, width = (min((image.shape[side] for image in images), default=0) for side in (1, 2))

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from eosvos.data.masks import VOID, box_of, ids_of
-from eosvos.data.tasks import Drawn, Found, MixedTaskset, Sample, Task, Taskset
+from eosvos.data.tasks import MixedTaskset, ObjectFrame, Sample, Task, TaskFrames, Taskset
 from eosvos.seeds import numpy_generator
 
 _PASTE, _DONOR = 15, 16  # first parts of the paths of the draws here; see data.tasks
@@ -68,26 +68,26 @@ class PastedTasks:
     def content(self) -> Any:
         return self.tasks.content()
 
-    def chosen(self, seed: int, *path: int) -> Taskset:
-        return self.tasks.chosen(seed, *path)
+    def taskset_for(self, seed: int, *path: int) -> Taskset:
+        return self.tasks.taskset_for(seed, *path)
 
     def task(self, seed: int, iteration: int, index: int) -> Task:
         taskset = self.tasks.source(seed, "task", iteration, index)
         return taskset.build(self.draw_task(seed, iteration, index), seed, iteration, index)
 
-    def draw_task(self, seed: int, iteration: int, index: int) -> Drawn:
+    def draw_task(self, seed: int, iteration: int, index: int) -> TaskFrames:
         """The frames of `task`, before they are transformed."""
         drawn = self.tasks.source(seed, "task", iteration, index).draw_task(seed, iteration, index)
         return self._pasted(drawn, seed, iteration, index, single=True)
 
-    def picture(self, seed: int, iteration: int, index: int) -> Sample:
-        taskset = self.tasks.source(seed, "picture", iteration, index)
-        drawn = taskset.draw_picture(seed, iteration, index)
-        return taskset.build_picture(
+    def image(self, seed: int, iteration: int, index: int) -> Sample:
+        taskset = self.tasks.source(seed, "image", iteration, index)
+        drawn = taskset.draw_image(seed, iteration, index)
+        return taskset.build_image(
             self._pasted(drawn, seed, iteration, index, single=False), seed, iteration, index
         )  # fmt: skip
 
-    def _pasted(self, drawn: Drawn, seed: int, iteration: int, index: int, *, single: bool) -> Drawn:
+    def _pasted(self, drawn: TaskFrames, seed: int, iteration: int, index: int, *, single: bool) -> TaskFrames:
         draws, settings = numpy_generator(seed, _PASTE, iteration, index, int(single)), self.pasting
         if draws.random() >= settings.share:
             return drawn
@@ -96,7 +96,7 @@ class PastedTasks:
             # The path of another task: no training reaches so far, so it is none of those that are learned from.
             path = (iteration, _DONOR * 1000 + index * 10 + number)
             source = self.tasks.source(seed, "task", *path)
-            donor = source.draw_task(seed, *path) if single else source.draw_picture(seed, *path)
+            donor = source.draw_task(seed, *path) if single else source.draw_image(seed, *path)
             new = next((i for i in range(1, VOID) if all(i not in ids_of(f.mask) for f in frames)), None)
             if new is None:
                 break
@@ -114,7 +114,7 @@ class PastedTasks:
                     object_id = new
         if any(not np.any(frame.mask == object_id) for frame in frames):
             object_id = drawn.object_id
-        return Drawn(drawn.name, object_id, frames)
+        return TaskFrames(drawn.name, object_id, frames)
 
 
 def _placement(draws: np.random.Generator, settings: Pasting) -> _Placement:
@@ -128,9 +128,9 @@ def _placement(draws: np.random.Generator, settings: Pasting) -> _Placement:
 
 
 def paste(
-    frame: Found, object_id: int, donor: Found, donor_id: int, new: int, placement: _Placement,
+    frame: ObjectFrame, object_id: int, donor: ObjectFrame, donor_id: int, new: int, placement: _Placement,
     draws: np.random.Generator,
-) -> Found | None:  # fmt: skip
+) -> ObjectFrame | None:  # fmt: skip
     """Paste an object of `donor` into `frame` as object `new`, with soft edges.
 
     Returns the changed frame; None where no place was found in which enough of both objects is to be seen.
@@ -173,7 +173,7 @@ def paste(
         image, ids = frame.image.astype(np.float32), frame.mask.copy()
         image[c:d, a:b] += alpha[c:d, a:b, None] * (part[c - top : d - top, a - left : b - left] - image[c:d, a:b])
         ids[new_mask] = new
-        return Found(image.astype(np.uint8), ids, frame.place)
+        return ObjectFrame(image.astype(np.uint8), ids, frame.frame_index)
     return None
 
 

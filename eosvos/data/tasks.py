@@ -1,6 +1,6 @@
 """Tasks to learn from: one object of one sequence, a train sample and a meta sample (paper, 3.2.1 and 4.2).
 
-`Taskset.task(seed, iteration, index)` is for meta-learning, `Taskset.picture(seed, iteration, index)` for ordinary
+`Taskset.task(seed, iteration, index)` is for meta-learning, `Taskset.image(seed, iteration, index)` for ordinary
 training. Both depend on these three numbers only, never on what was drawn before or on the worker.
 """
 
@@ -24,24 +24,24 @@ from eosvos.errors import UserError
 from eosvos.seeds import generator, numpy_generator
 
 # what a draw is for: the first part of its path, so that no two kinds share their numbers
-SCENE, _TASK, _PICTURE, _SOURCE = 11, 12, 13, 14
+SCENE, _TASK, _IMAGE, _SOURCE = 11, 12, 13, 14
 _SMALLEST = 16  # pixels at network size; less of an object is neither an instance nor background: it is ignored
 
 
-class Found(NamedTuple):
+class ObjectFrame(NamedTuple):
     """A frame that shows the object looked for."""
 
     image: np.ndarray  # uint8 (H, W, 3)
     mask: np.ndarray  # id mask uint8 (H, W)
-    place: int  # its index in the sequence
+    frame_index: int  # its index in the sequence
 
 
-class Drawn(NamedTuple):
+class TaskFrames(NamedTuple):
     """What a task or picture is made of: frames of one object, the one to train on first."""
 
     name: str  # of the sequence
     object_id: int
-    frames: list[Found]
+    frames: list[ObjectFrame]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Task:
     object_id: int
     train: tuple[Sample, ...]
     meta: Sample
-    more: tuple[Sample, ...] = ()
+    extra_meta: tuple[Sample, ...] = ()
 
 
 class Tasks(Protocol):
@@ -70,9 +70,9 @@ class Tasks(Protocol):
 
     def task(self, seed: int, iteration: int, index: int) -> Task: ...
 
-    def picture(self, seed: int, iteration: int, index: int) -> Sample: ...
+    def image(self, seed: int, iteration: int, index: int) -> Sample: ...
 
-    def chosen(self, seed: int, *path: int) -> Taskset: ...
+    def taskset_for(self, seed: int, *path: int) -> Taskset: ...
 
     @property
     def window(self) -> float:
@@ -132,46 +132,46 @@ class Taskset:
         """
         return self.build(self.draw_task(seed, iteration, index), seed, iteration, index)
 
-    def draw_task(self, seed: int, iteration: int, index: int) -> Drawn:
+    def draw_task(self, seed: int, iteration: int, index: int) -> TaskFrames:
         """The frames of `task`, as the sequence has them: the one to train on, and those that judge."""
         path = (_TASK, iteration, index)
         for sequence, object_id in self.pairs(seed, *path):
             frames = self._some_frames(sequence, object_id, numpy_generator(seed, *path, 0))
             if frames is not None:
-                return Drawn(sequence.name, object_id, frames)
-        raise self.nothing()
+                return TaskFrames(sequence.name, object_id, frames)
+        raise self.no_object_error()
 
-    def build(self, drawn: Drawn, seed: int, iteration: int, index: int) -> Task:
+    def build(self, drawn: TaskFrames, seed: int, iteration: int, index: int) -> Task:
         """The task of drawn frames."""
         path, (first, *judges), copies = (_TASK, iteration, index), drawn.frames, self.train_copies
         train = tuple(
             self._sample(first, drawn.object_id, generator(seed, *path, c), single=True) for c in range(1, copies + 1)
         )
-        meta, *more = (
+        meta, *extra_meta = (
             self._sample(frame, drawn.object_id, generator(seed, *path, copies + k), single=True)
             for k, frame in enumerate(judges, 1)
         )
-        return Task(drawn.name, drawn.object_id, train, meta, tuple(more))
+        return Task(drawn.name, drawn.object_id, train, meta, tuple(extra_meta))
 
-    def picture(self, seed: int, iteration: int, index: int) -> Sample:
+    def image(self, seed: int, iteration: int, index: int) -> Sample:
         """A random frame with all its objects as instances, transformed; at least one of them is in sight."""
-        return self.build_picture(self.draw_picture(seed, iteration, index), seed, iteration, index)
+        return self.build_image(self.draw_image(seed, iteration, index), seed, iteration, index)
 
-    def draw_picture(self, seed: int, iteration: int, index: int) -> Drawn:
-        """The frame of `picture`, as the sequence has it, and the object that it was drawn for."""
-        path = (_PICTURE, iteration, index)
+    def draw_image(self, seed: int, iteration: int, index: int) -> TaskFrames:
+        """The frame of `image`, as the sequence has it, and the object that it was drawn for."""
+        path = (_IMAGE, iteration, index)
         for sequence, object_id in self.pairs(seed, *path):
             found = next(self.frames(sequence, object_id, numpy_generator(seed, *path, 0)), None)
             if found is not None:
-                return Drawn(sequence.name, object_id, [found])
-        raise self.nothing()
+                return TaskFrames(sequence.name, object_id, [found])
+        raise self.no_object_error()
 
-    def build_picture(self, drawn: Drawn, seed: int, iteration: int, index: int) -> Sample:
+    def build_image(self, drawn: TaskFrames, seed: int, iteration: int, index: int) -> Sample:
         """The picture of a drawn frame."""
-        draws = generator(seed, _PICTURE, iteration, index, 1)
+        draws = generator(seed, _IMAGE, iteration, index, 1)
         return self._sample(drawn.frames[0], drawn.object_id, draws, single=False)
 
-    def chosen(self, seed: int, *path: int) -> Taskset:
+    def taskset_for(self, seed: int, *path: int) -> Taskset:
         """The taskset that the draw named by `path` is from: this one."""
         return self
 
@@ -179,7 +179,9 @@ class Taskset:
         """The taskset that a task or picture, by `kind`, is from: this one."""
         return self
 
-    def _some_frames(self, sequence: VideoSequence, object_id: int, draws: np.random.Generator) -> list[Found] | None:
+    def _some_frames(
+        self, sequence: VideoSequence, object_id: int, draws: np.random.Generator
+    ) -> list[ObjectFrame] | None:
         """The frame to train on and those that judge, the same again where there are no others; None if the object is
         not to be seen."""
         start = sequence.first_frame[object_id]
@@ -187,7 +189,7 @@ class Taskset:
             mask = sequence.mask(start)
             if mask is None or not self._visible(mask, object_id):
                 return None
-            first = Found(sequence.read_frame(start), mask, start)
+            first = ObjectFrame(sequence.read_frame(start), mask, start)
             others = self.frames(sequence, object_id, draws, start + 1)
         else:
             others = self.frames(sequence, object_id, draws)
@@ -200,7 +202,7 @@ class Taskset:
 
     def frames(
         self, sequence: VideoSequence, object_id: int, draws: np.random.Generator, start: int = 0, min_area: float = 0.0
-    ) -> Iterator[Found]:
+    ) -> Iterator[ObjectFrame]:
         """Different random frames from `start` on that show the object, on at least `min_area` of them if that is more
         than the taskset asks for; at most `search` masks are read."""
         read = 0
@@ -211,7 +213,7 @@ class Taskset:
             if mask is None:
                 continue
             if self._visible(mask, object_id, min_area):
-                yield Found(sequence.read_frame(index), mask, index)
+                yield ObjectFrame(sequence.read_frame(index), mask, index)
             read += 1
             if read == self.search:
                 return
@@ -219,7 +221,7 @@ class Taskset:
     def _visible(self, mask: np.ndarray, object_id: int, min_area: float = 0.0) -> bool:
         return bool(np.count_nonzero(mask == object_id) >= max(1, max(self.min_area, min_area) * mask.size))
 
-    def _sample(self, found: Found, object_id: int, draws: torch.Generator, *, single: bool) -> Sample:
+    def _sample(self, found: ObjectFrame, object_id: int, draws: torch.Generator, *, single: bool) -> Sample:
         """The transformed sample of one object or, if not `single`, of all that are seen with it, as instances."""
         image, mask, _ = found
         ids = [object_id] if single else ids_of(mask)
@@ -243,7 +245,7 @@ class Taskset:
             masks = masks[seen]
         return Sample(pixels, masks, ignore)
 
-    def nothing(self, min_area: float = 0.0) -> UserError:
+    def no_object_error(self, min_area: float = 0.0) -> UserError:
         """What to say where no object was found."""
         return UserError(
             f"no object that covers at least {max(self.min_area, min_area):.2%} of its image was found in the drawn"
@@ -291,21 +293,21 @@ class MixedTaskset:
     def task(self, seed: int, iteration: int, index: int) -> Task:
         return self.source(seed, "task", iteration, index).task(seed, iteration, index)
 
-    def picture(self, seed: int, iteration: int, index: int) -> Sample:
-        return self.source(seed, "picture", iteration, index).picture(seed, iteration, index)
+    def image(self, seed: int, iteration: int, index: int) -> Sample:
+        return self.source(seed, "image", iteration, index).image(seed, iteration, index)
 
     def source(self, seed: int, kind: str, iteration: int, index: int) -> Taskset:
         """The taskset that a task or picture, by `kind`, is from."""
-        return self.chosen(seed, _TASK if kind == "task" else _PICTURE, iteration, index)
+        return self.taskset_for(seed, _TASK if kind == "task" else _IMAGE, iteration, index)
 
-    def chosen(self, seed: int, *path: int) -> Taskset:
+    def taskset_for(self, seed: int, *path: int) -> Taskset:
         """The taskset that the draw named by `path` is from."""
         return self.tasksets[numpy_generator(seed, *path, _SOURCE).choice(len(self.tasksets), p=self.weights)]
 
 
 class TaskStream(Dataset):
     """The items of iterations start <= i < stop, in order, for a DataLoader: what the method of `taskset` named by
-    `kind` gives, "task" or "picture", or "guided" of a `methods.osmn.guides.GuidedTasks`.
+    `kind` gives, "task" or "image", or "guided" of a `methods.osmn.guides.GuidedTasks`.
 
     Item k of one process is place k % batch of iteration start + k // batch, so that any number of workers, with
     `batch_size=None`, gives the same items in the same order. With `world` processes the places of a batch are dealt
@@ -324,8 +326,8 @@ class TaskStream(Dataset):
         rank: int = 0,
         world: int = 1,
     ):
-        if kind not in ("task", "picture", "guided"):
-            raise ValueError(f'kind={kind!r}; "task", "picture" or "guided" is expected')
+        if kind not in ("task", "image", "guided"):
+            raise ValueError(f'kind={kind!r}; "task", "image" or "guided" is expected')
         self.taskset, self.kind, self.seed, self.batch = taskset, kind, seed, batch
         self.start, self.stop, self.rank, self.world = start, stop, rank, world
         self.per_rank = len(range(rank, batch, world))

@@ -79,7 +79,7 @@ def digest(value: Any) -> str:
 
 
 @contextmanager
-def taken_up(folder: Path, world: World, resume: bool) -> Iterator[dict[str, Any] | None]:
+def open_run(folder: Path, world: World, resume: bool) -> Iterator[dict[str, Any] | None]:
     """Hold `folder` for this training; yields the state stored there, in all processes, or None for a new one.
 
     A training that torchrun restarts goes on without `resume`. Raises UserError where another process is at work in the
@@ -137,7 +137,7 @@ def compare(
     return changed
 
 
-def agree(world: World, fingerprint: dict[str, Any], environment: dict[str, Any]) -> None:
+def check_agreement(world: World, fingerprint: dict[str, Any], environment: dict[str, Any]) -> None:
     """Raises UserError where another process has other settings, data or code: a machine that was not kept up."""
     mine = json.loads(json.dumps({**fingerprint, "code": environment.get("code")}))
     first = world.broadcast(lambda: mine)
@@ -146,7 +146,7 @@ def agree(world: World, fingerprint: dict[str, Any], environment: dict[str, Any]
             raise UserError(f"{key} is {here} here and {there} in the first process; give all machines the same")
 
 
-def described(changed: dict[str, list[Any]]) -> str:
+def describe_changes(changed: dict[str, list[Any]]) -> str:
     """In words, for a person."""
     return "; ".join(f"{key} was {then} and is now {now}" for key, (then, now) in changed.items())
 

@@ -20,7 +20,17 @@ import torch
 from eosvos.files import append_line
 from eosvos.meta import checkpoint
 from eosvos.meta.adapt import MetaGradient, Params, norm_of
-from eosvos.meta.checkpoint import BEST, CHECKPOINT, LAST, LOG, agree, compare, described, taken_up, trim_log
+from eosvos.meta.checkpoint import (
+    BEST,
+    CHECKPOINT,
+    LAST,
+    LOG,
+    check_agreement,
+    compare,
+    describe_changes,
+    open_run,
+    trim_log,
+)
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner, rate_statistics
 from eosvos.torch_state import own_state
@@ -116,15 +126,15 @@ def train(
     world = world or World()
     fingerprint = {**fingerprint, "outer": asdict(settings)}
     environment = {**(environment or {}), "processes": world.size}
-    agree(world, fingerprint, environment)
-    with taken_up(folder, world, resume) as stored:
+    check_agreement(world, fingerprint, environment)
+    with open_run(folder, world, resume) as stored:
         state = _State(learner, _optimizer(learner, settings))
         changed: dict[str, list[Any]] = {}
         if stored is not None:
             changed = compare(stored, fingerprint, environment, folder, other_code=other_code)
             _restore(state, stored)
         if changed:
-            say(f"{folder}: continued where {described(changed)}; the result may differ in its last digits")
+            say(f"{folder}: continued where {describe_changes(changed)}; the result may differ in its last digits")
         files = _Files(folder, world, {"fingerprint": fingerprint, "environment": environment}, report)
         files.begin(state)
         if state.iteration == 0:

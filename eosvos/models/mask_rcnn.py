@@ -143,7 +143,7 @@ class MaskRCNN(detection.MaskRCNN):
             mask_predictor=MaskRCNNPredictor(spec.fpn, spec.fpn, 2),
             rpn_head=_RPNHead(spec),
         )
-        sampling.take_over(self, spec.rpn_batch, spec.roi_batch, spec.roi_positive)
+        sampling.install_samplers(self, spec.rpn_batch, spec.roi_batch, spec.roi_positive)
         self.network_spec = spec
         self.mask_loss = spec.mask_loss
 
@@ -178,7 +178,7 @@ class MaskRCNN(detection.MaskRCNN):
         if targets is not None:
             targets = [_complete(t) for t in targets]
             ignores = [t.pop("ignore", None) for t in targets]  # torchvision's transform resizes only keys it knows
-        sampling.draw_from(self, generator, len(images))
+        sampling.set_generator(self, generator, len(images))
         batch, targets = self.transform(images, targets)
         # A fifth faster in convolutions on a CPU, and what tensor cores want; weights follow by themselves.
         features = self.backbone(batch.tensors.contiguous(memory_format=torch.channels_last))

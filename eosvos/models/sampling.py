@@ -36,14 +36,14 @@ class Sampler(BalancedPositiveNegativeSampler):
         return mask
 
 
-def take_over(model: GeneralizedRCNN, anchors: int, regions: int, positive: float) -> None:
-    """Let all draws of a torchvision detector come from the generator of `draw_from`. anchors, regions: as many are
+def install_samplers(model: GeneralizedRCNN, anchors: int, regions: int, positive: float) -> None:
+    """Let all draws of a torchvision detector come from the generator of `set_generator`. anchors, regions: as many are
     sampled for the loss of an image. positive: at most this share of the regions is."""
     model.rpn.fg_bg_sampler, model.roi_heads.fg_bg_sampler = Sampler(anchors, 0.5), Sampler(regions, positive)
     model.transform.torch_choice = _only
 
 
-def draw_from(model: GeneralizedRCNN, generator: torch.Generator | None, images: int) -> None:
+def set_generator(model: GeneralizedRCNN, generator: torch.Generator | None, images: int) -> None:
     """The draws of the next forward pass come from this generator, on the CPU; None: from torch's global one."""
     model.rpn.fg_bg_sampler.generator = model.roi_heads.fg_bg_sampler.generator = generator
     if model.training and generator is not None:

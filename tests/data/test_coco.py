@@ -105,7 +105,7 @@ def test_settings_choose_what_is_drawn_and_leave_the_mask_whole(root, settings, 
 def test_pictures_have_all_objects_and_ignore_crowds(root):
     one = open_coco(root)[0]
     still = {"scale": (1.0, 1.0), "rotation": 0.0, "translation": 0.0, "flip": False, "colour": 0.0}
-    picture = VideoTaskset([one], size=SIZE, transform=still).picture(0, 0, 0)
+    picture = VideoTaskset([one], size=SIZE, transform=still).image(0, 0, 0)
     assert len(picture.masks) == 3 and picture.ignore is not None  # the tiny one is less than 16 pixels
     assert picture.ignore[50, 15] and picture.ignore[6, 71] and not picture.ignore[15, 15]
 

@@ -10,7 +10,7 @@ from PIL import Image
 from trees import SIZE, VIDEOS, frames, layer, mask_of, sav, segtrack, youtube_objects
 
 from eosvos.data.masks import write_mask
-from eosvos.data.readers.per_object_masks import layered_sequence, read_layer
+from eosvos.data.readers.per_object_masks import per_object_sequence, read_object_mask
 from eosvos.data.readers.sav import open_sav
 from eosvos.errors import UserError
 
@@ -110,7 +110,7 @@ def test_black_and_white_of_all_modes(tmp_path, mode, above):
     layer(tmp_path / "mask.png", mask, "RGB")
     with Image.open(tmp_path / "mask.png") as image:
         image.convert(mode).save(tmp_path / "mask.png")
-    assert (read_layer(tmp_path / "mask.png", SIZE, above) == mask).all()
+    assert (read_object_mask(tmp_path / "mask.png", SIZE, above) == mask).all()
 
 
 def test_of_overlapping_objects_the_smaller_is_in_front(tmp_path):
@@ -122,13 +122,13 @@ def test_of_overlapping_objects_the_smaller_is_in_front(tmp_path):
         for k, mask in enumerate(masks):
             layer(tmp_path / f"masks/{i}/{k}.png", mask, "L")
         files[i] = {k: tmp_path / f"masks/{i}/{k}.png" for k in range(2)}
-    opened = layered_sequence("v", sorted((tmp_path / "frames").iterdir()), files)
+    opened = per_object_sequence("v", sorted((tmp_path / "frames").iterdir()), files)
     for k, (large, small) in enumerate([(1, 2), (2, 1)]):
         mask = opened.mask(k)
         assert ((mask == small) == hand).all() and ((mask == large) == (person & ~hand)).all()
     layer(tmp_path / "masks/2/0.png", person, "L")
     assert set(np.unique(opened.mask(0))) == {0, 1}  # of equal ones the lower id
-    again = layered_sequence("v", sorted((tmp_path / "frames").iterdir()), files)
+    again = per_object_sequence("v", sorted((tmp_path / "frames").iterdir()), files)
     assert again.first_frame == {1: 0, 2: 1}  # it is given where it can be seen
 
 

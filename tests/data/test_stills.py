@@ -58,7 +58,7 @@ def test_each_object_of_a_picture_is_a_task_on_two_transforms_of_it(tmp_path):
     for task in tasks:
         assert task.train[0].masks.any() and task.meta.masks.any()
         assert not torch.equal(task.train[0].image, task.meta.image)
-    assert len(VideoTaskset([still], size=(40, 70)).picture(0, 0, 0).masks) > 1
+    assert len(VideoTaskset([still], size=(40, 70)).image(0, 0, 0).masks) > 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eosvos.data.image_files import several
 from eosvos.data.mask_files.formats import MaskSet
-from eosvos.data.masks import empty_mask, ids_of
+from eosvos.data.masks import ids_of, no_object_message
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -56,9 +56,9 @@ def appearances(
         for number in shown:
             first_frame.setdefault(number, index)
         if not first_frame and (mask.any() or not every):
-            raise UserError(f"{masks.files[name][0]}: {empty_mask(mask)}")
+            raise UserError(f"{masks.files[name][0]}: {no_object_message(mask)}")
         if every and mask.any() and not shown:
-            raise UserError(f"{masks.files[name][0]}: {empty_mask(mask).replace('the first', 'this')}")
+            raise UserError(f"{masks.files[name][0]}: {no_object_message(mask).replace('the first', 'this')}")
         first = first or masks.files[name][0]
         own = masks.form in ("objects", "json")  # a mask for each object
         if shown or own:
@@ -66,7 +66,7 @@ def appearances(
         if masks.absent_ids.get(name, ()) if own else not shown:
             empty.append(name)
     if not first_frame and first is not None:
-        raise UserError(f"{first}: {empty_mask()}")
+        raise UserError(f"{first}: {no_object_message()}")
     if not every:
         return Appearances(first_frame)
     if absent == "told" and empty:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from eosvos.data.image_files import several
-from eosvos.data.masks import FORMATS, VOID, check_upright, ids_of, read_mask, unreadable, wrong_size
+from eosvos.data.masks import FORMATS, VOID, check_upright, ids_of, read_mask, unreadable_error, wrong_size_error
 from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.errors import UserError
 
@@ -97,9 +97,9 @@ def read_colours(path: Path, size: tuple[int, int] | None = None, *, strict: boo
     except UserError:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... on broken files
-        raise unreadable(path, error, "mask") from error
+        raise unreadable_error(path, error, "mask") from error
     if size is not None and values.shape[:2] != tuple(size):
-        raise wrong_size(path, values.shape[:2], size)
+        raise wrong_size_error(path, values.shape[:2], size)
     if values.ndim == 3 and values.shape[2] >= 3:
         codes = values[..., :3].astype(np.int32) @ np.array([65536, 256, 1], np.int32)
     else:
@@ -150,7 +150,7 @@ def palette_tells(path: Path) -> str:
             elif clear is not None:
                 opaque[clear] = False
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... on broken files
-        raise unreadable(path, error, "mask") from error
+        raise unreadable_error(path, error, "mask") from error
     used = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
     codes = palette[used] @ (65536, 256, 1)
     hidden = used[~opaque[used]]

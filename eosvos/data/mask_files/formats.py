@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from eosvos.data.image_files import among, by_number, check_file, several, worded
+from eosvos.data.image_files import check_file, frames_by_number, name_set, non_numeric_names, several
 from eosvos.data.mask_files.colours import (
     ALPHA,
     CUT,
@@ -38,9 +38,9 @@ from eosvos.data.mask_files.colours import (
     read_shape,
     refuse_soft,
 )
-from eosvos.data.masks import FORMATS, MODES, VOID, read_mask, record_overlap, stacked, wrong_size
+from eosvos.data.masks import FORMATS, MODES, VOID, read_mask, record_overlap, stack_masks, wrong_size_error
 from eosvos.data.palette import DAVIS_PALETTE
-from eosvos.data.user_files import folders, listing, natural
+from eosvos.data.user_files import list_files, list_folders, natural_key
 from eosvos.errors import UserError
 from eosvos.files import atomic
 
@@ -60,7 +60,7 @@ class MaskSet:
     read: Callable[[str], np.ndarray] = field(repr=False)  # raises UserError; may be pickled
     overlap_pixels: dict[str, int] = field(
         default_factory=dict, repr=False, compare=False
-    )  # of the masks read, see `stacked`
+    )  # of the masks read, see `stack_masks`
     # Of the masks read, where every object has a mask of its own: objects of which it is empty, so told to be absent.
     absent_ids: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
     unannotated: tuple[str, ...] = field(default=(), repr=False)  # frames that a JSON file names without telling more
@@ -83,18 +83,18 @@ def open_masks(
     Raises UserError for a folder without masks, files that are none or contradict one another, and soft edges.
     """
     if isinstance(source, Path):
-        objects, files = folders(source), listing(source, KINDS) if source.is_dir() else []
+        objects, files = list_folders(source), list_files(source, KINDS) if source.is_dir() else []
         if objects and files:
             raise UserError(
                 f"{source}: holds both masks ({several([path.name for path in files], 3)}) and folders"
                 f" ({several(objects, 3)}); expected is either a mask for each frame, or a folder for each object"
             )
         if objects:
-            return _of_objects({name: _by_stem(listing(source / name, KINDS)) for name in objects}, size, "folder")
+            return _of_objects({name: _by_stem(list_files(source / name, KINDS)) for name in objects}, size, "folder")
         if not files:
             raise UserError(f"{source}: no masks; at least one .png named as its frame is expected")
     else:
-        files = sorted(source, key=lambda path: natural(path.stem))
+        files = sorted(source, key=lambda path: natural_key(path.stem))
     parts = _parted(files, frames)
     if parts:
         return _of_objects(parts, size, "file")
@@ -136,7 +136,7 @@ def open_masks(
     return MaskSet("grey", "grey images, the value is the id", named, read)
 
 
-def forms(opened: Mapping[str, MaskSet]) -> str:
+def describe_forms(opened: Mapping[str, MaskSet]) -> str:
     """Which form the masks of which videos were taken to have, for people."""
     found: dict[str, list[str]] = {}
     for name, masks in opened.items():
@@ -144,9 +144,9 @@ def forms(opened: Mapping[str, MaskSet]) -> str:
     return "masks: " + "; ".join(f"{told} ({several(names)})" for told, names in found.items())
 
 
-def tell(opened: Mapping[str, MaskSet]) -> None:
-    """Log `forms`, once for a data set."""
-    log.info(forms(opened))
+def log_forms(opened: Mapping[str, MaskSet]) -> None:
+    """Log `describe_forms`, once for a data set."""
+    log.info(describe_forms(opened))
 
 
 def read_named(masks: MaskSet, names: Sequence[str], size: tuple[int, int], index: int) -> np.ndarray | None:
@@ -155,7 +155,7 @@ def read_named(masks: MaskSet, names: Sequence[str], size: tuple[int, int], inde
         return None
     mask = masks.read(names[index])
     if mask.shape != tuple(size):
-        raise wrong_size(masks.files[names[index]][0], mask.shape, size)
+        raise wrong_size_error(masks.files[names[index]][0], mask.shape, size)
     return mask
 
 
@@ -202,9 +202,9 @@ def _kind(path: Path) -> bytes | str | None:
 def _parted(files: Sequence[Path], frames: Sequence[str]) -> dict[str, dict[str, Path]]:
     """Object -> frame -> file, where files are named FRAME_OBJECT, FRAME-OBJECT or FRAME.OBJECT; else nothing. FRAME
     may be the number alone."""
-    known = among(frames)
-    paired = any(re.search(r"[0-9][_.-][0-9]+$", name) for name in worded(frames))  # 7_00001 is a frame then
-    at = by_number(() if paired else frames)
+    known = name_set(frames)
+    paired = any(re.search(r"[0-9][_.-][0-9]+$", name) for name in non_numeric_names(frames))  # 7_00001 is a frame then
+    at = frames_by_number(() if paired else frames)
     found: dict[str, dict[str, Path]] = {}
     guess = ""
     for path in files:
@@ -232,7 +232,7 @@ def _parted(files: Sequence[Path], frames: Sequence[str]) -> dict[str, dict[str,
 
 
 def _of_objects(parts: Mapping[str, Mapping[str, Path]], size: tuple[int, int] | None, what: str) -> MaskSet:
-    names = sorted(parts, key=natural)
+    names = sorted(parts, key=natural_key)
     ends = [re.search(r"[0-9]{1,6}$", name) for name in names]
     numbers = [int(end.group()) if end else -1 for end in ends]
     if min(numbers) == 0:
@@ -250,7 +250,7 @@ def _of_objects(parts: Mapping[str, Mapping[str, Path]], size: tuple[int, int] |
     if not frames or size is None:
         raise UserError(f"{several(names)}: no masks in these folders; .png files named as the frames are expected")
     shown = several([f"{name} = {number}" for name, number in zip(names, numbers, strict=True)])
-    files = {frame: tuple(path for _, path in frames[frame]) for frame in sorted(frames, key=natural)}
+    files = {frame: tuple(path for _, path in frames[frame]) for frame in sorted(frames, key=natural_key)}
     overlap_pixels: dict[str, int] = {}
     absent_ids: dict[str, tuple[int, ...]] = {}
     read = partial(_read_objects, frames, size, overlap_pixels, absent_ids)
@@ -275,7 +275,7 @@ def _read_objects(
                 " lie in one folder, one for each frame"
             )
         layers[number] = codes != 0
-    mask = stacked(layers, size)
+    mask = stack_masks(layers, size)
     record_overlap(overlap_pixels, name, layers, mask)
     absent_ids[name] = tuple(number for number, layer in layers.items() if not layer.any())
     return mask

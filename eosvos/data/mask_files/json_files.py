@@ -29,7 +29,7 @@ from eosvos.data.mask_files.coco_json import Key, Shapes, in_order, named, of_im
 from eosvos.data.mask_files.formats import MaskSet
 from eosvos.data.mask_files.rle import rle_encode, segment_mask
 from eosvos.data.mask_files.tool_json import is_labelme, is_via, of_labelme, of_via, refuse_others
-from eosvos.data.masks import VOID, ids_of, record_overlap, stacked
+from eosvos.data.masks import VOID, ids_of, record_overlap, stack_masks
 from eosvos.errors import UserError
 from eosvos.files import write_text
 
@@ -194,7 +194,7 @@ def _read(
     except ValueError as error:
         raise UserError(f"{path}: frame {name}: {error}; write this mask anew") from error
     void = layers.pop(VOID, np.zeros(size, bool))
-    mask = stacked(layers, size)
+    mask = stack_masks(layers, size)
     record_overlap(overlap_pixels, name, layers, mask)
     absent_ids[name] = tuple(number for number, layer in layers.items() if not layer.any())
     mask[void & (mask == 0)] = VOID

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from eosvos.data.image_files import among, by_number, last_number, several, worded
+from eosvos.data.image_files import frames_by_number, name_set, non_numeric_names, several, trailing_number
 from eosvos.data.mask_files.checks import doubts
 from eosvos.data.mask_files.coco_json import own_stem
 from eosvos.data.mask_files.formats import KINDS, MaskSet, open_masks
 from eosvos.data.mask_files.json_files import open_json
 from eosvos.data.mask_files.tool_json import is_labelme_file
 from eosvos.data.sequence import Numbered
-from eosvos.data.user_files import listing, natural
+from eosvos.data.user_files import list_files, natural_key
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _EXPORT = {  # forms of annotation tools that are not read, and what to export i
 }
 
 
-def place(
+def match_to_frames(
     path: Path,
     names: Sequence[str],
     size: tuple[int, int],
@@ -86,7 +86,7 @@ def place(
 
 def _frames_of(path: Path, masks: MaskSet, names: Sequence[str]) -> dict[str, str]:
     """Frame -> what its mask is called."""
-    known, at = among(names), by_number(names)
+    known, at = name_set(names), frames_by_number(names)
     if masks.form == "json" and (shifted := _shifted(path, [*masks.files, *masks.unannotated], names, known, at)):
         return {shifted[stem]: stem for stem in masks.files}
     old: dict[str, str] = {}
@@ -127,7 +127,7 @@ def _frame_of(stem: str, known: object, at: Callable[[int | None], str | None]) 
     for one in (stem, own_stem(stem)):
         if one in known:  # type: ignore[operator]
             return one
-    return at(last_number(own_stem(stem)))
+    return at(trailing_number(own_stem(stem)))
 
 
 def _shifted(
@@ -138,8 +138,8 @@ def _shifted(
     lost = [stem for stem in stems if _frame_of(stem, known, at) is None]
     if not lost:
         return {}
-    order = sorted(stems, key=natural)
-    numbers = [last_number(own_stem(stem)) for stem in order]
+    order = sorted(stems, key=natural_key)
+    numbers = [trailing_number(own_stem(stem)) for stem in order]
     start = numbers[0]
     if start is not None and numbers == list(range(start, start + len(order))) and len(order) == len(names):
         log.warning(
@@ -159,7 +159,7 @@ def _shifted(
 def _is_foreign(stem: str, names: Sequence[str]) -> bool:
     """Whether other words precede the number at the end of a name than in any frame's."""
     before = re.sub(r"[0-9]{1,9}$", "", own_stem(stem))
-    return bool(before) and before not in {re.sub(r"[0-9]{1,9}$", "", name) for name in worded(names)}
+    return bool(before) and before not in {re.sub(r"[0-9]{1,9}$", "", name) for name in non_numeric_names(names)}
 
 
 def _refuse_object(path: Path, names: Sequence[str]) -> None:
@@ -180,7 +180,7 @@ def _refuse_doubts(masks: MaskSet, binary: bool | None) -> None:
 def _annotations(folder: Path) -> list[Path]:
     """The .json files of a folder, if these are its masks: beside images, if they are labelme's, which lie beside the
     frames, or if the images are JPEGs, which cannot be masks."""
-    files, images = listing(folder, (".json",)), listing(folder, KINDS)
+    files, images = list_files(folder, (".json",)), list_files(folder, KINDS)
     if files and images and is_labelme_file(files[0]):
         log.warning("%s: labelme's files are read, and none of the images beside them", folder)
         return files
@@ -191,7 +191,7 @@ def _namesake(stem: str, names: Sequence[str]) -> str | None:
     """The frame that has this name or number; while frames are not counted yet, it may be beyond the end."""
     if isinstance(names, Numbered) and not names.counted:
         return names.name(int(stem)) if re.fullmatch(f"[0-9]{{1,{names.width}}}", stem) else None
-    return stem if stem in names else by_number(names)(_whole_number(stem))
+    return stem if stem in names else frames_by_number(names)(_whole_number(stem))
 
 
 def _whole_number(stem: str) -> int | None:

@@ -26,7 +26,7 @@ from eosvos.data.images import read_image
 from eosvos.data.mask_files.rle import segment_mask
 from eosvos.data.masks import VOID
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import entries
+from eosvos.data.user_files import list_entries
 from eosvos.errors import UserError
 
 _EDGE = 1.0  # pixels; polygons that reach the edge of the image end within this distance of it
@@ -63,7 +63,7 @@ def open_coco(
     """
     file, folder = _find(Path(root).expanduser(), split)
     index = _load(file)
-    present = {entry.name for entry in entries(folder)}
+    present = {entry.name for entry in list_entries(folder)}
     images = [index.imgs[key] for key in sorted(index.imgs)]
     if sequences:
         known = {Path(image["file_name"]).stem: image for image in images}

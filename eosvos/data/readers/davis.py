@@ -15,9 +15,9 @@ import yaml
 
 from eosvos.data.image_files import MASKS, frames_or_masks, several
 from eosvos.data.readers.image_sequence import check_numbers, match_masks, stored_sequence
-from eosvos.data.readers.locate import existing, meant
+from eosvos.data.readers.locate import existing_folder, suggest_root
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import folders, listing
+from eosvos.data.user_files import list_files, list_folders
 from eosvos.errors import UserError
 from eosvos.files import shipped, shipped_list
 
@@ -65,10 +65,10 @@ def open_davis(
         wanted = chosen or names
     for other in candidates:  # trainval and test-dev may lie side by side
         folder = _images(other, resolution, frames)
-        if set(wanted) <= set(folders(folder)):
+        if set(wanted) <= set(list_folders(folder)):
             base, images = other, folder
             break
-    present = folders(images)
+    present = list_folders(images)
     missing = [name for name in wanted if name not in present]
     if missing:
         raise UserError(_missing(images, year, split, missing, len(wanted), present))
@@ -100,7 +100,7 @@ def _find_roots(root: Path, year: int, frames: bool) -> list[Path]:
     def holds(path: Path) -> bool:
         return _top(path, frames).is_dir()
 
-    root = existing(root, f"DAVIS {year}", "JPEGImages and Annotations")
+    root = existing_folder(root, f"DAVIS {year}", "JPEGImages and Annotations")
     if holds(root):
         return [root]
     tops = [root / n for n in (f"DAVIS-{year}", f"DAVIS{year}", f"DAVIS_{year}", f"davis{year}", f"davis{year % 100}")]
@@ -111,8 +111,8 @@ def _find_roots(root: Path, year: int, frames: bool) -> list[Path]:
     if not found:
         raise UserError(
             f"data_root={root}: no DAVIS {year} found: neither JPEGImages nor a folder such as DAVIS-{year} or DAVIS"
-            f" that holds it; {meant(root, holds, name=f'DAVIS {year}')}"
-            f"there is {several(folders(root)) or 'no folder at all'}"
+            f" that holds it; {suggest_root(root, holds, name=f'DAVIS {year}')}"
+            f"there is {several(list_folders(root)) or 'no folder at all'}"
         )
     return found
 
@@ -144,7 +144,7 @@ def _images(base: Path, resolution: str, frames: bool) -> Path:
     for path in paths:
         if path.is_dir():
             return path
-    there = folders(top)
+    there = list_folders(top)
     raise UserError(
         f"{paths[0]}: this folder is missing, which resolution={resolution} needs; {top} holds"
         f" {several(there) or 'nothing'}"
@@ -170,10 +170,10 @@ def _missing(images: Path, year: int, split: str | None, missing: list[str], cou
 
 
 def _open(images: Path, annotations: Path, name: str, year: int, split: str | None) -> VideoSequence:
-    frames = listing(images)
+    frames = list_files(images)
     if not frames:
         raise UserError(f"{images}: no frames in this folder; .jpg files are expected")
-    files = listing(annotations, MASKS) if annotations.is_dir() else []
+    files = list_files(annotations, MASKS) if annotations.is_dir() else []
     if not files:
         raise UserError(f"{annotations}: no masks for sequence {name}; .png files named as the frames are expected")
     masks = match_masks(frames, files)

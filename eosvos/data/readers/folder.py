@@ -19,16 +19,16 @@ from pathlib import Path
 import numpy as np
 
 from eosvos.data.image_files import check_file, several
-from eosvos.data.images import describe, read_image, span_of_files
+from eosvos.data.images import choose_span_of_files, describe_conversions, read_image
 from eosvos.data.levels import Levels, Span
 from eosvos.data.mask_files.appearances import appearances
 from eosvos.data.mask_files.checks import doubts
-from eosvos.data.mask_files.formats import MaskSet, open_masks, read_named, tell
+from eosvos.data.mask_files.formats import MaskSet, log_forms, open_masks, read_named
 from eosvos.data.mask_files.json_files import open_json
-from eosvos.data.readers.image_sequence import no_frames
-from eosvos.data.readers.locate import meant
+from eosvos.data.readers.image_sequence import no_frames_message
+from eosvos.data.readers.locate import suggest_root
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import folders, listing
+from eosvos.data.user_files import list_files, list_folders
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def open_folder(
     """
     root = Path(root).expanduser()
     images, annotations = _find(root, need_frames)
-    names = folders(images)
+    names = list_folders(images)
     single = not names
     if single:
         names = [root.resolve().name]
@@ -83,7 +83,7 @@ def open_folder(
     for name in chosen:
         folder = images if single else images / name
         frames, size, span = open_frames(
-            folder if listing(folder) or images != annotations else _one_object(folder), levels=levels
+            folder if list_files(folder) or images != annotations else _one_object(folder), levels=levels
         )
         stems = tuple(path.stem for path in frames)
         file = annotations / f"{name}.json"
@@ -100,7 +100,7 @@ def open_folder(
         for doubt in doubts(masks, binary):
             log.warning("%s", doubt)
         opened.append(_sequence(name, frames, stems, size, masks, every, span, absent))
-    tell(taken)
+    log_forms(taken)
     return opened
 
 
@@ -129,9 +129,9 @@ def open_frames(
     """The frames of a video, in order, their size (H, W), and the span for `read_image`; without the file `besides`,
     which lies among them. What is not simply as it is stored is told. Raises UserError where there are none, where they
     differ in size or kind, are broken, or have one name."""
-    frames = [path for path in listing(folder) if besides is None or not path.samefile(besides)]
+    frames = [path for path in list_files(folder) if besides is None or not path.samefile(besides)]
     if not frames:
-        raise UserError(f"{folder}: {no_frames(folder)}")
+        raise UserError(f"{folder}: {no_frames_message(folder)}")
     size = check_file(frames[0], deep=True)
     for path in frames[1:]:
         check_file(path, size, deep=True)
@@ -139,9 +139,9 @@ def open_frames(
     if len(set(stems)) < len(stems):
         twice = next(b for a, b in zip(frames, frames[1:], strict=False) if a.stem == b.stem)
         raise UserError(f"{twice}: two frames are named {twice.stem}; keep one file of each frame")
-    if told := describe(frames[0]):
+    if told := describe_conversions(frames[0]):
         log.warning("%s: %s", folder, "; ".join(told))
-    return frames, size, span_of_files(frames, levels)
+    return frames, size, choose_span_of_files(frames, levels)
 
 
 def is_laid_out(root: Path) -> bool:
@@ -190,7 +190,7 @@ def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], span: Span | Non
 
 def _one_object(folder: Path) -> Path:
     """Of masks in a folder for each object those of the one with the most: they stand in for frames."""
-    return max((folder / name for name in folders(folder)), key=lambda path: len(listing(path)), default=folder)
+    return max((folder / name for name in list_folders(folder)), key=lambda path: len(list_files(path)), default=folder)
 
 
 def _find(root: Path, need_frames: bool = True) -> tuple[Path, Path]:
@@ -218,6 +218,6 @@ def _find(root: Path, need_frames: bool = True) -> tuple[Path, Path]:
         return root / first, file if file.is_file() else root / second
     raise UserError(
         f"data_root={root}: neither JPEGImages/ and Annotations/ nor frames/ and masks/ are in it;"
-        f" {meant(root, is_laid_out)}there is"
-        f" {several(folders(root)) or 'no folder at all'}"
+        f" {suggest_root(root, is_laid_out)}there is"
+        f" {several(list_folders(root)) or 'no folder at all'}"
     )

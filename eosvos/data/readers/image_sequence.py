@@ -16,9 +16,9 @@ import numpy as np
 
 from eosvos.data.image_files import check_file, several
 from eosvos.data.images import read_image
-from eosvos.data.masks import empty_mask, ids_of, read_mask
+from eosvos.data.masks import ids_of, no_object_message, read_mask
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import listing
+from eosvos.data.user_files import list_files
 from eosvos.errors import UserError
 
 _UNREAD = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ppm", ".tga", ".exr", ".dpx", ".dng", ".cr2", ".nef")
@@ -54,7 +54,7 @@ def stored_sequence(
         for i in ids_of(mask):
             found.setdefault(i, index)
         if not found and not ids:
-            raise UserError(f"{masks[index]}: {empty_mask(mask)}")
+            raise UserError(f"{masks[index]}: {no_object_message(mask)}")
         if ids and found.keys() >= set(ids):
             break
     unseen = sorted(set(ids) - found.keys())
@@ -71,7 +71,7 @@ def stored_sequence(
     )
 
 
-def choose(names: Sequence[str], available: Sequence[str], place: object) -> list[str]:
+def choose_names(names: Sequence[str], available: Sequence[str], place: object) -> list[str]:
     """Return the names that the caller asks for, each once, or all available ones if it asks for none.
 
     Raises UserError for a name that is not available, and if none is; `place` is named in the message.
@@ -88,12 +88,12 @@ def choose(names: Sequence[str], available: Sequence[str], place: object) -> lis
 
 def check_numbers(files: Sequence[Path], what: str = "frames") -> None:
     """Raise UserError where the numbers that name `files`, in order, leave one out; names that are none pass."""
-    lost = gap(files, what) if all(path.stem.isdigit() for path in files) else None
+    lost = describe_gap(files, what) if all(path.stem.isdigit() for path in files) else None
     if lost is not None:
         raise UserError(f"{files[0].parent}: {lost}: fetch the sequence again")
 
 
-def gap(files: Sequence[Path], what: str = "frames") -> str | None:
+def describe_gap(files: Sequence[Path], what: str = "frames") -> str | None:
     """What the numbers at the end of names, in order, leave out, for a message; None where that is nothing, or names
     differ in more than numbers."""
     ends = [found for path in files if (found := re.fullmatch(r"(.*?)([0-9]+)", path.stem))]
@@ -112,14 +112,14 @@ def gap(files: Sequence[Path], what: str = "frames") -> str | None:
     return f"{shown}{many} missing, between {before.stem} and {after.stem}; {what} are numbered in steps of {step}"
 
 
-def unread(folder: Path) -> list[str]:
+def unsupported_images(folder: Path) -> list[str]:
     """Names of pictures in a folder of kinds that are not read."""
-    return [path.name for path in listing(folder, _UNREAD)]
+    return [path.name for path in list_files(folder, _UNREAD)]
 
 
-def no_frames(folder: Path) -> str:
+def no_frames_message(folder: Path) -> str:
     """What is wrong with a folder without frames, for a message."""
-    there = f"; there is {several(unread(folder), 3)}" if unread(folder) else ""
+    there = f"; there is {several(unsupported_images(folder), 3)}" if unsupported_images(folder) else ""
     return f"no frames; .jpg, .png or .bmp (or .webp, .tif) files are expected{there}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from eosvos.data.image_files import frames_or_masks, several
-from eosvos.data.user_files import folders
+from eosvos.data.user_files import list_folders
 from eosvos.errors import UserError
 
 
@@ -18,17 +18,17 @@ def find_root(
     `holds(path)`: whether a folder is it. `expected`: what should be there, for the message. Raises UserError where
     there is none, with the folder that was meant if it lies above or below.
     """
-    root = existing(root, name, expected)
+    root = existing_folder(root, name, expected)
     for level in below:
         if holds(root / level):
             return root / level
     raise UserError(
-        f"data_root={root}: no {name} found: {expected} is expected in it; {meant(root, holds, below, name)}"
-        f"there is {several(folders(root)) or 'no folder at all'}"
+        f"data_root={root}: no {name} found: {expected} is expected in it; {suggest_root(root, holds, below, name)}"
+        f"there is {several(list_folders(root)) or 'no folder at all'}"
     )
 
 
-def existing(root: str | Path, name: str, expected: str) -> Path:
+def existing_folder(root: str | Path, name: str, expected: str) -> Path:
     """`root` as a path. Raises UserError if it is no folder."""
     root = Path(root).expanduser()
     if not root.is_dir():
@@ -40,13 +40,13 @@ def existing(root: str | Path, name: str, expected: str) -> Path:
     return root
 
 
-def meant(root: Path, holds: Callable[[Path], bool], below: Sequence[str] = ("",), name: str = "") -> str:
+def suggest_root(root: Path, holds: Callable[[Path], bool], below: Sequence[str] = ("",), name: str = "") -> str:
     """ "give ...; " where a folder around `root`, or one within it, holds the data set `name`; otherwise "". Of several
     within it one called like the data set comes first."""
     for above in list(root.resolve().parents)[:6]:
         if any(holds(above / level) for level in below):
             return f"this lies within the data set, give the folder above: data_root={above}; "
-    within = [root / name for name in folders(root)[:100]]  # of a folder full of others, some
+    within = [root / name for name in list_folders(root)[:100]]  # of a folder full of others, some
     found = [path for path in within if any(holds(path / level) for level in below)]
     found.sort(key=lambda path: _letters(name) not in _letters(path.name))
     if found:
@@ -59,7 +59,7 @@ def _letters(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-def split_of(split: str | None, known: Sequence[str], name: str, default: str) -> str:
+def own_split_name(split: str | None, known: Sequence[str], name: str, default: str) -> str:
     """The data set's own word for a split, "val" and "valid" being the same. Raises UserError for an unknown one."""
     split = split or default
     for word in (split, {"val": "valid", "valid": "val"}.get(split, split)):
@@ -73,7 +73,7 @@ def split_folder(root: str | Path, split: str, known: Sequence[str], name: str, 
 
     Raises UserError as `find_root`, and where ROOT is the folder of another split.
     """
-    root = existing(root, name, f"{split}/JPEGImages")
+    root = existing_folder(root, name, f"{split}/JPEGImages")
 
     def holds(path: Path) -> bool:
         return frames_or_masks(path / "JPEGImages", path / "Annotations", frames).is_dir()

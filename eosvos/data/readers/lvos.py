@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eosvos.data.image_files import MASKS, files_in, frames_or_masks, several
-from eosvos.data.readers.image_sequence import choose, match_masks, stored_sequence
-from eosvos.data.readers.locate import split_folder, split_of
+from eosvos.data.image_files import MASKS, frames_or_masks, require_files, several
+from eosvos.data.readers.image_sequence import choose_names, match_masks, stored_sequence
+from eosvos.data.readers.locate import own_split_name, split_folder
 from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 from eosvos.files import shipped_list
@@ -43,7 +43,7 @@ def open_lvos(
     """
     if version not in _UNSEEN:
         raise UserError(f"version={version}: there are LVOS 1 and 2; use version=1 or version=2")
-    split = split_of(split, _SPLITS, "LVOS", "val")
+    split = own_split_name(split, _SPLITS, "LVOS", "val")
     base = split_folder(root, split, _SPLITS, "LVOS", frames=frames)
     images = frames_or_masks(base / "JPEGImages", base / "Annotations", frames)
     meta, videos = _read_meta(base, split)
@@ -54,7 +54,7 @@ def open_lvos(
             _open(images / name, base / "Annotations" / name, split, meta, videos[name], unseen),
             attributes=attributes.get(name, ()),
         )
-        for name in choose(sequences, sorted(videos), meta)
+        for name in choose_names(sequences, sorted(videos), meta)
     ]
 
 
@@ -99,8 +99,8 @@ def _open(
     unseen: frozenset[str] | None,
 ) -> VideoSequence:
     name = annotations.name
-    frames = files_in(images, "frames")
-    masks = match_masks(frames, files_in(annotations, "masks", MASKS))
+    frames = require_files(images, "frames")
+    masks = match_masks(frames, require_files(annotations, "masks", MASKS))
     odd = [path for path in frames if not path.stem.isdigit()]
     if odd:
         raise UserError(f"{odd[0]}: frames are named by numbers, such as 00000001.jpg; fetch the video again")

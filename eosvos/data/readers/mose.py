@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eosvos.data.image_files import MASKS, files_in, frames_or_masks, several
-from eosvos.data.readers.image_sequence import choose, match_masks, stored_sequence
-from eosvos.data.readers.locate import existing, split_folder, split_of
+from eosvos.data.image_files import MASKS, frames_or_masks, require_files, several
+from eosvos.data.readers.image_sequence import choose_names, match_masks, stored_sequence
+from eosvos.data.readers.locate import existing_folder, own_split_name, split_folder
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import folders
+from eosvos.data.user_files import list_folders
 from eosvos.errors import UserError
 
 _SPLITS = ("train", "valid", "test")
@@ -33,8 +33,8 @@ def open_mose(
 
     Raises UserError if a folder, a video or a file is missing or broken, or meta_SPLIT.json contradicts them.
     """
-    split = split_of(split, _SPLITS, "MOSE", "valid")
-    root = existing(root, "MOSE", f"{split}/JPEGImages")
+    split = own_split_name(split, _SPLITS, "MOSE", "valid")
+    root = existing_folder(root, "MOSE", f"{split}/JPEGImages")
     images, annotations = root / "JPEGImages" / split, root / "Annotations" / split  # as some programs sort it
     base = root
     if not frames_or_masks(images, annotations, frames).is_dir():
@@ -44,7 +44,7 @@ def open_mose(
     names = [f"meta_{split}.json", "meta.json"]
     meta = next((path for folder in (base, root, base.parent) for n in names if (path := folder / n).is_file()), None)
     videos = {} if meta is None else _read_meta(meta)
-    chosen = choose(sequences, folders(images), images)
+    chosen = choose_names(sequences, list_folders(images), images)
     return [_open(images / name, annotations / name, split, meta, videos) for name in chosen]
 
 
@@ -61,8 +61,8 @@ def _read_meta(path: Path) -> dict[str, Any]:
 
 
 def _open(images: Path, annotations: Path, split: str, meta: Path | None, videos: dict[str, Any]) -> VideoSequence:
-    frames = files_in(images, "frames")
-    masks = match_masks(frames, files_in(annotations, "masks", MASKS))
+    frames = require_files(images, "frames")
+    masks = match_masks(frames, require_files(annotations, "masks", MASKS))
     length, ids = videos.get(images.name, (None, ()))
     if length is not None and length != len(frames):
         raise UserError(

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from eosvos.data.image_files import MASKS, files_in, frames_or_masks, several
-from eosvos.data.readers.image_sequence import check_numbers, choose, match_masks
-from eosvos.data.readers.locate import find_root, split_of
-from eosvos.data.readers.per_object_masks import layered_sequence
+from eosvos.data.image_files import MASKS, frames_or_masks, require_files, several
+from eosvos.data.readers.image_sequence import check_numbers, choose_names, match_masks
+from eosvos.data.readers.locate import find_root, own_split_name
+from eosvos.data.readers.per_object_masks import per_object_sequence
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import folders
+from eosvos.data.user_files import list_folders
 from eosvos.errors import UserError
 
 _IMAGES, _ANNOTATIONS = "JPEGImages_24fps", "Annotations_6fps"
@@ -31,7 +31,7 @@ def open_sav(
 
     Raises UserError if a folder, a listed video or a file is missing or broken.
     """
-    split = split_of(split, ("val", "test"), "SA-V", "val")
+    split = own_split_name(split, ("val", "test"), "SA-V", "val")
     other = {"val": "test", "test": "val"}[split]
     held, wanted = (Path(root).expanduser() / f"sav_{word}" / _IMAGES for word in (other, split))
     if held.is_dir() and not wanted.is_dir():
@@ -50,20 +50,20 @@ def open_sav(
             f" or split={other}"
         )
     images = frames_or_masks(base / _IMAGES, base / _ANNOTATIONS, frames)
-    there = folders(images)
+    there = list_folders(images)
     lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else there
     names = [line.strip() for line in lines if line.strip()]
-    chosen = choose(sequences, names, listed if listed.is_file() else images)
+    chosen = choose_names(sequences, names, listed if listed.is_file() else images)
     return [_open(images / name, base / _ANNOTATIONS / name) for name in chosen]
 
 
 def _open(images: Path, annotations: Path) -> VideoSequence:
-    names = folders(annotations)
+    names = list_folders(annotations)
     if images == annotations:  # no frames: those that any object has a mask of
-        each = {path.name: path for name in names for path in files_in(annotations / name, "masks", MASKS)}
+        each = {path.name: path for name in names for path in require_files(annotations / name, "masks", MASKS)}
         frames = [each[name] for name in sorted(each)]
     else:
-        frames = files_in(images, "frames")
+        frames = require_files(images, "frames")
         check_numbers(frames)
     odd = [name for name in names if not name.isdigit() or int(name) > 253]
     if odd or not names:
@@ -72,11 +72,13 @@ def _open(images: Path, annotations: Path) -> VideoSequence:
             f" {several(odd) or 'none'}"
         )
     shift = int(min(map(int, names)) == 0)  # as mask_files/formats.py numbers the same folders of anybody's results
-    layers = {int(name) + shift: match_masks(frames, files_in(annotations / name, "masks", MASKS)) for name in names}
+    layers = {
+        int(name) + shift: match_masks(frames, require_files(annotations / name, "masks", MASKS)) for name in names
+    }
     annotated = frozenset(index for files in layers.values() for index in files)
     check_numbers([frames[index] for index in sorted(annotated)], "annotated frames")
     return replace(
-        layered_sequence(images.name, frames, layers),
+        per_object_sequence(images.name, frames, layers),
         has_ground_truth=len(annotated) > 1,
         submission_frames=None if len(annotated) == len(frames) else annotated,
     )

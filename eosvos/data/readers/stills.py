@@ -12,7 +12,7 @@ from pathlib import Path
 from eosvos.data.image_files import several
 from eosvos.data.readers.image_sequence import stored_sequence
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import folders, listing
+from eosvos.data.user_files import list_files, list_folders
 from eosvos.errors import UserError
 
 _LAYOUTS = (("images", "masks"), ("images", "ground_truth_mask"), ("PNGImages", "PedMasks"))
@@ -30,13 +30,13 @@ def open_stills(root: str | Path, *, sequences: Sequence[str] = (), binary: bool
     root = Path(root).expanduser()
     found = next(((root / a, root / b) for a, b in _LAYOUTS if (root / a).is_dir() and (root / b).is_dir()), None)
     if found is None:
-        what = f"there is {several(folders(root)) or 'no folder at all'}" if root.is_dir() else "it does not exist"
+        what = f"there is {several(list_folders(root)) or 'no folder at all'}" if root.is_dir() else "it does not exist"
         raise UserError(
             f"{root}: no still images with masks: {what}; expected are images/ and masks/ in it (or"
             f" {' or '.join('/ and '.join(pair) + '/' for pair in _LAYOUTS[1:])})"
         )
-    pictures = {path.stem: path for path in listing(found[0])}
-    masks = {path.stem.removesuffix("_mask"): path for path in listing(found[1], (".png", ".bmp"))}
+    pictures = {path.stem: path for path in list_files(found[0])}
+    masks = {path.stem.removesuffix("_mask"): path for path in list_files(found[1], (".png", ".bmp"))}
     chosen = list(dict.fromkeys(sequences)) or list(pictures)
     for names, there, what in ((pictures, masks, "mask"), (masks, pictures, "picture"), (chosen, pictures, "picture")):
         lone = [name for name in names if name not in there]

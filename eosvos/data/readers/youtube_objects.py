@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from eosvos.data.image_files import files_in
-from eosvos.data.readers.image_sequence import choose
+from eosvos.data.image_files import require_files
+from eosvos.data.readers.image_sequence import choose_names
 from eosvos.data.readers.locate import find_root
-from eosvos.data.readers.per_object_masks import layered_sequence
+from eosvos.data.readers.per_object_masks import per_object_sequence
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import folders
+from eosvos.data.user_files import list_folders
 from eosvos.errors import UserError
 
 CATEGORIES = ("aeroplane", "bird", "boat", "car", "cat", "cow", "dog", "horse", "motorbike", "train")
@@ -40,27 +40,27 @@ def open_youtube_objects(root: str | Path, *, sequences: Sequence[str] = ()) -> 
     shots = {
         f"{category}_{video}_{shot}": base / category / "data" / video / "shots" / shot
         for category in CATEGORIES
-        for video in folders(base / category / "data")
-        for shot in folders(base / category / "data" / video / "shots")
+        for video in list_folders(base / category / "data")
+        for shot in list_folders(base / category / "data" / video / "shots")
         if (base / category / "data" / video / "shots" / shot / "labels").is_dir()
     }
-    return [_open(name, shots[name]) for name in choose(sequences, list(shots), base)]
+    return [_open(name, shots[name]) for name in choose_names(sequences, list(shots), base)]
 
 
 def _open(name: str, shot: Path) -> VideoSequence:
-    frames = files_in(shot / "images", "frames", (".png", ".jpg"))
+    frames = require_files(shot / "images", "frames", (".png", ".jpg"))
     place = {_number(path): index for index, path in enumerate(frames)}
     if len(place) < len(frames):
         raise UserError(f"{shot / 'images'}: two frames of one number; keep one file of each frame")
     masks = {}
-    for path in files_in(shot / "labels", "masks", (".jpg", ".png")):
+    for path in require_files(shot / "labels", "masks", (".jpg", ".png")):
         if _number(path) not in place:
             raise UserError(
                 f"{path}: a mask without its frame: none of the {len(frames)} frames in {shot / 'images'} has its"
                 " number; fetch the shot again"
             )
         masks[place[_number(path)]] = path
-    opened = layered_sequence(name, frames, {1: masks}, above=127, lossy=True, scaled=True)
+    opened = per_object_sequence(name, frames, {1: masks}, above=127, lossy=True, scaled=True)
     return replace(
         opened,
         categories={1: name.partition("_")[0]},

@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eosvos.data.image_files import MASKS, files_in, frames_or_masks, several
-from eosvos.data.readers.image_sequence import choose, match_masks, stored_sequence
-from eosvos.data.readers.locate import split_folder, split_of
+from eosvos.data.image_files import MASKS, frames_or_masks, require_files, several
+from eosvos.data.readers.image_sequence import choose_names, match_masks, stored_sequence
+from eosvos.data.readers.locate import own_split_name, split_folder
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import folders
+from eosvos.data.user_files import list_folders
 from eosvos.errors import UserError
 from eosvos.files import shipped_list
 
@@ -56,7 +56,7 @@ def open_youtube_vos(
 
     Raises UserError if a folder, meta.json, a video or a file is missing or broken, or they contradict one another.
     """
-    split = split_of(split, _SPLITS, "YouTube-VOS", "train")
+    split = own_split_name(split, _SPLITS, "YouTube-VOS", "train")
     base = split_folder(root, split, _SPLITS, "YouTube-VOS", frames=frames)
     videos = read_meta(base / "meta.json")
     _check_year(base, year, split, len(videos))
@@ -65,13 +65,13 @@ def open_youtube_vos(
         masks = base / "Annotations"
     else:
         masks = Path(truth).expanduser()
-        if not set(folders(masks)) & set(videos):
+        if not set(list_folders(masks)) & set(videos):
             raise UserError(
                 f"truth={truth}: no masks of this data set: a folder for each video, such as {next(iter(videos))}, is"
-                f" expected; there is {several(folders(masks)) or 'none'}"
+                f" expected; there is {several(list_folders(masks)) or 'none'}"
             )
     images = frames_or_masks(images, masks, frames)
-    chosen = choose(sequences, sorted(videos), base / "meta.json")
+    chosen = choose_names(sequences, sorted(videos), base / "meta.json")
     whole = split == "train" or truth is not None
     seen = None if split == "train" else _seen(base.parent / "train" / "meta.json")
     untold = [name for name in chosen if not all(o.get("category") for o in videos[name]["objects"].values())]
@@ -134,8 +134,8 @@ def _open(
     images: Path, annotations: Path, entries: dict[str, Any], seen: frozenset[str] | None, *, whole: bool
 ) -> VideoSequence:
     """`whole`: every frame that meta.json names for an object must have a mask."""
-    name, frames = images.name, files_in(images, "frames")
-    masks = match_masks(frames, files_in(annotations, "masks", MASKS))
+    name, frames = images.name, require_files(images, "frames")
+    masks = match_masks(frames, require_files(annotations, "masks", MASKS))
     place = {path.stem: index for index, path in enumerate(frames)}
     named = sorted({frame for entry in entries.values() for frame in entry["frames"]})
     lost = [frame for frame in named if frame not in place]

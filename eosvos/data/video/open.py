@@ -10,8 +10,8 @@ import numpy as np
 
 from eosvos.data.levels import Levels
 from eosvos.data.mask_files.appearances import appearances
-from eosvos.data.mask_files.formats import read_named, tell
-from eosvos.data.mask_files.match_frames import place
+from eosvos.data.mask_files.formats import log_forms, read_named
+from eosvos.data.mask_files.match_frames import match_to_frames
 from eosvos.data.sequence import Numbered, VideoSequence
 from eosvos.data.video import container
 from eosvos.data.video.frames import opened
@@ -61,8 +61,8 @@ def open_video(
         names = Numbered(max(5, len(str(len(stack) - 1))), lambda: len(stack), lambda: True)
     if masks is None:
         return VideoSequence(name or path.stem, names, size, {}, frames, _no_mask, (path,))
-    given = place(Path(masks).expanduser(), names, size, binary=binary, absent=absent)
-    tell({name or path.stem: given})
+    given = match_to_frames(Path(masks).expanduser(), names, size, binary=binary, absent=absent)
+    log_forms({name or path.stem: given})
     order = sorted((int(frame), frame) for frame in given.files)
     found = appearances(given, order, every=every, absent=absent)
     return VideoSequence(

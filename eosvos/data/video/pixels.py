@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eosvos.data.levels import Levels, Span, measured, scaled, span_of
+from eosvos.data.levels import Levels, Span, choose_span, measure_span, to_8_bits
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _NARROW = 0.25  # of what YUV can hold
 def rgb(frame: Any, span: Span | None) -> np.ndarray:
     """uint8 (H, W, 3) of a decoded frame; transparent parts on black. span: values that become 0 and 255."""
     if span is not None:
-        pixels = scaled(counts(frame), span)
+        pixels = to_8_bits(counts(frame), span)
         return np.repeat(pixels[..., None], 3, -1) if pixels.ndim == 2 else pixels
     if not has_alpha(frame):
         return _converted(frame, "rgb24")
@@ -68,8 +68,8 @@ def span_of_video(path: Path, frames: list[Any], levels: Levels) -> Span | None:
         return None
     full = (0.0, 1.0) if bits == 32 else (0.0, 2.0**bits - 1)
     if grey or (frame.format.is_rgb and not frame.format.name.startswith("xyz")):
-        return span_of(path, levels, map(counts, frames), full)
-    found = measured(map(counts, frames), full, margin=0)
+        return choose_span(path, levels, map(counts, frames), full)
+    found = measure_span(map(counts, frames), full, margin=0)
     if found is not None and found[1] - found[0] < _NARROW * full[1] and levels == "auto":
         log.warning(
             "%s: a video of %d bits, which is read as players show it; but the first frames have values of %g to %g"

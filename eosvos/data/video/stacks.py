@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from eosvos.data.images import deep_pixels, full_span, is_deep, pixels_of
-from eosvos.data.levels import LOOKED_AT, Levels, Span, span_of
+from eosvos.data.images import decode, decode_deep, full_span, is_deep
+from eosvos.data.levels import LOOKED_AT, Levels, Span, choose_span
 from eosvos.data.masks import check_pixels
 from eosvos.errors import UserError
 from eosvos.files import refused
@@ -70,7 +70,7 @@ class Stack:
                 weakref.finalize(image, image.fp.close)  # type: ignore[union-attr]
                 self._image = image
             image.seek(page)
-            pixels = pixels_of(self.path, image, self.span, page)
+            pixels = decode(self.path, image, self.span, page)
         if pixels.shape[:2] != self.size:
             raise UserError(f"{self.path}: frame {index} is of another size than the first one; {_EACH}")
         return pixels
@@ -111,7 +111,7 @@ def open_stack(path: Path, levels: Levels = "auto") -> Stack:
         rate = _rate(image, pages)
     span = levels if isinstance(levels, tuple) else None
     if deep:
-        span = span_of(path, levels, _deep_pages(path, pages), full)
+        span = choose_span(path, levels, _deep_pages(path, pages), full)
     stack = Stack(path, pages, size, rate, span)
     stack(0)
     return stack
@@ -186,7 +186,7 @@ def _deep_pages(path: Path, pages: tuple[int, ...]) -> Iterator[np.ndarray]:
     with _explained(path, "cannot be decoded"), _opened(path) as image:
         for page in pages:
             image.seek(page)
-            yield deep_pixels(path, image, page)
+            yield decode_deep(path, image, page)
 
 
 def _opened(path: Path) -> Image.Image:

@@ -89,7 +89,7 @@ def search_rate(
         total = torch.zeros(1, dtype=torch.float64)
         for task in tasks[world.rank :: world.size]:
             method.start(task.train[0].image, {1: task.train[0].masks[0].numpy()})
-            judges = [task.meta, *task.more]
+            judges = [task.meta, *task.extra_meta]
             for sample in judges:
                 prior = prior_of(sample.masks[0])
                 assert prior is not None, "a task's object is in sight"

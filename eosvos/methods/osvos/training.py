@@ -76,7 +76,7 @@ def search_rate(
         method, total = OSVOS(learner, iters=steps, device=device, tuning=tuning), torch.zeros(1, dtype=torch.float64)
         for task in tasks[world.rank :: world.size]:
             method.start(task.train[0].image, {1: task.train[0].masks[0].numpy()})
-            judges = [task.meta, *task.more]
+            judges = [task.meta, *task.extra_meta]
             for sample in judges:
                 found = torch.from_numpy(method.step(sample.image) == 1)
                 total += similarity(found, sample.masks[0], sample.ignore) / len(judges)

@@ -37,7 +37,7 @@ KINDS = (
 )
 
 
-def unknown_name(source: str) -> str:
+def unknown_name_message(source: str) -> str:
     """What to say to a name that is not among NAMES."""
     return f"init={source}: expected one of {', '.join(PREFIX + n for n in NAMES)}, or the path of a file"
 
@@ -45,7 +45,7 @@ def unknown_name(source: str) -> str:
 def fetch(source: str, progress: bool) -> Mapping[str, Any]:
     name = source.removeprefix(PREFIX)
     if name not in NAMES:
-        raise UserError(unknown_name(source))
+        raise UserError(unknown_name_message(source))
     network, member = NAMES[name]
     weights = get_model_weights(network)[member]
     try:
