@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from eosvos.data.cache import FrameCache, resized_sequence
 from eosvos.data.image_files import several
+from eosvos.data.mixed_tasks import MixedTaskset
 from eosvos.data.pasting import PastedTasks, Pasting
 from eosvos.data.readers.coco import open_coco
 from eosvos.data.readers.davis import open_davis
@@ -22,7 +23,7 @@ from eosvos.data.readers.youtube_vos import open_youtube_vos
 from eosvos.data.sequence import VideoSequence
 from eosvos.data.synthetic.taskset import SyntheticTaskset
 from eosvos.data.synthetic.videos import held_out
-from eosvos.data.tasks import MixedTaskset, Tasks, Taskset, VideoTaskset
+from eosvos.data.tasks import Tasks, Taskset, VideoTaskset
 from eosvos.errors import UserError
 from eosvos.files import shipped
 from eosvos.seeds import numpy_generator

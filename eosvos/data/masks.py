@@ -267,7 +267,7 @@ def merge(probabilities: Tensor | np.ndarray, ids: Sequence[int]) -> np.ndarray:
 
 
 def no_object_message(mask: np.ndarray | None = None) -> str:
-    """What is wrong with a first mask, of void alone or (None) empty."""
+    """Return the message for a first mask that shows no object: it is empty (`mask` None) or holds 0 and 255 alone."""
     if mask is not None and mask.any():
         return (
             "the first mask holds only 0 and 255, and 255 means void (unknown) in an id mask; if this is the object,"

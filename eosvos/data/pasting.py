@@ -1,8 +1,8 @@
-"""Further objects pasted into the pictures of tasks, so that a task cannot be solved without fine-tuning.
+"""Objects pasted into the images of tasks, so that a task cannot be solved without fine-tuning.
 
-In most videos and pictures with masks the object is the most salient one, and a network finds it without having been
-shown it. With others beside it, of the same video, of another one, or of a still picture, only the train frame tells
-which one is meant. As data augmentation: Ghiasi et al., Simple Copy-Paste, CVPR 2021.
+In most annotated videos and images the object is the most salient one, and a network finds it without having been shown
+it. With objects of the same video, another video or a still image beside it, only the train frame says which one is
+meant. As data augmentation: Ghiasi et al., Simple Copy-Paste, CVPR 2021.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 
 from eosvos.data.masks import VOID, box_of, ids_of
-from eosvos.data.tasks import MixedTaskset, ObjectFrame, Sample, Task, TaskFrames, Taskset
+from eosvos.data.mixed_tasks import MixedTaskset
+from eosvos.data.tasks import ObjectFrame, Sample, Task, TaskFrames, Taskset
 from eosvos.seeds import numpy_generator
 
 _PASTE, _DONOR = 15, 16  # first parts of the paths of the draws here; see data.tasks
@@ -25,11 +26,15 @@ _COVERED = 0.4  # share of the object that a pasted one may hide
 
 @dataclass
 class Pasting:
-    """How objects are pasted.
+    """Settings of pasting.
 
-    share: of the tasks and pictures that get any. most: objects pasted into one. swap: share of those tasks whose
-    object is a pasted one. scale: least and largest size (square root of the area) in sizes of the picture's own
-    object. light: brightness and contrast of a pasted object change by up to this share.
+    Attributes:
+        share: share of the tasks and images that get pasted objects.
+        most: largest number of objects pasted into one.
+        swap: share of those tasks whose object becomes a pasted one.
+        scale: smallest and largest size (square root of the area) of a pasted object, in sizes of the image's own
+            object.
+        light: brightness and contrast of a pasted object change by up to this share.
     """
 
     share: float = 0.6
@@ -41,7 +46,17 @@ class Pasting:
 
 @dataclass(frozen=True)
 class _Placement:
-    """Where an object is pasted, alike in all frames of a task but for a small move from frame to frame."""
+    """Where an object is pasted, the same in all frames of a task but for a small shift from frame to frame.
+
+    Attributes:
+        angle: direction from the centre of the image's own object, in radians.
+        away: distance from it, in sizes of that object.
+        size: size of the pasted object, in sizes of that object.
+        flipped: whether the pasted object is mirrored.
+        behind: whether the image's own object occludes it.
+        gain: factor of its brightness.
+        lift: added brightness, as a share of 255.
+    """
 
     angle: float  # of the way from the object's middle, in radians
     away: float  # in sizes of the picture's own object
@@ -53,9 +68,13 @@ class _Placement:
 
 
 class PastedTasks:
-    """The tasks and pictures of a taskset, with objects of others of its tasks pasted into them.
+    """The tasks and images of a taskset, with objects of its other tasks pasted into them.
 
-    Everything follows from (seed, iteration, index), as in the taskset itself.
+    All draws follow from (seed, iteration, index), as in the taskset itself. The methods are those of `Taskset`.
+
+    Args:
+        tasks: the taskset.
+        pasting: the settings.
     """
 
     def __init__(self, tasks: Taskset | MixedTaskset, pasting: Pasting) -> None:
@@ -76,7 +95,7 @@ class PastedTasks:
         return taskset.build(self.draw_task(seed, iteration, index), seed, iteration, index)
 
     def draw_task(self, seed: int, iteration: int, index: int) -> TaskFrames:
-        """The frames of `task`, before they are transformed."""
+        """Draw the frames of `task` without transforming them."""
         drawn = self.tasks.source(seed, "task", iteration, index).draw_task(seed, iteration, index)
         return self._pasted(drawn, seed, iteration, index, single=True)
 
@@ -131,9 +150,19 @@ def paste(
     frame: ObjectFrame, object_id: int, donor: ObjectFrame, donor_id: int, new: int, placement: _Placement,
     draws: np.random.Generator,
 ) -> ObjectFrame | None:  # fmt: skip
-    """Paste an object of `donor` into `frame` as object `new`, with soft edges.
+    """Paste an object of one frame into another, with soft edges.
 
-    Returns the changed frame; None where no place was found in which enough of both objects is to be seen.
+    Args:
+        frame: the frame to paste into.
+        object_id: its own object, beside which the pasted one is placed.
+        donor: the frame that shows the object to paste.
+        donor_id: id of that object in `donor`.
+        new: id that it gets in `frame`.
+        placement: where to paste it.
+        draws: generator of the shifts.
+
+    Returns:
+        The changed frame, or None if no place was found where enough of both objects is visible.
     """
     own, mask = box_of(frame.mask == object_id), donor.mask == donor_id
     box = box_of(mask)

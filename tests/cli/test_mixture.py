@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from eosvos.cli import mixture
 from eosvos.data.masks import write_mask
-from eosvos.data.tasks import Task, TaskStream
+from eosvos.data.task_stream import TaskStream
+from eosvos.data.tasks import Task
 from eosvos.data.transforms import augment
 from eosvos.errors import UserError
 from eosvos.files import shipped

@@ -16,7 +16,7 @@ from PIL import Image
 from eosvos import meta_train, parent_train
 from eosvos.cli import build_data, hydra_app, mixture
 from eosvos.data.masks import write_mask
-from eosvos.data.tasks import MixedTaskset
+from eosvos.data.mixed_tasks import MixedTaskset
 from eosvos.data.video.write import write_video
 from eosvos.errors import UserError
 from eosvos.meta.learner import Learner

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from eosvos.data.mixed_tasks import MixedTaskset
 from eosvos.data.pasting import PastedTasks, Pasting
 from eosvos.data.synthetic.videos import held_out
-from eosvos.data.tasks import MixedTaskset, VideoTaskset
+from eosvos.data.tasks import VideoTaskset
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from eosvos.data.sequence import VideoSequence
 from eosvos.data.synthetic.taskset import SyntheticTaskset
-from eosvos.data.tasks import Sample, Task, TaskStream, VideoTaskset
+from eosvos.data.task_stream import TaskStream
+from eosvos.data.tasks import Sample, Task, VideoTaskset
 from eosvos.errors import UserError
 
 SIZE = (48, 80)

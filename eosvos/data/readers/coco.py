@@ -1,10 +1,10 @@
-"""Instances of COCO and of whatever else comes in its format, by pycocotools; every image is a sequence of one frame.
+"""Instances of COCO and of data sets in its format, read by pycocotools; every image is a sequence of one frame.
 
     ROOT/annotations/instances_SPLIT.json    ROOT/SPLIT/*.jpg or ROOT/images/SPLIT/*.jpg     (as COCO is distributed)
     ROOT/instances.json                      ROOT/images/*.jpg                               (without a split)
 
-COCO annotates up to fifteen instances of a class and merges the others into a crowd; where they overlap nothing tells
-which is in front, so the smaller one has the pixels.
+COCO annotates up to fifteen instances of a class and merges the others into a crowd. Where instances overlap nothing
+says which is in front, so the smaller one gets the pixels.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def open_coco(
 
 
 def _find(root: Path, split: str | None) -> tuple[Path, Path]:
-    """The file of the annotations and the folder of the images."""
+    """Return the annotation file and the folder of images."""
     if split is None:
         files, places = [root / "instances.json"], [root / "images"]
     else:
@@ -145,7 +145,7 @@ def _load(file: Path) -> COCO:
 
 
 def _layers(annotations: list[dict[str, Any]], crowd: bool) -> list[tuple[int, dict[str, Any]]]:
-    """(id in the mask, annotation), in the order of painting: crowds first, then by falling area."""
+    """Return (id in the mask, annotation) in the order of painting: crowds first, then by falling area."""
     solid = [a for a in annotations if a["segmentation"]]
     apart = [] if crowd else [(VOID, a) for a in solid if a.get("iscrowd")]
     single = sorted((a for a in solid if crowd or not a.get("iscrowd")), key=lambda a: -a["area"])

@@ -1,8 +1,8 @@
 """DAVIS 2016 and 2017, as they are distributed: JPEGImages/480p/SEQ/00000.jpg, Annotations/480p/SEQ/00000.png.
 
-In 2016 every sequence has one object, stored as 0/255; in 2017 the pixel value is the object id. The first frame of a
-sequence shows all its objects. test-dev and test-challenge come with the masks of the first frames only. The videos of
-2016 have attributes ("AC", appearance change, ...): those of the data set's db_info.yml where it is there.
+In 2016 every sequence has one object, stored as 0 and 255; in 2017 the pixel value is the object id. The first frame of
+a sequence shows all its objects. test-dev and test-challenge have masks of the first frames only. The videos of 2016
+have attributes ("AC", appearance change, ...), which are read from the data set's db_info.yml if it is there.
 """
 
 from __future__ import annotations
@@ -34,15 +34,20 @@ def open_davis(
     sequences: Sequence[str] = (),
     frames: bool = True,
 ) -> list[VideoSequence]:
-    """Open the sequences of a split ("train", "val", "trainval", "test-dev", "test-challenge"; default "val").
+    """Open the sequences of a split. All files are checked before anything is returned.
 
-    `root` holds JPEGImages and Annotations, or holds a folder such as DAVIS-2016 or DAVIS that does. `sequences`
-    chooses by name: from the split if one is given, otherwise from all that is in the folder. `resolution` is "480p" or
-    "full". Splits other than those of `tasksets/` are read from ImageSets/<year>/<split>.txt.
-    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
+    Args:
+        root: folder that holds JPEGImages and Annotations, or a folder such as DAVIS-2016 or DAVIS that does.
+        year: 2016 or 2017.
+        split: "train", "val", "trainval", "test-dev", "test-challenge", or the name of ImageSets/<year>/<split>.txt.
+            None: all sequences of the folder if `sequences` is given, else "val".
+        resolution: "480p" or "full".
+        sequences: names to choose, from the split if one is given; empty: all.
+        frames: whether frames are needed. If they are not and their folder is missing, names and size are those of the
+            masks.
 
-    Raises UserError if the root, the split, a sequence or a file is missing or broken; all is checked before anything
-    is returned.
+    Raises:
+        UserError: if the root, the split, a sequence or a file is missing or broken.
     """
     if year not in (2016, 2017):
         raise UserError(f"year={year}: there are DAVIS 2016 and DAVIS 2017; use year=2016 or year=2017")
@@ -81,7 +86,16 @@ def open_davis(
 
 
 def read_split(year: int, split: str, roots: Sequence[Path] = ()) -> list[str]:
-    """The sequence names of a split, from `tasksets/` or, where it is not known there, the data set's ImageSets."""
+    """Return the sequence names of a split, from `tasksets/` or else from the data set's ImageSets.
+
+    Args:
+        year: 2016 or 2017.
+        split: name of the split.
+        roots: folders in which ImageSets may lie.
+
+    Raises:
+        UserError: if there is no such split.
+    """
     lists = shipped("tasksets")
     known = sorted(p.stem for p in lists.glob(f"davis{year % 100}-*.txt"))
     files = [root / "ImageSets" / str(year) / f"{split}.txt" for root in roots]

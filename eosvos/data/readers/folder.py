@@ -1,12 +1,12 @@
-"""Videos of one's own: a folder of frames and a folder of masks, in any of these layouts.
+"""Videos of a user: a folder of frames and a folder of masks, in any of these layouts.
 
     ROOT/JPEGImages/SEQ/*.jpg       ROOT/Annotations/SEQ/*.png       (as DAVIS, also with 480p/ and the like between)
     ROOT/frames/SEQ/*.jpg           ROOT/masks/SEQ/*.png
     ROOT/frames/*.jpg               ROOT/masks/*.png                 (a single video)
     any of these frames             ROOT/masks.json, or SEQ.json in the folder of the masks
 
-A mask has the name of its frame. Frames may lack masks, and objects may first appear in any of them. The forms that
-masks may have are in mask_files/formats.py and mask_files/json_files.py.
+A mask has the name of its frame. Frames may lack masks, and objects may first appear in any of them. The forms of masks
+are described in mask_files/formats.py and mask_files/json_files.py.
 """
 
 from __future__ import annotations
@@ -126,9 +126,19 @@ def _sequence(
 def open_frames(
     folder: Path, besides: Path | None = None, *, levels: Levels = "auto"
 ) -> tuple[list[Path], tuple[int, int], Span | None]:
-    """The frames of a video, in order, their size (H, W), and the span for `read_image`; without the file `besides`,
-    which lies among them. What is not simply as it is stored is told. Raises UserError where there are none, where they
-    differ in size or kind, are broken, or have one name."""
+    """List the frames of a video and check them. How they are converted when they are read is logged.
+
+    Args:
+        folder: the folder of frames.
+        besides: a file in it that is no frame.
+        levels: which values of frames of more than 8 bits become 0 and 255, see levels.py.
+
+    Returns:
+        The files in order, their height and width in pixels, and the `span` for `read_image`.
+
+    Raises:
+        UserError: if there is no frame, a file is broken, sizes or kinds differ, or two frames have one name.
+    """
     frames = [path for path in list_files(folder) if besides is None or not path.samefile(besides)]
     if not frames:
         raise UserError(f"{folder}: {no_frames_message(folder)}")
@@ -145,7 +155,7 @@ def open_frames(
 
 
 def is_laid_out(root: Path) -> bool:
-    """Whether a folder has folders of frames in it, as `open_folder` expects."""
+    """Return whether a folder holds a folder of frames, as `open_folder` expects."""
     return any((root / first).is_dir() for first, _ in _LAYOUTS)
 
 
@@ -159,8 +169,17 @@ def frames_and_masks(
     span: Span | None = None,
     absent: str | None = None,
 ) -> VideoSequence:
-    """The sequence of frames and of masks named as these; reads all masks. `every`, `absent`: see open_folder. `span`:
-    see open_frames."""
+    """Make the sequence of frames and of masks that are named like them; reads all masks.
+
+    Args:
+        name: name of the sequence.
+        frames: the frames, in order.
+        size: their height and width in pixels.
+        masks: the masks.
+        every: see `open_folder`.
+        span: see `open_frames`.
+        absent: see `open_folder`.
+    """
     stems = tuple(path.stem for path in frames)
     place = {stem: index for index, stem in enumerate(stems)}
     order = sorted((place[stem], stem) for stem in masks.files)
@@ -180,7 +199,7 @@ def frames_and_masks(
 
 
 def frame_reader(frames: Sequence[Path], size: tuple[int, int], span: Span | None) -> Callable[[int], np.ndarray]:
-    """What reads the frames that `open_frames` gave, by their number; may be pickled."""
+    """Return a function that reads the frames of `open_frames` by index, and can be pickled."""
     return partial(_read_frame, tuple(frames), size, span)
 
 
@@ -189,7 +208,7 @@ def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], span: Span | Non
 
 
 def _one_object(folder: Path) -> Path:
-    """Of masks in a folder for each object those of the one with the most: they stand in for frames."""
+    """Return the folder with the most masks, of folders with one for each object: these masks stand in for frames."""
     return max((folder / name for name in list_folders(folder)), key=lambda path: len(list_files(path)), default=folder)
 
 

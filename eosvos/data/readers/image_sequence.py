@@ -1,7 +1,7 @@
 """Sequences stored as one image file per frame and one mask file per annotated frame, checked when they are opened.
 
-The checks read the first and last bytes of each file and decode nothing that looks sound, about 0.1 ms a file: an error
-in the last mask of a long data set is told before the work on it begins, not hours later.
+A check reads the first and last bytes of a file, which takes about 0.1 ms, so that an error in the last mask of a long
+data set is reported before the work on it begins.
 """
 
 from __future__ import annotations
@@ -34,13 +34,21 @@ def stored_sequence(
     first_frame: Mapping[int, int] | None = None,
     ids: Sequence[int] = (),
 ) -> VideoSequence:
-    """The sequence of image files `frames` with `masks` (frame index -> file, at least one).
+    """Open a sequence of image files.
 
-    `binary`: all that is not 0 is object 1. `later_objects`: look for objects in all masks, which reads them; otherwise
-    those of the first mask are all. `first_frame`: id -> first frame where that is known already; no mask is read then.
-    `ids`: which objects there are; masks are then read until all are found.
-    Raises UserError for files that are missing, truncated or of another size than the first frame, for masks that are
-    no id masks, and for a first mask without an object.
+    Args:
+        name: name of the sequence.
+        frames: the frames, in order.
+        masks: frame index -> mask file; at least one.
+        binary: whether masks show one object, as every value but 0.
+        later_objects: whether objects may appear after the first mask, so that all masks are read. Otherwise the first
+            mask shows all of them.
+        first_frame: object id -> first frame, where it is known; no mask is read then.
+        ids: the objects of the video, where they are known; masks are read until all are found.
+
+    Raises:
+        UserError: if a file is missing, truncated or of another size than the first frame, a mask is no id mask, or the
+            first mask shows no object.
     """
     size = check_file(frames[0])
     for path in frames[1:]:
@@ -87,15 +95,18 @@ def choose_names(names: Sequence[str], available: Sequence[str], place: object) 
 
 
 def check_numbers(files: Sequence[Path], what: str = "frames") -> None:
-    """Raise UserError where the numbers that name `files`, in order, leave one out; names that are none pass."""
+    """Raise UserError if the numbers that name `files`, in order, leave one out. Other names pass."""
     lost = describe_gap(files, what) if all(path.stem.isdigit() for path in files) else None
     if lost is not None:
         raise UserError(f"{files[0].parent}: {lost}: fetch the sequence again")
 
 
 def describe_gap(files: Sequence[Path], what: str = "frames") -> str | None:
-    """What the numbers at the end of names, in order, leave out, for a message; None where that is nothing, or names
-    differ in more than numbers."""
+    """Describe which numbers at the end of file names are missing, for a message.
+
+    Returns:
+        None if none is missing, or the names differ in more than numbers.
+    """
     ends = [found for path in files if (found := re.fullmatch(r"(.*?)([0-9]+)", path.stem))]
     if not 2 < len(ends) == len(files) or len({end.group(1) for end in ends}) > 1:
         return None
@@ -113,18 +124,25 @@ def describe_gap(files: Sequence[Path], what: str = "frames") -> str | None:
 
 
 def unsupported_images(folder: Path) -> list[str]:
-    """Names of pictures in a folder of kinds that are not read."""
+    """Return the names of the images in a folder whose format is not read."""
     return [path.name for path in list_files(folder, _UNREAD)]
 
 
 def no_frames_message(folder: Path) -> str:
-    """What is wrong with a folder without frames, for a message."""
+    """Return the message for a folder without frames."""
     there = f"; there is {several(unsupported_images(folder), 3)}" if unsupported_images(folder) else ""
     return f"no frames; .jpg, .png or .bmp (or .webp, .tif) files are expected{there}"
 
 
 def match_masks(frames: Sequence[Path], masks: Sequence[Path]) -> dict[int, Path]:
-    """Frame index -> mask file with the frame's stem. Raises UserError for a mask without a frame, or two for one."""
+    """Match masks to frames by file stem.
+
+    Returns:
+        Frame index -> mask file.
+
+    Raises:
+        UserError: for a mask without a frame, two masks for one frame, or two frames of one name.
+    """
     found: dict[int, Path] = {}
     place = {path.stem: index for index, path in enumerate(frames)}
     if len(place) < len(frames):

@@ -1,9 +1,9 @@
-"""LVOS, version 1 and 2: SPLIT/JPEGImages/VIDEO/00000001.jpg, SPLIT/Annotations/VIDEO/00000001.png and a file of meta
-data in SPLIT; SPLIT is train, val (or valid) or test. Every fifth frame of the video is stored.
+"""LVOS, version 1 and 2: SPLIT/JPEGImages/VIDEO/00000001.jpg and SPLIT/Annotations/VIDEO/00000001.png.
 
-SPLIT_meta.json tells between which frames each object is seen; objects may appear late, and protocol=lvos measures each
-between its own first and last frame alone. SPLIT_meta_attribute.json, of version 2, has the videos' attributes too.
-Annotations of test show objects where they first appear and nothing else.
+SPLIT is train, val (or valid) or test; every fifth frame is stored. SPLIT/SPLIT_meta.json says between which frames
+each object is visible: objects may appear late, and protocol=lvos measures each between its own first and last frame.
+SPLIT_meta_attribute.json of version 2 has the videos' attributes. Annotations of test show objects only where they
+first appear.
 """
 
 from __future__ import annotations
@@ -33,13 +33,18 @@ def open_lvos(
     sequences: Sequence[str] = (),
     frames: bool = True,
 ) -> list[VideoSequence]:
-    """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
+    """Open the videos of a split. Files are checked, about 0.1 ms each (10 s for val of version 2); no mask is read.
 
-    `version`: 1 or 2, which have different lists of the videos whose classes training lacks. All files are checked,
-    about 0.1 ms each (10 s for version 2's val), and no mask is read: the meta data has what would be looked for.
-    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
+    Args:
+        root: folder that holds the split's folder, or is it.
+        version: 1 or 2, which differ in the list of videos whose classes training lacks.
+        split: "train", "val" or "test".
+        sequences: names to choose; empty: all.
+        frames: whether frames are needed. If they are not and their folder is missing, names and size are those of the
+            masks.
 
-    Raises UserError if a folder, the meta data, a video or a file is missing or broken, or they contradict one another.
+    Raises:
+        UserError: if a folder, the meta data, a video or a file is missing or broken, or they contradict one another.
     """
     if version not in _UNSEEN:
         raise UserError(f"version={version}: there are LVOS 1 and 2; use version=1 or version=2")
@@ -59,7 +64,7 @@ def open_lvos(
 
 
 def _read_meta(base: Path, split: str) -> tuple[Path, dict[str, dict[int, tuple[int, int]]]]:
-    """The file, and video -> object id -> numbers of the first frame that shows it and of the end."""
+    """Return the file, and video -> object id -> (number of the first frame that shows it, number after the last)."""
     words = [split, base.name, *(["valid"] if split == "val" else [])]
     names = [*(f"{word}_meta.json" for word in words), "meta.json"]
     paths = [folder / name for folder in (base, base.parent) for name in names]
@@ -79,7 +84,7 @@ def _read_meta(base: Path, split: str) -> tuple[Path, dict[str, dict[int, tuple[
 
 
 def _attributes(base: Path) -> dict[str, tuple[str, ...]]:
-    """Video -> attributes, where a file tells them."""
+    """Return video -> attributes, if a file has them."""
     path = next(iter(sorted(base.glob("*_meta_attribute.json"))), None)
     if path is None:
         return {}

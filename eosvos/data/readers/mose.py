@@ -1,7 +1,7 @@
 """MOSE, version 1 and 2: SPLIT/JPEGImages/VIDEO/00000.jpg, SPLIT/Annotations/VIDEO/00000.png; SPLIT is train or valid.
 
-Annotations of valid have the first frame only. Where meta_SPLIT.json is there (version 2), in ROOT or SPLIT, it tells
-how many frames a video has and which objects.
+Annotations of valid have the first frame only. meta_SPLIT.json of version 2, in ROOT or SPLIT, holds the number of
+frames and the objects of each video.
 """
 
 from __future__ import annotations
@@ -25,13 +25,20 @@ _SPLITS = ("train", "valid", "test")
 def open_mose(
     root: str | Path, *, split: str | None = "valid", sequences: Sequence[str] = (), frames: bool = True
 ) -> list[VideoSequence]:
-    """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
+    """Open the videos of a split.
 
-    Of each video the masks are read until all objects of meta_SPLIT.json are found; without it the first alone, 3 ms,
-    as MOSE measures the objects of the first frame: to read all masks of train would take five minutes.
-    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
+    Masks of a video are read until all objects of meta_SPLIT.json are found. Without that file only the first mask is
+    read, 3 ms, as MOSE measures the objects of the first frame; reading all masks of train would take five minutes.
 
-    Raises UserError if a folder, a video or a file is missing or broken, or meta_SPLIT.json contradicts them.
+    Args:
+        root: folder that holds the split's folder, or is it.
+        split: "train" or "valid".
+        sequences: names to choose; empty: all.
+        frames: whether frames are needed. If they are not and their folder is missing, names and size are those of the
+            masks.
+
+    Raises:
+        UserError: if a folder, a video or a file is missing or broken, or meta_SPLIT.json contradicts them.
     """
     split = own_split_name(split, _SPLITS, "MOSE", "valid")
     root = existing_folder(root, "MOSE", f"{split}/JPEGImages")
@@ -49,7 +56,7 @@ def open_mose(
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
-    """Video -> (its number of frames or None, its object ids)."""
+    """Return video -> (number of frames or None, object ids)."""
     try:
         videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
         return {

@@ -1,7 +1,7 @@
-"""SA-V's val and test, and data stored like them: JPEGImages_24fps/VIDEO/00000.jpg, every frame, and
-Annotations_6fps/VIDEO/OBJECT/00000.png, every fourth, a binary mask per object; sav_val.txt lists the videos.
+"""SA-V's val and test: JPEGImages_24fps/VIDEO/00000.jpg and Annotations_6fps/VIDEO/OBJECT/00000.png.
 
-Objects are named 000, 001, ...; as 0 is the background of an id mask, their ids are one higher where there is a 000.
+Every frame is stored, and a binary mask per object for every fourth; sav_val.txt lists the videos. Objects are named
+000, 001, ...; as 0 is the background of an id mask, ids are one higher if there is a 000.
 """
 
 from __future__ import annotations
@@ -24,12 +24,17 @@ _IMAGES, _ANNOTATIONS = "JPEGImages_24fps", "Annotations_6fps"
 def open_sav(
     root: str | Path, *, split: str | None = "val", sequences: Sequence[str] = (), frames: bool = True
 ) -> list[VideoSequence]:
-    """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
+    """Open the videos of a split. All files are checked, about 0.1 ms each, and a mask or two of each object are read.
 
-    All files are checked, about 0.1 ms each, and a mask or two of each object read.
-    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
+    Args:
+        root: folder that holds the split's folder, or is it.
+        split: "val" or "test".
+        sequences: names to choose; empty: all.
+        frames: whether frames are needed. If they are not and their folder is missing, names and size are those of the
+            masks.
 
-    Raises UserError if a folder, a listed video or a file is missing or broken.
+    Raises:
+        UserError: if a folder, a listed video or a file is missing or broken.
     """
     split = own_split_name(split, ("val", "test"), "SA-V", "val")
     other = {"val": "test", "test": "val"}[split]

@@ -1,6 +1,7 @@
-"""SegTrack v2: JPEGImages/SEQ/NAME.png and, of one object, GroundTruth/SEQ/NAME.png; of several objects,
-GroundTruth/SEQ/1/NAME.png, GroundTruth/SEQ/2/NAME.png, ... A folder may have .bmp instead. All frames have masks, which
-are black and white, mostly of three channels.
+"""SegTrack v2: JPEGImages/SEQ/NAME.png with the masks GroundTruth/SEQ/NAME.png.
+
+Sequences of several objects have GroundTruth/SEQ/1/NAME.png, GroundTruth/SEQ/2/NAME.png, ... Files may be .bmp instead.
+All frames have masks, which are black and white, mostly with three channels.
 """
 
 from __future__ import annotations
@@ -18,10 +19,16 @@ from eosvos.errors import UserError
 
 
 def open_segtrack(root: str | Path, *, sequences: Sequence[str] = (), frames: bool = True) -> list[VideoSequence]:
-    """Open all 14 sequences, or those named in `sequences`. Object ids are the folders' numbers, or 1.
-    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
+    """Open the 14 sequences. Object ids are the numbers of the folders, or 1.
 
-    Raises UserError if a folder or a file is missing or broken.
+    Args:
+        root: folder of the data set.
+        sequences: names to choose; empty: all.
+        frames: whether frames are needed. If they are not and their folder is missing, names and size are those of the
+            masks.
+
+    Raises:
+        UserError: if a folder or file is missing or broken.
     """
     base = find_root(
         root,

@@ -1,7 +1,7 @@
-"""Still images with masks: ROOT/images/*.jpg and ROOT/masks/*.png, as sequences of a single frame.
+"""Still images with masks, ROOT/images/*.jpg and ROOT/masks/*.png, as sequences of one frame.
 
-A task then trains and judges on two different transforms of the one picture. The folders may also be named as ECSSD
-(images, ground_truth_mask) and Penn-Fudan (PNGImages, PedMasks/*_mask.png) are distributed.
+A task trains and judges on two different transforms of the one image. The folders may also be named as ECSSD (images,
+ground_truth_mask) and Penn-Fudan (PNGImages, PedMasks/*_mask.png) are distributed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ _LAYOUTS = (("images", "masks"), ("images", "ground_truth_mask"), ("PNGImages", 
 
 
 def open_stills(root: str | Path, *, sequences: Sequence[str] = (), binary: bool = False) -> list[VideoSequence]:
-    """Open the pictures of a folder, all or those named in `sequences` (stems), each as a sequence of one frame.
+    """Open the images of a folder, each as a sequence of one frame. Every mask is read once, which takes about 1 ms.
 
-    `binary`: a mask shows one object, all that is not 0 (saliency sets); otherwise the pixel value is the object id. A
-    mask is named as its picture, or with `_mask` after that. Every mask is read once, about 1 ms, to learn its objects.
+    Args:
+        root: the folder.
+        sequences: stems of images; empty: all.
+        binary: whether a mask shows one object, as every value but 0 (saliency data sets); otherwise the pixel value is
+            the object id. A mask is named as its image, or with `_mask` after that.
 
-    Raises UserError for a missing folder, a picture without a mask or the other way round, broken files, a picture and
-    a mask of different sizes, a mask without an object.
+    Raises:
+        UserError: if a folder is missing, an image has no mask or a mask no image, a file is broken, sizes differ, or a
+            mask shows no object.
     """
     root = Path(root).expanduser()
     found = next(((root / a, root / b) for a, b in _LAYOUTS if (root / a).is_dir() and (root / b).is_dir()), None)

@@ -1,8 +1,8 @@
-"""YouTube-Objects with the masks of Jain and Grauman (ECCV 2014): CATEGORY/data/VIDEO/shots/SHOT/images/00001.png and
-.../labels/00001.jpg, both of every tenth frame; the folder is called youtube_masks.
+"""YouTube-Objects with the masks of Jain and Grauman (ECCV 2014), in a folder called youtube_masks.
 
-Instead of these images, those of the videos themselves may lie there: frame0001.jpg, frame0002.jpg, ..., all frames.
-A mask shows all objects of the shot's category as one. Masks are JPEGs: what is brighter than half is the object.
+CATEGORY/data/VIDEO/shots/SHOT/images/00001.png and .../labels/00001.jpg hold every tenth frame. Instead of these
+images, those of the whole videos may lie there: frame0001.jpg, frame0002.jpg, ... A mask shows all objects of the
+shot's category as one. Masks are JPEGs; pixels brighter than half are the object.
 """
 
 from __future__ import annotations
@@ -24,11 +24,16 @@ CATEGORIES = ("aeroplane", "bird", "boat", "car", "cat", "cow", "dog", "horse", 
 
 
 def open_youtube_objects(root: str | Path, *, sequences: Sequence[str] = ()) -> list[VideoSequence]:
-    """Open all 126 shots, or those named in `sequences`: CATEGORY_VIDEO_SHOT, such as aeroplane_0001_001.
+    """Open the 126 shots.
 
-    Two shots, of motorbike/0007 and cow/0019, have a mask of one frame only; there is nothing in them to measure.
+    Two shots, of motorbike/0007 and cow/0019, have a mask of one frame only, so nothing can be measured on them.
 
-    Raises UserError if a folder or a file is missing or broken.
+    Args:
+        root: folder of the data set.
+        sequences: names to choose, CATEGORY_VIDEO_SHOT such as aeroplane_0001_001; empty: all.
+
+    Raises:
+        UserError: if a folder or file is missing or broken.
     """
     base = find_root(
         root,
@@ -70,7 +75,7 @@ def _open(name: str, shot: Path) -> VideoSequence:
 
 
 def _number(path: Path) -> int:
-    """7 of frame0007.jpg and of 00007.png."""
+    """Return the number of a file: 7 of frame0007.jpg and of 00007.png."""
     found = re.search(r"\d+$", path.stem)
     if found is None:
         raise UserError(f"{path}: named without a number; frames and masks belong together by theirs")

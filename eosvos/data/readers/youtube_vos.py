@@ -1,9 +1,9 @@
-"""YouTube-VOS 2018 and 2019: SPLIT/JPEGImages/VIDEO/00000.jpg, SPLIT/Annotations/VIDEO/00000.png, and SPLIT/meta.json,
-which tells the objects of every video and the frames they are in. SPLIT is train, valid or test.
+"""YouTube-VOS 2018 and 2019: SPLIT/JPEGImages/VIDEO/00000.jpg, SPLIT/Annotations/VIDEO/00000.png and SPLIT/meta.json.
 
-Frames and masks are every fifth of the video; SPLIT_all_frames/JPEGImages, a download of its own, has all. Objects may
-first appear in any annotated frame; their ids stay as they are in the files. valid and test come with the mask of each
-object on its first frame alone: figures come from the server, or from a folder of masks given as `truth`.
+SPLIT is train, valid or test. meta.json lists the objects of every video and the frames that show them. Frames and
+masks are every fifth of the video; SPLIT_all_frames/JPEGImages, a download of its own, has all frames. Objects may
+first appear in any annotated frame and keep their ids. valid and test have the mask of each object on its first frame
+alone: scores come from the server, or from a folder of masks given as `truth`.
 """
 
 from __future__ import annotations
@@ -44,17 +44,23 @@ def open_youtube_vos(
     truth: str | Path | None = None,
     frames: bool = True,
 ) -> list[VideoSequence]:
-    """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
+    """Open the videos of a split. All files are checked, about 0.1 ms each; no mask is read.
 
-    `year`: 2018 or 2019, to be told if the other one lies there. `every_frame`: frames from SPLIT_all_frames; masks and
-    what the server asks for stay every fifth. `truth`: a folder VIDEO/FRAME.png with the masks of all annotated frames.
-    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
+    Sequences have the objects' classes if meta.json does and, for valid and test, the objects whose class train lacks.
+    A meta.json without classes, which allows no scores over seen and unseen classes, is logged.
 
-    A sequence tells its objects' classes where meta.json does, and for valid and test which of them train lacks; that
-    a meta.json names none, so that there are no figures over seen and unseen ones, is logged. All files are checked,
-    about 0.1 ms each, and no mask is read: meta.json has what would be looked for.
+    Args:
+        root: folder that holds the split's folder, or is it.
+        split: "train", "valid" or "test".
+        sequences: names to choose; empty: all.
+        year: 2018 or 2019; an error is raised if the other one lies there. None: either.
+        every_frame: whether to read the frames of SPLIT_all_frames. Masks and `submission_frames` stay every fifth.
+        truth: folder VIDEO/FRAME.png with the masks of all annotated frames.
+        frames: whether frames are needed. If they are not and their folder is missing, names and size are those of the
+            masks.
 
-    Raises UserError if a folder, meta.json, a video or a file is missing or broken, or they contradict one another.
+    Raises:
+        UserError: if a folder, meta.json, a video or a file is missing or broken, or they contradict one another.
     """
     split = own_split_name(split, _SPLITS, "YouTube-VOS", "train")
     base = split_folder(root, split, _SPLITS, "YouTube-VOS", frames=frames)
@@ -85,7 +91,7 @@ def open_youtube_vos(
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """The videos of a meta.json. Raises UserError where it is missing or has another form."""
+    """Return the videos of a meta.json. Raises UserError if it is missing or has another form."""
     try:
         videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
         for video in videos.values():
@@ -111,7 +117,7 @@ def _check_year(base: Path, year: int | None, split: str, count: int) -> None:
 
 
 def _all_frames(base: Path, split: str) -> Path:
-    """JPEGImages of the folder with all frames, beside the split's or in all_frames/."""
+    """Return JPEGImages of the folder with all frames, beside the split's folder or in all_frames/."""
     tried = [base.parent / f"{split}_all_frames", base.parent / "all_frames" / f"{split}_all_frames"]
     for path in tried:
         if (path / "JPEGImages").is_dir():
@@ -123,7 +129,7 @@ def _all_frames(base: Path, split: str) -> Path:
 
 
 def _seen(meta: Path) -> frozenset[str]:
-    """The classes of the training split: from its meta.json, or the list that ships."""
+    """Return the classes of the training split, from its meta.json or else from the list that ships."""
     if not meta.is_file():
         return frozenset(shipped_list("youtube-vos-seen.txt"))
     videos = read_meta(meta).values()
@@ -133,7 +139,7 @@ def _seen(meta: Path) -> frozenset[str]:
 def _open(
     images: Path, annotations: Path, entries: dict[str, Any], seen: frozenset[str] | None, *, whole: bool
 ) -> VideoSequence:
-    """`whole`: every frame that meta.json names for an object must have a mask."""
+    """Open a video; `whole`: every frame that meta.json names for an object must have a mask."""
     name, frames = images.name, require_files(images, "frames")
     masks = match_masks(frames, require_files(annotations, "masks", MASKS))
     place = {path.stem: index for index, path in enumerate(frames)}
