@@ -58,11 +58,11 @@ class _Placement:
         lift: added brightness, as a share of 255.
     """
 
-    angle: float  # of the way from the object's middle, in radians
-    away: float  # in sizes of the picture's own object
-    size: float  # likewise
+    angle: float
+    away: float
+    size: float
     flipped: bool
-    behind: bool  # the picture's own object hides it
+    behind: bool
     gain: float
     lift: float
 

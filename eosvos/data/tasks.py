@@ -36,9 +36,9 @@ class ObjectFrame(NamedTuple):
         frame_index: index of the frame in its sequence.
     """
 
-    image: np.ndarray  # uint8 (H, W, 3)
-    mask: np.ndarray  # id mask uint8 (H, W)
-    frame_index: int  # its index in the sequence
+    image: np.ndarray
+    mask: np.ndarray
+    frame_index: int
 
 
 class TaskFrames(NamedTuple):
@@ -50,7 +50,7 @@ class TaskFrames(NamedTuple):
         frames: frames that show it, the train frame first.
     """
 
-    name: str  # of the sequence
+    name: str
     object_id: int
     frames: list[ObjectFrame]
 
@@ -65,9 +65,9 @@ class Sample:
         ignore: bool (h, w), pixels whose label is unknown (void); None: there are none.
     """
 
-    image: Tensor  # float32 (3, h, w), RGB in [0, 1]
-    masks: Tensor  # bool (N, h, w), one per instance; N = 0 is legal
-    ignore: Tensor | None = None  # bool (h, w): pixels nothing is known about (void), or None
+    image: Tensor
+    masks: Tensor
+    ignore: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Task:
         extra_meta: further samples of the meta loss, of other frames.
     """
 
-    name: str  # of the sequence
+    name: str
     object_id: int
     train: tuple[Sample, ...]
     meta: Sample

@@ -15,7 +15,7 @@ from eosvos.data.readers.user_video import RATE
 from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import IMAGES, list_entries
 from eosvos.data.video.open import frame_rate, open_video
-from eosvos.data.video.stacks import is_picture
+from eosvos.data.video.stacks import is_image_file
 from eosvos.errors import UserError
 from eosvos.files import create_text
 
@@ -78,7 +78,7 @@ def count(sequence: VideoSequence, tell: Callable[[list[str] | UserError], objec
 
 def _is_stack(path: Path) -> bool:
     try:
-        return is_picture(path) and is_animated(path)
+        return is_image_file(path) and is_animated(path)
     except OSError:  # damaged: this is told when it is opened
         return False
 

@@ -189,7 +189,7 @@ def test_a_stream_that_appears_in_the_middle_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(frame_index, "open_file", Container)
     with pytest.raises(UserError, match="a.ts: cannot be read as a video .*another stream"):
-        frame_index.inspect(path, video.read_frame.head)
+        frame_index.find_layout(path, video.read_frame.head)
 
 
 def test_names_of_frames_are_their_numbers(tmp_path):

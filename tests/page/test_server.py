@@ -428,7 +428,7 @@ def test_a_large_video_that_cannot_be_counted_says_so_and_can_be_looked_at(make,
         counting.wait()
         raise UserError("clip.mkv: is cut off")
 
-    monkeypatch.setattr(frame_index, "inspect", inspect)
+    monkeypatch.setattr(frame_index, "find_layout", inspect)
     session = film_session(tmp_path)
     address = f"/api/sessions/{session.id}"
     with served(tmp_path / "app", make) as client:

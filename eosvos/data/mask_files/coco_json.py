@@ -1,15 +1,15 @@
-"""COCO's instances as annotation tools write them, and YouTube-VIS: which mask is of which object and frame.
+"""COCO's instances as annotation tools write them, and YouTube-VIS: which mask belongs to which object and frame.
 
 In COCO's form every object and frame has an annotation of its own:
 
     {"images": [{"id": 7, "file_name": "bear/00000.jpg", "height": 480, "width": 854}],
      "annotations": [{"image_id": 7, "track_id": 3, "segmentation": {"size": [480, 854], "counts": "..."}}]}
 
-`track_id` (or instance_id, object_id), in the annotation or in its `attributes` as CVAT and datumaro write it, tells
-which are of one object. Without it: of a single annotated image every annotation is an object, of several images every
-category, where no image has one twice. `attributes.outside` tells that the object is not there.
+`track_id` (or instance_id, object_id), in the annotation or in its `attributes` as CVAT and datumaro write it,
+identifies the object. Without it, every annotation of a single annotated image is an object; of several images every
+category is one, if no image has a category twice. `attributes.outside` says that the object is absent.
 
-A crowd is void, but not where a tool marks by iscrowd=1 that a mask is a run-length code: CVAT and datumaro do so.
+A crowd is void, except where a tool uses iscrowd=1 to mark run-length codes, as CVAT and datumaro do.
 """
 
 from __future__ import annotations
@@ -36,17 +36,24 @@ _DRAW = "draw its mask, as a polygon or with a brush, or remove it"
 
 @dataclass
 class Shapes:
-    """What a file tells of a video. A segmentation is polygons or a run-length code as COCO has them, or [] for an
-    object that is told not to be there."""
+    """The content of an annotation file for one video.
 
-    frames: dict[str, list[tuple[Key | None, Any]]] = field(default_factory=dict)  # None: void
-    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)  # (H, W) of frames, where the file tells it
-    names: dict[Key, str] = field(default_factory=dict)  # of the objects, for people
-    description: str = "COCO's annotations"  # the form, and what tells the objects apart
+    Attributes:
+        frames: frame -> (object, segmentation) pairs; object None: void. A segmentation is polygons or a run-length
+            code in COCO's form, or [] for an object that is annotated as absent.
+        sizes: frame -> height and width in pixels, where the file has them.
+        names: names of the objects, for messages.
+        description: the form, and what identifies the objects.
+    """
+
+    frames: dict[str, list[tuple[Key | None, Any]]] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    names: dict[Key, str] = field(default_factory=dict)
+    description: str = "COCO's annotations"
 
 
 def of_videos(content: Mapping[str, Any]) -> dict[str, Shapes]:
-    """YouTube-VIS: an annotation for each object, with a mask or null for each frame."""
+    """Parse YouTube-VIS: one annotation for each object, with a mask or null for each frame."""
     found: dict[str, Shapes] = {}
     names: dict[Any, tuple[str, list[str]]] = {}
     for video in content["videos"]:
@@ -75,7 +82,7 @@ def of_videos(content: Mapping[str, Any]) -> dict[str, Shapes]:
 
 
 def of_images(content: Mapping[str, Any]) -> dict[str, Shapes]:
-    """COCO: what is told of each video, which is the folder in a file's name."""
+    """Parse COCO: one annotation for each object and image. The folder in a file name is the video."""
     images = _listed(content.get("images") or ())
     found: dict[str, Shapes] = {}
     places: dict[Any, tuple[str, str]] = {}
@@ -114,7 +121,7 @@ def of_images(content: Mapping[str, Any]) -> dict[str, Shapes]:
 
 
 def image_name(name: str) -> tuple[str, str]:
-    """The folder and the stem of an image's file, told as a path of any system or as an address."""
+    """Split the file name of an image, a path of any system or an URL, into its folder and stem."""
     name = name.partition("?d=")[2] or name  # Label Studio's local files
     if "://" in name:
         name = re.split(r"[?#]", name)[0]
@@ -122,16 +129,16 @@ def image_name(name: str) -> tuple[str, str]:
         name = unquote(name)
     path = PurePosixPath(name.replace("\\", "/"))
     stem = re.sub(r"\.[A-Za-z][A-Za-z0-9]{1,4}$", "", path.name)
-    return path.parent.name, own_stem(stem)
+    return path.parent.name, strip_export_suffix(stem)
 
 
-def own_stem(stem: str) -> str:
-    """Without what Roboflow adds: frame_0001 of frame_0001_jpg.rf.2b7c01."""
+def strip_export_suffix(stem: str) -> str:
+    """Remove what Roboflow adds to a stem: frame_0001 of frame_0001_jpg.rf.2b7c01."""
     return re.sub(r"[_.-](?:jpe?g|png|bmp|webp|tiff?)\.rf\.[0-9A-Za-z]+", "", stem, flags=re.IGNORECASE)
 
 
 def size_of(given: Any) -> tuple[int, int]:
-    """[H, W] as two whole numbers. Raises UserError for anything else."""
+    """Check that a size is two whole numbers [H, W] in pixels, and return them. Raises UserError for anything else."""
     sides = [int(n) if isinstance(n, float) and n.is_integer() else n for n in given] if _is_pair(given) else []
     if len(sides) != 2 or not all(isinstance(n, int) and n > 0 for n in sides):
         raise UserError(f"a size of {given!r:.80}; expected is [height, width] in pixels")
@@ -140,9 +147,20 @@ def size_of(given: Any) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def by_label(labels: Sequence[tuple[str, Key]], what: str, remedy: str) -> tuple[list[Key], str]:
-    """Which object each shape is of, (frame, label) in order, where a label is all that tells it: every label is an
-    object, or of a single frame every shape. Returns the keys, and that in words; raises UserError where neither is."""
+def keys_by_label(labels: Sequence[tuple[str, Key]], what: str, remedy: str) -> tuple[list[Key], str]:
+    """Identify objects by label alone: every label is an object or, in a single frame, every shape.
+
+    Args:
+        labels: (frame, label) of every shape, in order.
+        what: what a label is, for messages: "label", "category", ...
+        remedy: what to do if labels do not identify objects.
+
+    Returns:
+        The key of every shape, and how objects are identified in words.
+
+    Raises:
+        UserError: if a frame has several shapes of one label and there are several frames.
+    """
     if max(Counter(labels).values(), default=0) < 2:
         return [label for _, label in labels], f", an object for each {what}"
     if len({frame for frame, _ in labels}) < 2:
@@ -155,7 +173,7 @@ def by_label(labels: Sequence[tuple[str, Key]], what: str, remedy: str) -> tuple
 
 
 def track_of(told: Any) -> Any:
-    """The track's id in an annotation's entries or attributes; None where there is none."""
+    """Return the track id in an annotation's entries or attributes, or None."""
     if isinstance(told, list):  # of name and value
         told = {entry.get("name"): entry.get("value") for entry in told if isinstance(entry, Mapping)}
     if not isinstance(told, Mapping):
@@ -167,15 +185,15 @@ def track_of(told: Any) -> Any:
     return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else value
 
 
-def in_order(keys: Iterable[Key]) -> list[Key]:
-    """Numbers by their value, before words."""
+def sorted_keys(keys: Iterable[Key]) -> list[Key]:
+    """Sort keys: numbers by value, before strings."""
     return sorted(keys, key=lambda key: [(0, part, "") if _is_number(part) else (1, 0, str(part)) for part in key])
 
 
 def _objects(
     annotations: Sequence[Mapping[str, Any]], kinds: Mapping[Any, str]
 ) -> tuple[list[Key | None], dict[Key, str], str]:
-    """The object of each annotation, their names, and in words what tells it."""
+    """Return the object of each annotation, the objects' names, and how objects are identified in words."""
     marked = [annotation.get("iscrowd") in (1, True, "1") for annotation in annotations]
     tracks = [_track(annotation) for annotation in annotations]
     crowds = [
@@ -218,7 +236,7 @@ def _objects(
             return found, told, ", all of one image: each is an object of its own" * (len(single) > 1)
     if len(images) > 1 and any(label == (None,) for label in labels.values()):
         raise UserError("nothing tells which masks are of one object; give annotations a track_id, the same everywhere")
-    keys, how = by_label(
+    keys, how = keys_by_label(
         [(str(annotations[k]["image_id"]), labels[k]) for k in single], "category", "give annotations a track_id"
     )
     for k, one in zip(single, keys, strict=True):
@@ -236,8 +254,10 @@ def _track(annotation: Mapping[str, Any]) -> Any:
 
 
 def _segment(annotation: Mapping[str, Any], images: Mapping[Any, Any]) -> Any:
-    """The segmentation of an annotation in COCO's two forms; None where it shows nothing. Raises UserError for a box
-    alone, and for numbers that are no pixels."""
+    """Return the segmentation of an annotation in one of COCO's two forms; None if it shows nothing.
+
+    Raises UserError for a box without a mask, and for numbers that are no pixels.
+    """
     attributes = annotation.get("attributes")
     if isinstance(attributes, Mapping) and attributes.get("outside") in (True, 1, "true", "True"):
         return []
@@ -259,7 +279,7 @@ def _segment(annotation: Mapping[str, Any], images: Mapping[Any, Any]) -> Any:
 
 
 def polygons(segment: Any, where: str) -> list[Any]:
-    """Polygons as a list of x0, y0, x1, y1, ... each; read are, too, a single one, and points as pairs."""
+    """Return polygons as a list of [x0, y0, x1, y1, ...] in pixels; one polygon, and points as pairs, are accepted."""
     if not isinstance(segment, list):
         raise UserError(f"{where}: neither polygons nor a run-length code: {segment!r:.80}")
     if all(_is_number(n) for n in segment) or (len(segment) > 2 and all(_is_pair(p) for p in segment)):
@@ -303,6 +323,6 @@ def _has_area(box: Any) -> bool:
     return isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)) and box[2] > 0 and box[3] > 0
 
 
-def named(names: Mapping[Key, str], ids: Mapping[Key, int]) -> str:
-    """Which object has which id, for people."""
+def describe_ids(names: Mapping[Key, str], ids: Mapping[Key, int]) -> str:
+    """Describe which object has which id."""
     return several([f"{names.get(key, key[0])} = {number}" for key, number in ids.items()])

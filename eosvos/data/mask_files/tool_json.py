@@ -1,8 +1,8 @@
-"""JSON of labelme and VIA (VGG Image Annotator), as shapes; that of other tools, with what to export from them instead.
+"""JSON of labelme and VIA (VGG Image Annotator); for that of other tools, what to export from them instead.
 
-labelme has a file for each image: shapes with a label, and a group_id that tells those of one object from others of the
-same label. VIA has one file, whose regions have attributes of the user's own; one called track_id (or object_id,
-instance_id), or the only one there is, tells the object.
+labelme has a file for each image: shapes with a label and a group_id, which distinguishes objects of the same label.
+VIA has one file, whose regions have attributes of the user's own; the one called track_id (or object_id, instance_id),
+or the only one there is, identifies the object.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from eosvos.data.mask_files.coco_json import Key, Shapes, by_label, image_name, size_of, track_of
+from eosvos.data.mask_files.coco_json import Key, Shapes, image_name, keys_by_label, size_of, track_of
 from eosvos.data.mask_files.rle import rle_encode
 from eosvos.errors import UserError
 
@@ -27,10 +27,12 @@ _CORNERS = 180  # of the polygon that a circle is taken as: it lies within a ten
 
 
 def is_labelme(content: Any) -> bool:
+    """Return whether the content of a JSON file is labelme's."""
     return isinstance(content, Mapping) and "shapes" in content and ("imagePath" in content or "version" in content)
 
 
 def is_labelme_file(path: Path) -> bool:
+    """Return whether a file is labelme's JSON."""
     try:
         return is_labelme(json.loads(path.read_text(encoding="utf-8-sig")))
     except (ValueError, OSError, RecursionError):
@@ -38,6 +40,7 @@ def is_labelme_file(path: Path) -> bool:
 
 
 def is_via(content: Any) -> bool:
+    """Return whether the content of a JSON file is VIA's, version 1 or 2."""
     if not isinstance(content, Mapping) or not content:
         return False
     entries = content.get("_via_img_metadata", content)
@@ -45,7 +48,7 @@ def is_via(content: Any) -> bool:
 
 
 def refuse_others(content: Any) -> None:
-    """Raise UserError for the files of tools that are known and not read."""
+    """Raise UserError for files of known tools that are not read, with what to export instead."""
     first = content[0] if isinstance(content, list) and content else {}
     keys = set(content) if isinstance(content, Mapping) else set()
     found = ""
@@ -68,7 +71,7 @@ def refuse_others(content: Any) -> None:
 
 
 def of_labelme(files: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Shapes]:
-    """labelme: the shapes of images, a file each."""
+    """Parse labelme: the shapes of images, a file each."""
     shapes = Shapes(description="labelme's shapes")
     drawn: list[tuple[str, Key, Any]] = []
     for path, content in files:
@@ -91,7 +94,7 @@ def of_labelme(files: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Sha
     alone = [(stem, key) for stem, key, _ in drawn if key[1] == ""]
     if mixed := {key[0] for _, key in alone} & {key[0] for _, key in grouped}:
         raise UserError(f"shapes {sorted(mixed)[0]!r} with and without group_id; give all of them one, or none")
-    keys, how = by_label(alone, "label", "give shapes a group_id")
+    keys, how = keys_by_label(alone, "label", "give shapes a group_id")
     shapes.description += how if alone else ""
     shapes.description += f"{', and' if alone else ', an object'} for each label and group_id" if grouped else ""
     rest = iter(keys)
@@ -103,7 +106,7 @@ def of_labelme(files: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Sha
 
 
 def of_via(content: Mapping[str, Any]) -> dict[str, Shapes]:
-    """VIA 1 and 2: the regions of all images."""
+    """Parse VIA 1 and 2: the regions of all images."""
     shapes = Shapes(description="VIA's regions")
     drawn: list[tuple[str, Mapping[str, Any], Any]] = []
     for entry in content.get("_via_img_metadata", content).values():
@@ -130,7 +133,7 @@ def of_via(content: Mapping[str, Any]) -> dict[str, Shapes]:
     else:
         what = names[0] if len(names) == 1 else "label"
         labels = [(stem, (json.dumps(attributes, sort_keys=True),)) for stem, attributes, _ in drawn]
-        keys, how = by_label(labels, what, "give regions an attribute track_id")
+        keys, how = keys_by_label(labels, what, "give regions an attribute track_id")
         shapes.description += how
     for key, (stem, attributes, segment) in zip(keys, drawn, strict=True):
         shapes.frames[stem].append((key, segment))
@@ -155,7 +158,7 @@ def _labelme_shape(shape: Mapping[str, Any], size: tuple[int, int] | None, where
 
 
 def _pasted(code: str, points: list[tuple[float, float]], size: tuple[int, int] | None, where: str) -> Any:
-    """The run-length code of a mask that is stored as a PNG of its box."""
+    """Return the run-length code of a mask that is stored as a PNG of its box."""
     if size is None:
         raise UserError(f"{where}: a mask in an image whose imageHeight and imageWidth are not told")
     with Image.open(io.BytesIO(base64.b64decode(code)), formats=("PNG",)) as image:

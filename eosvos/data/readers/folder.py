@@ -213,7 +213,7 @@ def _one_object(folder: Path) -> Path:
 
 
 def _find(root: Path, need_frames: bool = True) -> tuple[Path, Path]:
-    """The folders that hold the frames and the masks; the latter twice where the first is missing and not needed."""
+    """Return the folders of the frames and of the masks; the latter twice if frames are missing and not needed."""
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise UserError(

@@ -1,4 +1,4 @@
-"""Video files by PyAV, an extra (pip install 'eosvos[video]'), as sequences."""
+"""Opens video files as sequences, by PyAV (pip install 'eosvos[video]')."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from eosvos.data.mask_files.formats import log_forms, read_named
 from eosvos.data.mask_files.match_frames import match_to_frames
 from eosvos.data.sequence import Numbered, VideoSequence
 from eosvos.data.video import container
-from eosvos.data.video.frames import opened
-from eosvos.data.video.stacks import is_picture, open_stack
+from eosvos.data.video.frames import open_video_frames
+from eosvos.data.video.stacks import is_image_file, open_stack
 
 
 def open_video(
@@ -49,8 +49,8 @@ def open_video(
             its first frame; or if masks cannot be read, have another size, show no object or have no frame.
     """
     path = Path(path).expanduser()
-    if not path.is_file() or not is_picture(path):
-        film = opened(path, levels)
+    if not path.is_file() or not is_image_file(path):
+        film = open_video_frames(path, levels)
         height, width, _ = film(0).shape
         size, count = (height, width), film.count
         frames: Callable[[int], np.ndarray] = film
@@ -82,7 +82,7 @@ def open_video(
 
 def frame_rate(path: Path) -> float:
     """Return the frames per second of a file, the mean if they vary; 24 if the file does not say."""
-    return open_stack(path).rate if is_picture(path) else container.frame_rate(path)
+    return open_stack(path).rate if is_image_file(path) else container.frame_rate(path)
 
 
 def _no_mask(index: int) -> None:

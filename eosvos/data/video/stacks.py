@@ -1,9 +1,9 @@
-"""Pictures that hold several, as videos: TIFFs of several pages, animated GIF, WebP and PNG. Read by Pillow, a frame at
-a time when it is asked for; what animations leave or clear before the next frame is done as viewers do, and what is
-transparent is black.
+"""Files of several images as videos: TIFFs of several pages, animated GIF, WebP and PNG, read by Pillow.
 
-Of a TIFF the pages that it marks as reduced copies (thumbnails, pyramids) or as transparency masks are left out. Stacks
-that have channels, or depth as well as time, are refused: page after page they are no video.
+A frame is decoded when it is asked for. What animations leave or clear before the next frame is done as in viewers;
+transparent parts are black. Pages of a TIFF that are marked as reduced copies (thumbnails, pyramids) or as transparency
+masks are left out. Stacks with channels, or with depth as well as time, are refused, as their pages in order are no
+video.
 """
 
 from __future__ import annotations
@@ -39,9 +39,17 @@ _REDUCED, _MASK = 1, 4  # bits of a TIFF page's tag NewSubfileType
 
 
 class Stack:
-    """The frames of a stack: `stack(number)` gives uint8 (H, W, 3) RGB; `len(stack)` of them, `rate` a second.
+    """The frames of a stack: `stack(index)` returns uint8 (H, W, 3), RGB. Can be pickled and shared by threads.
 
-    May be pickled, and shared by threads. Raises UserError for a frame that cannot be decoded.
+    Args:
+        path: the file.
+        pages: pages that are frames.
+        size: height and width in pixels.
+        rate: frames per second.
+        span: pixel values that become 0 and 255; None: 8-bit values are kept.
+
+    Raises:
+        UserError: when called, if the frame cannot be decoded.
     """
 
     def __init__(
@@ -79,8 +87,8 @@ class Stack:
 _EACH = "save the frames as one picture each, in a folder, and give the folder"
 
 
-def is_picture(path: Path) -> bool:
-    """Whether a file is a picture, or several, rather than a video, by its first bytes."""
+def is_image_file(path: Path) -> bool:
+    """Return whether the first bytes of a file are those of an image format rather than a video."""
     try:
         with path.open("rb") as file:
             return _MAGIC.match(file.read(16)) is not None
@@ -89,10 +97,15 @@ def is_picture(path: Path) -> bool:
 
 
 def open_stack(path: Path, levels: Levels = "auto") -> Stack:
-    """The frames of a file that holds several pictures. `levels`: see levels.py.
+    """Open a file of several images.
 
-    Raises UserError for a single picture, a damaged file, pages of several sizes or kinds, too many pixels, and stacks
-    of more than time.
+    Args:
+        path: the file.
+        levels: which values of frames of more than 8 bits become 0 and 255, see levels.py.
+
+    Raises:
+        UserError: for a single image, a damaged file, pages of several sizes or kinds, too many pixels, and stacks of
+            more than time.
     """
     with _explained(path, "cannot be read as pictures"), _opened(path) as image:
         check_pixels(path, image)
@@ -118,7 +131,10 @@ def open_stack(path: Path, levels: Levels = "auto") -> Stack:
 
 
 def _pages(path: Path, image: Any) -> tuple[int, ...]:
-    """The pages of a TIFF that are frames. Raises UserError where they differ, or reach beyond the file's end."""
+    """Return the pages of a TIFF that are frames.
+
+    Raises UserError if they differ, or lie beyond the file's end.
+    """
     found, left = [], 0
     kinds: dict[tuple[Any, ...], int] = {}
     length = path.stat().st_size
@@ -147,7 +163,7 @@ def _pages(path: Path, image: Any) -> tuple[int, ...]:
 
 
 def _check_dimensions(path: Path, description: str, count: int) -> None:
-    """Raise UserError where ImageJ's or OME's description tells of more than time, or of more pages than are listed."""
+    """Raise UserError if ImageJ's or OME's description names more than time, or more pages than there are."""
     told: dict[str, int] = {}
     if description.startswith("ImageJ="):
         lines = re.findall(r"^(images|channels|slices|frames)=(\d+)\s*$", description, re.MULTILINE)
@@ -171,7 +187,7 @@ def _check_dimensions(path: Path, description: str, count: int) -> None:
 
 
 def _rate(image: Any, pages: tuple[int, ...]) -> float:
-    """Frames per second, of animations by how long the first frames are shown; else 24."""
+    """Return the frames per second of an animation, from the durations of the first frames; 24 for a TIFF."""
     if image.format == "TIFF":
         return 24.0
     shown = []
