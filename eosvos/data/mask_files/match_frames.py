@@ -175,11 +175,15 @@ def _is_foreign(stem: str, names: Sequence[str]) -> bool:
 
 def _refuse_object(path: Path, names: Sequence[str]) -> None:
     """Raise UserError if the number in a mask's name is that of an object, by the word before it, or ambiguous."""
-    say = f"Name masks by frames alone, {names[0]} to {names[-1]}, or all of them FRAME_OBJECT, say {names[0]}_1"
-    if re.fullmatch(r"[0-9]+[_.-][0-9]+", path.stem):
-        raise UserError(f"{path}: which number is the frame's? {say}")
-    if re.fullmatch(_OBJECT, path.stem.lower()):
-        raise UserError(f"{path}: named by an object, and which frame's mask it is, is not told. {say}")
+    number_only = re.fullmatch(r"[0-9]+[_.-][0-9]+", path.stem)
+    if number_only or re.fullmatch(_OBJECT, path.stem.lower()):
+        named = "named by an object, and which frame's mask it is, is not told."
+        why = "which number is the frame's?" if number_only else named
+        # The last name is asked for here alone: it waits until a video's frames are counted.
+        raise UserError(
+            f"{path}: {why} Name masks by frames alone, {names[0]} to {names[-1]}, or all of them FRAME_OBJECT, say"
+            f" {names[0]}_1"
+        )
 
 
 def _refuse_doubts(masks: MaskSet, binary: bool | None) -> None:

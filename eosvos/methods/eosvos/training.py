@@ -64,6 +64,7 @@ def meta_gradients(
         weights = step_weights
         if iteration < multi_step_iterations:
             weights = annealed_weights(steps, iteration / multi_step_iterations)
+        # Algorithm 1, lines 4 to 6, of one task: the steps of eq. 5, and the gradient of eq. 4.
         result = compute(
             learner.theta, learner.rates, inner, outer, clip=clip, weights=weights, window=window
         )  # fmt: skip

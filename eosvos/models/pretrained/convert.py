@@ -1,4 +1,4 @@
-"""Published weights recognised by their keys, under the names of our network and for its kind of input."""
+"""Recognises published weights by their keys and converts them to the names and the input of our networks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,19 @@ from eosvos.models.vgg import LEVELS_MEAN, UNIT_MEAN, UNIT_STD
 
 @dataclass
 class Published:
-    """A file's tensors under the names of our network.
+    """The tensors of a file under the names of our network.
 
-    tensors: float32, to be checked against the network by name and shape. origin: our name -> key in the file.
-    converted: our name -> what was done to the values. affines: norm layer -> scale and shift (C,) of its batch norm at
-    test time; its `weight` and `bias` are in `tensors` too. skipped: key of the file -> why it has no place here.
-    settings: fields of `Spec` that the weights were trained for. rates: learning rates by our name, if it has any.
+    Attributes:
+        source: name or path that they come from.
+        kind: what they are, in words.
+        tensors: name -> float32 tensor, still to be checked against the network by name and shape.
+        origin: our name -> key in the file.
+        converted: our name -> what was done to the values.
+        affines: norm layer -> scale and shift (C,) of its batch norm at test time; its `weight` and `bias` are in
+            `tensors` too.
+        skipped: key of the file -> why it is not used.
+        settings: fields of `Spec` that the weights were trained for.
+        rates: learning rates by our name, if there are any.
     """
 
     source: str
@@ -40,7 +47,7 @@ class Published:
     rates: dict[str, Tensor] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """First 16 hex digits of the SHA-256 of all that goes into a network: names, shapes, values."""
+        """Return the first 16 hex digits of the SHA-256 of all that goes into a network: names, shapes, values."""
         total = hashlib.sha256(repr(sorted(self.settings.items())).encode())
         affines = {f"{name}.{i}": v for name, pair in self.affines.items() for i, v in enumerate(pair)}
         for group in (self.tensors, self.rates, affines):
@@ -50,10 +57,11 @@ class Published:
 
 
 def read(source: str, *, progress: bool = False) -> Published:
-    """The weights of a name ("torchvision:resnet50") or of a file, whose kind its keys tell, not its name.
+    """Read the weights of a name ("torchvision:resnet50") or a file, which is recognised by its keys, not by its name.
 
-    Raises UserError for a name that is unknown or cannot be fetched, and for a file that is damaged, would execute
-    code, or holds no known network.
+    Raises:
+        UserError: for a name that is unknown or cannot be fetched; for a file that is damaged, would execute code, or
+            holds no known network.
     """
     if source.startswith(PREFIX):
         raw, note = fetch(source, progress), ""
@@ -96,7 +104,7 @@ _DETECTOR: Rules = [
 
 
 def _d2_conv(prefix: str) -> Callable[[re.Match[str]], str]:
-    """Numbered convolutions, each with its norm, counted from 1 there and from 0 here."""
+    """Return the rule for numbered convolutions with norms, counted from 1 in detectron2 and from 0 in torchvision."""
     return lambda m: f"{prefix}.{int(m[1]) - 1}.{1 if m[2] else 0}.{m[3]}"
 
 
@@ -139,8 +147,10 @@ def _resnet(source: str, found: dict[str, Tensor], note: str) -> Published:
 
 
 def _mobilenet(source: str, found: dict[str, Tensor]) -> Published:
-    """MobileNetV2, under the names of torchvision or under those it was first published with for PyTorch, in which a
-    block is one list of layers; the convolution to the classifier's channels has no place in the body."""
+    """Convert MobileNetV2, under the names of torchvision or those of its first publication for PyTorch.
+
+    In the latter a block is one list of layers. The convolution to the classifier's channels is not part of the body.
+    """
     flat = "features.17.conv.7.running_var" in found
     result = Published(source, "an ImageNet MobileNetV2")
 
@@ -158,12 +168,11 @@ def _mobilenet(source: str, found: dict[str, Tensor]) -> Published:
 
 
 def _vgg(source: str, found: dict[str, Tensor]) -> Published:
-    """The convolutions, under the names of `models.vgg.VGG`, for pixels of 0 to 255, and, where the file has numbers
-    for them, the first two layers of the classifier as `fc`, as `models.osmn.VisualModulator` names them.
+    """Convert VGG16 to `models.vgg.VGG`, and its classifier, if it is whole, to layers `fc` of `VisualModulator`.
 
-    The file of the authors' weights has numbers for these alone, its classifier is not a number; that of torchvision's
-    own training is whole, and for pixels of unit variance. The latter's features are scaled up to pixels of 0 to 255,
-    which scales all biases, so that learning rates mean the same with both.
+    The file of the authors' weights has numbers for the convolutions alone; its classifier is not a number. That of
+    torchvision's own training is whole, and for pixels of unit variance. Its features are scaled up to pixels of 0 to
+    255, which scales all biases, so that learning rates mean the same with both.
     """
     result = Published(source, "an ImageNet VGG16")
     head = found.get("classifier.6.weight")
@@ -192,9 +201,9 @@ def _vgg(source: str, found: dict[str, Tensor]) -> Published:
 
 
 def _unfold(result: Published) -> None:
-    """A convolution's bias becomes the shift of a norm of scale 1 after it, which is the same network.
+    """Turn a convolution's bias into the shift of a norm of scale 1 after it, which is the same network.
 
-    A bias whose convolution is not in the file says nothing: it is skipped.
+    A bias whose convolution is not in the file is skipped.
     """
     tensors = result.tensors
     for name in [n for n in tensors if re.fullmatch(r".*(conv\d|downsample\.0)\.bias", n)]:
@@ -243,10 +252,10 @@ def _detectron2(source: str, found: dict[str, Tensor]) -> Published:
 
 
 def _authors(source: str, found: dict[str, Tensor]) -> Published:
-    """Every parameter as model_init_NAME and its learning rates as log_init_lr_NAME, linear, "." written as "-".
+    """Convert a checkpoint of e-OSVOS's authors: parameters model_init_NAME and learning rates log_init_lr_NAME.
 
-    The rates lie along dimension 0 of their parameter, of the transposed convolution too, where it counts the inputs;
-    they are kept so.
+    The rates are linear; "." is written as "-" in names. They lie along dimension 0 of their parameter, also of the
+    transposed convolution, where it counts the inputs; they are kept so.
     """
     result = Published(source, "an e-OSVOS checkpoint of its authors")
     values = {k.removeprefix("model_init_").replace("-", "."): v for k, v in found.items() if k.startswith("model_")}
@@ -284,7 +293,7 @@ def _rename(found: dict[str, Tensor], rules: Rules, result: Published) -> None:
 
 
 def _finish(result: Published, eps: float = 1e-5) -> Published:
-    """Take the running statistics of batch norms out of the tensors, and tell the settings from what is there."""
+    """Fold the running statistics of batch norms into `affines`, and derive the settings from the tensors."""
     tensors = result.tensors
     for name in [n.removesuffix(".running_var") for n in tensors if n.endswith(".running_var")]:
         var, mean = tensors.pop(f"{name}.running_var"), tensors.pop(f"{name}.running_mean", None)

@@ -1,4 +1,4 @@
-"""Published weights as files: read without executing what is in them."""
+"""Files of published weights, read without executing what is in them."""
 
 from __future__ import annotations
 
@@ -38,11 +38,12 @@ KINDS = (
 
 
 def unknown_name_message(source: str) -> str:
-    """What to say to a name that is not among NAMES."""
+    """Return the message for a name that is not in NAMES."""
     return f"init={source}: expected one of {', '.join(PREFIX + n for n in NAMES)}, or the path of a file"
 
 
 def fetch(source: str, progress: bool) -> Mapping[str, Any]:
+    """Download the weights of a name with `PREFIX`, or take them from torch's cache. Raises UserError if it fails."""
     name = source.removeprefix(PREFIX)
     if name not in NAMES:
         raise UserError(unknown_name_message(source))
@@ -57,7 +58,11 @@ def fetch(source: str, progress: bool) -> Mapping[str, Any]:
 
 
 def open_file(path: Path) -> tuple[Mapping[str, Any], str]:
-    """What is in a file, and the note in its header; its form is told by its first bytes."""
+    """Read the content of a file and the note in its header; its form is recognised by its first bytes.
+
+    Raises:
+        UserError: if the file is no file of weights, is damaged, or would execute code.
+    """
     if path.exists() and (kind := _kind_of(path)).remedy:
         raise UserError(f"init={path}: is {kind.what}; {kind.remedy}; expected one of: {KINDS}")
     try:
@@ -102,7 +107,7 @@ for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Pickles of NumPy arrays in plain containers: nothing else that a pickle names is imported or called."""
+    """Unpickler for NumPy arrays in plain containers: nothing else that a pickle names is imported or called."""
 
     _ALLOWED = {
         "_reconstruct": _ARRAY,
@@ -145,7 +150,7 @@ def _refused(path: Path, named: str) -> UserError:
 
 
 def tensors_of(raw: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
-    """Numbers as float32 tensors, and the keys of all else."""
+    """Return the numeric entries as float32 tensors, and the keys of all others."""
     found: dict[str, Tensor] = {}
     other = []
     for key, value in raw.items():
