@@ -115,11 +115,11 @@ def require_files(folder: Path, what: str, kinds: Sequence[str] = IMAGES) -> lis
     Raises:
         UserError: if the folder is missing or has no such files.
     """
-    found = list_files(folder, kinds) if folder.is_dir() else []
-    if not found:
-        said = "no files of that kind in this folder" if folder.is_dir() else "this folder is missing"
-        raise UserError(f"{folder}: {said}; {what} ({kinds[0]}) are expected there: fetch the sequence again")
-    return found
+    files = list_files(folder, kinds) if folder.is_dir() else []
+    if not files:
+        problem = "no files of that kind in this folder" if folder.is_dir() else "this folder is missing"
+        raise UserError(f"{folder}: {problem}; {what} ({kinds[0]}) are expected there: fetch the sequence again")
+    return files
 
 
 def frames_or_masks(images: Path, annotations: Path, frames: bool) -> Path:

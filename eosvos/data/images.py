@@ -84,8 +84,8 @@ def decode_deep(path: Path, image: Image.Image, page: int = 0) -> np.ndarray:
     data = np.asarray(np.memmap(path, np.uint8, "r"))
     flags = cv2.IMREAD_UNCHANGED
     if image.format == "TIFF":
-        done, found = cv2.imdecodemulti(data, flags, range=(page, page + 1))
-        decoded: Any = found[0] if done and len(found) else None
+        done, pages = cv2.imdecodemulti(data, flags, range=(page, page + 1))
+        decoded: Any = pages[0] if done and len(pages) else None
     else:
         decoded = cv2.imdecode(data, flags)
     if decoded is None or decoded.shape[:2] != (image.height, image.width):
@@ -142,17 +142,19 @@ def choose_span_of_files(paths: Sequence[Path], levels: Levels) -> Span | None:
 
 def describe_conversions(path: Path) -> list[str]:
     """Describe, in sentences for a log message, how an image is converted when it is read."""
-    told = []
+    sentences = []
     with _opened(path) as image:
         if image.has_transparency_data and np.array(image.convert("RGBA"))[..., 3].min() < 255:
-            told.append("transparent parts are read as shown on black")
+            sentences.append("transparent parts are read as shown on black")
         if _to_srgb(image) is not None:
-            told.append("colours are turned from those of the ICC profile to sRGB")
+            sentences.append("colours are turned from those of the ICC profile to sRGB")
         elif image.mode == "CMYK":
-            told.append("CMYK without an ICC profile: colours are approximate")
+            sentences.append("CMYK without an ICC profile: colours are approximate")
         if orientation(image) > 1:
-            told.append("frames are turned as their EXIF data says; masks are expected, and written, for turned ones")
-    return told
+            sentences.append(
+                "frames are turned as their EXIF data says; masks are expected, and written, for turned ones"
+            )
+    return sentences
 
 
 def check_depth(path: Path, image: Image.Image) -> None:
@@ -169,8 +171,8 @@ def orientation(image: Image.Image) -> int:
 
     Pillow itself rotates a TIFF, and would decode a whole PNG to look for EXIF data behind the pixels.
     """
-    told = image.format in ("JPEG", "MPO", "WEBP") or (image.format == "PNG" and "exif" in image.info)
-    turn = image.getexif().get(0x0112, 1) if told else 1
+    has_exif = image.format in ("JPEG", "MPO", "WEBP") or (image.format == "PNG" and "exif" in image.info)
+    turn = image.getexif().get(0x0112, 1) if has_exif else 1
     return int(turn) if turn in range(1, 9) else 1
 
 

@@ -133,13 +133,13 @@ def unreadable_error(path: Path, error: Exception, what: str) -> UserError:
     return UserError(f"{path}: this {what} cannot be read ({error}); the file is damaged or no image: fetch it again")
 
 
-def wrong_size_error(path: Path, found: Sequence[int], expected: Sequence[int]) -> UserError:
+def wrong_size_error(path: Path, size: Sequence[int], expected: Sequence[int]) -> UserError:
     """Return the UserError for an image or mask whose size (H, W) differs from that of its sequence."""
     remedy = "scale it to that, a mask without smoothing (in a data set: is it of the same resolution folder?)"
-    if tuple(found) == tuple(expected)[::-1]:
+    if tuple(size) == tuple(expected)[::-1]:
         remedy = "width and height are swapped: turn it by a quarter, as the others are"
     return UserError(
-        f"{path}: is {found[1]}x{found[0]} pixels, but its sequence is {expected[1]}x{expected[0]}; all frames and"
+        f"{path}: is {size[1]}x{size[0]} pixels, but its sequence is {expected[1]}x{expected[0]}; all frames and"
         f" masks of a sequence must have one size: {remedy}"
     )
 

@@ -200,9 +200,9 @@ class Taskset:
         """Draw the frame of `image` without transforming it, and the object that it is drawn for."""
         path = (IMAGE, iteration, index)
         for sequence, object_id in self.pairs(seed, *path):
-            found = next(self.frames(sequence, object_id, numpy_generator(seed, *path, 0)), None)
-            if found is not None:
-                return TaskFrames(sequence.name, object_id, [found])
+            frame = next(self.frames(sequence, object_id, numpy_generator(seed, *path, 0)), None)
+            if frame is not None:
+                return TaskFrames(sequence.name, object_id, [frame])
         raise self.no_object_error()
 
     def build_image(self, drawn: TaskFrames, seed: int, iteration: int, index: int) -> Sample:
@@ -266,19 +266,25 @@ class Taskset:
     def _visible(self, mask: np.ndarray, object_id: int, min_area: float = 0.0) -> bool:
         return bool(np.count_nonzero(mask == object_id) >= max(1, max(self.min_area, min_area) * mask.size))
 
-    def _sample(self, found: ObjectFrame, object_id: int, draws: torch.Generator, *, single: bool) -> Sample:
+    def _sample(self, frame: ObjectFrame, object_id: int, draws: torch.Generator, *, single: bool) -> Sample:
         """Transform a frame into the sample of one object or, unless `single`, of all visible objects as instances."""
-        image, mask, _ = found
+        image, mask, _ = frame
         ids = [object_id] if single else ids_of(mask)
         layers = [mask == i for i in ids]
         void = mask == VOID
         if void.any():
             layers.append(void)
-        place = None
+        window = None
         if self.window and (box := box_of(mask == object_id)) is not None:
-            place = window_about(box.tolist(), mask.shape[:2], self.size, self.window)  # type: ignore[arg-type]
+            window = window_about(box.tolist(), mask.shape[:2], self.size, self.window)  # type: ignore[arg-type]
         pixels, moved = augment(
-            image, np.stack(layers), draws, size=self.size, target=0 if single else None, window=place, **self.transform
+            image,
+            np.stack(layers),
+            draws,
+            size=self.size,
+            target=0 if single else None,
+            window=window,
+            **self.transform,
         )
         masks = moved[: len(ids)]
         ignore = moved[len(ids)] if len(layers) > len(ids) else None

@@ -33,8 +33,8 @@ def list_entries(folder: Path) -> list[os.DirEntry[str]]:
         UserError: if the folder cannot be read.
     """
     try:
-        with os.scandir(folder) as found:
-            kept = [entry for entry in found if not entry.name.startswith(".") and entry.name.lower() not in JUNK]
+        with os.scandir(folder) as scan:
+            kept = [entry for entry in scan if not entry.name.startswith(".") and entry.name.lower() not in JUNK]
     except OSError as error:
         raise refused(error, folder) from error
     return sorted(kept, key=lambda entry: natural_key(entry.name))
@@ -53,7 +53,7 @@ def list_files(folder: Path, kinds: Collection[str] = IMAGES) -> list[Path]:
     named = [entry for entry in list_entries(folder) if Path(entry.name).suffix.lower() in kinds]
     odd = tuple(entry.name for entry in named if not _is_file(entry))
     if odd:
-        _tell_odd(folder, odd)
+        _warn_irregular(folder, odd)
     files = [folder / entry.name for entry in named if entry.name not in odd]
     return sorted(files, key=lambda path: natural_key(path.stem))
 
@@ -99,5 +99,5 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 @lru_cache(256)  # once: folders are listed several times
-def _tell_odd(folder: Path, names: tuple[str, ...]) -> None:
+def _warn_irregular(folder: Path, names: tuple[str, ...]) -> None:
     log.warning("%s: left out, as these are named as images, but are no files: %s", folder, ", ".join(names[:4]))

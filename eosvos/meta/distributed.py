@@ -45,10 +45,10 @@ class World:
 
     def gather(self, value: T) -> list[T]:
         """Return the picklable values of all processes, by rank, in each of them."""
-        found: list[T] = [value] * self.size
+        values: list[T] = [value] * self.size
         if self.size > 1:
-            dist.all_gather_object(found, value)
-        return found
+            dist.all_gather_object(values, value)
+        return values
 
     @contextmanager
     def barrier(self) -> Iterator[None]:
@@ -66,8 +66,8 @@ class World:
             if mistake is not None:
                 raise mistake
             return
-        told = self.gather(None if mistake is None else str(mistake))
-        for rank, message in enumerate(told):
+        messages = self.gather(None if mistake is None else str(mistake))
+        for rank, message in enumerate(messages):
             if message is not None:
                 raise CommonError(message if rank == 0 else f"process {rank}: {message}") from mistake
 

@@ -104,11 +104,11 @@ class Learner:
         try:
             with safe_open(path, "pt", device=str(device)) as file:
                 header = file.metadata() or {}
-                found = header.get("format", "none")
-                if not found.startswith(FORMAT.rstrip("0123456789")):
-                    raise _no_learner(path, f"format {found!r} found in its header, {FORMAT!r} expected")
-                if found != FORMAT:
-                    raise UserError(f"learner {path}: format {found!r} found in its header, {FORMAT!r} expected")
+                file_format = header.get("format", "none")
+                if not file_format.startswith(FORMAT.rstrip("0123456789")):
+                    raise _no_learner(path, f"format {file_format!r} found in its header, {FORMAT!r} expected")
+                if file_format != FORMAT:
+                    raise UserError(f"learner {path}: format {file_format!r} found in its header, {FORMAT!r} expected")
                 tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118  (no mapping)
         except (SafetensorError, OSError) as error:
             raise _no_learner(path, str(error)) from error
@@ -144,12 +144,12 @@ class Learner:
     def check_fits(self, module: nn.Module, source: str | Path) -> None:
         """Raise UserError if theta does not fit `module` by name and shape; `source` names the learner in it."""
         expected = {name: tuple(p.shape) for name, p in module.named_parameters()}
-        found = {name: tuple(p.shape) for name, p in self.theta.items()}
-        if expected == found:
+        shapes = {name: tuple(p.shape) for name, p in self.theta.items()}
+        if expected == shapes:
             return
-        name = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))[0]
+        name = sorted(k for k in expected.keys() | shapes.keys() if expected.get(k) != shapes.get(k))[0]
         raise UserError(
-            f"learner {source} is of another network: {name!r} has shape {found.get(name, 'none')} in the learner and "
+            f"learner {source} is of another network: {name!r} has shape {shapes.get(name, 'none')} in the learner and "
             f"{expected.get(name, 'none')} in the network; choose the model it was trained with, or another learner"
         )
 

@@ -65,12 +65,12 @@ class MultiScaleRoIAlign(torchvision.ops.MultiScaleRoIAlign):
         regions = poolers._convert_to_roi_format(boxes)
         if len(levels) == 1:
             return roi_align(levels[0], regions, (height, width), self.scales[0], self.sampling_ratio)
-        place = self.map_levels(boxes)
+        level_of = self.map_levels(boxes)
         pooled = levels[0].new_zeros(len(regions), levels[0].shape[1], height, width)
         for index, (level, scale) in enumerate(zip(levels, self.scales, strict=True)):
-            here = torch.where(place == index)[0]
-            found = roi_align(level, regions[here], (height, width), scale, self.sampling_ratio)
-            pooled[here] = found.to(pooled.dtype)
+            rows = torch.where(level_of == index)[0]
+            level_pooled = roi_align(level, regions[rows], (height, width), scale, self.sampling_ratio)
+            pooled[rows] = level_pooled.to(pooled.dtype)
         return pooled
 
 

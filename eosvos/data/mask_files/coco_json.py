@@ -54,17 +54,19 @@ class Shapes:
 
 def of_videos(content: Mapping[str, Any]) -> dict[str, Shapes]:
     """Parse YouTube-VIS: one annotation for each object, with a mask or null for each frame."""
-    found: dict[str, Shapes] = {}
+    shapes_by_video: dict[str, Shapes] = {}
     names: dict[Any, tuple[str, list[str]]] = {}
     for video in content["videos"]:
         files = [image_name(file) for file in video["file_names"]]
         name = (files[0][0] if files else "") or str(video.get("name", ""))
-        if name in found:
+        if name in shapes_by_video:
             raise UserError(f"two videos are named {name!r}")
         stems = [stem for _, stem in files]
         size = size_of((video["height"], video["width"]))
         names[video["id"]] = name, stems
-        found[name] = Shapes({stem: [] for stem in stems}, dict.fromkeys(stems, size), description="run-length codes")
+        shapes_by_video[name] = Shapes(
+            {stem: [] for stem in stems}, dict.fromkeys(stems, size), description="run-length codes"
+        )
     for annotation in content["annotations"]:
         name, stems = names[annotation["video_id"]]
         segments = annotation["segmentations"]
@@ -74,24 +76,24 @@ def of_videos(content: Mapping[str, Any]) -> dict[str, Shapes]:
             )
         key = None if annotation.get("iscrowd") else (annotation["id"],)
         if key is not None:
-            found[name].names[key] = str(annotation["id"])
+            shapes_by_video[name].names[key] = str(annotation["id"])
         for stem, segment in zip(stems, segments, strict=True):
             if segment is not None:
-                found[name].frames[stem].append((key, segment))
-    return found
+                shapes_by_video[name].frames[stem].append((key, segment))
+    return shapes_by_video
 
 
 def of_images(content: Mapping[str, Any]) -> dict[str, Shapes]:
     """Parse COCO: one annotation for each object and image. The folder in a file name is the video."""
     images = _listed(content.get("images") or ())
-    found: dict[str, Shapes] = {}
+    shapes_by_video: dict[str, Shapes] = {}
     places: dict[Any, tuple[str, str]] = {}
     videos = {video["id"]: str(video.get("name", "")) for video in content.get("videos") or ()}
     for key, image in images.items():
         folder, stem = image_name(image.get("file_name") or _number_name(key))
         video = folder or videos.get(image.get("video_id"), "")
         places[key] = video, stem
-        shapes = found.setdefault(video, Shapes())
+        shapes = shapes_by_video.setdefault(video, Shapes())
         if stem in shapes.frames:
             raise UserError(f"two images are named {stem}; keep one of them (a data set exported with augmentation?)")
         shapes.frames[stem] = []
@@ -111,13 +113,13 @@ def of_images(content: Mapping[str, Any]) -> dict[str, Shapes]:
     for annotation in annotations:
         by_video.setdefault(places[annotation["image_id"]][0], []).append(annotation)
     for video, those in by_video.items():
-        shapes = found.setdefault(video, Shapes())
+        shapes = shapes_by_video.setdefault(video, Shapes())
         drawn = [(annotation, segment) for annotation in those if (segment := _segment(annotation, images)) is not None]
         keys, shapes.names, how = _objects([annotation for annotation, _ in drawn], kinds)
         shapes.description += how
         for key, (annotation, segment) in zip(keys, drawn, strict=True):
             shapes.frames.setdefault(places[annotation["image_id"]][1], []).append((key, segment))
-    return found
+    return shapes_by_video
 
 
 def image_name(name: str) -> tuple[str, str]:
@@ -137,11 +139,11 @@ def strip_export_suffix(stem: str) -> str:
     return re.sub(r"[_.-](?:jpe?g|png|bmp|webp|tiff?)\.rf\.[0-9A-Za-z]+", "", stem, flags=re.IGNORECASE)
 
 
-def size_of(given: Any) -> tuple[int, int]:
+def size_of(size: Any) -> tuple[int, int]:
     """Check that a size is two whole numbers [H, W] in pixels, and return them. Raises UserError for anything else."""
-    sides = [int(n) if isinstance(n, float) and n.is_integer() else n for n in given] if _is_pair(given) else []
+    sides = [int(n) if isinstance(n, float) and n.is_integer() else n for n in size] if _is_pair(size) else []
     if len(sides) != 2 or not all(isinstance(n, int) and n > 0 for n in sides):
-        raise UserError(f"a size of {given!r:.80}; expected is [height, width] in pixels")
+        raise UserError(f"a size of {size!r:.80}; expected is [height, width] in pixels")
     if sides[0] * sides[1] > MOST_PIXELS:
         raise UserError(f"a size of {sides[0]}x{sides[1]}; at most {MOST_PIXELS} pixels are read")
     return sides[0], sides[1]
@@ -172,13 +174,13 @@ def keys_by_label(labels: Sequence[tuple[str, Key]], what: str, remedy: str) -> 
     )
 
 
-def track_of(told: Any) -> Any:
+def track_of(attributes: Any) -> Any:
     """Return the track id in an annotation's entries or attributes, or None."""
-    if isinstance(told, list):  # of name and value
-        told = {entry.get("name"): entry.get("value") for entry in told if isinstance(entry, Mapping)}
-    if not isinstance(told, Mapping):
+    if isinstance(attributes, list):  # of name and value
+        attributes = {entry.get("name"): entry.get("value") for entry in attributes if isinstance(entry, Mapping)}
+    if not isinstance(attributes, Mapping):
         return None
-    plain = {re.sub(r"[^a-z0-9]", "", str(key).lower()): value for key, value in told.items()}
+    plain = {re.sub(r"[^a-z0-9]", "", str(key).lower()): value for key, value in attributes.items()}
     value = next((plain[key] for key in TRACKS if plain.get(key) not in (None, "")), None)
     if isinstance(value, float) and value.is_integer():
         return int(value)
@@ -216,39 +218,39 @@ def _objects(
             f"annotation {annotations[without[0]].get('id')} has no track_id, others have; give all of them one (in"
             " CVAT: draw all objects as tracks, or all as shapes)"
         )
-    found: list[Key | None] = [None] * len(annotations)
+    object_keys: list[Key | None] = [None] * len(annotations)
     if single and not without:
         twice = Counter((annotations[k]["image_id"], tracks[k]) for k in single)
         apart = {(annotations[k]["image_id"], tracks[k], labels[k]) for k in single}
         several_kinds = len(apart) > len(twice)  # tracks are counted anew for each category
-        told: dict[Key, str] = {}
+        object_names: dict[Key, str] = {}
         for k in single:
             key: Key = (*labels[k], tracks[k]) if several_kinds else (tracks[k],)
-            found[k] = key
-            told[key] = f"{names[labels[k]]} (track {tracks[k]})"
-        return found, told, ", an object for each track" + " and category" * several_kinds
+            object_keys[k] = key
+            object_names[key] = f"{names[labels[k]]} (track {tracks[k]})"
+        return object_keys, object_names, ", an object for each track" + " and category" * several_kinds
     images = {annotations[k]["image_id"] for k in single}
     if len(images) < 2 and all(isinstance(annotations[k].get("id"), int | str) for k in single):
         for k in single:
-            found[k] = (annotations[k]["id"],)
-        told = {(annotations[k]["id"],): names[labels[k]] for k in single}
-        if len(told) == len(single):
-            return found, told, ", all of one image: each is an object of its own" * (len(single) > 1)
+            object_keys[k] = (annotations[k]["id"],)
+        object_names = {(annotations[k]["id"],): names[labels[k]] for k in single}
+        if len(object_names) == len(single):
+            return object_keys, object_names, ", all of one image: each is an object of its own" * (len(single) > 1)
     if len(images) > 1 and any(label == (None,) for label in labels.values()):
         raise UserError("nothing tells which masks are of one object; give annotations a track_id, the same everywhere")
     keys, how = keys_by_label(
         [(str(annotations[k]["image_id"]), labels[k]) for k in single], "category", "give annotations a track_id"
     )
     for k, one in zip(single, keys, strict=True):
-        found[k] = one
+        object_keys[k] = one
         names.setdefault(one, names[labels[k]])
     how += " (no track_id: all annotations of a category are taken for one object)" * how.endswith("category")
-    return found, {key: names[key] for key in keys}, how
+    return object_keys, {key: names[key] for key in keys}, how
 
 
 def _track(annotation: Mapping[str, Any]) -> Any:
-    for told in (annotation, *(annotation.get(part) for part in ("attributes", "extra", "metadata"))):
-        if (track := track_of(told)) is not None:
+    for attributes in (annotation, *(annotation.get(part) for part in ("attributes", "extra", "metadata"))):
+        if (track := track_of(attributes)) is not None:
             return track
     return None
 
@@ -295,12 +297,12 @@ def _flat(polygon: list[Any]) -> list[Any]:
 
 
 def _listed(images: Iterable[Mapping[str, Any]]) -> dict[Any, Mapping[str, Any]]:
-    found: dict[Any, Mapping[str, Any]] = {}
+    by_id: dict[Any, Mapping[str, Any]] = {}
     for image in images:
-        if image["id"] in found:
+        if image["id"] in by_id:
             raise UserError(f"two images have the id {image['id']!r}; give each its own")
-        found[image["id"]] = image
-    return found
+        by_id[image["id"]] = image
+    return by_id
 
 
 def _number_name(key: Any) -> str:

@@ -36,24 +36,24 @@ def number_colours(files: Iterable[Path], size: tuple[int, int] | None) -> dict[
     Raises:
         UserError: for files that cannot be read, grey images beside coloured ones, and soft edges.
     """
-    found: dict[int, int] = {}
+    counts: dict[int, int] = {}
     pixels, path = 0, None
     for path in files:
         codes = read_colours(path, size, strict=True)
         pixels += codes.size
         for code, count in count_colours(codes).items():
             if code:
-                found[code] = found.get(code, 0) + count  # in order of appearance
-        if len(found) > 4 * VOID:
+                counts[code] = counts.get(code, 0) + count  # in order of appearance
+        if len(counts) > 4 * VOID:
             break
     assert path is not None
     refuse_soft_edges(
-        path, found, pixels, 2 if any(code > CUT for code in found) else VOID
+        path, counts, pixels, 2 if any(code > CUT for code in counts) else VOID
     )  # alpha tells no objects apart
-    if all(code % _GREY == 0 for code in found):
-        return {code: code & 255 for code in found}
-    davis = found.keys() <= _DAVIS.keys()
-    return {code: _DAVIS[code] if davis else number for number, code in enumerate(found, 1)}
+    if all(code % _GREY == 0 for code in counts):
+        return {code: code & 255 for code in counts}
+    davis = counts.keys() <= _DAVIS.keys()
+    return {code: _DAVIS[code] if davis else number for number, code in enumerate(counts, 1)}
 
 
 def describe_colours(numbers: Mapping[int, int]) -> str:
@@ -157,8 +157,8 @@ def palette_tells(path: Path) -> str:
                     return "index"
             values = np.array(image)
             palette = np.zeros((256, 3), int)
-            given = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
-            palette[: len(given)] = given
+            stored_palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
+            palette[: len(stored_palette)] = stored_palette
             opaque = np.ones(256, bool)
             clear = image.info.get("transparency")
             if isinstance(clear, bytes):

@@ -120,15 +120,15 @@ def open_masks(
     kinds, tells = [_kind(path) for path in files], [palette_tells(path) for path in files]
     named = {name: (path,) for name, path in by_name.items()}
     if binary:
-        told = "one object, all that is not 0"
+        description = "one object, all that is not 0"
         for path in {files[0], files[len(files) // 2], files[-1]}:  # of probabilities all that is above 0 is too much
             codes = read_object_shape(path, size)
             refuse_soft_edges(
                 path, {code: count for code, count in count_colours(codes).items() if code}, codes.size, 64
             )
             if codes.max() > CUT:
-                told = ALPHA
-        return MaskSet("binary", told, named, partial(_read_shape, by_name, size))
+                description = ALPHA
+        return MaskSet("binary", description, named, partial(_read_shape, by_name, size))
     around = files[tells.index("around")] if "around" in tells else None
     by_colour = "RGB" in kinds or "colour" in tells
     if by_colour and around is not None:
@@ -138,27 +138,27 @@ def open_masks(
         )
     if by_colour or (len(set(kinds) - {None}) > 1 and palettes_clash(files)):
         numbers = number_colours(by_name.values(), size)
-        form, told = "colours", describe_colours(numbers)
+        form, description = "colours", describe_colours(numbers)
         if binary is None and set(numbers) == {WHITE}:
             numbers = {WHITE: 1}
-            form, told = "binary", "black and white only, read as one object, white being the object"
-        return MaskSet(form, told, named, partial(_read_coloured, by_name, numbers, size))
+            form, description = "binary", "black and white only, read as one object, white being the object"
+        return MaskSet(form, description, named, partial(_read_coloured, by_name, numbers, size))
     two = binary is None and _only_white(files)
     read = partial(_read_values, by_name, two, size)
     if two:
         return MaskSet("binary", "0 and 255 only, read as one object, 255 being the object", named, read)
     if None not in kinds:
-        told = "" if around is None else f" (0, around the rest, is background, though not black: {around.name})"
-        return MaskSet("palette", "palette images, the index is the id" + told, named, read)
+        description = "" if around is None else f" (0, around the rest, is background, though not black: {around.name})"
+        return MaskSet("palette", "palette images, the index is the id" + description, named, read)
     return MaskSet("grey", "grey images, the value is the id", named, read)
 
 
 def describe_forms(opened: Mapping[str, MaskSet]) -> str:
     """Describe which form the masks of which videos have."""
-    found: dict[str, list[str]] = {}
+    videos: dict[str, list[str]] = {}
     for name, masks in opened.items():
-        found.setdefault(masks.description, []).append(name)
-    return "masks: " + "; ".join(f"{told} ({several(names)})" for told, names in found.items())
+        videos.setdefault(masks.description, []).append(name)
+    return "masks: " + "; ".join(f"{description} ({several(names)})" for description, names in videos.items())
 
 
 def log_forms(opened: Mapping[str, MaskSet]) -> None:
@@ -223,12 +223,12 @@ def write_objects(folder: str | Path, name: str, ids: np.ndarray, objects: Itera
 
 
 def _by_stem(files: Iterable[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    by_stem: dict[str, Path] = {}
     for path in files:
-        if path.stem in found:
-            raise UserError(f"{path}: two masks for one frame, the other is {found[path.stem].name}; keep one")
-        found[path.stem] = path
-    return found
+        if path.stem in by_stem:
+            raise UserError(f"{path}: two masks for one frame, the other is {by_stem[path.stem].name}; keep one")
+        by_stem[path.stem] = path
+    return by_stem
 
 
 def _kind(path: Path) -> bytes | str | None:
@@ -247,7 +247,7 @@ def _parted(files: Sequence[Path], frames: Sequence[str]) -> dict[str, dict[str,
     known = name_set(frames)
     paired = any(re.search(r"[0-9][_.-][0-9]+$", name) for name in non_numeric_names(frames))  # 7_00001 is a frame then
     at = frames_by_number(() if paired else frames)
-    found: dict[str, dict[str, Path]] = {}
+    parts: dict[str, dict[str, Path]] = {}
     guess = ""
     for path in files:
         cuts = [(path.stem[: m.start()], path.stem[m.end() :]) for m in re.finditer(r"[_.-]", path.stem)]
@@ -264,13 +264,13 @@ def _parted(files: Sequence[Path], frames: Sequence[str]) -> dict[str, dict[str,
         if not cuts_at or not cuts_at[-1][1]:
             return {}
         frame, name = cuts_at[-1]
-        if frame in found.setdefault(name, {}):
-            raise UserError(f"{path}: two masks of one object and frame, the other is {found[name][frame].name}")
-        found[name][frame] = path
+        if frame in parts.setdefault(name, {}):
+            raise UserError(f"{path}: two masks of one object and frame, the other is {parts[name][frame].name}")
+        parts[name][frame] = path
         guess = guess if named or guess else f"{path}: taken for a mask of object {name} on frame {frame}"
     if guess:
         log.warning("%s, and others likewise; if it is not, name masks by frames alone, say %s", guess, frames[0])
-    return found
+    return parts
 
 
 def _of_objects(parts: Mapping[str, Mapping[str, Path]], size: tuple[int, int] | None, what: str) -> MaskSet:
@@ -325,15 +325,15 @@ def _read_objects(
 
 def _only_white(files: Sequence[Path]) -> bool:
     """Return whether masks hold 255 and no object id."""
-    found = False
+    has_white = False
     for path in files:
         counts = np.bincount(read_mask(path).ravel(), minlength=VOID + 1)
         if counts[1:VOID].any():
             if _kind(path) is None:
                 refuse_soft_edges(path, {int(v): int(counts[v]) for v in counts.nonzero()[0] if v}, int(counts.sum()))
             return False
-        found = found or bool(counts[VOID])
-    return found
+        has_white = has_white or bool(counts[VOID])
+    return has_white
 
 
 def _read_values(files: Mapping[str, Path], binary: bool, size: tuple[int, int] | None, name: str) -> np.ndarray:

@@ -66,18 +66,19 @@ def open_json(
             contents.append(json.loads(path.read_text(encoding="utf-8-sig")))
         videos, nulls = _videos(list(zip(paths, contents, strict=True)))
         for video, shapes in videos.items():
-            listed = tuple(name for name, entries in shapes.frames.items() if not entries)
+            unannotated = tuple(name for name, entries in shapes.frames.items() if not entries)
             if absent == "told" or (absent is None and not nulls):
-                if listed and len(listed) < len(shapes.frames):
+                if unannotated and len(unannotated) < len(shapes.frames):
                     log.warning(
                         "%s: %d of %d images are listed without annotation, which tells nothing of them: %s; with"
-                        " absent=all no object is there", where, len(listed), len(shapes.frames), several(listed, 4),
+                        " absent=all no object is there",
+                        where, len(unannotated), len(shapes.frames), several(unannotated, 4),
                     )  # fmt: skip
                 shapes.frames = {name: entries for name, entries in shapes.frames.items() if entries}
             else:
-                listed = ()
+                unannotated = ()
             if shapes.frames:
-                opened[video] = _mask_set(paths, where, shapes, listed, size)
+                opened[video] = _mask_set(paths, where, shapes, unannotated, size)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -151,7 +152,7 @@ def _videos(files: Sequence[tuple[Path, Any]]) -> tuple[dict[str, Shapes], bool]
 
 
 def _mask_set(
-    paths: Sequence[Path], where: Path, shapes: Shapes, listed: tuple[str, ...], size: tuple[int, int] | None
+    paths: Sequence[Path], where: Path, shapes: Shapes, unannotated: tuple[str, ...], size: tuple[int, int] | None
 ) -> MaskSet:
     ids = _numbered(shapes)
     frames = {
@@ -161,9 +162,9 @@ def _mask_set(
     overlap_pixels: dict[str, int] = {}
     absent_ids: dict[str, tuple[int, ...]] = {}
     files = {name: tuple(paths) for name in frames}
-    told = shapes.description + (f": {describe_ids(shapes.names, ids)}" if ids else "")
+    description = shapes.description + (f": {describe_ids(shapes.names, ids)}" if ids else "")
     read = partial(_read, where, frames, shapes.sizes, size, overlap_pixels, absent_ids)
-    return MaskSet("json", told, files, read, overlap_pixels, absent_ids, listed)
+    return MaskSet("json", description, files, read, overlap_pixels, absent_ids, unannotated)
 
 
 def _numbered(shapes: Shapes) -> dict[Key, int]:
@@ -188,11 +189,11 @@ def _read(
     entries = frames[name]
     size = sizes.get(name)
     if size is None:
-        given = next((s["size"] for _, s in entries if isinstance(s, dict) and "size" in s), default)
-        if given is None:
+        stored_size = next((s["size"] for _, s in entries if isinstance(s, dict) and "size" in s), default)
+        if stored_size is None:
             raise UserError(f"{path}: nothing tells the size of frame {name}; give its image a height and a width")
     try:
-        size = size or size_of(given)
+        size = size or size_of(stored_size)
         layers: dict[int, np.ndarray] = {}
         for number, segment in entries:
             layer = segment_mask(segment, size)

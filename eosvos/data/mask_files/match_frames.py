@@ -75,10 +75,10 @@ def match_to_frames(
             _refuse_doubts(masks, binary)
             return replace(masks, files={names[0]: (path,)}, read=partial(_renamed, masks, {names[0]: path.stem}, {}))
     elif files := [path] if kind == ".json" else _annotations(path) if path.is_dir() else []:
-        found = open_json(files, absent=absent, size=size)
-        if len(found) > 1:
-            raise UserError(f"{path}: holds masks of several videos, {several(list(found))}; give a file of one")
-        masks = next(iter(found.values()))
+        videos = open_json(files, absent=absent, size=size)
+        if len(videos) > 1:
+            raise UserError(f"{path}: holds masks of several videos, {several(list(videos))}; give a file of one")
+        masks = next(iter(videos.values()))
     elif path.is_dir():
         masks = open_masks(path, names, binary=binary, size=size)
     elif kind in _EXPORT and path.exists():

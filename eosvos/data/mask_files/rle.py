@@ -63,9 +63,9 @@ def segment_mask(segment: Any, size: tuple[int, int]) -> np.ndarray:
         ValueError: for anything else, for which pycocotools would crash or fill the memory.
     """
     if isinstance(segment, Mapping):
-        given = segment.get("size")
-        if not isinstance(given, list | tuple) or list(given) != list(size):
-            raise ValueError(f"a run-length code of size {str(given)[:40]}, expected {list(size)}")
+        stored_size = segment.get("size")
+        if not isinstance(stored_size, list | tuple) or list(stored_size) != list(size):
+            raise ValueError(f"a run-length code of size {str(stored_size)[:40]}, expected {list(size)}")
         return rle_decode(segment)
     try:
         polygons = [np.asarray(polygon, np.float64).ravel() for polygon in segment]

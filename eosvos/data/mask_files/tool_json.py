@@ -51,23 +51,23 @@ def refuse_others(content: Any) -> None:
     """Raise UserError for files of known tools that are not read, with what to export instead."""
     first = content[0] if isinstance(content, list) and content else {}
     keys = set(content) if isinstance(content, Mapping) else set()
-    found = ""
+    problem = ""
     if isinstance(first, Mapping) and "image_id" not in first:
         if set(first) & {"annotations", "completions", "predictions", "data"}:
-            found = "Label Studio's own JSON is not read; export 'COCO' (polygons, or brush labels as polygons)"
+            problem = "Label Studio's own JSON is not read; export 'COCO' (polygons, or brush labels as polygons)"
     if {"metadata", "file", "view"} <= keys:
-        found = "a project of VIA 3 is not read; export its annotations as COCO"
+        problem = "a project of VIA 3 is not read; export its annotations as COCO"
     elif "items" in keys and "categories" in keys:
-        found = "datumaro's own JSON is not read; export 'COCO 1.0' (datum convert --output-format coco_instances)"
+        problem = "datumaro's own JSON is not read; export 'COCO 1.0' (datum convert --output-format coco_instances)"
     elif "objects" in keys and keys & {"size", "tags", "description"}:
-        found = "Supervisely's own JSON is not read; export to COCO"
+        problem = "Supervisely's own JSON is not read; export to COCO"
     elif "item" in keys and "annotations" in keys:
-        found = "Darwin JSON of V7 is not read; export COCO"
+        problem = "Darwin JSON of V7 is not read; export COCO"
     elif isinstance(content, Mapping) and isinstance(content.get("annotations"), list):
         if any(isinstance(a, Mapping) and "segments_info" in a for a in content["annotations"]):
-            found = "COCO's panoptic form, whose masks are PNG files; give these, with ids as values, or instances"
-    if found:
-        raise UserError(found)
+            problem = "COCO's panoptic form, whose masks are PNG files; give these, with ids as values, or instances"
+    if problem:
+        raise UserError(problem)
 
 
 def of_labelme(files: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Shapes]:
@@ -99,9 +99,9 @@ def of_labelme(files: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Sha
     shapes.description += f"{', and' if alone else ', an object'} for each label and group_id" if grouped else ""
     rest = iter(keys)
     for stem, key, segment in drawn:
-        found = key if key[1] != "" else next(rest)
-        shapes.names[found] = key[0] + (f" (group {key[1]})" if key[1] != "" else "")
-        shapes.frames[stem].append((found, segment))
+        object_key = key if key[1] != "" else next(rest)
+        shapes.names[object_key] = key[0] + (f" (group {key[1]})" if key[1] != "" else "")
+        shapes.frames[stem].append((object_key, segment))
     return {"": shapes}
 
 
@@ -116,8 +116,8 @@ def of_via(content: Mapping[str, Any]) -> dict[str, Shapes]:
         shapes.frames[stem] = []
         regions = entry["regions"]
         for region in regions.values() if isinstance(regions, Mapping) else regions:
-            given = region.get("region_attributes") or {}
-            filled = {key: value for key, value in given.items() if value not in (None, "", {}, [])}
+            attributes_of_region = region.get("region_attributes") or {}
+            filled = {key: value for key, value in attributes_of_region.items() if value not in (None, "", {}, [])}
             drawn.append((stem, filled, _via_shape(region["shape_attributes"], f"image {stem}")))
     tracks = [track_of(attributes) for _, attributes, _ in drawn]
     names = sorted({name for _, attributes, _ in drawn for name in attributes})

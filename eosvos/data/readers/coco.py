@@ -101,7 +101,7 @@ def open_coco(
                     partial(_frame, path, size),
                     partial(_mask, segments, size, f"{file}: image {image['file_name']}"),
                     files=(path,),
-                    masks_digest=_told(layers),
+                    masks_digest=_digest(layers),
                     categories={
                         n: names[a["category_id"]] for n, a in layers if n in drawn and a["category_id"] in names
                     },
@@ -152,9 +152,9 @@ def _layers(annotations: list[dict[str, Any]], crowd: bool) -> list[tuple[int, d
     return apart + [(number, a) for number, a in enumerate(single[: VOID - 1], 1)]
 
 
-def _told(layers: Sequence[tuple[int, dict[str, Any]]]) -> str:
-    told = [(number, a["area"], a["bbox"], a["category_id"]) for number, a in layers]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+def _digest(layers: Sequence[tuple[int, dict[str, Any]]]) -> str:
+    described = [(number, a["area"], a["bbox"], a["category_id"]) for number, a in layers]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 
 def _touches(box: Sequence[float], size: tuple[int, int]) -> bool:

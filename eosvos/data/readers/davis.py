@@ -120,15 +120,15 @@ def _find_roots(root: Path, year: int, frames: bool) -> list[Path]:
     tops = [root / n for n in (f"DAVIS-{year}", f"DAVIS{year}", f"DAVIS_{year}", f"davis{year}", f"davis{year % 100}")]
     tops += [root / "DAVIS", root / "davis", root]
     levels = ("", "DAVIS", "trainval", "trainval/DAVIS", "test-dev", "test-dev/DAVIS", "test_dev", "test-challenge")
-    found = [top / level for top in tops for level in levels if holds(top / level)]
-    found += [p for p in sorted(root.glob(f"DAVIS*{year}*")) if holds(p) and p not in found]
-    if not found:
+    roots = [top / level for top in tops for level in levels if holds(top / level)]
+    roots += [p for p in sorted(root.glob(f"DAVIS*{year}*")) if holds(p) and p not in roots]
+    if not roots:
         raise UserError(
             f"data_root={root}: no DAVIS {year} found: neither JPEGImages nor a folder such as DAVIS-{year} or DAVIS"
             f" that holds it; {suggest_root(root, holds, name=f'DAVIS {year}')}"
             f"there is {several(list_folders(root)) or 'no folder at all'}"
         )
-    return found
+    return roots
 
 
 def _attributes(bases: Sequence[Path], year: int) -> dict[str, tuple[str, ...]]:

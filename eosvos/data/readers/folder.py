@@ -88,12 +88,12 @@ def open_folder(
         stems = tuple(path.stem for path in frames)
         file = annotations / f"{name}.json"
         if listed is not None or file.is_file():
-            given, where = (listed, annotations) if listed is not None else (open_json(file, absent=absent), file)
-            alone = len(given) == 1 and (single or where == file)
-            found = given.get(name) or (next(iter(given.values())) if alone or set(given) == {""} else None)
-            if found is None:
-                raise UserError(f"{where}: no masks for {name}; there are those of {several(list(given))}")
-            masks = found
+            videos, where = (listed, annotations) if listed is not None else (open_json(file, absent=absent), file)
+            alone = len(videos) == 1 and (single or where == file)
+            own_masks = videos.get(name) or (next(iter(videos.values())) if alone or set(videos) == {""} else None)
+            if own_masks is None:
+                raise UserError(f"{where}: no masks for {name}; there are those of {several(list(videos))}")
+            masks = own_masks
         else:
             masks = open_masks(annotations if single else annotations / name, stems, binary=binary, size=size)
         taken[name] = masks
@@ -149,8 +149,8 @@ def open_frames(
     if len(set(stems)) < len(stems):
         twice = next(b for a, b in zip(frames, frames[1:], strict=False) if a.stem == b.stem)
         raise UserError(f"{twice}: two frames are named {twice.stem}; keep one file of each frame")
-    if told := describe_conversions(frames[0]):
-        log.warning("%s: %s", folder, "; ".join(told))
+    if conversions := describe_conversions(frames[0]):
+        log.warning("%s: %s", folder, "; ".join(conversions))
     return frames, size, choose_span_of_files(frames, levels)
 
 
@@ -181,20 +181,20 @@ def frames_and_masks(
         absent: see `open_folder`.
     """
     stems = tuple(path.stem for path in frames)
-    place = {stem: index for index, stem in enumerate(stems)}
-    order = sorted((place[stem], stem) for stem in masks.files)
-    found = appearances(masks, order, every=every, absent=absent)
+    index_of = {stem: index for index, stem in enumerate(stems)}
+    order = sorted((index_of[stem], stem) for stem in masks.files)
+    appearing = appearances(masks, order, every=every, absent=absent)
     return VideoSequence(
         name=name,
         frame_names=stems,
         size=size,
-        first_frame=found.first_frame,
+        first_frame=appearing.first_frame,
         read_frame=frame_reader(frames, size, span),
         read_mask=partial(read_named, masks, stems, size),
         overlap_pixels=masks.overlap_pixels,
         files=(*frames, *dict.fromkeys(path for files in masks.files.values() for path in files)),
-        prompt_frames=found.prompt_frames,
-        annotated_ids=found.annotated_ids,
+        prompt_frames=appearing.prompt_frames,
+        annotated_ids=appearing.annotated_ids,
     )
 
 

@@ -55,24 +55,24 @@ def stored_sequence(
         check_file(path, size)
     for path in masks.values():
         check_file(path, size, mask=True)
-    found: dict[int, int] = dict(first_frame or {})
+    appeared: dict[int, int] = dict(first_frame or {})
     order = [] if first_frame else sorted(masks)
     for index in order if later_objects or ids else order[:1]:
         mask = read_mask(masks[index], binary, size)
         for i in ids_of(mask):
-            found.setdefault(i, index)
-        if not found and not ids:
+            appeared.setdefault(i, index)
+        if not appeared and not ids:
             raise UserError(f"{masks[index]}: {no_object_message(mask)}")
-        if ids and found.keys() >= set(ids):
+        if ids and appeared.keys() >= set(ids):
             break
-    unseen = sorted(set(ids) - found.keys())
+    unseen = sorted(set(ids) - appeared.keys())
     if unseen:
         raise UserError(f"{masks[order[0]].parent}: no mask shows object {unseen[0]}, which {name} has; fetch it again")
     return VideoSequence(
         name=name,
         frame_names=tuple(path.stem for path in frames),
         size=size,
-        first_frame=found,
+        first_frame=appeared,
         read_frame=partial(_read_frame, tuple(frames), size),  # partial, not a lambda: data workers may pickle it
         read_mask=partial(_read_mask, dict(masks), binary, size),
         files=(*frames, *masks.values()),
@@ -107,7 +107,7 @@ def describe_gap(files: Sequence[Path], what: str = "frames") -> str | None:
     Returns:
         None if none is missing, or the names differ in more than numbers.
     """
-    ends = [found for path in files if (found := re.fullmatch(r"(.*?)([0-9]+)", path.stem))]
+    ends = [match for path in files if (match := re.fullmatch(r"(.*?)([0-9]+)", path.stem))]
     if not 2 < len(ends) == len(files) or len({end.group(1) for end in ends}) > 1:
         return None
     numbers = [int(end.group(2)) for end in ends]
@@ -143,21 +143,23 @@ def match_masks(frames: Sequence[Path], masks: Sequence[Path]) -> dict[int, Path
     Raises:
         UserError: for a mask without a frame, two masks for one frame, or two frames of one name.
     """
-    found: dict[int, Path] = {}
-    place = {path.stem: index for index, path in enumerate(frames)}
-    if len(place) < len(frames):
+    matches: dict[int, Path] = {}
+    index_of = {path.stem: index for index, path in enumerate(frames)}
+    if len(index_of) < len(frames):
         twice = next(b for a, b in zip(frames, frames[1:], strict=False) if a.stem == b.stem)
         raise UserError(f"{twice}: two frames are named {twice.stem}; keep one file of each frame")
     for path in masks:
-        if path.stem not in place:
+        if path.stem not in index_of:
             raise UserError(
                 f"{path}: a mask without its frame: none of the {len(frames)} frames in {frames[0].parent} is named"
                 f" {path.stem}; a mask has the name of its frame (add the frame, or remove the mask)"
             )
-        if place[path.stem] in found:
-            raise UserError(f"{path}: two masks for one frame, the other is {found[place[path.stem]].name}; keep one")
-        found[place[path.stem]] = path
-    return found
+        if index_of[path.stem] in matches:
+            raise UserError(
+                f"{path}: two masks for one frame, the other is {matches[index_of[path.stem]].name}; keep one"
+            )
+        matches[index_of[path.stem]] = path
+    return matches
 
 
 def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], index: int) -> np.ndarray:

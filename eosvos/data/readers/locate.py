@@ -60,11 +60,11 @@ def suggest_root(root: Path, holds: Callable[[Path], bool], below: Sequence[str]
         if any(holds(above / level) for level in below):
             return f"this lies within the data set, give the folder above: data_root={above}; "
     within = [root / name for name in list_folders(root)[:100]]  # of a folder full of others, some
-    found = [path for path in within if any(holds(path / level) for level in below)]
-    found.sort(key=lambda path: _letters(name) not in _letters(path.name))
-    if found:
-        others = f" (or {several([path.name for path in found[1:]], 4)} beside it)" if len(found) > 1 else ""
-        return f"it is one folder lower, give data_root={found[0]}{others}; "
+    candidates = [path for path in within if any(holds(path / level) for level in below)]
+    candidates.sort(key=lambda path: _letters(name) not in _letters(path.name))
+    if candidates:
+        others = f" (or {several([path.name for path in candidates[1:]], 4)} beside it)" if len(candidates) > 1 else ""
+        return f"it is one folder lower, give data_root={candidates[0]}{others}; "
     return ""
 
 

@@ -72,15 +72,15 @@ def _read_meta(base: Path, split: str) -> tuple[Path, dict[str, dict[int, tuple[
     if path is None:
         raise UserError(f"{paths[0]}: this file is missing; it is a download of its own beside LVOS: put it there")
     try:
-        found = {}
+        ranges_by_video = {}
         for name, video in json.loads(path.read_text(encoding="utf-8"))["videos"].items():
             ranges = {int(i): entry["frame_range"] for i, entry in video["objects"].items()}
-            found[name] = {i: (int(ends["start"]), int(ends["end"])) for i, ends in sorted(ranges.items())}
-            if not found[name] or not 0 < min(found[name]) <= max(found[name]) < 255:
-                raise ValueError(f"{name} has the objects {list(found[name])}")
+            ranges_by_video[name] = {i: (int(ends["start"]), int(ends["end"])) for i, ends in sorted(ranges.items())}
+            if not ranges_by_video[name] or not 0 < min(ranges_by_video[name]) <= max(ranges_by_video[name]) < 255:
+                raise ValueError(f"{name} has the objects {list(ranges_by_video[name])}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not the meta data of LVOS ({error!r}); fetch it again") from error
-    return path, found
+    return path, ranges_by_video
 
 
 def _attributes(base: Path) -> dict[str, tuple[str, ...]]:
@@ -109,28 +109,28 @@ def _open(
     odd = [path for path in frames if not path.stem.isdigit()]
     if odd:
         raise UserError(f"{odd[0]}: frames are named by numbers, such as 00000001.jpg; fetch the video again")
-    place = {int(path.stem): index for index, path in enumerate(frames)}
-    first_frame, last_frame, without = {}, {}, set()
+    index_of = {int(path.stem): index for index, path in enumerate(frames)}
+    first_frame, last_frame, unmasked = {}, {}, set()
     for number, (start, end) in ranges.items():
         shown = range(start, max(end, start + 1), 5)  # what lvos-evaluation reads; other frames need no mask
-        lost = [f"{frame:08d}" for frame in shown if frame not in place]
+        lost = [f"{frame:08d}" for frame in shown if frame not in index_of]
         if lost:
             raise UserError(
                 f"{images}: frames are missing between which {meta.name} has object {number}: {several(lost)}; fetch"
                 " the video again"
             )
-        first_frame[number], last_frame[number] = place[start], place[shown[-1]]
+        first_frame[number], last_frame[number] = index_of[start], index_of[shown[-1]]
         if first_frame[number] not in masks:
             raise UserError(
                 f"{annotations}: no {start:08d}.png, where object {number} appears by {meta.name}; fetch it again"
             )
-        without |= {frame for frame in shown if place[frame] not in masks}
-    if without and split != "test":
-        lost = [f"{frame:08d}" for frame in sorted(without)]
+        unmasked |= {frame for frame in shown if index_of[frame] not in masks}
+    if unmasked and split != "test":
+        lost = [f"{frame:08d}" for frame in sorted(unmasked)]
         raise UserError(f"{annotations}: no masks of {several(lost)}, where {meta.name} has objects; fetch it again")
     return replace(
         stored_sequence(name, frames, masks, binary=False, later_objects=True, first_frame=first_frame),
         unseen=None if unseen is None else frozenset(first_frame if name in unseen else ()),
-        has_ground_truth=not without,
+        has_ground_truth=not unmasked,
         last_frame=last_frame,
     )

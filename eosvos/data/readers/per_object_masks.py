@@ -62,20 +62,20 @@ def per_object_sequence(
         for path in files.values():
             check_file(path, size, mask=True, modes=_MODES, lossy=lossy)
     _check_gaps(frames, layers)
-    kept = {i: dict(files) for i, files in sorted(layers.items())}
+    masks_of_object = {i: dict(files) for i, files in sorted(layers.items())}
     names, overlap_pixels = tuple(path.stem for path in frames), dict[str, int]()
-    read = partial(_read_mask, kept, size, above, names, overlap_pixels)
-    objects: dict[int, int] = {}
-    for index in sorted({index for files in kept.values() for index in files}):
+    read = partial(_read_mask, masks_of_object, size, above, names, overlap_pixels)
+    first_frame: dict[int, int] = {}
+    for index in sorted({index for files in masks_of_object.values() for index in files}):
         mask = read(index)
         assert mask is not None  # one of them has this frame
         for i in ids_of(mask):
-            objects.setdefault(i, index)
-        if objects.keys() == kept.keys():
+            first_frame.setdefault(i, index)
+        if first_frame.keys() == masks_of_object.keys():
             break
-    hidden = sorted(kept.keys() - objects.keys())
+    hidden = sorted(masks_of_object.keys() - first_frame.keys())
     if hidden:
-        files = kept[hidden[0]]
+        files = masks_of_object[hidden[0]]
         raise UserError(
             f"{next(iter(files.values())).parent}: none of the {len(files)} masks shows object {hidden[0]}; fetch the"
             " sequence again, or remove this object"
@@ -84,7 +84,7 @@ def per_object_sequence(
         name=name,
         frame_names=names,
         size=size,
-        first_frame=objects,
+        first_frame=first_frame,
         read_frame=partial(_read_frame, tuple(frames), shown, size),
         read_mask=read,
         files=(*frames, *(path for files in layers.values() for path in files.values())),
@@ -110,14 +110,14 @@ def read_object_mask(path: Path, size: tuple[int, int], above: int | None = None
         with Image.open(path, formats=FORMATS) as image:
             if above is None:
                 values = np.atleast_3d(np.array(image))
-                found = np.asarray(values[..., : -1 if "A" in image.mode else None].any(2))  # alpha shows nothing
+                mask = np.asarray(values[..., : -1 if "A" in image.mode else None].any(2))  # alpha shows nothing
             else:
-                found = np.asarray(np.array(image.convert("L")) > above)
+                mask = np.asarray(np.array(image.convert("L")) > above)
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... on broken files
         raise unreadable_error(path, error, "mask") from error
-    if found.shape != tuple(size):
-        raise wrong_size_error(path, found.shape, size)
-    return found
+    if mask.shape != tuple(size):
+        raise wrong_size_error(path, mask.shape, size)
+    return mask
 
 
 def _check_gaps(frames: Sequence[Path], layers: Mapping[int, Mapping[int, Path]]) -> None:

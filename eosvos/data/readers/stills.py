@@ -32,25 +32,25 @@ def open_stills(root: str | Path, *, sequences: Sequence[str] = (), binary: bool
             mask shows no object.
     """
     root = Path(root).expanduser()
-    found = next(((root / a, root / b) for a, b in _LAYOUTS if (root / a).is_dir() and (root / b).is_dir()), None)
-    if found is None:
+    layout = next(((root / a, root / b) for a, b in _LAYOUTS if (root / a).is_dir() and (root / b).is_dir()), None)
+    if layout is None:
         what = f"there is {several(list_folders(root)) or 'no folder at all'}" if root.is_dir() else "it does not exist"
         raise UserError(
             f"{root}: no still images with masks: {what}; expected are images/ and masks/ in it (or"
             f" {' or '.join('/ and '.join(pair) + '/' for pair in _LAYOUTS[1:])})"
         )
-    pictures = {path.stem: path for path in list_files(found[0])}
-    masks = {path.stem.removesuffix("_mask"): path for path in list_files(found[1], (".png", ".bmp"))}
-    chosen = list(dict.fromkeys(sequences)) or list(pictures)
-    for names, there, what in ((pictures, masks, "mask"), (masks, pictures, "picture"), (chosen, pictures, "picture")):
-        lone = [name for name in names if name not in there]
+    images = {path.stem: path for path in list_files(layout[0])}
+    masks = {path.stem.removesuffix("_mask"): path for path in list_files(layout[1], (".png", ".bmp"))}
+    chosen = list(dict.fromkeys(sequences)) or list(images)
+    for names, others, what in ((images, masks, "mask"), (masks, images, "picture"), (chosen, images, "picture")):
+        lone = [name for name in names if name not in others]
         if lone:
             raise UserError(
-                f"{found[0]}: no {what} for {several(lone)}; every picture has a mask of its name in {found[1]}:"
+                f"{layout[0]}: no {what} for {several(lone)}; every picture has a mask of its name in {layout[1]}:"
                 " add what is missing, or remove what is left over"
             )
     if not chosen:
-        raise UserError(f"{found[0]}: no pictures; .jpg, .png or .bmp files are expected")
+        raise UserError(f"{layout[0]}: no pictures; .jpg, .png or .bmp files are expected")
     return [
-        stored_sequence(name, [pictures[name]], {0: masks[name]}, binary=binary, later_objects=False) for name in chosen
+        stored_sequence(name, [images[name]], {0: masks[name]}, binary=binary, later_objects=False) for name in chosen
     ]

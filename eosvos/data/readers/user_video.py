@@ -60,14 +60,14 @@ def open_own(
     if mask is not None and masks is not None:
         raise UserError(f"mask={mask} and masks={masks}: give one of the two; masks= may hold that of the first frame")
     source = mask or masks
-    given = None if source is None else Path(source).expanduser()
+    mask_source = None if source is None else Path(source).expanduser()
     if video.is_dir():
-        sequence, rate = _folder(video, given, mask is not None, binary, levels, absent), RATE
-        _tell_odd(sequence.files[: len(sequence)])
+        sequence, rate = _folder(video, mask_source, mask is not None, binary, levels, absent), RATE
+        _warn_unusual(sequence.files[: len(sequence)])
     else:
-        if given is None:
+        if mask_source is None:
             raise _without_masks(video)
-        sequence = open_video(video, given, binary=binary, every=True, levels=levels, absent=absent)
+        sequence = open_video(video, mask_source, binary=binary, every=True, levels=levels, absent=absent)
         rate = frame_rate(video)
     return sequence, rate
 
@@ -78,27 +78,29 @@ def annotated_frames(sequence: VideoSequence) -> list[int]:
 
 
 def _folder(
-    video: Path, given: Path | None, first: bool, binary: bool | None, levels: Levels, absent: str
+    video: Path, mask_source: Path | None, first: bool, binary: bool | None, levels: Levels, absent: str
 ) -> VideoSequence:
-    pictures, parts = list_files(video), given is None and is_laid_out(video)
-    if given is None and pictures and not parts:
+    images, parts = list_files(video), mask_source is None and is_laid_out(video)
+    if mask_source is None and images and not parts:
         raise _without_masks(video)
-    if given is None or not pictures:
-        found = open_folder(video, binary=binary, every=True, levels=levels, absent=absent) if parts else []
-        if len(found) != 1:
+    if mask_source is None or not images:
+        videos = open_folder(video, binary=binary, every=True, levels=levels, absent=absent) if parts else []
+        if len(videos) != 1:
             raise UserError(
                 f"{video}: "
-                + (f"holds {len(found)} videos" if found else no_frames_message(video))
+                + (f"holds {len(videos)} videos" if videos else no_frames_message(video))
                 + "; give the folder with the frames of one as video=, and its masks as mask= or masks="
             )
-        return found[0]
-    among = given if given.is_file() and any(path.samefile(given) for path in pictures) else None
+        return videos[0]
+    among = mask_source if mask_source.is_file() and any(path.samefile(mask_source) for path in images) else None
     if among is not None:
         log.warning("%s: left out of the frames that it lies among, as it is given as a mask", among)
     frames, size, span = open_frames(video, among, levels=levels)
     if len(frames) == 1 and is_animated(frames[0]):
         raise UserError(f"{frames[0]}: holds several pictures; to read them as frames give the file: video={frames[0]}")
-    masks = match_to_frames(given, [path.stem for path in frames], size, binary=binary, first=first, absent=absent)
+    masks = match_to_frames(
+        mask_source, [path.stem for path in frames], size, binary=binary, first=first, absent=absent
+    )
     log_forms({video.name: masks})
     return frames_and_masks(video.resolve().name, frames, size, masks, every=True, span=span, absent=absent)
 
@@ -110,7 +112,7 @@ def _without_masks(video: Path) -> UserError:
     )
 
 
-def _tell_odd(frames: Sequence[Path]) -> None:
+def _warn_unusual(frames: Sequence[Path]) -> None:
     """Log what is odd about a folder of frames, and would be seen in the results alone."""
     folder = frames[0].parent
     if lost := describe_gap(frames):

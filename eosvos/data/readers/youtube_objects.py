@@ -54,17 +54,17 @@ def open_youtube_objects(root: str | Path, *, sequences: Sequence[str] = ()) -> 
 
 def _open(name: str, shot: Path) -> VideoSequence:
     frames = require_files(shot / "images", "frames", (".png", ".jpg"))
-    place = {_number(path): index for index, path in enumerate(frames)}
-    if len(place) < len(frames):
+    index_of = {_number(path): index for index, path in enumerate(frames)}
+    if len(index_of) < len(frames):
         raise UserError(f"{shot / 'images'}: two frames of one number; keep one file of each frame")
     masks = {}
     for path in require_files(shot / "labels", "masks", (".jpg", ".png")):
-        if _number(path) not in place:
+        if _number(path) not in index_of:
             raise UserError(
                 f"{path}: a mask without its frame: none of the {len(frames)} frames in {shot / 'images'} has its"
                 " number; fetch the shot again"
             )
-        masks[place[_number(path)]] = path
+        masks[index_of[_number(path)]] = path
     opened = per_object_sequence(name, frames, {1: masks}, above=127, lossy=True, scaled=True)
     return replace(
         opened,
@@ -76,7 +76,7 @@ def _open(name: str, shot: Path) -> VideoSequence:
 
 def _number(path: Path) -> int:
     """Return the number of a file: 7 of frame0007.jpg and of 00007.png."""
-    found = re.search(r"\d+$", path.stem)
-    if found is None:
+    match = re.search(r"\d+$", path.stem)
+    if match is None:
         raise UserError(f"{path}: named without a number; frames and masks belong together by theirs")
-    return int(found.group())
+    return int(match.group())

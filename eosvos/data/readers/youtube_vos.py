@@ -142,34 +142,34 @@ def _open(
     """Open a video; `whole`: every frame that meta.json names for an object must have a mask."""
     name, frames = images.name, require_files(images, "frames")
     masks = match_masks(frames, require_files(annotations, "masks", MASKS))
-    place = {path.stem: index for index, path in enumerate(frames)}
+    index_of = {path.stem: index for index, path in enumerate(frames)}
     named = sorted({frame for entry in entries.values() for frame in entry["frames"]})
-    lost = [frame for frame in named if frame not in place]
+    lost = [frame for frame in named if frame not in index_of]
     if lost:
         raise UserError(f"{images}: frames that meta.json names are missing: {several(lost)}; fetch the video again")
-    without = [frame for frame in named if place[frame] not in masks]
-    if without and whole:
-        raise UserError(f"{annotations}: no masks of {several(without)}, where meta.json has objects; fetch it again")
-    objects = {}
+    unmasked = [frame for frame in named if index_of[frame] not in masks]
+    if unmasked and whole:
+        raise UserError(f"{annotations}: no masks of {several(unmasked)}, where meta.json has objects; fetch it again")
+    first_frame = {}
     for number in sorted(map(int, entries)):
         listed = entries[str(number)]["frames"]
         first = _STARTS.get((name, number), "")
         if first not in listed:
             first = min(listed)
-        if place[first] not in masks:
+        if index_of[first] not in masks:
             raise UserError(
                 f"{annotations}: no {first}.png, where object {number} appears by meta.json; fetch it again"
             )
-        objects[number] = place[first]
-    kinds = {number: entries[str(number)].get("category") for number in objects}
+        first_frame[number] = index_of[first]
+    kinds = {number: entries[str(number)].get("category") for number in first_frame}
     unseen = None
     if seen is not None and all(kinds.values()):
         unseen = frozenset(number for number, kind in kinds.items() if kind not in seen)
-    asked = frozenset(place[frame] for frame in named)
+    submission_frames = frozenset(index_of[frame] for frame in named)
     return replace(
-        stored_sequence(name, frames, masks, binary=False, later_objects=True, first_frame=objects),
+        stored_sequence(name, frames, masks, binary=False, later_objects=True, first_frame=first_frame),
         categories={number: str(kind) for number, kind in kinds.items() if kind},
         unseen=unseen,
-        has_ground_truth=not without,
-        submission_frames=None if len(asked) == len(frames) else asked,
+        has_ground_truth=not unmasked,
+        submission_frames=None if len(submission_frames) == len(frames) else submission_frames,
     )

@@ -107,7 +107,7 @@ def _reason(path: Path, error: Exception) -> UserError:
     """Return the UserError for a file that FFmpeg or the system refuses, with the remedy."""
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EIO, errno.ELOOP):
         return refused(error, path)
-    said = getattr(error, "strerror", None) or error
+    description = getattr(error, "strerror", None) or error
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -127,7 +127,7 @@ def _reason(path: Path, error: Exception) -> UserError:
         return UserError(
             f"{path}: cannot be read as a video: it is text (a playlist, or a pointer to the file?); give the video"
         )
-    return UserError(f"{path}: cannot be read as a video ({said}); {ANEW}")
+    return UserError(f"{path}: cannot be read as a video ({description}); {ANEW}")
 
 
 def packets(container: Any, stream: Any) -> Iterator[Any]:
@@ -202,8 +202,8 @@ def _check_whole(path: Path, file: BinaryIO) -> None:
             if length < 8:
                 return
             if box[4:8] == b"moov":
-                told = file.read(min(length, 2**26))
-                if all(word in told for word in (b"encv", b"sinf", b"schm")):  # else decoded to noise
+                moov = file.read(min(length, 2**26))
+                if all(word in moov for word in (b"encv", b"sinf", b"schm")):  # else decoded to noise
                     raise UserError(f"{path}: is encrypted (protected from copies); give a file without protection")
             end += length
     elif head[:4] == b"RIFF" and head[8:12] == b"AVI " and head[4:8] != b"\xff\xff\xff\xff":
@@ -219,12 +219,12 @@ def _check_whole(path: Path, file: BinaryIO) -> None:
         raise UserError(f"{path}: is cut off: {size} bytes of at least {end}; fetch it again")
 
 
-def _ebml(data: bytes, place: int) -> tuple[int, int]:
+def _ebml(data: bytes, offset: int) -> tuple[int, int]:
     """Return a length in Matroska's coding (0: unknown), and the offset in `data` at which it ends."""
-    first = data[place] if place < len(data) else 0
+    first = data[offset] if offset < len(data) else 0
     if not first:
-        return 0, place
-    end = place + 9 - first.bit_length()
-    most = (1 << 7 * (end - place)) - 1
-    value = int.from_bytes(data[place:end], "big") & most
+        return 0, offset
+    end = offset + 9 - first.bit_length()
+    most = (1 << 7 * (end - offset)) - 1
+    value = int.from_bytes(data[offset:end], "big") & most
     return 0 if value == most else value, end

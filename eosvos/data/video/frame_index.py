@@ -79,28 +79,28 @@ def read_head(container: Any, stream: Any) -> tuple[Head, list[Any], list[float]
     """
     first = list(islice(from_key_packet(packets(container, stream)), _TRIED))
     expected = [packet.pts for packet in first if gives_frame(packet)]
-    found: list[Any] = []
-    begin: list[Any] = []
+    decoded_pts: list[Any] = []
+    first_frames: list[Any] = []
     seconds: list[float] = []
     turn = (1, 0, 0, 1)
     for frame in decode_frames(stream, first, strict=False):
         # Of one frame only: in PyAV 18.1 a frame and its side data hold one another, and stay until they are collected.
-        for data in frame.side_data if not found else ():
+        for data in frame.side_data if not decoded_pts else ():
             if data.type.name == "DISPLAYMATRIX":
                 a, b, _, c, d = np.frombuffer(bytes(data)[:20], np.int32).tolist()
                 turn = (a, b, c, d)
-        found.append(frame.pts)
-        if len(begin) < LOOKED_AT:
-            begin.append(frame)
+        decoded_pts.append(frame.pts)
+        if len(first_frames) < LOOKED_AT:
+            first_frames.append(frame)
         if frame.time is not None:
             seconds.append(frame.time)
-    told = bool(first) and None not in [*found, *(packet.pts for packet in first)]
-    timed = told and sorted(found) == sorted(pts for pts in expected if pts >= first[0].pts)
+    all_timed = bool(first) and None not in [*decoded_pts, *(packet.pts for packet in first)]
+    timed = all_timed and sorted(decoded_pts) == sorted(pts for pts in expected if pts >= first[0].pts)
     about = 0
     if timed and not _untimed(container, stream):
         length, rate = (container.duration or 0) / 1e6, stream.average_rate or stream.guessed_rate or 24
         about = stream.frames or max(round(length * float(rate)), 1)
-    return Head(turn, len(found) == len(expected), timed, about), begin, seconds
+    return Head(turn, len(decoded_pts) == len(expected), timed, about), first_frames, seconds
 
 
 class Count:
@@ -202,20 +202,20 @@ def _by_packets(container: Any, stream: Any) -> Layout:
     keys: list[int] = []
     stamps: list[int | None] = []
     count, first, latest = 0, None, None
-    told = rising = True  # whether each packet has a time to be shown at, and whether these rise
+    all_timed = rising = True  # whether each packet has a time to be shown at, and whether these rise
     for packet in from_key_packet(packets(container, stream)):
         pts = packet.pts
-        told = told and pts is not None
+        all_timed = all_timed and pts is not None
         first = pts if first is None else first
-        if told and pts < first:
+        if all_timed and pts < first:
             continue  # would need a key frame before the first one
-        if packet.is_keyframe and (not told or latest is None or pts > latest):
+        if packet.is_keyframe and (not all_timed or latest is None or pts > latest):
             keys.append(count)
             stamps.append(pts)
-        rising = rising and told and (latest is None or pts > latest)
-        latest = max(pts, latest or pts) if told else None
+        rising = rising and all_timed and (latest is None or pts > latest)
+        latest = max(pts, latest or pts) if all_timed else None
         count += gives_frame(packet)
-    if not told or (rising and _untimed(container, stream)):
+    if not all_timed or (rising and _untimed(container, stream)):
         return Layout(count, (0,), (None,), "packets")
     return Layout(count, tuple(keys), tuple(stamps), "pts")
 

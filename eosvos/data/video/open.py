@@ -61,22 +61,22 @@ def open_video(
         names = Numbered(max(5, len(str(len(stack) - 1))), lambda: len(stack), lambda: True)
     if masks is None:
         return VideoSequence(name or path.stem, names, size, {}, frames, _no_mask, (path,))
-    given = match_to_frames(Path(masks).expanduser(), names, size, binary=binary, absent=absent)
-    log_forms({name or path.stem: given})
-    order = sorted((int(frame), frame) for frame in given.files)
-    found = appearances(given, order, every=every, absent=absent)
+    mask_set = match_to_frames(Path(masks).expanduser(), names, size, binary=binary, absent=absent)
+    log_forms({name or path.stem: mask_set})
+    order = sorted((int(frame), frame) for frame in mask_set.files)
+    appearing = appearances(mask_set, order, every=every, absent=absent)
     return VideoSequence(
         name=name or path.stem,
         frame_names=names,
         size=size,
-        first_frame=found.first_frame,
+        first_frame=appearing.first_frame,
         read_frame=frames,
-        read_mask=partial(read_named, given, names, size),
-        overlap_pixels=given.overlap_pixels,
-        files=(path, *dict.fromkeys(file for files in given.files.values() for file in files)),
-        has_ground_truth=len(given.files) > 1,
-        prompt_frames=found.prompt_frames,
-        annotated_ids=found.annotated_ids,
+        read_mask=partial(read_named, mask_set, names, size),
+        overlap_pixels=mask_set.overlap_pixels,
+        files=(path, *dict.fromkeys(file for files in mask_set.files.values() for file in files)),
+        has_ground_truth=len(mask_set.files) > 1,
+        prompt_frames=appearing.prompt_frames,
+        annotated_ids=appearing.annotated_ids,
     )
 
 

@@ -81,11 +81,12 @@ def span_of_video(path: Path, frames: list[Any], levels: Levels) -> Span | None:
     full = (0.0, 1.0) if bits == 32 else (0.0, 2.0**bits - 1)
     if grey or (frame.format.is_rgb and not frame.format.name.startswith("xyz")):
         return choose_span(path, levels, map(raw_values, frames), full)
-    found = measure_span(map(raw_values, frames), full, margin=0)
-    if found is not None and found[1] - found[0] < _NARROW * full[1] and levels == "auto":
+    measured = measure_span(map(raw_values, frames), full, margin=0)
+    if measured is not None and measured[1] - measured[0] < _NARROW * full[1] and levels == "auto":
         log.warning(
             "%s: a video of %d bits, which is read as players show it; but the first frames have values of %g to %g"
-            " alone, of 0 to %g: if these are a sensor's, say levels=[%g,%g]", path, bits, *found, full[1], *found,
+            " alone, of 0 to %g: if these are a sensor's, say levels=[%g,%g]",
+            path, bits, *measured, full[1], *measured,
         )  # fmt: skip
     return None
 

@@ -135,7 +135,7 @@ def _pages(path: Path, image: Any) -> tuple[int, ...]:
 
     Raises UserError if they differ, or lie beyond the file's end.
     """
-    found, left = [], 0
+    frames, left = [], 0
     kinds: dict[tuple[Any, ...], int] = {}
     length = path.stat().st_size
     for page in range(image.n_frames):
@@ -144,7 +144,7 @@ def _pages(path: Path, image: Any) -> tuple[int, ...]:
         if tags.get(254, 0) & (_REDUCED | _MASK):
             left += 1
             continue
-        found.append(page)
+        frames.append(page)
         kinds.setdefault((image.width, image.height, is_deep(image), image.mode[0] == "F"), page)
         for places, sizes in ((273, 279), (324, 325)):  # strips and tiles
             ends = [a + b for a, b in zip(tags.get(places, ()), tags.get(sizes, ()), strict=False)]
@@ -154,34 +154,36 @@ def _pages(path: Path, image: Any) -> tuple[int, ...]:
         (width, height, *_), (other_width, other_height, *_) = list(kinds)[:2]
         differ = "size" if (width, height) != (other_width, other_height) else "kind (bits)"
         raise UserError(
-            f"{path}: page {found[0]} is {width}x{height}, page {list(kinds.values())[1]} {other_width}x{other_height},"
-            f" of another {differ}; the frames of a video are of one size and kind: {_EACH}"
+            f"{path}: page {frames[0]} is {width}x{height}, page {list(kinds.values())[1]} {other_width}x"
+            f"{other_height}, of another {differ}; the frames of a video are of one size and kind: {_EACH}"
         )
     if left:
         log.warning("%s: %d pages are marked as thumbnails or masks of others, and left out", path, left)
-    return tuple(found)
+    return tuple(frames)
 
 
 def _check_dimensions(path: Path, description: str, count: int) -> None:
     """Raise UserError if ImageJ's or OME's description names more than time, or more pages than there are."""
-    told: dict[str, int] = {}
+    dimensions: dict[str, int] = {}
     if description.startswith("ImageJ="):
         lines = re.findall(r"^(images|channels|slices|frames)=(\d+)\s*$", description, re.MULTILINE)
-        told = {key: int(value) for key, value in lines}
+        dimensions = {key: int(value) for key, value in lines}
     elif "<OME" in description:
         sizes = dict(re.findall(r'\bSize([CZT])="(\d+)"', description))
-        told = {name: int(sizes.get(key, 1)) for key, name in (("C", "channels"), ("Z", "slices"), ("T", "frames"))}
+        dimensions = {
+            name: int(sizes.get(key, 1)) for key, name in (("C", "channels"), ("Z", "slices"), ("T", "frames"))
+        }
         samples = re.search(r'SamplesPerPixel="(\d+)"', description)
-        told["channels"] //= max(int(samples.group(1)), 1) if samples else 1
-    several = [f"{told[key]} {key}" for key in ("channels", "slices", "frames") if told.get(key, 1) > 1]
-    if told.get("channels", 1) > 1 or len(several) > 1:
+        dimensions["channels"] //= max(int(samples.group(1)), 1) if samples else 1
+    several = [f"{dimensions[key]} {key}" for key in ("channels", "slices", "frames") if dimensions.get(key, 1) > 1]
+    if dimensions.get("channels", 1) > 1 or len(several) > 1:
         raise UserError(
             f"{path}: holds {', '.join(several)}, and page after page these are no video; save one channel and slice"
             " over time as a file of its own"
         )
-    if told.get("images", 1) > count:
+    if dimensions.get("images", 1) > count:
         raise UserError(
-            f"{path}: ImageJ's way to write {told['images']} pictures beyond 4 GiB, of which other programs see"
+            f"{path}: ImageJ's way to write {dimensions['images']} pictures beyond 4 GiB, of which other programs see"
             f" {count}; save them as an image sequence, in a folder, and give the folder"
         )
 

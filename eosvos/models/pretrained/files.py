@@ -75,9 +75,9 @@ def open_file(path: Path) -> tuple[Mapping[str, Any], str]:
                     return {key: tensors.get_tensor(key) for key in tensors.keys()}, note  # noqa: SIM118
             if head.startswith(b"PK") or b"\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19" in head:  # torch's, new and old
                 with torch.serialization.safe_globals(_NUMBERS):
-                    found = torch.load(file, map_location="cpu", weights_only=True)
+                    content = torch.load(file, map_location="cpu", weights_only=True)
             else:
-                found = _ArrayUnpickler(file, path).load()
+                content = _ArrayUnpickler(file, path).load()
     except UserError:
         raise
     except (SafetensorError, pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError,
@@ -87,9 +87,9 @@ def open_file(path: Path) -> tuple[Mapping[str, Any], str]:
             raise _refused(path, named[1]) from None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"init={path}: not a readable file of weights ({reason}); expected one of: {KINDS}") from error
-    if not isinstance(found, Mapping):
-        raise UserError(f"init={path}: holds a {type(found).__name__}; expected a dictionary of tensors: {KINDS}")
-    return found, ""
+    if not isinstance(content, Mapping):
+        raise UserError(f"init={path}: holds a {type(content).__name__}; expected a dictionary of tensors: {KINDS}")
+    return content, ""
 
 
 def _kind_of(path: Path) -> Kind:
@@ -151,13 +151,13 @@ def _refused(path: Path, named: str) -> UserError:
 
 def tensors_of(raw: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
     """Return the numeric entries as float32 tensors, and the keys of all others."""
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     other = []
     for key, value in raw.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
             value = torch.from_numpy(np.ascontiguousarray(value, value.dtype.newbyteorder("=")))
         if isinstance(value, Tensor) and not value.is_sparse and not value.is_complex():
-            found[str(key)] = value.detach().float()
+            tensors[str(key)] = value.detach().float()
         else:
             other.append(str(key))
-    return found, other
+    return tensors, other

@@ -49,8 +49,8 @@ def fidelity(model: MaskRCNN, affines: Affines, images: Sequence[Tensor]) -> dic
         norms = {name for name, layer in _norms(model) if name.startswith(f"backbone.body.layer{number}.")}
         if not norms <= affines.keys():
             break
-        reference, found = features.chunk(2)
-        errors[f"layer{number}"] = float((found - reference).norm() / reference.norm())
+        reference, group_features = features.chunk(2)
+        errors[f"layer{number}"] = float((group_features - reference).norm() / reference.norm())
     return errors
 
 
@@ -89,13 +89,13 @@ def _twin(affine: tuple[Tensor, Tensor], fit: bool):  # type: ignore[no-untyped-
     return hook
 
 
-def _fitted(found: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+def _fitted(normed: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     # Least squares, position by position. To give the output the wanted mean and deviation is the other choice: it
     # keeps the scale of what a group norm cannot follow too, and was a little worse in every stage (docs/results).
     over = (0, 2, 3)
-    mean_found, mean_wanted = found.mean(over, keepdim=True), wanted.mean(over, keepdim=True)
-    covariance = ((found - mean_found) * (wanted - mean_wanted)).mean(over)
-    weight = covariance / ((found - mean_found) ** 2).mean(over).clamp(min=1e-12)
+    mean_found, mean_wanted = normed.mean(over, keepdim=True), wanted.mean(over, keepdim=True)
+    covariance = ((normed - mean_found) * (wanted - mean_wanted)).mean(over)
+    weight = covariance / ((normed - mean_found) ** 2).mean(over).clamp(min=1e-12)
     return weight, mean_wanted.flatten() - weight * mean_found.flatten()
 
 
@@ -105,8 +105,8 @@ def _run(model: MaskRCNN, affines: Affines, images: Sequence[Tensor]) -> list[Te
     stages = model.backbone.body(torch.cat([batch.tensors, batch.tensors]))
     if any(not name.startswith("backbone.body.") for name in affines):
         features, heads = model.backbone.fpn(stages), model.roi_heads
-        found, _ = model.rpn(batch, {level: feature.chunk(2)[0] for level, feature in features.items()})
-        regions = [boxes[:_REGIONS] for boxes in found] * 2
+        proposals, _ = model.rpn(batch, {level: feature.chunk(2)[0] for level, feature in features.items()})
+        regions = [boxes[:_REGIONS] for boxes in proposals] * 2
         heads.box_head(heads.box_roi_pool(features, regions, batch.image_sizes * 2))
         heads.mask_head(heads.mask_roi_pool(features, regions, batch.image_sizes * 2))
     return list(stages.values())

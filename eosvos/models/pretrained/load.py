@@ -99,10 +99,10 @@ def load(
         UserError: if nothing fits, or for "match" without images.
     """
     report = Report(published.source, published.kind)
-    theirs = _copied(model, published, norm, report)
+    unused = _copied(model, published, norm, report)
     affines = {name: pair for name, pair in published.affines.items() if f"{name}.weight" in report.converted}
     folded = _fold(model, affines, report)
-    for name, key in theirs.items():
+    for name, key in unused.items():
         layer, _, last = name.rpartition(".")
         if last not in ("running_mean", "running_var", "num_batches_tracked"):
             report.skipped[key] = "the network has no such part"
@@ -160,18 +160,18 @@ def load_trunks(model: nn.Module, published: Published, trunks: Sequence[str]) -
 
 def _copied(model: nn.Module, published: Published, norm: str, report: Report) -> dict[str, str]:
     """Copy all weights that fit; return the origin of those that do not."""
-    theirs = dict(published.origin)
+    unused = dict(published.origin)
     with torch.no_grad():
         for name, p in model.named_parameters():
             report.sizes[name] = p.numel()
-            found, key = published.tensors.get(name), theirs.pop(name, "")
-            if found is None:
+            tensor, key = published.tensors.get(name), unused.pop(name, "")
+            if tensor is None:
                 report.new[name] = "not in the file"
-            elif found.shape != p.shape:
-                shapes = f"shape {tuple(found.shape)} in the file, {tuple(p.shape)} in the network"
+            elif tensor.shape != p.shape:
+                shapes = f"shape {tuple(tensor.shape)} in the file, {tuple(p.shape)} in the network"
                 report.new[name] = report.skipped[key] = shapes
             else:
-                p.copy_(found)
+                p.copy_(tensor)
                 is_norm = name.rpartition(".")[0] in published.affines
                 how = f"batch norm to group norm, {norm}" if is_norm else published.converted.get(name)
                 if how:
@@ -181,10 +181,10 @@ def _copied(model: nn.Module, published: Published, norm: str, report: Report) -
     if not report.loaded and not report.converted:
         raise UserError(
             f"init={published.source}: {published.kind}, of which nothing fits the network; such as "
-            f"{next(iter((report.skipped | theirs).items()), 'nothing at all')}; expected "
+            f"{next(iter((report.skipped | unused).items()), 'nothing at all')}; expected "
             f"{next(iter(report.sizes))} and others of its kind"
         )
-    return theirs
+    return unused
 
 
 def _fold(model: MaskRCNN, affines: Affines, report: Report) -> set[str]:
@@ -210,8 +210,8 @@ def _convert(
         return words
 
     def errors() -> str:
-        found = fidelity(model, affines, images[len(images) - aside :])
-        return ", ".join(f"{stage} {error:.2f}" for stage, error in found.items())
+        errors_by_stage = fidelity(model, affines, images[len(images) - aside :])
+        return ", ".join(f"{stage} {error:.2f}" for stage, error in errors_by_stage.items())
 
     copied = errors()
     if norm == "copy":
