@@ -58,7 +58,7 @@ def check_file(
             if not mask and orientation(image) >= 5:  # turned by a quarter when it is read
                 width, height = height, width
             if not _ends(file, image.format or ""):
-                # some writers append data of their own: only decoding tells
+                # some writers append data of their own: only decoding shows whether it is whole
                 with Image.open(path, formats=FORMATS) as whole:
                     whole.load()
     except UserError:
@@ -73,9 +73,14 @@ def check_file(
 def frames_by_number(names: Sequence[str]) -> Callable[[int | None], str | None]:
     """Return a function that finds a frame name by its number.
 
-    The number is the one at the end of the name, or the frame's index if these do not distinguish the names. The
-    function returns None for a number without a frame. The first frame of a video that is still being counted is found
-    at once.
+    The first frame of a video that is still being counted is found without waiting.
+
+    Args:
+        names: frame names.
+
+    Returns:
+        Function number -> frame name, or None for a number without a frame. The number is the one at the end of the
+        name, or the frame's index if these do not distinguish the names.
     """
     if isinstance(names, Numbered):
         return lambda number: names[number] if number is not None and (not number or number < len(names)) else None
@@ -123,7 +128,7 @@ def require_files(folder: Path, what: str, kinds: Sequence[str] = IMAGES) -> lis
 
 
 def frames_or_masks(images: Path, annotations: Path, frames: bool) -> Path:
-    """Return the folder that tells the names and the size of the frames.
+    """Return the folder from which the names and the size of the frames are read.
 
     Args:
         images: the folder of frames.

@@ -25,7 +25,7 @@ FORMATS = ("PNG", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG", "WEBP")
 """Formats that images are read in. Pillow knows more, some of which start other programs (EPS)."""
 _LOSSLESS = ("PNG", "BMP", "DIB", "GIF", "TIFF", "PPM")
 MODES = ("P", "PA", "L", "LA", "1", "RGBA", "I", "I;16", "I;16B")
-MOST_PIXELS = 2**26  # of a picture or mask: 8K twice; files may claim to hold any number
+MOST_PIXELS = 2**26  # of an image or mask: 8K twice; files may claim to hold any number
 _HOW = "save it as a palette or grey PNG whose pixel values are the object ids (0 background, 255 void)"
 
 

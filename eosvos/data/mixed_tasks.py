@@ -34,15 +34,19 @@ class MixedTaskset:
 
     @property
     def window(self) -> float:
+        """Sides of the samples' window in sides of the object's box, those of the first taskset."""
         return self.tasksets[0].window
 
     def content(self) -> Any:
+        """Describe the data of all tasksets by plain values."""
         return [taskset.content() for taskset in self.tasksets]
 
     def task(self, seed: int, iteration: int, index: int) -> Task:
+        """Draw a task from one of the tasksets; see `Taskset.task`."""
         return self.source(seed, "task", iteration, index).task(seed, iteration, index)
 
     def image(self, seed: int, iteration: int, index: int) -> Sample:
+        """Draw an image from one of the tasksets; see `Taskset.image`."""
         return self.source(seed, "image", iteration, index).image(seed, iteration, index)
 
     def source(self, seed: int, kind: str, iteration: int, index: int) -> Taskset:

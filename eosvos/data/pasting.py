@@ -82,15 +82,19 @@ class PastedTasks:
 
     @property
     def window(self) -> float:
+        """Sides of the samples' window in sides of the object's box; 0: whole frames."""
         return self.tasks.window
 
     def content(self) -> Any:
+        """Describe the data by plain values; see `Taskset.content`."""
         return self.tasks.content()
 
     def taskset_for(self, seed: int, *path: int) -> Taskset:
+        """Return the taskset that the draw at `path` comes from."""
         return self.tasks.taskset_for(seed, *path)
 
     def task(self, seed: int, iteration: int, index: int) -> Task:
+        """Draw a task with pasted objects; see `Taskset.task`."""
         taskset = self.tasks.source(seed, "task", iteration, index)
         return taskset.build(self.draw_task(seed, iteration, index), seed, iteration, index)
 
@@ -100,6 +104,7 @@ class PastedTasks:
         return self._pasted(drawn, seed, iteration, index, single=True)
 
     def image(self, seed: int, iteration: int, index: int) -> Sample:
+        """Draw an image with pasted objects, all of them instances; see `Taskset.image`."""
         taskset = self.tasks.source(seed, "image", iteration, index)
         drawn = taskset.draw_image(seed, iteration, index)
         return taskset.build_image(
@@ -126,7 +131,7 @@ class PastedTasks:
                 )
                 for k, frame in enumerate(frames)
             ]
-            # A task whose object is to be seen in some of its frames only would ask for what nothing tells.
+            # An object that is visible in some of the task's frames only could not be learned from them.
             if all(frame is not None for frame in pasted):
                 frames = [frame for frame in pasted if frame is not None]
                 if single and draws.random() < settings.swap:

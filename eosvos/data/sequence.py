@@ -32,6 +32,7 @@ class Numbered(Sequence[str]):
 
     @property
     def counted(self) -> bool:
+        """Whether the number of frames is known."""
         return self._counted()
 
     def __len__(self) -> int:
@@ -93,7 +94,7 @@ class VideoSequence:
         unseen: ids of objects whose class the training split lacks; None: the data set makes no such distinction.
         has_ground_truth: False if there are masks only where objects first appear and a server keeps the others.
         last_frame: object id -> last frame in which the object is scored; objects not in it: the video's last frame.
-        overlap_pixels: frame name -> pixels where objects overlap, for the masks read so far (see `masks.stacked`).
+        overlap_pixels: frame name -> pixels where objects overlap, for the masks read so far (see `masks.stack_masks`).
         prompt_frames: frames, besides those of `first_frame`, whose masks a method receives as input.
         annotated_ids: frame index -> ids that the frame's mask annotates, visible or absent; frames not in it: all.
         submission_frames: frames whose masks the data set's server accepts; None: all.

@@ -323,6 +323,7 @@ class VideoTaskset(Taskset):
             raise UserError(f"{len(sequences)} sequences without a single object: there is nothing to draw tasks from")
 
     def content(self) -> Any:
+        """Describe the data by the number of sequences and frames, and their hash."""
         return content(self.sequences)
 
     def _videos(self, seed: int, *path: int) -> Iterator[tuple[VideoSequence, int]]:

@@ -17,8 +17,8 @@ from torch import Tensor
 from eosvos.data.window import Rectangle
 
 PADDING = (0.485, 0.456, 0.406)
-"""RGB of what lies outside the picture: ImageNet's mean, so the same as the zeros that torchvision pads with after the
-normalisation. Mirroring the picture there would show copies of the object that the masks call background; smearing its
+"""RGB of pixels outside the image: ImageNet's mean, so the same as the zeros that torchvision pads with after the
+normalisation. Mirroring the image there would show copies of the object that the masks call background; smearing its
 edge would do the same with objects that touch it."""
 
 _LUMA = np.array([0.299, 0.587, 0.114])

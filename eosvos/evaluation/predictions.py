@@ -70,7 +70,7 @@ class Predictions:
 
     @property
     def overlap_pixels(self) -> dict[str, int]:
-        """Frames read so far in which objects overlap, and how many pixels; see `masks.stacked`."""
+        """Frames read so far in which objects overlap, and how many pixels; see `masks.stack_masks`."""
         return {} if self.masks is None else self.masks.overlap_pixels
 
     @property

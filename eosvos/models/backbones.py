@@ -33,6 +33,7 @@ class ChannelAffine(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Scale and shift features (N, C, H, W)."""
         return torch.addcmul(self.bias[:, None, None], x, self.weight[:, None, None])
 
 
@@ -50,6 +51,7 @@ class Stages(nn.Sequential):
         self.frozen = frozen
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the outputs of the stages, (N, C, h, w) by "0" to "3", of normalised images (N, 3, H, W)."""
         outputs: dict[str, Tensor] = OrderedDict()
         fixed = self.frozen > 0
         for name, part in self.named_children():
@@ -70,6 +72,7 @@ class Backbone(nn.Module):
         self.fpn = FeaturePyramidNetwork(channels, out, LastLevelMaxPool(), norm)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the levels of the pyramid, (N, out, h, w) by name, of normalised images (N, 3, H, W)."""
         return self.fpn(self.body(x))
 
 

@@ -59,13 +59,13 @@ def test_opening_decodes_no_frame_and_few_masks(tree, monkeypatch):
         (image_sequence, "read_image"),
         (image_sequence, "read_mask"),
         (per_object_masks, "read_image"),
-        (per_object_masks, "read_layer"),
+        (per_object_masks, "read_object_mask"),
     ):
         watch(module, name)
     opened = tree.open(tree.root)
-    assert read["read_image"] == 0 and read["read_mask"] + read["read_layer"] == tree.reads
+    assert read["read_image"] == 0 and read["read_mask"] + read["read_object_mask"] == tree.reads
     opened[0].read_frame(0), opened[0].mask(0)
-    assert read["read_image"] == 1 and read["read_mask"] + read["read_layer"] > tree.reads
+    assert read["read_image"] == 1 and read["read_mask"] + read["read_object_mask"] > tree.reads
 
 
 def test_sequences_are_chosen_by_name(tree):

@@ -29,7 +29,7 @@ from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
 
-Key = tuple[Any, ...]  # tells an object from the others of its video
+Key = tuple[Any, ...]  # identifies an object within its video
 TRACKS = ("trackid", "instanceid", "objectid")  # without signs and in small letters
 _DRAW = "draw its mask, as a polygon or with a brush, or remove it"
 

@@ -49,7 +49,7 @@ def number_colours(files: Iterable[Path], size: tuple[int, int] | None) -> dict[
     assert path is not None
     refuse_soft_edges(
         path, counts, pixels, 2 if any(code > CUT for code in counts) else VOID
-    )  # alpha tells no objects apart
+    )  # alpha does not distinguish objects
     if all(code % _GREY == 0 for code in counts):
         return {code: code & 255 for code in counts}
     davis = counts.keys() <= _DAVIS.keys()
@@ -137,11 +137,12 @@ def read_object_shape(path: Path, size: tuple[int, int] | None) -> np.ndarray:
 
 
 def palette_tells(path: Path) -> str:
-    """Return what identifies the objects of a palette image: "colour", "index" or "around"; "index" for other images.
+    """Return what identifies the objects of a palette image. It is decoded only if the palette does not settle it.
 
-    "index": 0 is black or transparent, so it is the background. "around": no index is black, and 0, of another colour,
-    surrounds the rest. "colour": an index other than 0 is black or transparent. The image is decoded only if the
-    palette does not settle it.
+    Returns:
+        "index" if 0 is black or transparent, so the background, and for images without a palette. "around" if no index
+        is black, and 0, of another colour, surrounds the rest. "colour" if an index other than 0 is black or
+        transparent.
 
     Raises:
         UserError: if nothing shows which index is the background.

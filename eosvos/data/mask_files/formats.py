@@ -2,7 +2,7 @@
 
     00000.png, ...         palette or grey images: the pixel value is the object id (of palettes, see colours.py)
                            0 and 255 only, or 1 bit: one object
-                           RGB: every colour but black is an object; black on nothing: alpha tells the object
+                           RGB: every colour but black is an object; black on nothing: the opaque part is the object
     00000_1.png, ...       one image for each frame and object
     1/00000.png, ...       one folder for each object
     masks.json             COCO's annotations and others, see json_files.py

@@ -117,7 +117,7 @@ def _frames_of(path: Path, masks: MaskSet, names: Sequence[str]) -> dict[str, st
         old[name] = stem
         if stem not in known and _is_foreign(stem, names):
             guessed.append((stem, name))
-            if masks.form not in ("objects", "json"):  # the name may tell the object, too
+            if masks.form not in ("objects", "json"):  # the name may be that of an object, too
                 _refuse_object(files[0], names)
     if guessed:
         stem, name = guessed[0]

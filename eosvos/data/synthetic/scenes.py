@@ -192,11 +192,13 @@ class Scene:
         return canvas[ss // 2 :: ss, ss // 2 :: ss]
 
     def read_mask(self, index: int) -> np.ndarray:
+        """Render the id mask of a frame, uint8 (H, W)."""
         if self._last is not None and self._last[0] == index:
             return self._last[2].copy()
         return self._identify(index, self.poses(index, self.size))
 
     def read_frame(self, index: int) -> np.ndarray:
+        """Render a frame, uint8 (H, W, 3), RGB."""
         if self._last is None or self._last[0] != index:
             poses = self.poses(index, self.size)
             self._last = (index, self._render(index, poses), self._identify(index, poses))

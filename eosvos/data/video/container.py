@@ -59,7 +59,7 @@ def video_stream(container: Any, path: Path) -> Any:
         UserError: if there is no video stream, it cannot be decoded, or its frames are too large.
     """
     kinds = sorted({stream.type for stream in container.streams})
-    # A cover, or one of the pictures by which players show places to jump to
+    # Without cover images and chapter thumbnails
     moving = [s for s in container.streams.video if not int(s.disposition) & _PICTURES]
     if not moving:
         only = ", ".join("a cover picture" if kind == "video" else kind for kind in kinds) or "nothing"

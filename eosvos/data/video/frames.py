@@ -39,7 +39,7 @@ from eosvos.data.video.pixels import log_conversions, rgb, span_of_video
 from eosvos.errors import UserError
 
 _KEPT = 2**26  # bytes of decoded frames that are kept, about
-_SMALL = 2**24  # bytes of a file that is counted when it is opened: what is wrong with it is told at once
+_SMALL = 2**24  # bytes of a file that is counted when it is opened: errors in it are raised at once
 _COUNTED = ("packets", "frames")  # see Layout.by
 
 
@@ -95,6 +95,7 @@ class Frames:
 
     @property
     def layout(self) -> Layout:
+        """Where the frames lie in the file; waits until they are counted."""
         return self.count.layout
 
     def __call__(self, index: int) -> np.ndarray:

@@ -57,7 +57,11 @@ class Published:
 
 
 def read(source: str, *, progress: bool = False) -> Published:
-    """Read the weights of a name ("torchvision:resnet50") or a file, which is recognised by its keys, not by its name.
+    """Read published weights and convert them to our names.
+
+    Args:
+        source: a name ("torchvision:resnet50") or the path of a file, which is recognised by its keys, not by its name.
+        progress: whether to show the progress of a download.
 
     Raises:
         UserError: for a name that is unknown or cannot be fetched; for a file that is damaged, would execute code, or
@@ -141,7 +145,7 @@ def _resnet(source: str, tensors: dict[str, Tensor], note: str) -> Published:
     if "conv1.bias" in tensors and "bn1.weight" not in tensors:
         result.kind += " with its batch norm folded into the convolutions"
         _unfold(result)
-    if re.search(r"stride 2 in the first 1x1", note):  # no key tells it: such files say so in their header
+    if re.search(r"stride 2 in the first 1x1", note):  # not visible in the keys: such files say so in their header
         result.settings["stride_first"] = True
     return _finish(result)
 
@@ -189,7 +193,7 @@ def _vgg(source: str, tensors: dict[str, Tensor]) -> Published:
     mean, std = torch.tensor(UNIT_MEAN)[:, None, None], torch.tensor(UNIT_STD)[:, None, None]
     scale = 255 * float(std.mean())
     weight = result.tensors["convs.0.weight"] / std
-    # There (rgb - mean) / std, here 255 * (rgb - m); the two zeros, which surround a picture, differ by 0.01.
+    # There (rgb - mean) / std, here 255 * (rgb - m); the two zeros, which pad an image, differ by 0.01.
     result.tensors["convs.0.weight"] = weight * scale / 255
     result.tensors["convs.0.bias"] += (weight * (torch.tensor(LEVELS_MEAN)[:, None, None] - mean)).sum((1, 2, 3))
     for name in result.tensors:

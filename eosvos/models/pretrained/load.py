@@ -15,7 +15,7 @@ from eosvos.models.pretrained.convert import Published
 from eosvos.models.pretrained.group_norm import Affines, calibrate, fidelity
 
 NORMS = ("match", "copy")
-ASIDE = 4  # pictures on which the conversion of norms is measured
+ASIDE = 4  # images on which the conversion of norms is measured
 _PARTS = {
     "body": "backbone.body.", "fpn": "backbone.fpn.", "rpn": "rpn.", "box head": "roi_heads.box_",
     "mask head": "roi_heads.mask_",
