@@ -1,9 +1,13 @@
 """The inner loop of training, testing and online adaptation, and its meta-gradient in closed form.
 
-The bi-level problem of e-OSVOS (section 3.2.2, eq. 2 and 3) is solved by backpropagation through time: T steps of eq.
-5, theta^{t+1} = g(gradient, theta^t), then the gradient of eq. 4, L_BPTT = L(D_test, theta^T). g is vanilla SGD with
-learned rates lambda (section 3.2.4). With the inner gradients g_t taken as constants (first order), phi_T = theta -
-lambda * (g_0 + ... + g_{T-1}). So for a meta loss L with G = dL/dphi_T
+The bi-level problem of e-OSVOS (section 3.2.2, eq. 2 and 3) is solved by backpropagation through time:
+
+    theta^{t+1} = g(dL(D_train, theta^t) / dtheta^t, theta^t)    (eq. 5), the inner steps, t = 0 ... T - 1
+    L_BPTT = L(D_test, theta^T)                                  (eq. 4), the meta loss
+
+g is vanilla SGD with learned rates lambda (section 3.2.4); theta^t is called phi_t here. With the inner gradients g_t
+taken as constants (first order), phi_T = theta - lambda * (g_0 + ... + g_{T-1}). So for a meta loss L with G =
+dL/dphi_T
 
     dL/dtheta = G        dL/dlambda = -reduce(G * sum_t g_t)
 

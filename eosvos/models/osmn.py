@@ -1,10 +1,13 @@
 """OSMN: a segmentation network whose features are scaled and shifted for one object (Yang et al., CVPR 2018).
 
-The segmentation network is OSVOS's. Each of its convolutions but the first four is followed by a modulation layer, y_c
-= gamma_c x_c + beta_c (eq. 2). This is the affine of a conditional batch norm (eq. 1) without the normalisation. gamma,
-a number per channel, comes from the visual modulator, which sees an image of the object once; beta, a number per
-channel and position, from the spatial modulator (eq. 3), which sees roughly where the object was a frame ago. A layer's
-modulation follows its ReLU, as in the authors' code.
+The segmentation network is OSVOS's. Each of its convolutions but the first four is followed by a modulation layer
+
+    y_c = gamma_c x_c + beta_c           (eq. 2; eq. 1 is the same in a conditional batch norm)
+    beta_c = gamma~_c m + beta~_c        (eq. 3)
+
+gamma, a number per channel, comes from the visual modulator, which sees an image of the object once; beta, a number per
+channel and position, from the spatial modulator, whose heat map m shows roughly where the object was a frame ago. A
+layer's modulation follows its ReLU, as in the authors' code.
 """
 
 from __future__ import annotations
