@@ -15,7 +15,7 @@ from eosvos.plots import comparison
 def evaluate(settings: schema.EvalConfig) -> float:
     """Returns the mean J."""
     world, job = distributed.start(), hydra_app.job_name()
-    with world.together():
+    with world.barrier():
         validate.check(settings)
         devices.use_threads(1)  # as each of several processes does: the number can change the last bit
         device, processes, gpus = devices.evaluation_devices(settings.device, settings.processes)
@@ -24,7 +24,7 @@ def evaluate(settings: schema.EvalConfig) -> float:
         fingerprint = build_method.evaluation_fingerprint(settings, path, device)
         out = run_names.evaluation_folder(settings, fingerprint, job)
         measures = run_names.measures(settings)
-        if world.first:
+        if world.is_main_process:
             print(f"{out}: {settings.method}" + ("" if path is None else f" with {path}"), file=sys.stderr, flush=True)
             # The configuration may only lie in a folder that is this run's.
             names = [sequence.name for sequence in sequences]
@@ -47,10 +47,10 @@ def evaluate(settings: schema.EvalConfig) -> float:
         submission=settings.dataset.kind if settings.submission else None,
         forms=settings.export,
     )
-    if world.first and job is None:
+    if world.is_main_process and job is None:
         report.show(results)
         print(f"masks and figures: {out}" + f"\nto hand in: {out / benchmark.SUBMISSION}" * settings.submission)
-    elif world.first:
+    elif world.is_main_process:
         hydra_app.note(job, out)
     j = results.summary["J-Mean"]
     return float("nan") if j is None else j

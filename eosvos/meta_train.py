@@ -18,13 +18,13 @@ def meta_train(settings: schema.MetaTrainConfig) -> float:
     """Returns the best validation score."""
     world, meta, folder = distributed.start(), settings.meta, Path(str(settings.out))
     _, model, init, (tasks, unseen), start = build_training.begin(settings, world)
-    with world.together():
+    with world.barrier():
         validation = [unseen.task(0, 0, index) for index in range(meta.validation_tasks)]
         spec = {"model": model.spec, "made_by": "meta_train", "rules": {"window": tasks.window}}
         learner = build_training.first_learner(model, init, meta, spec)
         inner = {key: value for key, value in asdict(meta).items() if key not in asdict(schema.outer_settings(meta))}
         fingerprint = training_fingerprint(settings, model, (tasks, unseen), inner=inner, init=start)
-    progress = TrainingProgress(meta.iterations, seconds=meta.seconds, visible=world.first)
+    progress = TrainingProgress(meta.iterations, seconds=meta.seconds, visible=world.is_main_process)
     try:
         best = build_training.train(
             settings,
@@ -48,7 +48,7 @@ def meta_train(settings: schema.MetaTrainConfig) -> float:
         )  # fmt: skip
     except outer.Interrupted as stop:
         raise hydra_app.interrupted(stop) from stop
-    if world.first:
+    if world.is_main_process:
         progress.report(folder / outer.LOG, folder / outer.BEST, draw=curves)
     return best.spec["training"]["score"]
 

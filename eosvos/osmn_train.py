@@ -29,7 +29,7 @@ def osmn_train(settings: schema.OSMNTrainConfig) -> float:
     device, model, (tasks, unseen), start = build_training.begin_trunked(
         settings, world, "osmn", osmn.build, TRUNKS, PARTS
     )
-    with world.together():
+    with world.barrier():
         side, guidance = model.network_spec.guide, Guidance(**vars(settings.guidance))
         guided, held = GuidedTasks(tasks, side, guidance), GuidedTasks(unseen, side, guidance)
         validation = [held.guided(0, 0, index) for index in range(section.validation_objects)]
@@ -40,7 +40,7 @@ def osmn_train(settings: schema.OSMNTrainConfig) -> float:
         fingerprint = training_fingerprint(settings, model, (tasks, unseen), **more)
     # What was trained and the learner with the rate found stand apart, so that either can be resumed.
     result, folder = Path(str(settings.out)) / outer.BEST, Path(str(settings.out)) / "training"
-    progress = TrainingProgress(section.iterations, seconds=section.seconds, visible=world.first)
+    progress = TrainingProgress(section.iterations, seconds=section.seconds, visible=world.is_main_process)
     try:
         trained = build_training.train(
             settings,
@@ -60,7 +60,7 @@ def osmn_train(settings: schema.OSMNTrainConfig) -> float:
         )  # fmt: skip
     except outer.Interrupted as stop:
         raise hydra_app.interrupted(stop) from stop
-    if world.first:
+    if world.is_main_process:
         for rate, j in best.spec["J"].items():
             print(f"{rate:>22}: J@{search.steps} {j:.3f}")
         progress.report(folder / outer.LOG, result, "method=osmn learner=", draw=curves)

@@ -23,8 +23,8 @@ def osvos_train(settings: schema.OSVOSTrainConfig) -> float:
     device, model, (tasks, unseen), start = build_training.begin_trunked(
         settings, world, "osvos", osvos.build, ("trunk",)
     )
-    with world.together():
-        validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
+    with world.barrier():
+        validation = [unseen.image(0, 0, index) for index in range(parent.validation_pictures)]
         spec = {"network": "osvos", "branch": branch, "model": model.spec, "made_by": "osvos_train"}
         learner = Learner.create(model, 0.0, "single", spec)
         more = {"branch": branch, "deep_supervision": parent.deep_supervision, "init": start}
@@ -32,13 +32,13 @@ def osvos_train(settings: schema.OSVOSTrainConfig) -> float:
         fingerprint = training_fingerprint(settings, model, (tasks, unseen), **more)
     # The parent and the learner with the rate found stand apart, so that either can be resumed.
     result, folder = Path(str(settings.out)) / outer.BEST, Path(str(settings.out)) / "training"
-    progress = TrainingProgress(parent.iterations, seconds=parent.seconds, visible=world.first)
+    progress = TrainingProgress(parent.iterations, seconds=parent.seconds, visible=world.is_main_process)
     try:
         best = build_training.train(
             settings,
             parent,
             learner,
-            (tasks, "picture"),
+            (tasks, "image"),
             training.gradients(model, branch=branch, deep_supervision=parent.deep_supervision),
             lambda learner: training.validate(model, learner, validation, branch=branch, world=world),
             folder,
@@ -53,11 +53,11 @@ def osvos_train(settings: schema.OSVOSTrainConfig) -> float:
                     steps=search.steps, tuning=Tuning(**vars(settings.osvos)), spec=spec, device=device, world=world,
                 ), world, progress.say,
             )  # fmt: skip
-        elif world.first:
+        elif world.is_main_process:
             best.save(result)
     except outer.Interrupted as stop:
         raise hydra_app.interrupted(stop) from stop
-    if world.first:
+    if world.is_main_process:
         for rate, j in best.spec.get("J", {}).items():
             print(f"{rate:>22}: J@{search.steps} {j:.3f}")
         contours = "osvos.snapping=contours osvos.contours=" if branch == "contours" else "learner="

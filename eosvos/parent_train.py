@@ -19,23 +19,23 @@ def parent_train(settings: schema.ParentTrainConfig) -> float:
     """Returns the J of the best rate."""
     world, parent, search = distributed.start(), settings.parent, settings.search
     device, model, _, (tasks, unseen), start = build_training.begin(settings, world)
-    with world.together():
-        validation = [unseen.picture(0, 0, index) for index in range(parent.validation_pictures)]
+    with world.barrier():
+        validation = [unseen.image(0, 0, index) for index in range(parent.validation_pictures)]
         spec = {"model": model.spec, "made_by": "parent_train", "rules": {"window": tasks.window}}
         learner = Learner.create(model, 0.0, "single", spec)
         more = {"mask_warm_up": parent.mask_warm_up, "validation": parent.validation_pictures, "init": start}
         fingerprint = training_fingerprint(settings, model, (tasks, unseen), **more)
     # The trained initialization and the learner with the rate found stand apart, so that either can be resumed.
     result, folder = Path(str(settings.out)) / outer.BEST, Path(str(settings.out)) / "training"
-    progress = TrainingProgress(parent.iterations, seconds=parent.seconds, visible=world.first)
+    progress = TrainingProgress(parent.iterations, seconds=parent.seconds, visible=world.is_main_process)
     try:
         trained = build_training.train(
             settings,
             parent,
             learner,
-            (tasks, "picture"),
+            (tasks, "image"),
             training.ordinary_gradients(model, seed=settings.seed, mask_warm_up=parent.mask_warm_up),
-            lambda learner: training.validate_pictures(model, learner, validation, world=world),
+            lambda learner: training.validate_images(model, learner, validation, world=world),
             folder,
             fingerprint=fingerprint, world=world, progress=progress,
         )  # fmt: skip
@@ -48,7 +48,7 @@ def parent_train(settings: schema.ParentTrainConfig) -> float:
         )  # fmt: skip
     except outer.Interrupted as stop:
         raise hydra_app.interrupted(stop) from stop
-    if world.first:
+    if world.is_main_process:
         for rate, j in best.spec["J"].items():
             print(f"{rate:>22}: J@{search.steps} {j:.3f}")
         progress.report(folder / outer.LOG, result, draw=curves)

@@ -13,7 +13,7 @@ from eosvos.meta import distributed
 def refine(settings: schema.RefineConfig) -> float:
     """Returns the mean J with the most annotations."""
     world, job = distributed.start(), hydra_app.job_name()
-    with world.together():
+    with world.barrier():
         validate.check(settings)
         devices.use_threads(1)  # as each of several processes does: the number can change the last bit
         device, processes, gpus = devices.evaluation_devices(settings.device, settings.processes)
@@ -21,7 +21,7 @@ def refine(settings: schema.RefineConfig) -> float:
         sequences = build_data.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
         fingerprint = {**build_method.evaluation_fingerprint(settings, path, device), "choice": settings.choice}
         out = run_names.evaluation_folder(settings, fingerprint, job, "refine")
-    if world.first:
+    if world.is_main_process:
         print(f"{out}: {settings.method}" + ("" if path is None else f" with {path}"), file=sys.stderr, flush=True)
     rounds = refinement.refine(
         build_method.MakeMethod(settings, learner, device),
@@ -38,7 +38,7 @@ def refine(settings: schema.RefineConfig) -> float:
         resume=settings.resume,
         overlay=settings.overlay,
     )
-    if world.first:
+    if world.is_main_process:
         write_text(out / "config.yaml", overrides.as_yaml(settings))
         refinement.show(rounds, out)
         print(f"masks and figures: {out}")

@@ -43,7 +43,7 @@ def segment(settings: schema.SegmentConfig) -> None:
     names = [sequence.frame_names[i] for i in annotated]
     many = len(sequence) if sequence.counted else "many"
     print(
-        f"{out}: {many} frames of {sequence.size[1]}x{sequence.size[0]}, objects {sorted(sequence.objects)} "
+        f"{out}: {many} frames of {sequence.size[1]}x{sequence.size[0]}, objects {sorted(sequence.first_frame)} "
         f"given on frame {several(names)}; {settings.method}" + ("" if path is None else f" with {path}"),
         file=sys.stderr, flush=True,
     )  # fmt: skip

@@ -25,8 +25,8 @@ def counting(monkeypatch) -> Iterator[threading.Event]:
     """Every video file is a large one, and its frames are not counted before this is set."""
     from eosvos.data.video import frame_index, frames
 
-    leave, inspect = threading.Event(), frame_index.inspect
+    leave, inspect = threading.Event(), frame_index.find_layout
     monkeypatch.setattr(frames, "_SMALL", 0)
-    monkeypatch.setattr(frame_index, "inspect", lambda *given: leave.wait() and inspect(*given))
+    monkeypatch.setattr(frame_index, "find_layout", lambda *given: leave.wait() and inspect(*given))
     yield leave
     leave.set()

@@ -14,7 +14,7 @@ from eosvos.cli import hydra_app
 from eosvos.data.masks import read_mask
 from eosvos.data.synthetic.videos import held_out
 from eosvos.inference import segment_video
-from eosvos.meta.checkpoint import taken_up
+from eosvos.meta.checkpoint import open_run
 from eosvos.meta.distributed import World
 from eosvos.methods.baselines import CopyFirst
 from eosvos.page.sessions import Sessions
@@ -62,7 +62,7 @@ def test_leftovers_are_no_notes_no_learners_and_no_videos(tmp_path):
     assert list(hydra_app._noted(tmp_path).values()) == ["000000.json"]
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / ".learner.1a2b.tmp.safetensors").write_bytes(b"half")
-    with taken_up(tmp_path / "training", World(), False) as stored:
+    with open_run(tmp_path / "training", World(), False) as stored:
         assert stored is None
     (tmp_path / "video").mkdir()
     for name in ("clip.mp4", ".clip.1a2b.tmp.mp4"):

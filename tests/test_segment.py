@@ -82,10 +82,12 @@ def test_masks_are_put_to_frames_by_name_or_number(clip, tmp_path):
     by_name = masks_in(tmp_path / "names", [2, 4, 6], lambda index: f"shot_{10 + index}")
     for folder in (by_number, by_name):
         video, rate = open_own(clip, masks=folder)
-        assert annotated_frames(video) == [2, 4, 6] and video.objects == {1: 2, 2: 4} and video.given == (4, 6)
+        assert (
+            annotated_frames(video) == [2, 4, 6] and video.first_frame == {1: 2, 2: 4} and video.prompt_frames == (4, 6)
+        )
         assert np.array_equal(video.mask(4), ids_at(4)) and video.mask(3) is None and rate == 24
     write_mask(tmp_path / "first.png", ids_at(0))
-    assert open_own(clip, mask=tmp_path / "first.png")[0].objects == {1: 0}
+    assert open_own(clip, mask=tmp_path / "first.png")[0].first_frame == {1: 0}
     with pytest.raises(UserError, match="mask 3 has no frame: the 7 frames are shot_10 to shot_16"):
         open_own(clip, masks=masks_in(tmp_path / "wrong", [2], lambda index: "3"))
     with pytest.raises(UserError, match="two masks for frame shot_12"):
@@ -126,7 +128,7 @@ def test_it_may_be_told_that_an_object_is_not_there_before_its_first_mask(clip, 
     masks = masks_in(tmp_path / "masks", [2])
     write_mask(masks / "10.png", ids_at(0) * 0)
     video, _ = open_own(clip, masks=masks)
-    assert annotated_frames(video) == [0, 2] and video.objects == {1: 2}
+    assert annotated_frames(video) == [0, 2] and video.first_frame == {1: 2}
     made = [EOSVOS(learner, iters=3), Flow()]
     for method in made:
         segment_video.segment(lambda method=method: method, video, tmp_path / type(method).__name__)

@@ -30,7 +30,7 @@ from eosvos.cli.validate import check
 from eosvos.data.images import read_image
 from eosvos.data.tasks import Tasks
 from eosvos.data.transforms import fit
-from eosvos.data.user_files import listing
+from eosvos.data.user_files import list_files
 from eosvos.errors import UserError
 from eosvos.files import write_text
 from eosvos.meta import outer
@@ -51,11 +51,11 @@ _WEIGHTS = 31  # first part of the path of the draw of initial weights
 def begin(config: DetectorTrainConfig, world: World) -> tuple[torch.device, MaskRCNN, Init, tuple[Tasks, Tasks], Any]:
     """What the trainings of Mask R-CNN begin with: their device, the network with its weights, what `init` gave, the
     tasks to train and to validate on, and what tells this start from any other (`fill`)."""
-    with world.together():
+    with world.barrier():
         check(config)
         device = devices.compute_on(config.device, config.threads)
     model, init = network(config, device, world)
-    with world.together():
+    with world.barrier():
         tasks, unseen = build_data.tasksets(config.taskset, config.data_root, model)
     return device, model, init, (tasks, unseen), fill(model, init, config, tasks, world)
 
@@ -67,7 +67,7 @@ def network(config: DetectorTrainConfig, device: torch.device, world: World) -> 
     """
     given = find_learner.model_settings(config.model)
     init = None if config.init is None else _read(config.init, world)
-    with world.together(), seeds.InitialWeights(config.seed, _WEIGHTS):
+    with world.barrier(), seeds.InitialWeights(config.seed, _WEIGHTS):
         if init is None:
             return find_learner.build_network(given, build).to(device), None
         if isinstance(init, Learner):
@@ -98,12 +98,12 @@ def fill(model: MaskRCNN, init: Init, config: DetectorTrainConfig, tasks: Tasks,
     """
     if not isinstance(init, Published):
         return None if config.init is None else fingerprint.digest(config.init)
-    with world.together():
+    with world.barrier():
         images = [image.to(next(model.parameters()).device) for image in _pictures(model, config, tasks)]
         report = load.load(model, init, norm=config.init_norm, images=images)
     with torch.no_grad():
         for p in model.parameters():  # what is computed on another GPU may differ in its last bit
-            world.sum_(p if world.first else p.zero_())
+            world.all_reduce(p if world.is_main_process else p.zero_())
     _tell(report, config, world)
     return {"weights": init.digest(), "norm": config.init_norm, "images": config.init_images}
 
@@ -122,14 +122,14 @@ def begin_trunked(
     """The same for a network of `kind` ("osvos" or "osmn") that stands on VGGs, its parts `trunks`; `init` is a learner
     of that kind, or of one of the kinds in `parts`, whose network is the part of that name, or ImageNet's VGG16 for all
     of the trunks."""
-    with world.together():
+    with world.barrier():
         check(config)
         device = devices.compute_on(config.device, config.threads)
     given = find_learner.model_settings(config.model)
     init = None if config.init is None else _read(config.init, world)
     report: load.Report | None = None
     told: Any = None
-    with world.together(), seeds.InitialWeights(config.seed, _WEIGHTS):
+    with world.barrier(), seeds.InitialWeights(config.seed, _WEIGHTS):
         if isinstance(init, Learner):
             part = (parts or {}).get(init.spec.get("network", ""), "")
             if not part:
@@ -147,15 +147,15 @@ def begin_trunked(
             report, told = load.load_trunks(model, init, trunks), {"weights": init.digest()}
     if report is not None:
         _tell(report, config, world)
-    with world.together():
+    with world.barrier():
         tasks = build_data.tasksets(config.taskset, config.data_root, model)  # type: ignore[arg-type]
     return device, model.to(device), tasks, told
 
 
 def _tell(report: load.Report, config: TrainConfig, world: World) -> None:
     """What became of published weights: said by the first process, and all of it written down."""
-    with world.together():
-        if world.first:
+    with world.barrier():
+        if world.is_main_process:
             print(report)
             folder = Path(str(config.out))
             if next(folder.rglob(outer.CHECKPOINT), None) is None:  # else its run has one already
@@ -183,12 +183,12 @@ def first_learner(model: MaskRCNN, init: Init, meta: MetaSection, spec: dict[str
 
 def _read(source: str, world: World) -> Learner | Published:
     fetched = source.startswith(convert.PREFIX)
-    with world.together():
-        if fetched and world.first:
+    with world.barrier():
+        if fetched and world.is_main_process:
             found = convert.read(source, progress=True)
-    with world.together():  # the first process has fetched, the others find it fetched
+    with world.barrier():  # the first process has fetched, the others find it fetched
         if fetched:
-            return found if world.first else convert.read(source, progress=False)
+            return found if world.is_main_process else convert.read(source, progress=False)
         return Learner.load(source) if _is_learner(source) else convert.read(source)
 
 
@@ -205,9 +205,9 @@ def _pictures(model: MaskRCNN, config: DetectorTrainConfig, tasks: Tasks) -> lis
     spec = model.network_spec
     count = min(max(4_000_000 // (spec.short * spec.long), 4), 16) + load.ASIDE
     if config.init_images is None:
-        images = [tasks.picture(config.seed, 0, index).image for index in range(count)]
+        images = [tasks.image(config.seed, 0, index).image for index in range(count)]
     else:
-        paths = listing(Path(config.init_images))
+        paths = list_files(Path(config.init_images))
         frames = [read_image(path) for path in paths[:: max(len(paths) // count, 1)][:count]]
         images = [fit(f, np.zeros((0, *f.shape[:2]), bool), size=(spec.short, spec.long))[0] for f in frames]
     height, width = (min((image.shape[side] for image in images), default=0) for side in (1, 2))
@@ -260,13 +260,13 @@ def searched(
     """The learner with the rate that `search` finds for what was trained, in the file `result`, or the one that stands
     there already from the same training and the same search, of these `settings`."""
     made = {"training": trained.spec["training"], "search": settings}
-    found = world.share(lambda: Learner.load(result) if result.exists() else None)
+    found = world.broadcast(lambda: Learner.load(result) if result.exists() else None)
     if found is not None and all(found.spec.get(key) == json.loads(json.dumps(value)) for key, value in made.items()):
         return found
     say(f"searching the best single rate at T={settings['steps']} among {settings['rates']}")
     best, figures = search()
     best.spec = best.spec | made | {"J": figures}
-    with world.together():
-        if world.first:
+    with world.barrier():
+        if world.is_main_process:
             best.save(result)
     return best

@@ -11,8 +11,9 @@ import yaml
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from eosvos.data.cache import Cache, shrunk
+from eosvos.data.cache import FrameCache, resized_sequence
 from eosvos.data.image_files import several
+from eosvos.data.mixed_tasks import MixedTaskset
 from eosvos.data.pasting import PastedTasks, Pasting
 from eosvos.data.readers.coco import open_coco
 from eosvos.data.readers.davis import open_davis
@@ -22,7 +23,7 @@ from eosvos.data.readers.youtube_vos import open_youtube_vos
 from eosvos.data.sequence import VideoSequence
 from eosvos.data.synthetic.taskset import SyntheticTaskset
 from eosvos.data.synthetic.videos import held_out
-from eosvos.data.tasks import MixedTaskset, Tasks, Taskset, VideoTaskset
+from eosvos.data.tasks import Tasks, Taskset, VideoTaskset
 from eosvos.errors import UserError
 from eosvos.files import shipped
 from eosvos.seeds import numpy_generator
@@ -150,11 +151,13 @@ def open_mixture(mixture: Mixture, file: str, data_root: str | None, size: tuple
     """
     places = [_place(source, k, file, data_root) for k, source in enumerate(mixture.sources)]
     larger = None if mixture.shrink is None else (round(size[0] * mixture.shrink), round(size[1] * mixture.shrink))
-    cache, number = Cache(mixture.cache * 2**20), 0
+    cache, number = FrameCache(mixture.cache * 2**20), 0
     train, unseen = [], []
     for k, (source, place) in enumerate(zip(mixture.sources, places, strict=True)):
         try:
-            own = [shrunk(sequence, number + n, larger, cache) for n, sequence in enumerate(_open(source, place))]
+            own = [
+                resized_sequence(sequence, number + n, larger, cache) for n, sequence in enumerate(_open(source, place))
+            ]
             first, second = _tasksets(source, own, size, mixture.window, numpy_generator(mixture.seed, _HELD_OUT, k))
         except UserError as error:
             raise UserError(f"{file}: sources[{k}] ({source.kind}): {error}") from error

@@ -24,7 +24,7 @@ from eosvos.methods.osvos.loss import BRANCHES
 from eosvos.methods.snapping import KINDS as SNAPPING
 from eosvos.models.backbones import NORMS as BODY_NORMS
 from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES
-from eosvos.models.pretrained.files import NAMES, PREFIX, unknown_name
+from eosvos.models.pretrained.files import NAMES, PREFIX, unknown_name_message
 from eosvos.models.pretrained.load import NORMS
 from eosvos.plots.quality_speed import QUALITIES
 
@@ -145,7 +145,7 @@ def _judge(key: str, value: Any) -> str | None:
     if key == "device":
         return _judge_device(value)
     if key == "init" and value.startswith(PREFIX):
-        return None if value.removeprefix(PREFIX) in NAMES else unknown_name(value)
+        return None if value.removeprefix(PREFIX) in NAMES else unknown_name_message(value)
     if key in ("learner", "osvos.contours"):
         try:
             path_of(value, key)

@@ -1,6 +1,6 @@
-"""Sequences read smaller than they are stored, and a bounded number of decoded frames kept.
+"""A bounded cache of decoded frames and masks, at a reduced size.
 
-A network of 128x224 pixels needs no 480x854 ones: the transform of a task is faster on less, and what is kept is small.
+A network of 128x224 pixels does not need frames of 480x854: smaller ones are transformed faster and take less memory.
 """
 
 from __future__ import annotations
@@ -17,15 +17,27 @@ from eosvos.data.sequence import VideoSequence
 from eosvos.data.transforms import network_size
 
 
-class Cache:
-    """Decoded frames and masks of at most `limit` bytes, those that were asked for last; every process has its own."""
+class FrameCache:
+    """A least-recently-used cache of decoded images; every process has its own.
+
+    Args:
+        limit: largest total size of the cached arrays in bytes.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit, self.bytes = limit, 0
         self.kept: OrderedDict[tuple[int, str, int], np.ndarray | None] = OrderedDict()
 
     def get(self, key: tuple[int, str, int], read: Callable[[int], np.ndarray | None]) -> np.ndarray | None:
-        """What `read` gives for the last part of `key`; not to be written to."""
+        """Return the cached array of `key`, or read it.
+
+        Args:
+            key: number of the sequence, kind of image ("frame" or "mask") and frame index.
+            read: called with the frame index if the array is not cached.
+
+        Returns:
+            What `read` returned. It must not be written to.
+        """
         if key in self.kept:
             self.kept.move_to_end(key)
             return self.kept[key]
@@ -36,10 +48,21 @@ class Cache:
         return value
 
 
-def shrunk(sequence: VideoSequence, number: int, size: tuple[int, int] | None, cache: Cache) -> VideoSequence:
-    """The sequence with frames and masks resized to fit `size` = (short, long) sides where they are larger (None: as
-    they are), read through `cache`, which knows it by `number`. Frames are averaged over areas; masks take the nearest
-    pixel."""
+def resized_sequence(
+    sequence: VideoSequence, number: int, size: tuple[int, int] | None, cache: FrameCache
+) -> VideoSequence:
+    """Return a sequence whose frames and masks are resized to fit a smaller size and read through a cache.
+
+    Args:
+        sequence: the sequence to resize.
+        number: identifies the sequence in `cache`.
+        size: short and long side in pixels; larger images are resized to fit it, smaller ones are not enlarged. None:
+            no resizing.
+        cache: holds the resized images.
+
+    Returns:
+        The sequence with another `size`. Frames are averaged over areas; masks take the nearest pixel.
+    """
     height, width = sequence.size if size is None else network_size(*sequence.size, size)
     if height >= sequence.size[0]:
         height, width = sequence.size
@@ -62,7 +85,9 @@ def _resized(
     return cv2.resize(pixels, size[::-1], interpolation=how)
 
 
-def _cached(cache: Cache, number: int, kind: str, read: Callable[[int], np.ndarray | None], index: int) -> np.ndarray:
+def _cached(
+    cache: FrameCache, number: int, kind: str, read: Callable[[int], np.ndarray | None], index: int
+) -> np.ndarray:
     return cache.get((number, kind, index), read)  # type: ignore[return-value]  # None of masks only
 
 

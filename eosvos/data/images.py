@@ -1,4 +1,4 @@
-"""Image files as frames: turned, blended and coloured as viewers show them, with 8 bits however many they have."""
+"""Frames read from image files: rotated, blended and colour-managed as viewers do, and converted to 8 bits."""
 
 from __future__ import annotations
 
@@ -12,19 +12,29 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-from eosvos.data.levels import Levels, Span, scaled, span_of
-from eosvos.data.masks import FORMATS, check_pixels, unreadable, wrong_size
+from eosvos.data.levels import Levels, Span, choose_span, to_8_bits
+from eosvos.data.masks import FORMATS, check_pixels, unreadable_error, wrong_size_error
 from eosvos.errors import UserError
 
 _DEPTH = "more than 8 bits per channel"
 
 
 def read_image(path: str | Path, size: tuple[int, int] | None = None, span: Span | None = None) -> np.ndarray:
-    """Read a picture, uint8 (H, W, 3) RGB, as viewers show it: turned by its EXIF data, its ICC profile's colours
-    turned to sRGB, transparent parts on black. Grey ones get three equal channels.
+    """Read an image file as a frame.
 
-    span: the values that become 0 and 255; None: those of 8 bits as they are, others are refused.
-    Raises UserError, naming the file, if it is missing, damaged, of more than 8 bits, or not of `size` (H, W).
+    The image is rotated as its EXIF data says, colours are converted from its ICC profile to sRGB, transparent parts
+    are shown on black, and grey images get three equal channels.
+
+    Args:
+        path: the image file.
+        size: height and width in pixels that the frame must have; None: any.
+        span: pixel values that become 0 and 255; None: 8-bit values are kept and deeper images are refused.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
+
+    Raises:
+        UserError: if the file is missing, damaged, of another size, or of more than 8 bits without a `span`.
     """
     path = Path(path)
     try:
@@ -33,28 +43,39 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None, span: Span
             if span is None:
                 check_depth(path, image)
             turn = orientation(image)
-            pixels = turned(pixels_of(path, image, span), turn)
+            pixels = rotated(decode(path, image, span), turn)
     except UserError:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... on broken files
-        raise unreadable(path, error, "frame") from error
+        raise unreadable_error(path, error, "frame") from error
     if size is not None and pixels.shape[:2] != tuple(size):
-        raise wrong_size(path, pixels.shape[:2], size)
+        raise wrong_size_error(path, pixels.shape[:2], size)
     return pixels
 
 
-def pixels_of(path: Path, image: Image.Image, span: Span | None, page: int = 0) -> np.ndarray:
-    """uint8 (H, W, 3) of an opened image as it is stored, at its page `page`."""
+def decode(path: Path, image: Image.Image, span: Span | None, page: int = 0) -> np.ndarray:
+    """Decode an opened image to uint8 (H, W, 3), RGB, without rotating it.
+
+    Args:
+        path: file of the image.
+        image: the opened image.
+        span: pixel values that become 0 and 255; needed for images of more than 8 bits.
+        page: page of a TIFF.
+    """
     if is_deep(image):
         assert span is not None, "a picture of more than 8 bits, but no span"
-        pixels = scaled(deep_pixels(path, image, page), span)
+        pixels = to_8_bits(decode_deep(path, image, page), span)
         return np.repeat(pixels[..., None], 3, -1) if pixels.ndim == 2 else pixels
     pixels = _on_black(image)
-    return pixels if span is None else scaled(pixels, span)
+    return pixels if span is None else to_8_bits(pixels, span)
 
 
-def deep_pixels(path: Path, image: Image.Image, page: int = 0) -> np.ndarray:
-    """Pixels of an opened image of more than 8 bits as they are stored: (H, W), or (H, W, 3) RGB on black."""
+def decode_deep(path: Path, image: Image.Image, page: int = 0) -> np.ndarray:
+    """Decode an opened image of more than 8 bits to its stored values.
+
+    Returns:
+        (H, W), or (H, W, 3) RGB with transparent parts on black, in the file's data type.
+    """
     if image.mode[0] in "IF":
         inverted = image.format == "TIFF" and image.tag_v2.get(262) == 0  # type: ignore[attr-defined]  # 0 is white
         values = np.array(image)
@@ -63,8 +84,8 @@ def deep_pixels(path: Path, image: Image.Image, page: int = 0) -> np.ndarray:
     data = np.asarray(np.memmap(path, np.uint8, "r"))
     flags = cv2.IMREAD_UNCHANGED
     if image.format == "TIFF":
-        done, found = cv2.imdecodemulti(data, flags, range=(page, page + 1))
-        decoded: Any = found[0] if done and len(found) else None
+        done, pages = cv2.imdecodemulti(data, flags, range=(page, page + 1))
+        decoded: Any = pages[0] if done and len(pages) else None
     else:
         decoded = cv2.imdecode(data, flags)
     if decoded is None or decoded.shape[:2] != (image.height, image.width):
@@ -78,12 +99,12 @@ def deep_pixels(path: Path, image: Image.Image, page: int = 0) -> np.ndarray:
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an opened image has more than 8 bits per channel; nothing is decoded."""
+    """Return whether an opened image has more than 8 bits per channel. Nothing is decoded."""
     return image.mode[0] in "IF" or (image.format in ("PNG", "TIFF") and "16" in _raw_mode(image))
 
 
 def full_span(image: Image.Image) -> Span:
-    """What the pixels of an image of more than 8 bits can hold; of floating ones 0 to 1."""
+    """Return the smallest and largest pixel value that an image of more than 8 bits can hold; 0 and 1 for floats."""
     if image.mode == "F":
         return 0.0, 1.0
     if image.mode == "I" and image.format == "TIFF":  # signed, or of 32 bits
@@ -92,10 +113,18 @@ def full_span(image: Image.Image) -> Span:
     return 0.0, 65535.0
 
 
-def span_of_files(paths: Sequence[Path], levels: Levels) -> Span | None:
-    """The span of the frames of a folder, None where they have 8 bits and `levels` leaves these as they are.
+def choose_span_of_files(paths: Sequence[Path], levels: Levels) -> Span | None:
+    """Choose the pixel values that become 0 and 255 in the frames of a folder.
 
-    Raises UserError where only some have more than 8 bits.
+    Args:
+        paths: the frames.
+        levels: the setting, see levels.py.
+
+    Returns:
+        The two values, or None if frames have 8 bits and `levels` does not change them.
+
+    Raises:
+        UserError: if only some of the frames have more than 8 bits.
     """
     first, deep = paths[0], [_opened_is_deep(path) for path in paths]
     if len(set(deep)) > 1:
@@ -108,26 +137,28 @@ def span_of_files(paths: Sequence[Path], levels: Levels) -> Span | None:
         return levels if isinstance(levels, tuple) else None
     with _opened(first) as image:
         full = full_span(image)
-    return span_of(first.parent, levels, (_deep(path) for path in paths), full)
+    return choose_span(first.parent, levels, (_deep(path) for path in paths), full)
 
 
-def describe(path: Path) -> list[str]:
-    """What of a picture is not simply read as it is stored, for people."""
-    told = []
+def describe_conversions(path: Path) -> list[str]:
+    """Describe, in sentences for a log message, how an image is converted when it is read."""
+    sentences = []
     with _opened(path) as image:
         if image.has_transparency_data and np.array(image.convert("RGBA"))[..., 3].min() < 255:
-            told.append("transparent parts are read as shown on black")
+            sentences.append("transparent parts are read as shown on black")
         if _to_srgb(image) is not None:
-            told.append("colours are turned from those of the ICC profile to sRGB")
+            sentences.append("colours are turned from those of the ICC profile to sRGB")
         elif image.mode == "CMYK":
-            told.append("CMYK without an ICC profile: colours are approximate")
+            sentences.append("CMYK without an ICC profile: colours are approximate")
         if orientation(image) > 1:
-            told.append("frames are turned as their EXIF data says; masks are expected, and written, for turned ones")
-    return told
+            sentences.append(
+                "frames are turned as their EXIF data says; masks are expected, and written, for turned ones"
+            )
+    return sentences
 
 
 def check_depth(path: Path, image: Image.Image) -> None:
-    """Raise UserError for an opened image of more than 8 bits."""
+    """Raise UserError if an opened image has more than 8 bits per channel."""
     if is_deep(image):
         raise UserError(
             f"{path}: a picture of {_DEPTH}; save it with 8 bits, having chosen what becomes black and white (videos of"
@@ -136,15 +167,17 @@ def check_depth(path: Path, image: Image.Image) -> None:
 
 
 def orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8, of an opened image that is not decoded yet. Pillow turns a TIFF itself, and would
-    decode a whole PNG to look for EXIF data after the pixels."""
-    told = image.format in ("JPEG", "MPO", "WEBP") or (image.format == "PNG" and "exif" in image.info)
-    turn = image.getexif().get(0x0112, 1) if told else 1
+    """Return the EXIF orientation, 1 to 8, of an opened image that is not decoded yet.
+
+    Pillow itself rotates a TIFF, and would decode a whole PNG to look for EXIF data behind the pixels.
+    """
+    has_exif = image.format in ("JPEG", "MPO", "WEBP") or (image.format == "PNG" and "exif" in image.info)
+    turn = image.getexif().get(0x0112, 1) if has_exif else 1
     return int(turn) if turn in range(1, 9) else 1
 
 
-def turned(pixels: np.ndarray, turn: int) -> np.ndarray:
-    """Pixels (H, W, 3) as an EXIF orientation has them."""
+def rotated(pixels: np.ndarray, turn: int) -> np.ndarray:
+    """Rotate and mirror an image (H, W, 3) as an EXIF orientation, 1 to 8, says."""
     if turn >= 5:
         pixels = pixels.transpose(1, 0, 2)
     across, down = turn in (2, 3, 6, 7), turn in (3, 4, 7, 8)
@@ -212,6 +245,6 @@ def _opened_is_deep(path: Path) -> bool:
 def _deep(path: Path) -> np.ndarray:
     try:
         with _opened(path) as image:
-            return deep_pixels(path, image)
+            return decode_deep(path, image)
     except Exception as error:
-        raise unreadable(path, error, "frame") from error
+        raise unreadable_error(path, error, "frame") from error

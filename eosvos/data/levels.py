@@ -1,14 +1,15 @@
-"""Pixels of more than 8 bits: which of their values become 0 and 255.
+"""Conversion of pixels of more than 8 bits to 8 bits: which values become 0 and 255.
 
-Sensors fill a small part of what 16 bits can hold, so that taking the whole for 0 to 255 leaves two or three levels.
-`levels`, one setting for pictures and videos:
+Sensors fill a small part of what 16 bits can hold, so mapping the full range to 0 to 255 would leave two or three grey
+levels. The setting `levels`, for images and videos:
 
-    auto          of 8 bits as they are. More: from the darkest to the brightest value of the first `LOOKED_AT` frames,
-                  and `_MARGIN` of that more at both ends; the same for all frames, so that brightness does not flicker
-    full          all that the file's pixels can hold
-    [low, high]   in the file's own units; also of 8 bits
+    auto          8-bit pixels are kept. Others: the range of values of the first `LOOKED_AT` frames, extended by
+                  `_MARGIN` of it at both ends; the same for all frames, so that brightness does not
+                  flicker
+    full          the full range of the file's data type
+    [low, high]   in the file's own units; also applied to 8-bit pixels
 
-It depends on the first frames alone, whichever frame is read first. Values outside become 0 or 255.
+The range depends on the first frames alone, whichever frame is read first. Values outside become 0 or 255.
 """
 
 from __future__ import annotations
@@ -35,7 +36,14 @@ Span = tuple[float, float]  # what becomes 0, what becomes 255
 
 
 def parse_levels(value: Any) -> Levels:
-    """`value` as a setting. Raises UserError for any other than auto, full and [low, high]."""
+    """Check a value of the setting `levels`.
+
+    Returns:
+        "auto", "full", or the two values as floats.
+
+    Raises:
+        UserError: for any other value.
+    """
     if value in ("auto", "full"):
         return str(value)
     numbers = [float(v) for v in value if _is_number(v)] if isinstance(value, list | tuple) else []
@@ -47,18 +55,21 @@ def parse_levels(value: Any) -> Levels:
     return numbers[0], numbers[1]
 
 
-def span_of(path: Path, levels: Levels, frames: Iterable[np.ndarray], full: Span) -> Span:
-    """The range of values of a video of more than 8 bits, told in the log.
+def choose_span(path: Path, levels: Levels, frames: Iterable[np.ndarray], full: Span) -> Span:
+    """Choose the pixel values that become 0 and 255 in a video of more than 8 bits, and log them.
 
-    frames: its pixels as they are stored, from the first one on; those that are not needed are not asked for.
-    full: what pixels can hold.
+    Args:
+        path: the video, for the message.
+        levels: the setting.
+        frames: stored pixels of the frames, from the first one on; only as many are taken as needed.
+        full: smallest and largest value that a pixel can hold.
     """
     if isinstance(levels, tuple):
         return levels
     if levels == "full":
         log.info("%s: pixels of more than 8 bits: %g becomes 0 and %g becomes 255 (levels=full)", path, *full)
         return full
-    span = measured(frames, full)
+    span = measure_span(frames, full)
     if span is None:
         log.warning(
             "%s: pixels of more than 8 bits, the first %d frames of one value: %g becomes 0 and %g becomes 255, all"
@@ -72,8 +83,17 @@ def span_of(path: Path, levels: Levels, frames: Iterable[np.ndarray], full: Span
     return span
 
 
-def measured(frames: Iterable[np.ndarray], full: Span, margin: float = _MARGIN) -> Span | None:
-    """From the lowest to the highest value of the first frames, and `margin` of that more; None of a single value."""
+def measure_span(frames: Iterable[np.ndarray], full: Span, margin: float = _MARGIN) -> Span | None:
+    """Measure the range of values of the first `LOOKED_AT` frames.
+
+    Args:
+        frames: stored pixels, (H, W) or (H, W, 3) each.
+        full: smallest and largest value that a pixel can hold.
+        margin: share of the range by which it is extended at both ends.
+
+    Returns:
+        The two ends of the extended range, or None if all pixels have one value.
+    """
     low, high, whole = np.inf, -np.inf, True
     for pixels in islice(frames, LOOKED_AT):
         values: np.ndarray = np.asarray(pixels, np.float32)
@@ -95,8 +115,8 @@ def measured(frames: Iterable[np.ndarray], full: Span, margin: float = _MARGIN) 
     return float(f"{low:.6g}"), float(f"{high:.6g}")
 
 
-def scaled(pixels: np.ndarray, span: Span) -> np.ndarray:
-    """uint8 of pixels of any type: the span's ends become 0 and 255; what is no number becomes 0."""
+def to_8_bits(pixels: np.ndarray, span: Span) -> np.ndarray:
+    """Convert pixels of any type to uint8, so that the ends of `span` become 0 and 255, and NaN becomes 0."""
     low, high = span
     values = (pixels.astype(np.float32) - low) * (255 / (high - low))
     return np.nan_to_num(values, nan=0, posinf=255, neginf=0).clip(0, 255).round().astype(np.uint8)

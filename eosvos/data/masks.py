@@ -1,6 +1,6 @@
-"""Id masks: to and from files, their boxes, and the one place where objects are merged.
+"""Id masks: read, write, merge, and compute boxes of them.
 
-Id mask: uint8 (H, W), 0 background, 255 void, any other value an object id as the file has it.
+An id mask is uint8 (H, W): 0 background, 255 void, any other value is an object id as the file has it.
 """
 
 from __future__ import annotations
@@ -25,21 +25,29 @@ FORMATS = ("PNG", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG", "WEBP")
 """Formats that images are read in. Pillow knows more, some of which start other programs (EPS)."""
 _LOSSLESS = ("PNG", "BMP", "DIB", "GIF", "TIFF", "PPM")
 MODES = ("P", "PA", "L", "LA", "1", "RGBA", "I", "I;16", "I;16B")
-MOST_PIXELS = 2**26  # of a picture or mask: 8K twice; files may claim to hold any number
+MOST_PIXELS = 2**26  # of an image or mask: 8K twice; files may claim to hold any number
 _HOW = "save it as a palette or grey PNG whose pixel values are the object ids (0 background, 255 void)"
 
 
 def read_mask(path: str | Path, binary: bool = False, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Read an id mask, uint8 (H, W).
+    """Read an id mask.
 
-    Read are palette images (the index is the id, whatever the palette), grey ones of 8 or 16 bits, 1-bit ones, and grey
-    or RGBA ones with an alpha channel, if red, green and blue are equal (one DAVIS-2016 mask is stored so); what is
-    wholly transparent there is background, unless all is. `binary`: every value above 0, 255 too, becomes id 1;
-    otherwise 255 stays void, but a 1-bit mask holds id 1. `size`: (H, W) that the mask must have.
+    Palette images (the index is the id, whatever the palette), grey images of 8 or 16 bits, 1-bit images, and grey or
+    RGBA images with an alpha channel whose red, green and blue are equal (one DAVIS-2016 mask is stored so) are read.
+    Transparent pixels are background, unless all pixels are transparent. White of 16 bits is 255.
 
-    Raises UserError, naming the file, if it is missing, truncated or no image, lossy (a JPEG: its ids are not exact),
-    animated, to be turned by its EXIF data, holds colours instead of ids, ids above 255, or has another size. (White of
-    16 bits is 255.)
+    Args:
+        path: the image file.
+        binary: every value above 0, including 255, becomes id 1. Otherwise 255 stays void, except that a 1-bit mask
+            holds id 1.
+        size: height and width in pixels that the mask must have; None: any.
+
+    Returns:
+        uint8 (H, W).
+
+    Raises:
+        UserError: if the file is missing, truncated or no image; is lossy (the ids of a JPEG are not exact), animated
+            or to be rotated by its EXIF data; holds colours in place of ids, or ids above 255; or has another size.
     """
     path = Path(path)
     try:
@@ -51,14 +59,14 @@ def read_mask(path: str | Path, binary: bool = False, size: tuple[int, int] | No
     except UserError:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... on broken files
-        raise unreadable(path, error, "mask") from error
+        raise unreadable_error(path, error, "mask") from error
     if ids.ndim == 3:
         if ids.shape[2] == 4 and (ids[..., :3] != ids[..., :1]).any():
             raise UserError(f"{path}: a mask holds object ids, but this one holds RGB colours; {_HOW}")
         opaque = ids[..., -1] > 0
         ids = np.where(opaque, ids[..., 0], 0) if opaque.any() else ids[..., 0]
     if size is not None and ids.shape != tuple(size):
-        raise wrong_size(path, ids.shape, size)
+        raise wrong_size_error(path, ids.shape, size)
     if binary or bits:
         return (ids != 0).astype(np.uint8)
     if ids.dtype != np.uint8:
@@ -71,13 +79,20 @@ def read_mask(path: str | Path, binary: bool = False, size: tuple[int, int] | No
 
 
 def ids_of(mask: np.ndarray) -> list[int]:
-    """The object ids in an id mask, rising, without 0 and 255."""
+    """Return the object ids in an id mask uint8 (H, W), in ascending order, without 0 and 255."""
     counts = np.bincount(mask.ravel(), minlength=VOID + 1)  # np.unique sorts the pixels: twenty times slower
     return [int(i) for i in counts[:VOID].nonzero()[0] if i]
 
 
 def check_mask_header(path: Path, image: Image.Image, modes: Sequence[str] = MODES, lossy: bool = False) -> None:
-    """Raise UserError if an opened, not yet decoded image cannot be an id mask by its kind; `lossy`: it may blur."""
+    """Raise UserError if an opened, not yet decoded image cannot be an id mask.
+
+    Args:
+        path: file of the image.
+        image: the opened image.
+        modes: allowed Pillow modes.
+        lossy: whether a lossy format is allowed.
+    """
     check_pixels(path, image)
     blurred = image.format == "TIFF" and "jpeg" in str(image.info.get("compression"))
     if not lossy and (image.format not in _LOSSLESS or blurred):
@@ -90,7 +105,7 @@ def check_mask_header(path: Path, image: Image.Image, modes: Sequence[str] = MOD
 
 
 def check_pixels(path: Path, image: Image.Image) -> None:
-    """Raise UserError if an opened, not yet decoded image would fill the memory."""
+    """Raise UserError if an opened, not yet decoded image has more than `MOST_PIXELS` pixels."""
     if image.width * image.height > MOST_PIXELS:
         raise UserError(
             f"{path}: {image.width}x{image.height} pixels, more than {MOST_PIXELS >> 20} mega; scale it down"
@@ -98,14 +113,14 @@ def check_pixels(path: Path, image: Image.Image) -> None:
 
 
 def check_upright(path: Path, image: Image.Image) -> None:
-    """Raise UserError if a decoded mask says that it is to be turned: its frame and other programs may see it so."""
+    """Raise UserError if a decoded mask has an EXIF rotation: its frame or other programs may apply it."""
     turn = image.getexif().get(0x0112, 1)
     if turn not in (0, 1):
         raise UserError(f"{path}: a mask that its EXIF data turns (orientation {turn}); save it upright, without EXIF")
 
 
-def unreadable(path: Path, error: Exception, what: str) -> UserError:
-    """The UserError for a file that could not be read as an image."""
+def unreadable_error(path: Path, error: Exception, what: str) -> UserError:
+    """Return the UserError for a file that could not be read as an image; `what` is "frame" or "mask"."""
     if isinstance(error, FileNotFoundError):
         return UserError(
             f"{path}: this {what} is missing; put it there, or give another path (of a data set: or"
@@ -118,22 +133,29 @@ def unreadable(path: Path, error: Exception, what: str) -> UserError:
     return UserError(f"{path}: this {what} cannot be read ({error}); the file is damaged or no image: fetch it again")
 
 
-def wrong_size(path: Path, found: Sequence[int], expected: Sequence[int]) -> UserError:
-    """The UserError for an image or mask of another size, both (H, W), than its sequence."""
+def wrong_size_error(path: Path, size: Sequence[int], expected: Sequence[int]) -> UserError:
+    """Return the UserError for an image or mask whose size (H, W) differs from that of its sequence."""
     remedy = "scale it to that, a mask without smoothing (in a data set: is it of the same resolution folder?)"
-    if tuple(found) == tuple(expected)[::-1]:
+    if tuple(size) == tuple(expected)[::-1]:
         remedy = "width and height are swapped: turn it by a quarter, as the others are"
     return UserError(
-        f"{path}: is {found[1]}x{found[0]} pixels, but its sequence is {expected[1]}x{expected[0]}; all frames and"
+        f"{path}: is {size[1]}x{size[0]} pixels, but its sequence is {expected[1]}x{expected[0]}; all frames and"
         f" masks of a sequence must have one size: {remedy}"
     )
 
 
-def stacked(layers: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """One id mask of the bool masks (H, W) of objects, by id; `size` = (H, W).
+def stack_masks(layers: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Stack the masks of objects into one id mask; of overlapping objects the smaller one is in front.
 
-    Of objects that overlap the one of fewer pixels is in front: an arm stays visible before its person, whereas with
-    a fixed order one of the two could vanish. Of equal ones the lower id is in front.
+    So an arm stays visible in front of its person, whereas in a fixed order one of the two could vanish. Of objects of
+    equal size the one with the lower id is in front.
+
+    Args:
+        layers: object id -> bool (H, W).
+        size: height and width in pixels.
+
+    Returns:
+        uint8 (H, W).
     """
     mask = np.zeros(size, np.uint8)
     for number, layer in sorted(layers.items(), key=lambda item: (-np.count_nonzero(item[1]), -item[0])):
@@ -141,22 +163,34 @@ def stacked(layers: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarr
     return mask
 
 
-def note_shared(shared: dict[str, int], name: str, layers: Mapping[int, np.ndarray], mask: np.ndarray) -> None:
-    """Keep in `shared`, by the frame's name, how many pixels objects lose to others in their `stacked` mask, if any."""
+def record_overlap(
+    overlap_pixels: dict[str, int], name: str, layers: Mapping[int, np.ndarray], mask: np.ndarray
+) -> None:
+    """Add to `overlap_pixels` how many pixels of the bool masks `layers` lie below another one in `mask`, if any.
+
+    Args:
+        overlap_pixels: frame name -> pixels; changed in place.
+        name: name of the frame.
+        layers: object id -> bool (H, W).
+        mask: the id mask that `stack_masks` made of them, uint8 (H, W).
+    """
     lost = sum(map(np.count_nonzero, layers.values())) - np.count_nonzero(mask)
     if lost:
-        shared[name] = int(lost)
+        overlap_pixels[name] = int(lost)
 
 
 def write_mask(path: str | Path, ids: np.ndarray) -> None:
-    """Write an id mask, (H, W) of integers 0 to 255, as a palette PNG in the DAVIS colours, atomically."""
+    """Write an id mask, integers 0 to 255 of shape (H, W), as a palette PNG with the DAVIS colours, atomically."""
     image = palette_image(ids)
     with atomic(path) as temporary:
         image.save(temporary, format="PNG")
 
 
 def palette_image(ids: np.ndarray) -> Image.Image:
-    """An id mask, (H, W) of integers 0 to 255, as an image with the palette of DAVIS."""
+    """Convert an id mask, integers 0 to 255 of shape (H, W), to a palette image with the DAVIS colours.
+
+    Raises ValueError for any other array.
+    """
     ids = np.asarray(ids)
     if ids.ndim != 2 or (ids.dtype != np.uint8 and (ids.dtype.kind not in "biu" or ids.min() < 0 or ids.max() > 255)):
         raise ValueError(f"an id mask is (H, W) with integers 0 to 255, not {ids.dtype} {ids.shape}")
@@ -166,7 +200,14 @@ def palette_image(ids: np.ndarray) -> Image.Image:
 
 
 def box_of(mask: np.ndarray | Tensor) -> Tensor | None:
-    """The tight box of a bool mask (H, W): float32 (4,), xyxy in pixels, exclusive maximum; None if it is empty."""
+    """Return the tight box of a mask.
+
+    Args:
+        mask: bool (H, W).
+
+    Returns:
+        float32 (4,), xyxy in pixels with an exclusive maximum; None if the mask is empty.
+    """
     import torch
 
     mask = torch.as_tensor(mask)
@@ -178,9 +219,16 @@ def box_of(mask: np.ndarray | Tensor) -> Tensor | None:
 
 
 def boxes_of(masks: Tensor) -> Tensor:
-    """The tight boxes of bool masks (N, H, W): float32 (N, 4), xyxy, exclusive maximum. N = 0 is legal.
+    """Return the tight boxes of masks.
 
-    Raises ValueError for an empty mask, which has no box: leave such masks out first.
+    Args:
+        masks: bool (N, H, W); N may be 0.
+
+    Returns:
+        float32 (N, 4), xyxy in pixels with an exclusive maximum, on the device of `masks`.
+
+    Raises:
+        ValueError: for an empty mask, which has no box.
     """
     import torch
 
@@ -197,9 +245,14 @@ def boxes_of(masks: Tensor) -> Tensor:
 
 
 def merge(probabilities: Tensor | np.ndarray, ids: Sequence[int]) -> np.ndarray:
-    """One id mask, uint8 (H, W), of the probabilities (K, H, W) of K objects: 0 where all are below 0.5, else argmax.
+    """Merge the probabilities of objects into one id mask: background where all are below 0.5, else the argmax.
 
-    `ids` are the K objects' ids; of equal probabilities the earlier object has the pixel.
+    Args:
+        probabilities: float (K, H, W) in [0, 1].
+        ids: object ids of the K probabilities. Of equal probabilities the earlier object wins.
+
+    Returns:
+        uint8 (H, W).
     """
     import torch
 
@@ -213,8 +266,8 @@ def merge(probabilities: Tensor | np.ndarray, ids: Sequence[int]) -> np.ndarray:
     return torch.where(best >= 0.5, names[which], 0).to(torch.uint8).cpu().numpy()
 
 
-def empty_mask(mask: np.ndarray | None = None) -> str:
-    """What is wrong with a first mask, of void alone or (None) empty."""
+def no_object_message(mask: np.ndarray | None = None) -> str:
+    """Return the message for a first mask that shows no object: it is empty (`mask` None) or holds 0 and 255 alone."""
     if mask is not None and mask.any():
         return (
             "the first mask holds only 0 and 255, and 255 means void (unknown) in an id mask; if this is the object,"

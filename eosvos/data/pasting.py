@@ -1,8 +1,8 @@
-"""Further objects pasted into the pictures of tasks, so that a task cannot be solved without fine-tuning.
+"""Objects pasted into the images of tasks, so that a task cannot be solved without fine-tuning.
 
-In most videos and pictures with masks the object is the most salient one, and a network finds it without having been
-shown it. With others beside it, of the same video, of another one, or of a still picture, only the train frame tells
-which one is meant. As data augmentation: Ghiasi et al., Simple Copy-Paste, CVPR 2021.
+In most annotated videos and images the object is the most salient one, and a network finds it without having been shown
+it. With objects of the same video, another video or a still image beside it, only the train frame says which one is
+meant. As data augmentation: Ghiasi et al., Simple Copy-Paste, CVPR 2021.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 
 from eosvos.data.masks import VOID, box_of, ids_of
-from eosvos.data.tasks import Drawn, Found, MixedTaskset, Sample, Task, Taskset
+from eosvos.data.mixed_tasks import MixedTaskset
+from eosvos.data.tasks import ObjectFrame, Sample, Task, TaskFrames, Taskset
 from eosvos.seeds import numpy_generator
 
 _PASTE, _DONOR = 15, 16  # first parts of the paths of the draws here; see data.tasks
@@ -25,11 +26,15 @@ _COVERED = 0.4  # share of the object that a pasted one may hide
 
 @dataclass
 class Pasting:
-    """How objects are pasted.
+    """Settings of pasting.
 
-    share: of the tasks and pictures that get any. most: objects pasted into one. swap: share of those tasks whose
-    object is a pasted one. scale: least and largest size (square root of the area) in sizes of the picture's own
-    object. light: brightness and contrast of a pasted object change by up to this share.
+    Attributes:
+        share: share of the tasks and images that get pasted objects.
+        most: largest number of objects pasted into one.
+        swap: share of those tasks whose object becomes a pasted one.
+        scale: smallest and largest size (square root of the area) of a pasted object, in sizes of the image's own
+            object.
+        light: brightness and contrast of a pasted object change by up to this share.
     """
 
     share: float = 0.6
@@ -41,21 +46,35 @@ class Pasting:
 
 @dataclass(frozen=True)
 class _Placement:
-    """Where an object is pasted, alike in all frames of a task but for a small move from frame to frame."""
+    """Where an object is pasted, the same in all frames of a task but for a small shift from frame to frame.
 
-    angle: float  # of the way from the object's middle, in radians
-    away: float  # in sizes of the picture's own object
-    size: float  # likewise
+    Attributes:
+        angle: direction from the centre of the image's own object, in radians.
+        away: distance from it, in sizes of that object.
+        size: size of the pasted object, in sizes of that object.
+        flipped: whether the pasted object is mirrored.
+        behind: whether the image's own object occludes it.
+        gain: factor of its brightness.
+        lift: added brightness, as a share of 255.
+    """
+
+    angle: float
+    away: float
+    size: float
     flipped: bool
-    behind: bool  # the picture's own object hides it
+    behind: bool
     gain: float
     lift: float
 
 
 class PastedTasks:
-    """The tasks and pictures of a taskset, with objects of others of its tasks pasted into them.
+    """The tasks and images of a taskset, with objects of its other tasks pasted into them.
 
-    Everything follows from (seed, iteration, index), as in the taskset itself.
+    All draws follow from (seed, iteration, index), as in the taskset itself. The methods are those of `Taskset`.
+
+    Args:
+        tasks: the taskset.
+        pasting: the settings.
     """
 
     def __init__(self, tasks: Taskset | MixedTaskset, pasting: Pasting) -> None:
@@ -63,31 +82,36 @@ class PastedTasks:
 
     @property
     def window(self) -> float:
+        """Sides of the samples' window in sides of the object's box; 0: whole frames."""
         return self.tasks.window
 
     def content(self) -> Any:
+        """Describe the data by plain values; see `Taskset.content`."""
         return self.tasks.content()
 
-    def chosen(self, seed: int, *path: int) -> Taskset:
-        return self.tasks.chosen(seed, *path)
+    def taskset_for(self, seed: int, *path: int) -> Taskset:
+        """Return the taskset that the draw at `path` comes from."""
+        return self.tasks.taskset_for(seed, *path)
 
     def task(self, seed: int, iteration: int, index: int) -> Task:
+        """Draw a task with pasted objects; see `Taskset.task`."""
         taskset = self.tasks.source(seed, "task", iteration, index)
         return taskset.build(self.draw_task(seed, iteration, index), seed, iteration, index)
 
-    def draw_task(self, seed: int, iteration: int, index: int) -> Drawn:
-        """The frames of `task`, before they are transformed."""
+    def draw_task(self, seed: int, iteration: int, index: int) -> TaskFrames:
+        """Draw the frames of `task` without transforming them."""
         drawn = self.tasks.source(seed, "task", iteration, index).draw_task(seed, iteration, index)
         return self._pasted(drawn, seed, iteration, index, single=True)
 
-    def picture(self, seed: int, iteration: int, index: int) -> Sample:
-        taskset = self.tasks.source(seed, "picture", iteration, index)
-        drawn = taskset.draw_picture(seed, iteration, index)
-        return taskset.build_picture(
+    def image(self, seed: int, iteration: int, index: int) -> Sample:
+        """Draw an image with pasted objects, all of them instances; see `Taskset.image`."""
+        taskset = self.tasks.source(seed, "image", iteration, index)
+        drawn = taskset.draw_image(seed, iteration, index)
+        return taskset.build_image(
             self._pasted(drawn, seed, iteration, index, single=False), seed, iteration, index
         )  # fmt: skip
 
-    def _pasted(self, drawn: Drawn, seed: int, iteration: int, index: int, *, single: bool) -> Drawn:
+    def _pasted(self, drawn: TaskFrames, seed: int, iteration: int, index: int, *, single: bool) -> TaskFrames:
         draws, settings = numpy_generator(seed, _PASTE, iteration, index, int(single)), self.pasting
         if draws.random() >= settings.share:
             return drawn
@@ -96,7 +120,7 @@ class PastedTasks:
             # The path of another task: no training reaches so far, so it is none of those that are learned from.
             path = (iteration, _DONOR * 1000 + index * 10 + number)
             source = self.tasks.source(seed, "task", *path)
-            donor = source.draw_task(seed, *path) if single else source.draw_picture(seed, *path)
+            donor = source.draw_task(seed, *path) if single else source.draw_image(seed, *path)
             new = next((i for i in range(1, VOID) if all(i not in ids_of(f.mask) for f in frames)), None)
             if new is None:
                 break
@@ -107,14 +131,14 @@ class PastedTasks:
                 )
                 for k, frame in enumerate(frames)
             ]
-            # A task whose object is to be seen in some of its frames only would ask for what nothing tells.
+            # An object that is visible in some of the task's frames only could not be learned from them.
             if all(frame is not None for frame in pasted):
                 frames = [frame for frame in pasted if frame is not None]
                 if single and draws.random() < settings.swap:
                     object_id = new
         if any(not np.any(frame.mask == object_id) for frame in frames):
             object_id = drawn.object_id
-        return Drawn(drawn.name, object_id, frames)
+        return TaskFrames(drawn.name, object_id, frames)
 
 
 def _placement(draws: np.random.Generator, settings: Pasting) -> _Placement:
@@ -128,12 +152,22 @@ def _placement(draws: np.random.Generator, settings: Pasting) -> _Placement:
 
 
 def paste(
-    frame: Found, object_id: int, donor: Found, donor_id: int, new: int, placement: _Placement,
+    frame: ObjectFrame, object_id: int, donor: ObjectFrame, donor_id: int, new: int, placement: _Placement,
     draws: np.random.Generator,
-) -> Found | None:  # fmt: skip
-    """Paste an object of `donor` into `frame` as object `new`, with soft edges.
+) -> ObjectFrame | None:  # fmt: skip
+    """Paste an object of one frame into another, with soft edges.
 
-    Returns the changed frame; None where no place was found in which enough of both objects is to be seen.
+    Args:
+        frame: the frame to paste into.
+        object_id: its own object, beside which the pasted one is placed.
+        donor: the frame that shows the object to paste.
+        donor_id: id of that object in `donor`.
+        new: id that it gets in `frame`.
+        placement: where to paste it.
+        draws: generator of the shifts.
+
+    Returns:
+        The changed frame, or None if no place was found where enough of both objects is visible.
     """
     own, mask = box_of(frame.mask == object_id), donor.mask == donor_id
     box = box_of(mask)
@@ -173,7 +207,7 @@ def paste(
         image, ids = frame.image.astype(np.float32), frame.mask.copy()
         image[c:d, a:b] += alpha[c:d, a:b, None] * (part[c - top : d - top, a - left : b - left] - image[c:d, a:b])
         ids[new_mask] = new
-        return Found(image.astype(np.uint8), ids, frame.place)
+        return ObjectFrame(image.astype(np.uint8), ids, frame.frame_index)
     return None
 
 

@@ -1,7 +1,7 @@
-"""Tasks to learn from: one object of one sequence, a train sample and a meta sample (paper, 3.2.1 and 4.2).
+"""Training tasks: one object of one video, a train sample and a meta sample (e-OSVOS, sections 3.2.1 and 4.2).
 
-`Taskset.task(seed, iteration, index)` is for meta-learning, `Taskset.picture(seed, iteration, index)` for ordinary
-training. Both depend on these three numbers only, never on what was drawn before or on the worker.
+`Taskset.task(seed, iteration, index)` draws a task for meta-learning, `Taskset.image(seed, iteration, index)` an image
+for ordinary training. Both depend on these three numbers alone, not on earlier draws or on the worker.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from eosvos.data.masks import VOID, box_of, ids_of
 from eosvos.data.sequence import VideoSequence, content
@@ -24,55 +23,80 @@ from eosvos.errors import UserError
 from eosvos.seeds import generator, numpy_generator
 
 # what a draw is for: the first part of its path, so that no two kinds share their numbers
-SCENE, _TASK, _PICTURE, _SOURCE = 11, 12, 13, 14
+SCENE, TASK, IMAGE, SOURCE = 11, 12, 13, 14
 _SMALLEST = 16  # pixels at network size; less of an object is neither an instance nor background: it is ignored
 
 
-class Found(NamedTuple):
-    """A frame that shows the object looked for."""
+class ObjectFrame(NamedTuple):
+    """A frame that shows the object of a task.
 
-    image: np.ndarray  # uint8 (H, W, 3)
-    mask: np.ndarray  # id mask uint8 (H, W)
-    place: int  # its index in the sequence
+    Attributes:
+        image: uint8 (H, W, 3), RGB.
+        mask: id mask uint8 (H, W).
+        frame_index: index of the frame in its sequence.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    frame_index: int
 
 
-class Drawn(NamedTuple):
-    """What a task or picture is made of: frames of one object, the one to train on first."""
+class TaskFrames(NamedTuple):
+    """The frames that a task or image is made of.
 
-    name: str  # of the sequence
+    Attributes:
+        name: name of the sequence.
+        object_id: the object of the task.
+        frames: frames that show it, the train frame first.
+    """
+
+    name: str
     object_id: int
-    frames: list[Found]
+    frames: list[ObjectFrame]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture to train on, at the network's size."""
+    """One image to train on, at the network's size.
 
-    image: Tensor  # float32 (3, h, w), RGB in [0, 1]
-    masks: Tensor  # bool (N, h, w), one per instance; N = 0 is legal
-    ignore: Tensor | None = None  # bool (h, w): pixels nothing is known about (void), or None
+    Attributes:
+        image: float32 (3, h, w), RGB in [0, 1].
+        masks: bool (N, h, w), one per instance; N may be 0.
+        ignore: bool (h, w), pixels whose label is unknown (void); None: there are none.
+    """
+
+    image: Tensor
+    masks: Tensor
+    ignore: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Task:
-    """One object to adapt to: fine-tune on `train`, judge on `meta` and, if there are any, on `more` frames of the same
-    object. All masks are (1, h, w)."""
+    """One object to adapt to. All masks are (1, h, w).
 
-    name: str  # of the sequence
+    Attributes:
+        name: name of the sequence.
+        object_id: the object.
+        train: samples to fine-tune on.
+        meta: sample of which the meta loss is computed.
+        extra_meta: further samples of the meta loss, of other frames.
+    """
+
+    name: str
     object_id: int
     train: tuple[Sample, ...]
     meta: Sample
-    more: tuple[Sample, ...] = ()
+    extra_meta: tuple[Sample, ...] = ()
 
 
 class Tasks(Protocol):
-    """What training draws from: a `Taskset` or a `MixedTaskset`."""
+    """The interface of everything that training draws from."""
 
     def task(self, seed: int, iteration: int, index: int) -> Task: ...
 
-    def picture(self, seed: int, iteration: int, index: int) -> Sample: ...
+    def image(self, seed: int, iteration: int, index: int) -> Sample: ...
 
-    def chosen(self, seed: int, *path: int) -> Taskset: ...
+    def taskset_for(self, seed: int, *path: int) -> Taskset: ...
 
     @property
     def window(self) -> float:
@@ -80,23 +104,30 @@ class Tasks(Protocol):
         ...
 
     def content(self) -> Any:
-        """Plain values that tell its data from any other; None where all of it follows from settings and code."""
+        """Describe the data by plain values; None where settings and code determine all of it."""
         ...
 
 
 class Taskset:
-    """Gives tasks and pictures by (seed, iteration, index): equal numbers, equal tensors.
+    """Draws tasks and images by (seed, iteration, index): equal numbers give equal tensors.
 
-    `pairs(seed, *path)` iterates over the (sequence, object id) pairs to try, in an order drawn from its arguments; the
-    first is taken unless the object cannot be found in `search` random frames. Usually made by `SyntheticTaskset` or
-    `VideoTaskset`, which pass these settings on:
+    Usually made as a `SyntheticTaskset` or `VideoTaskset`, which pass these settings on.
 
-    `size`: (short, long) side of the network. `first_to_later`: the object's first frame trains and a later one judges.
-    `train_copies`: differently transformed copies of the train frame. `meta_frames`: frames that judge; the inner steps
-    cost the most, and further frames make the meta-gradient that they lead to less noisy. `min_area`: share of its
-    image that an object must cover to be drawn from it. `window`: samples show a window about the object, so
-    many times its size (0: whole frames; `data.window`). `transform`: settings of `augment`, such as {"rotation":
-    10.0}.
+    Args:
+        pairs: `pairs(seed, *path)` iterates over the (sequence, object id) pairs to try, in an order drawn from its
+            arguments. The first one in which the object is found is taken.
+        size: short and long side of the network's images in pixels.
+        first_to_later: whether the object's first frame trains and later ones judge; otherwise random frames do.
+        train_copies: number of train samples, which are differently transformed copies of the train frame.
+        meta_frames: number of meta samples. The inner steps are the main cost, and further meta samples make their
+            meta-gradient less noisy.
+        min_area: smallest share of the image that an object must cover to be drawn from it.
+        window: sides of the samples' window in sides of the object's box (`data.window`); 0: whole frames.
+        transform: settings of `augment`, such as {"rotation": 10.0}.
+        search: at most this many masks are read to find the object.
+
+    Raises:
+        UserError: if `train_copies` or `meta_frames` is below 1.
     """
 
     def __init__(
@@ -121,73 +152,82 @@ class Taskset:
         self.transform, self.search = transform or {}, search
 
     def content(self) -> Any:
-        """Plain values that tell its data from any other; None where all of it follows from settings and code."""
+        """Describe the data by plain values; None where settings and code determine all of it."""
         return None
 
     def task(self, seed: int, iteration: int, index: int) -> Task:
-        """The task of meta-iteration `iteration` and place `index` in its meta-batch (paper, 3.2.1).
+        """Draw a task (e-OSVOS, section 3.2.1).
 
-        A random frame with the object trains, another one (the same if there is no other) judges. Each sample has its
-        own spatial and colour transform. Raises UserError if no object can be found.
+        A random frame that shows the object trains, and others (the same one if there are no others) judge. Each sample
+        has its own spatial and colour transform.
+
+        Args:
+            seed: seed of all draws.
+            iteration: meta-iteration.
+            index: number of the task in its meta-batch.
+
+        Raises:
+            UserError: if no object can be found.
         """
         return self.build(self.draw_task(seed, iteration, index), seed, iteration, index)
 
-    def draw_task(self, seed: int, iteration: int, index: int) -> Drawn:
-        """The frames of `task`, as the sequence has them: the one to train on, and those that judge."""
-        path = (_TASK, iteration, index)
+    def draw_task(self, seed: int, iteration: int, index: int) -> TaskFrames:
+        """Draw the frames of `task` without transforming them: the train frame and the meta frames."""
+        path = (TASK, iteration, index)
         for sequence, object_id in self.pairs(seed, *path):
             frames = self._some_frames(sequence, object_id, numpy_generator(seed, *path, 0))
             if frames is not None:
-                return Drawn(sequence.name, object_id, frames)
-        raise self.nothing()
+                return TaskFrames(sequence.name, object_id, frames)
+        raise self.no_object_error()
 
-    def build(self, drawn: Drawn, seed: int, iteration: int, index: int) -> Task:
-        """The task of drawn frames."""
-        path, (first, *judges), copies = (_TASK, iteration, index), drawn.frames, self.train_copies
+    def build(self, drawn: TaskFrames, seed: int, iteration: int, index: int) -> Task:
+        """Transform the frames of `draw_task` into a task."""
+        path, (first, *judges), copies = (TASK, iteration, index), drawn.frames, self.train_copies
         train = tuple(
             self._sample(first, drawn.object_id, generator(seed, *path, c), single=True) for c in range(1, copies + 1)
         )
-        meta, *more = (
+        meta, *extra_meta = (
             self._sample(frame, drawn.object_id, generator(seed, *path, copies + k), single=True)
             for k, frame in enumerate(judges, 1)
         )
-        return Task(drawn.name, drawn.object_id, train, meta, tuple(more))
+        return Task(drawn.name, drawn.object_id, train, meta, tuple(extra_meta))
 
-    def picture(self, seed: int, iteration: int, index: int) -> Sample:
-        """A random frame with all its objects as instances, transformed; at least one of them is in sight."""
-        return self.build_picture(self.draw_picture(seed, iteration, index), seed, iteration, index)
+    def image(self, seed: int, iteration: int, index: int) -> Sample:
+        """Draw a random frame with all its objects as instances, transformed; at least one of them is visible."""
+        return self.build_image(self.draw_image(seed, iteration, index), seed, iteration, index)
 
-    def draw_picture(self, seed: int, iteration: int, index: int) -> Drawn:
-        """The frame of `picture`, as the sequence has it, and the object that it was drawn for."""
-        path = (_PICTURE, iteration, index)
+    def draw_image(self, seed: int, iteration: int, index: int) -> TaskFrames:
+        """Draw the frame of `image` without transforming it, and the object that it is drawn for."""
+        path = (IMAGE, iteration, index)
         for sequence, object_id in self.pairs(seed, *path):
-            found = next(self.frames(sequence, object_id, numpy_generator(seed, *path, 0)), None)
-            if found is not None:
-                return Drawn(sequence.name, object_id, [found])
-        raise self.nothing()
+            frame = next(self.frames(sequence, object_id, numpy_generator(seed, *path, 0)), None)
+            if frame is not None:
+                return TaskFrames(sequence.name, object_id, [frame])
+        raise self.no_object_error()
 
-    def build_picture(self, drawn: Drawn, seed: int, iteration: int, index: int) -> Sample:
-        """The picture of a drawn frame."""
-        draws = generator(seed, _PICTURE, iteration, index, 1)
+    def build_image(self, drawn: TaskFrames, seed: int, iteration: int, index: int) -> Sample:
+        """Transform the frame of `draw_image` into a sample."""
+        draws = generator(seed, IMAGE, iteration, index, 1)
         return self._sample(drawn.frames[0], drawn.object_id, draws, single=False)
 
-    def chosen(self, seed: int, *path: int) -> Taskset:
-        """The taskset that the draw named by `path` is from: this one."""
+    def taskset_for(self, seed: int, *path: int) -> Taskset:
+        """Return the taskset that the draw at `path` comes from: this one."""
         return self
 
     def source(self, seed: int, kind: str, iteration: int, index: int) -> Taskset:
-        """The taskset that a task or picture, by `kind`, is from: this one."""
+        """Return the taskset that a "task" or "image" (`kind`) comes from: this one."""
         return self
 
-    def _some_frames(self, sequence: VideoSequence, object_id: int, draws: np.random.Generator) -> list[Found] | None:
-        """The frame to train on and those that judge, the same again where there are no others; None if the object is
-        not to be seen."""
-        start = sequence.objects[object_id]
+    def _some_frames(
+        self, sequence: VideoSequence, object_id: int, draws: np.random.Generator
+    ) -> list[ObjectFrame] | None:
+        """Draw the train frame and the meta frames, repeated if there are too few; None if the object is not found."""
+        start = sequence.first_frame[object_id]
         if self.first_to_later:
             mask = sequence.mask(start)
             if mask is None or not self._visible(mask, object_id):
                 return None
-            first = Found(sequence.read_frame(start), mask, start)
+            first = ObjectFrame(sequence.read_frame(start), mask, start)
             others = self.frames(sequence, object_id, draws, start + 1)
         else:
             others = self.frames(sequence, object_id, draws)
@@ -200,18 +240,25 @@ class Taskset:
 
     def frames(
         self, sequence: VideoSequence, object_id: int, draws: np.random.Generator, start: int = 0, min_area: float = 0.0
-    ) -> Iterator[Found]:
-        """Different random frames from `start` on that show the object, on at least `min_area` of them if that is more
-        than the taskset asks for; at most `search` masks are read."""
+    ) -> Iterator[ObjectFrame]:
+        """Iterate over different random frames that show an object.
+
+        Args:
+            sequence: the video.
+            object_id: the object.
+            draws: generator of the order; at most `search` masks are read.
+            start: first frame that may be drawn.
+            min_area: smallest share of the image that the object covers, if that is more than the taskset's.
+        """
         read = 0
         for index in map(int, draws.permutation(len(sequence))):
-            if index < max(start, sequence.objects[object_id]):
+            if index < max(start, sequence.first_frame[object_id]):
                 continue
             mask = sequence.mask(index)
             if mask is None:
                 continue
             if self._visible(mask, object_id, min_area):
-                yield Found(sequence.read_frame(index), mask, index)
+                yield ObjectFrame(sequence.read_frame(index), mask, index)
             read += 1
             if read == self.search:
                 return
@@ -219,19 +266,25 @@ class Taskset:
     def _visible(self, mask: np.ndarray, object_id: int, min_area: float = 0.0) -> bool:
         return bool(np.count_nonzero(mask == object_id) >= max(1, max(self.min_area, min_area) * mask.size))
 
-    def _sample(self, found: Found, object_id: int, draws: torch.Generator, *, single: bool) -> Sample:
-        """The transformed sample of one object or, if not `single`, of all that are seen with it, as instances."""
-        image, mask, _ = found
+    def _sample(self, frame: ObjectFrame, object_id: int, draws: torch.Generator, *, single: bool) -> Sample:
+        """Transform a frame into the sample of one object or, unless `single`, of all visible objects as instances."""
+        image, mask, _ = frame
         ids = [object_id] if single else ids_of(mask)
         layers = [mask == i for i in ids]
         void = mask == VOID
         if void.any():
             layers.append(void)
-        place = None
+        window = None
         if self.window and (box := box_of(mask == object_id)) is not None:
-            place = window_about(box.tolist(), mask.shape[:2], self.size, self.window)  # type: ignore[arg-type]
+            window = window_about(box.tolist(), mask.shape[:2], self.size, self.window)  # type: ignore[arg-type]
         pixels, moved = augment(
-            image, np.stack(layers), draws, size=self.size, target=0 if single else None, window=place, **self.transform
+            image,
+            np.stack(layers),
+            draws,
+            size=self.size,
+            target=0 if single else None,
+            window=window,
+            **self.transform,
         )
         masks = moved[: len(ids)]
         ignore = moved[len(ids)] if len(layers) > len(ids) else None
@@ -243,8 +296,8 @@ class Taskset:
             masks = masks[seen]
         return Sample(pixels, masks, ignore)
 
-    def nothing(self, min_area: float = 0.0) -> UserError:
-        """What to say where no object was found."""
+    def no_object_error(self, min_area: float = 0.0) -> UserError:
+        """Return the error for sequences in which no object was found."""
         return UserError(
             f"no object that covers at least {max(self.min_area, min_area):.2%} of its image was found in the drawn"
             " sequences; lower min_area, or look at the masks"
@@ -252,89 +305,29 @@ class Taskset:
 
 
 class VideoTaskset(Taskset):
-    """Tasks from annotated sequences, uniform over all (sequence, object) pairs; settings are those of `Taskset`."""
+    """Tasks from annotated sequences, drawn uniformly over all (sequence, object) pairs.
+
+    Args:
+        sequences: the videos.
+        settings: those of `Taskset`.
+
+    Raises:
+        UserError: if there is no object at all.
+    """
 
     def __init__(self, sequences: Sequence[VideoSequence], **settings: Any):
         super().__init__(self._videos, **settings)
         self.sequences = tuple(sequences)
-        self.objects = [(sequence, object_id) for sequence in sequences for object_id in sequence.objects]
+        self.objects = [(sequence, object_id) for sequence in sequences for object_id in sequence.first_frame]
         if not self.objects:
             raise UserError(f"{len(sequences)} sequences without a single object: there is nothing to draw tasks from")
 
     def content(self) -> Any:
+        """Describe the data by the number of sequences and frames, and their hash."""
         return content(self.sequences)
 
     def _videos(self, seed: int, *path: int) -> Iterator[tuple[VideoSequence, int]]:
-        """A random pair, and then, should its object not be found, those that follow it."""
+        """Iterate over the pairs from a random one on."""
         start = int(numpy_generator(seed, *path, SCENE).integers(len(self.objects)))
         for step in range(min(len(self.objects), 100)):
             yield self.objects[(start + step) % len(self.objects)]
-
-
-class MixedTaskset:
-    """Tasks from several tasksets: every draw chooses one of them by its weight, by (seed, iteration, index) alone."""
-
-    def __init__(self, tasksets: Sequence[Taskset], weights: Sequence[float]):
-        if not tasksets or len(tasksets) != len(weights) or min(weights) < 0 or not 0 < sum(weights) < np.inf:
-            raise UserError(
-                f"{len(tasksets)} tasksets of weights {list(weights)}: none negative, one above 0 is expected"
-            )
-        self.tasksets, self.weights = list(tasksets), np.array(weights) / sum(weights)
-
-    @property
-    def window(self) -> float:
-        return self.tasksets[0].window
-
-    def content(self) -> Any:
-        return [taskset.content() for taskset in self.tasksets]
-
-    def task(self, seed: int, iteration: int, index: int) -> Task:
-        return self.source(seed, "task", iteration, index).task(seed, iteration, index)
-
-    def picture(self, seed: int, iteration: int, index: int) -> Sample:
-        return self.source(seed, "picture", iteration, index).picture(seed, iteration, index)
-
-    def source(self, seed: int, kind: str, iteration: int, index: int) -> Taskset:
-        """The taskset that a task or picture, by `kind`, is from."""
-        return self.chosen(seed, _TASK if kind == "task" else _PICTURE, iteration, index)
-
-    def chosen(self, seed: int, *path: int) -> Taskset:
-        """The taskset that the draw named by `path` is from."""
-        return self.tasksets[numpy_generator(seed, *path, _SOURCE).choice(len(self.tasksets), p=self.weights)]
-
-
-class TaskStream(Dataset):
-    """The items of iterations start <= i < stop, in order, for a DataLoader: what the method of `taskset` named by
-    `kind` gives, "task" or "picture", or "guided" of a `methods.osmn.guides.GuidedTasks`.
-
-    Item k of one process is place k % batch of iteration start + k // batch, so that any number of workers, with
-    `batch_size=None`, gives the same items in the same order. With `world` processes the places of a batch are dealt
-    out: process `rank` gets rank, rank + world, ..., and `per_rank` counts them; it may be 0.
-    """
-
-    def __init__(
-        self,
-        taskset: Any,
-        kind: str = "task",
-        *,
-        seed: int,
-        batch: int,
-        start: int = 0,
-        stop: int,
-        rank: int = 0,
-        world: int = 1,
-    ):
-        if kind not in ("task", "picture", "guided"):
-            raise ValueError(f'kind={kind!r}; "task", "picture" or "guided" is expected')
-        self.taskset, self.kind, self.seed, self.batch = taskset, kind, seed, batch
-        self.start, self.stop, self.rank, self.world = start, stop, rank, world
-        self.per_rank = len(range(rank, batch, world))
-
-    def __len__(self) -> int:
-        return max(0, self.stop - self.start) * self.per_rank
-
-    def __getitem__(self, item: int) -> Any:
-        if not 0 <= item < len(self):
-            raise IndexError(f"item {item} of {len(self)}")
-        iteration, place = divmod(item, self.per_rank)
-        return getattr(self.taskset, self.kind)(self.seed, self.start + iteration, self.rank + self.world * place)

@@ -1,8 +1,8 @@
-"""Joint transforms of an image and its masks, from a picture of any size straight to the network's size.
+"""Joint transforms of an image and its masks, from any size straight to the network's size.
 
-Images come as float32 (3, H, W) RGB in [0, 1] (a tensor) or, which saves a conversion of the full picture, as uint8
-(H, W, 3) RGB (an array, as `VideoSequence.read_frame` gives it); they leave as float32 (3, h, w). Boxes are not
-transformed: they are computed from the masks that come out. Every draw comes from the given torch.Generator.
+Images come in as float32 (3, H, W) tensors, RGB in [0, 1], or as uint8 (H, W, 3) arrays (`VideoSequence.read_frame`),
+which saves a conversion of the full image; they leave as float32 (3, h, w). Boxes are computed from the masks that come
+out, not transformed. All draws come from the given torch.Generator.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor
 from eosvos.data.window import Rectangle
 
 PADDING = (0.485, 0.456, 0.406)
-"""RGB of what lies outside the picture: ImageNet's mean, so the same as the zeros that torchvision pads with after the
-normalisation. Mirroring the picture there would show copies of the object that the masks call background; smearing its
+"""RGB of pixels outside the image: ImageNet's mean, so the same as the zeros that torchvision pads with after the
+normalisation. Mirroring the image there would show copies of the object that the masks call background; smearing its
 edge would do the same with objects that touch it."""
 
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -27,10 +27,12 @@ _RGB = np.linalg.inv(_YIQ)
 
 
 def network_size(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
-    """(h, w) of a picture in the network, as torchvision's detection transform resizes it.
+    """Return the height and width of an image in the network, as torchvision's detection transform resizes it.
 
-    `size` = (short, long): the short side becomes `short`, unless the long one would exceed `long`. A picture that has
-    this size already keeps it.
+    Args:
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        size: (short, long): the short side becomes `short`, unless the long one would then exceed `long`.
     """
     short, long = size
     scale = min(short / min(height, width), long / max(height, width))
@@ -38,11 +40,19 @@ def network_size(height: int, width: int, size: tuple[int, int]) -> tuple[int, i
 
 
 def fit(image: Tensor | np.ndarray, masks: Tensor | np.ndarray, *, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Resize an image and its bool masks (N, H, W) to the network's size: float32 (3, h, w), bool (N, h, w).
+    """Resize an image and its masks to the network's size.
 
-    The image is averaged over areas when it shrinks (torchvision's bilinear filter would alias), bilinear when it
-    grows; masks take the nearest pixel. An object too small for any keeps the one under its middle: an empty mask would
-    tell that it is not there.
+    The image is averaged over areas when it shrinks (torchvision's bilinear filter would alias) and bilinear when it
+    grows; masks take the nearest pixel. An object too small for any pixel keeps the one under its centre, as an empty
+    mask would say that it is absent.
+
+    Args:
+        image: float32 (3, H, W) in [0, 1], or uint8 (H, W, 3).
+        masks: bool (N, H, W).
+        size: short and long side of the network's images in pixels.
+
+    Returns:
+        float32 (3, h, w) in [0, 1] and bool (N, h, w).
     """
     source, layers = as_pixels(image), as_layers(masks)
     out = network_size(source.shape[0], source.shape[1], size)
@@ -63,18 +73,29 @@ def augment(
     target: int | None = 0,
     window: Rectangle | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """A random spatial and colour transform (paper, 4.2) at the network's size: float32 (3, h, w), bool (N, h, w).
+    """Apply a random spatial and colour transform at the network's size (e-OSVOS, section 4.2).
 
-    Flip (half of the time), rotation in degrees within +-`rotation` about the centre, scale (log-uniform), and a shift
-    within +-`translation` of width and height are one single affine warp from the source: bilinear for the image, with
-    a source that is much larger averaged down first, nearest for the masks. What lies outside is `PADDING` and no
-    object. Colours: `jitter`.
+    Flip, rotation, scale and translation are one affine warp from the source: bilinear for the image, which is averaged
+    down first if it is much larger, nearest for the masks. Pixels outside the source become `PADDING` and background.
+    Takes about 1 ms for 240x432 -> 128x224.
 
-    `target` is the mask that must stay in sight (None: any of them): draws that lose it, or nearly all of it, are
-    repeated up to 10 times; then the plain `fit` is taken, with colours still changed. Masks that come in empty do
-    not ask for that. `window`: the part of the picture that an unmoved draw shows; where others reach beyond it, they
-    show what is there. Default: all of it. `colour` scales the strength of the jitter: 1 is the paper's, 0 none. Costs
-    about 1 ms for 240x432 -> 128x224.
+    Args:
+        image: float32 (3, H, W) in [0, 1], or uint8 (H, W, 3).
+        masks: bool (N, H, W).
+        generator: generator of all draws, on the CPU.
+        size: short and long side of the network's images in pixels.
+        scale: smallest and largest scale, drawn log-uniformly.
+        rotation: largest rotation about the centre in degrees, in both directions.
+        translation: largest shift as a share of width and height, in both directions.
+        flip: whether to mirror half of the time.
+        colour: strength of the colour jitter (`jitter`): 1 is the paper's, 0 none.
+        target: index of the mask that must stay visible; None: any of them. A draw that loses it, or nearly all of it,
+            is repeated up to 10 times; then the image is only resized. Masks that come in empty are exempt.
+        window: x0, y0, x1, y1 in pixels of the part of the image that an identity draw shows; other draws may reach
+            beyond it. None: the whole image.
+
+    Returns:
+        float32 (3, h, w) in [0, 1] and bool (N, h, w).
     """
     source, layers = as_pixels(image), as_layers(masks)
     x0, y0, x1, y1 = window or (0, 0, source.shape[1], source.shape[0])
@@ -122,11 +143,22 @@ def jitter(
     saturation: float = 0.2,
     hue: float = 0.1,
 ) -> np.ndarray:
-    """Random colours (paper, 4.2): float32 (H, W, 3) in [0, 1] in and out.
+    """Change the colours of an image at random (e-OSVOS, section 4.2).
 
-    Brightness, contrast and saturation are factors within 1 +- the amount, the hue turns within +-`hue` of the circle.
-    All four are affine in RGB (the hue as a turn of the IQ plane), so they are one 3 x 4 matrix a pixel and one clip:
-    twenty times faster than one after the other through HSV.
+    Brightness, contrast and saturation are multiplied by a factor within 1 +- the argument; the hue turns within +-
+    `hue` of the colour circle. All four are affine in RGB (the hue as a rotation of the IQ plane), so they are one 3x4
+    matrix per pixel and one clip: twenty times faster than one after the other through HSV.
+
+    Args:
+        pixels: float32 (H, W, 3) in [0, 1], RGB.
+        generator: generator of the draws.
+        brightness: largest relative change.
+        contrast: largest relative change.
+        saturation: largest relative change.
+        hue: largest rotation, as a share of the circle.
+
+    Returns:
+        float32 (H, W, 3) in [0, 1].
     """
     draws = torch.rand(4, generator=generator, dtype=torch.float64).mul_(2).sub_(1).tolist()
     bright, contrasted, saturated = (1 + a * d for a, d in zip((brightness, contrast, saturation), draws, strict=False))
@@ -144,9 +176,10 @@ def _matrix(
     source: tuple[int, ...], out: tuple[int, int], flipped: bool, degrees: float, zoom: float, right: float,
     down: float, corner: tuple[int, int] = (0, 0),
 ) -> np.ndarray:  # fmt: skip
-    """float64 (3, 3): coordinates (x, y, 1) of the output -> of the source, where pixel i has its centre at i + 0.5.
+    """Return the float64 (3, 3) matrix that maps output coordinates (x, y, 1) to the source.
 
-    source: height and width of what an unmoved draw shows, whose first pixel is at `corner` (x, y).
+    Pixel i has its centre at i + 0.5. `source`: height and width of what an identity draw shows, whose first pixel is
+    at `corner` (x, y).
     """
     (height, width), (h, w) = source[:2], out
     radians = math.radians(degrees)
@@ -161,13 +194,22 @@ def _matrix(
 
 
 def _indices(matrix: np.ndarray) -> np.ndarray:
-    """The (2, 3) matrix over pixel indices, which OpenCV takes, of one over continuous coordinates."""
+    """Convert a matrix over continuous coordinates to the (2, 3) matrix over pixel indices that OpenCV takes."""
     shift = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     return (np.linalg.inv(shift) @ matrix @ shift)[:2]
 
 
 def warp_image(source: np.ndarray, matrix: np.ndarray, out: tuple[int, int]) -> np.ndarray:
-    """float32 (h, w, 3) in [0, 1]."""
+    """Warp an image.
+
+    Args:
+        source: uint8 or float32 (H, W, 3).
+        matrix: (3, 3), output coordinates -> source.
+        out: height and width of the output in pixels.
+
+    Returns:
+        float32 (h, w, 3) in [0, 1].
+    """
     step = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))  # source pixels per output pixel
     if step > 1.6:  # a bilinear sample sees two pixels: shrink first, and leave a little for the warp's own blur
         height, width = (max(1, round(n * 1.25 / step)) for n in source.shape[:2])
@@ -183,7 +225,7 @@ def warp_image(source: np.ndarray, matrix: np.ndarray, out: tuple[int, int]) -> 
 
 
 def warp_masks(layers: np.ndarray, matrix: np.ndarray, out: tuple[int, int]) -> Tensor:
-    """uint8 (N, H, W) -> bool (N, h, w), the nearest pixel."""
+    """Warp masks, uint8 (N, H, W) of 0 and 1, by the nearest pixel to bool (N, h, w); arguments as of `warp_image`."""
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     moved = np.zeros((len(layers), *out), np.uint8)
     indices = _indices(matrix)
@@ -210,14 +252,14 @@ def _resize_masks(layers: np.ndarray, height: int, width: int) -> Tensor:
 
 
 def as_pixels(image: Tensor | np.ndarray) -> np.ndarray:
-    """(H, W, 3), uint8 or float32, contiguous."""
+    """Convert an image to a contiguous array (H, W, 3), uint8 or float32."""
     if isinstance(image, Tensor):
         image = image.permute(1, 2, 0).numpy()
     return np.ascontiguousarray(image)
 
 
 def as_layers(masks: Tensor | np.ndarray) -> np.ndarray:
-    """bool (N, H, W) -> uint8 0/1 (N, H, W), without copying where it can be."""
+    """Convert masks bool (N, H, W) to uint8 of 0 and 1, without a copy where possible."""
     array = np.ascontiguousarray(masks.numpy() if isinstance(masks, Tensor) else masks)
     return array.view(np.uint8) if array.dtype == np.bool_ else (array != 0).astype(np.uint8)
 
@@ -227,4 +269,5 @@ def _unit(pixels: np.ndarray) -> np.ndarray:
 
 
 def as_tensor(pixels: np.ndarray) -> Tensor:
+    """Convert an image (H, W, 3) to a contiguous tensor (3, H, W)."""
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())

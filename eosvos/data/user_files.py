@@ -1,7 +1,7 @@
-"""Folders as users have them: their files and folders in order, without what systems and programs leave there.
+"""Files and folders of users, in natural order and without what systems and programs leave there.
 
-Left out are hidden files (also AppleDouble's `._*`), the folders and files of `JUNK`, and what is named as an image but
-is a folder, a pipe or a device; the last is told. A link that leads nowhere is an error: a file is missing.
+Skipped are hidden files (also AppleDouble's `._*`), the names in `JUNK`, and folders, pipes and devices whose names end
+like image files; the latter are logged. A broken link is an error, as a file is missing.
 """
 
 from __future__ import annotations
@@ -26,43 +26,56 @@ JUNK = frozenset((
 ))  # fmt: skip
 
 
-def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in a folder, without hidden files and junk, in natural order (2 before 10). Raises UserError where it
-    cannot be read."""
+def list_entries(folder: Path) -> list[os.DirEntry[str]]:
+    """List a folder without hidden files and junk, in natural order (2 before 10).
+
+    Raises:
+        UserError: if the folder cannot be read.
+    """
     try:
-        with os.scandir(folder) as found:
-            kept = [entry for entry in found if not entry.name.startswith(".") and entry.name.lower() not in JUNK]
+        with os.scandir(folder) as scan:
+            kept = [entry for entry in scan if not entry.name.startswith(".") and entry.name.lower() not in JUNK]
     except OSError as error:
         raise refused(error, folder) from error
-    return sorted(kept, key=lambda entry: natural(entry.name))
+    return sorted(kept, key=lambda entry: natural_key(entry.name))
 
 
-def listing(folder: Path, kinds: Collection[str] = IMAGES) -> list[Path]:
-    """The files of a folder with one of these endings, in natural order of their stems. Raises UserError where the
-    folder cannot be read, or holds a link to a file that is not there."""
-    named = [entry for entry in entries(folder) if Path(entry.name).suffix.lower() in kinds]
+def list_files(folder: Path, kinds: Collection[str] = IMAGES) -> list[Path]:
+    """List the files of a folder that have one of the given extensions, in natural order of their stems.
+
+    Args:
+        folder: the folder.
+        kinds: extensions in lower case, with the dot.
+
+    Raises:
+        UserError: if the folder cannot be read or holds a broken link.
+    """
+    named = [entry for entry in list_entries(folder) if Path(entry.name).suffix.lower() in kinds]
     odd = tuple(entry.name for entry in named if not _is_file(entry))
     if odd:
-        _tell_odd(folder, odd)
+        _warn_irregular(folder, odd)
     files = [folder / entry.name for entry in named if entry.name not in odd]
-    return sorted(files, key=lambda path: natural(path.stem))
+    return sorted(files, key=lambda path: natural_key(path.stem))
 
 
-def folders(root: Path) -> list[str]:
-    """Names of the folders within `root` (none if it is missing), in natural order; not those named as images."""
+def list_folders(root: Path) -> list[str]:
+    """Return the names of the folders in `root`, in natural order.
+
+    Folders named as image files are skipped. A missing `root` has none.
+    """
     if not root.is_dir():
         return []
-    return [e.name for e in entries(root) if e.is_dir() and Path(e.name).suffix.lower() not in IMAGES]
+    return [e.name for e in list_entries(root) if e.is_dir() and Path(e.name).suffix.lower() not in IMAGES]
 
 
-def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key under which numbers within names count as numbers."""
+def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Return a sort key that compares the numbers within names as numbers."""
     parts = re.split(r"(\d+)", name)
     return [(1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts], name
 
 
 def check_regular(path: Path, what: str) -> None:
-    """Raise UserError unless `path` is a file, not a folder, pipe or device; `what` should be given."""
+    """Raise UserError unless `path` is a regular file; `what` names in the message what to give instead."""
     try:
         path.stat()
     except OSError as error:
@@ -86,5 +99,5 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 @lru_cache(256)  # once: folders are listed several times
-def _tell_odd(folder: Path, names: tuple[str, ...]) -> None:
+def _warn_irregular(folder: Path, names: tuple[str, ...]) -> None:
     log.warning("%s: left out, as these are named as images, but are no files: %s", folder, ", ".join(names[:4]))

@@ -1,7 +1,7 @@
-"""A window about an object: the part of a frame that the network sees, so that the object fills it alike at any size.
+"""A window around an object: the part of a frame that the network sees, so that objects of any size fill it alike.
 
-In training and at test time the window is placed by the same function. The paper has none: its network sees whole
-frames (e-OSVOS, section 4.2), in which a small object is a few pixels of features.
+Training and testing place the window by the same function. The paper has none: its network sees whole frames (e-OSVOS,
+section 4.2), in which a small object covers only a few pixels of the feature maps.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ SMALLEST = 1 / 3
 def window_about(
     box: Sequence[float], frame: tuple[int, int], network: tuple[int, int], factor: float
 ) -> Rectangle:  # fmt: skip
-    """Place a window about a box.
+    """Place a window around a box.
 
     Args:
-        box: x0, y0, x1, y1 of the object in pixels of the frame; it may leave the frame.
+        box: x0, y0, x1, y1 of the object in pixels of the frame; it may extend beyond the frame.
         frame: height and width of the frame in pixels.
-        network: short and long side of the network's images in pixels; the long one lies along the frame's.
+        network: short and long side of the network's images in pixels; the long one lies along the frame's long side.
         factor: sides of the window in sides of the box. 0: the whole frame.
 
     Returns:
-        The window, within the frame and with whole pixels. It is `factor` times as wide and as high as the box, or
-        more: as much as its aspect asks for, which is the network's where the frame allows it.
+        x0, y0, x1, y1 of the window in whole pixels, within the frame. Its sides are at least `factor` times those of
+        the box, and larger where the network's aspect ratio needs it and the frame allows it.
     """
     height, width = frame
     if factor <= 0:
@@ -43,7 +43,13 @@ def window_about(
 
 
 def widened(window: Rectangle, frame: tuple[int, int], factor: float) -> Rectangle:
-    """The window `factor` times as large about the same middle, cut off at the frame (height, width)."""
+    """Enlarge a window by `factor` about its centre and clip it to the frame.
+
+    Args:
+        window: x0, y0, x1, y1 in pixels, exclusive maximum.
+        frame: height and width of the frame in pixels.
+        factor: new sides in old sides.
+    """
     x0, y0, x1, y1 = window
     right, down = (x1 - x0) * (factor - 1) / 2, (y1 - y0) * (factor - 1) / 2
     return (

@@ -88,7 +88,7 @@ def run(
         return {name: kept for name, kept in found.items() if kept is not None}
 
     with ExitStack() as lock:
-        kept = world.share(begin)
+        kept = world.broadcast(begin)
         done = {name: result for name, (result, why) in kept.items() if why is None}
         again = {name: (result, why) for name, (result, why) in kept.items() if why is not None}
         todo = [sequence for sequence in sequences if sequence.name not in done]
@@ -96,20 +96,20 @@ def run(
             todo = sorted(todo, key=len, reverse=True)[world.rank :: world.size]
         work = {sequence.name: (sequence, again.get(sequence.name, (None, None))[0]) for sequence in todo}
         job = Evaluate(make_method, out, seed, measures)
-        if work and world.first:
+        if work and world.is_main_process:
             (out / SUBMISSION).unlink(missing_ok=True)  # of other masks
-        with _progress(out, sequences, todo, done, visible=progress and world.first) as bar:
+        with _progress(out, sequences, todo, done, visible=progress and world.is_main_process) as bar:
             for why in dict.fromkeys(reason for _, reason in again.values()):
                 of = [name for name, (_, reason) in again.items() if reason == why]
                 bar.say(f"{out}: the masks of {several(of)} are kept and measured again ({why})")
-            with world.together():
+            with world.barrier():
                 _work(job, work, done, processes, gpus, bar)
             done = {name: result for part in world.gather(done) for name, result in part.items()}
-            if overlay and world.first:
+            if overlay and world.is_main_process:
                 for sequence in sequences:
                     inference_overlay.overlay(sequence, out / "masks" / sequence.name, out / "overlay")
         results = Results(out, fingerprint, seed, tuple(done[name] for name in names))
-        if world.first:
+        if world.is_main_process:
             results.write()
             masks = {sequence.name: partial(_read, mask_files(out, sequence)) for sequence in sequences}
             convert(out / "export", sequences, masks, forms)
@@ -221,7 +221,7 @@ def _check(sequences: list[VideoSequence], processes: int) -> None:
     if twice:
         raise UserError(f"the sequences {twice} are asked for twice; each name may stand once in sequences=[...]")
     for sequence in sequences:
-        if not sequence.objects or not len(sequence):
+        if not sequence.first_frame or not len(sequence):
             raise UserError(f"{sequence.name}: no frame has a mask with an object; leave it out with sequences=[...]")
 
 

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from eosvos.data.image_files import several
-from eosvos.data.mask_files.formats import KINDS, MaskSet, forms, open_masks
+from eosvos.data.mask_files.formats import KINDS, MaskSet, describe_forms, open_masks
 from eosvos.data.mask_files.json_files import open_json
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import entries, folders, listing
+from eosvos.data.user_files import list_entries, list_files, list_folders
 from eosvos.errors import UserError
 from eosvos.evaluation.metrics.region_contour import Measures, counts
 from eosvos.files import shipped, unpacked
@@ -69,9 +69,9 @@ class Predictions:
         return mask
 
     @property
-    def shared(self) -> dict[str, int]:
-        """Frames read so far in which objects overlap, and how many pixels; see `masks.stacked`."""
-        return {} if self.masks is None else self.masks.shared
+    def overlap_pixels(self) -> dict[str, int]:
+        """Frames read so far in which objects overlap, and how many pixels; see `masks.stack_masks`."""
+        return {} if self.masks is None else self.masks.overlap_pixels
 
     @property
     def files(self) -> list[Path]:
@@ -146,12 +146,12 @@ def _open(
             own = own or any(path.name == one.name and path.samefile(one) for path in sequence.files)
             _check_objects(sequence, place)
             absent[sequence.name], extra[sequence.name] = _check_frames(sequence, place, measures, missing)
-        objects, empty = tuple(sequence.objects), missing == "empty"
+        objects, empty = tuple(sequence.first_frame), missing == "empty"
         mine = Predictions(sequence.name, sequence.frame_names, sequence.size, objects, place, empty)
         if place is not None and place.form == "json":  # of others the headers have told the size
             mine(next(index for index, name in enumerate(sequence.frame_names) if name in place.files))
         found[sequence.name] = mine
-    told = [forms(sets), *_told(absent, "missing masks are counted as empty")]
+    told = [describe_forms(sets), *_told(absent, "missing masks are counted as empty")]
     told += _told(extra, "masks are of no frame and left aside")
     if own:
         told.append("beware: these are the data set's own masks")
@@ -159,11 +159,11 @@ def _open(
 
 
 def _check_objects(sequence: VideoSequence, masks: MaskSet) -> None:
-    if masks.form == "binary" and len(sequence.objects) > 1:
-        first, ids = next(iter(masks.files.values()))[0], several(list(map(str, sequence.objects)))
+    if masks.form == "binary" and len(sequence.first_frame) > 1:
+        first, ids = next(iter(masks.files.values()))[0], several(list(map(str, sequence.first_frame)))
         raise UserError(
-            f"{first}: the masks of {sequence.name} show one object ({masks.told}), and the sequence has the objects"
-            f" {ids}; save each object's pixels with its id"
+            f"{first}: the masks of {sequence.name} show one object ({masks.description}), and the sequence has"
+            f" the objects {ids}; save each object's pixels with its id"
         )
 
 
@@ -237,8 +237,10 @@ def find_masks(
             raise _foreign(given, sorted(videos), dataset)
         return videos, sorted(set(videos) - names)
     for base in (folder, *(folder / part for part in _WITHIN)):
-        there = {name: base / name for name in folders(base)}
-        codes = {path.stem: path for path in listing(base, (".json",)) if path.stem in names} if base.is_dir() else {}
+        there = {name: base / name for name in list_folders(base)}
+        codes = (
+            {path.stem: path for path in list_files(base, (".json",)) if path.stem in names} if base.is_dir() else {}
+        )
         if names & {*there, *codes}:
             sizes = {sequence.name: sequence.size for sequence in sequences}
             coded = {
@@ -246,20 +248,20 @@ def find_masks(
                 for name, path in codes.items()
                 if name not in there
             }
-            there = {name: path for name, path in there.items() if entries(path)}
+            there = {name: path for name, path in there.items() if list_entries(path)}
             return {**there, **coded}, [name for name in there if name not in names and name not in _WITHIN]
     only = next(iter(sequences))
-    if len(names) == 1 and {path.stem for path in listing(folder, KINDS)} & set(only.frame_names):
+    if len(names) == 1 and {path.stem for path in list_files(folder, KINDS)} & set(only.frame_names):
         return {only.name: folder}, []
     raise _misplaced(folder, given, names, dataset)
 
 
 def _misplaced(folder: Path, given: Path, names: set[str], dataset: str) -> UserError:
     """The error where no sequence is in `folder`: which folder was meant, or which data set the masks are of."""
-    below = [Path(one) for one in folders(folder)]
-    below += [one / two for one in below for two in folders(folder / one)]
+    below = [Path(one) for one in list_folders(folder)]
+    below += [one / two for one in below for two in list_folders(folder / one)]
     for path in below:
-        if hits := names & set(folders(folder / path)):
+        if hits := names & set(list_folders(folder / path)):
             return UserError(
                 f"results={given}: {'a level' if len(path.parts) == 1 else 'two levels'} too high: {len(hits)} of the"
                 f" {len(names)} sequences of {dataset} are in {given / path}; give results={given / path}"
@@ -268,12 +270,12 @@ def _misplaced(folder: Path, given: Path, names: set[str], dataset: str) -> User
             )
     here = folder.resolve()
     for above in list(here.parents)[:2]:
-        if here.relative_to(above).parts[0] in names and names & set(folders(above)) and folder == given:
+        if here.relative_to(above).parts[0] in names and names & set(list_folders(above)) and folder == given:
             return UserError(
                 f"results={given}: lies within the masks of the sequence {here.relative_to(above).parts[0]}; give the"
                 f" folder above: results={above}, or this sequence alone with sequences=[...]"
             )
-    return _foreign(given, folders(folder), dataset)
+    return _foreign(given, list_folders(folder), dataset)
 
 
 def _foreign(given: Path, there: list[str], dataset: str) -> UserError:

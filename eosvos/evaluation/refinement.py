@@ -69,7 +69,7 @@ def refine(
     sequences, out = list(sequences), Path(out)
     learning(make_method(seed))
     names = [sequence.name for sequence in sequences]
-    (world or World()).share(lambda: run_folder.claim(out, fingerprint, seed=seed, sequences=names))
+    (world or World()).broadcast(lambda: run_folder.claim(out, fingerprint, seed=seed, sequences=names))
     given: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
     rounds: list[Round] = []
     for count in range(1, max(counts) + 1):
@@ -80,7 +80,7 @@ def refine(
             continue
         results = benchmark.run(
             make_method,
-            [replace(s, given=tuple(map(s.frame_names.index, given[s.name]))) for s in sequences],
+            [replace(s, prompt_frames=tuple(map(s.frame_names.index, given[s.name]))) for s in sequences],
             out / str(count),
             seed=seed,
             fingerprint={**fingerprint, "annotations": {name: list(frames) for name, frames in given.items()}},
@@ -101,7 +101,7 @@ def choose(
     left = [k for k, name in enumerate(result.scored) if name not in given]
     if choice == "even" and result.scored:
         frames = np.array([sequence.frame_names.index(name) for name in result.scored])
-        first = min(sequence.objects.values())
+        first = min(sequence.first_frame.values())
         places = [first + k * (len(sequence) - first) / count for k in range(1, count)]
         return tuple(dict.fromkeys(result.scored[int(np.abs(frames - place).argmin())] for place in places))
     if not left or not result.objects:
@@ -110,7 +110,7 @@ def choose(
         draws = seeds.numpy_generator(seed, zlib.crc32(sequence.name.encode()), count)
         return (*given, result.scored[int(draws.choice(left))])
     if choice == "suggested":
-        known = {min(sequence.objects.values()), *map(sequence.frame_names.index, given)}
+        known = {min(sequence.first_frame.values()), *map(sequence.frame_names.index, given)}
         index = suggest(result.uncertain, known, [sequence.frame_names.index(result.scored[k]) for k in left])
         return given if index is None else (*given, sequence.frame_names[index])
     values = np.array([result.region[i] for i in result.objects])[:, left]

@@ -39,7 +39,7 @@ class Masks(Protocol):
     def files(self) -> Sequence[Path]: ...
 
     @property
-    def shared(self) -> Mapping[str, int]: ...
+    def overlap_pixels(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Score:
         sequence, predictions = item
         blank = SequenceResult(sequence.name, len(sequence), None, None, None, None)
         result = measured(blank, sequence, predictions, predictions.files, self.measures)
-        if predictions.shared:
-            result = replace(result, shared={**result.shared, "masks": _extent(predictions.shared)})
+        if predictions.overlap_pixels:
+            result = replace(result, shared={**result.shared, "masks": _extent(predictions.overlap_pixels)})
         write_sequence(self.out, result)
         return result
 
@@ -83,7 +83,7 @@ def measured(
         categories=dict(sequence.categories),
         unseen=sequence.unseen,
         strange=scores.strange,
-        shared={"truth": _extent(sequence.shared)} if sequence.shared else {},
+        shared={"truth": _extent(sequence.overlap_pixels)} if sequence.overlap_pixels else {},
         more=scores.more,
         proof=evidence,
     )
@@ -98,9 +98,17 @@ def proof(sequence: VideoSequence, files: Sequence[Path], measures: Measures) ->
         content = _digest(path, stat.st_size, stat.st_mtime_ns)
         masks.update(f"{path.parent.name}/{path.name} {content}\n".encode())
     stats = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in sequence.files]
-    of_objects = [sorted(of.items()) for of in (sequence.objects, sequence.last, sequence.categories)]
+    of_objects = [sorted(of.items()) for of in (sequence.first_frame, sequence.last_frame, sequence.categories)]
     unseen = None if sequence.unseen is None else sorted(sequence.unseen)
-    told = [tuple(sequence.frame_names), sequence.size, sequence.truth, sequence.attributes, of_objects, unseen, stats]
+    told = [
+        tuple(sequence.frame_names),
+        sequence.size,
+        sequence.has_ground_truth,
+        sequence.attributes,
+        of_objects,
+        unseen,
+        stats,
+    ]
     truth = hashlib.sha256(json.dumps(told).encode())
     rules = json.loads(json.dumps(asdict(measures)))
     return {"rules": rules, "masks": masks.hexdigest()[:16], "truth": truth.hexdigest()[:16], "code": _code()}
@@ -150,10 +158,10 @@ def score_sequences(items: Iterable[Item], processes: int = 1, **rules: Any) -> 
 def score_one(rules: Mapping[str, Any], item: Item) -> tuple[str, Scores]:
     """The name and scores of one sequence, as of `score_sequences`."""
     sequence, read_prediction = item
-    frames = range(len(sequence)) if sequence.truth else ()
+    frames = range(len(sequence)) if sequence.has_ground_truth else ()
     try:
-        rules = {**rules, "last": sequence.last}
-        return sequence.name, score_sequence(read_prediction, sequence.mask, sequence.objects, frames, **rules)
+        rules = {**rules, "last": sequence.last_frame}
+        return sequence.name, score_sequence(read_prediction, sequence.mask, sequence.first_frame, frames, **rules)
     except ValueError as error:
         if type(error) is not ValueError:  # a UserError names its file
             raise

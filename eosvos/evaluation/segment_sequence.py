@@ -55,7 +55,7 @@ class Evaluate:
         if cuda:
             torch.cuda.reset_peak_memory_stats()
         _reset_peak()
-        uncertain: dict[int, list[float]] = {i: [] for i in sequence.objects}
+        uncertain: dict[int, list[float]] = {i: [] for i in sequence.first_frame}
         seconds, adapt_seconds = segment(method, sequence, folder, tick, uncertain)
         peak_cuda = torch.cuda.max_memory_allocated() / 2**20 if cuda else None
         return SequenceResult(

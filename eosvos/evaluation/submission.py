@@ -41,7 +41,7 @@ def write_submission(
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:  # PNGs are compressed already
         for sequence in sequences:
             for index, name in enumerate(sequence.frame_names):
-                if sequence.asked is None or index in sequence.asked:
+                if sequence.submission_frames is None or index in sequence.submission_frames:
                     mask = predictions[sequence.name](index)
                     _check(sequence, name, mask)
                     content = io.BytesIO()
@@ -57,9 +57,9 @@ def _check(sequence: VideoSequence, name: str, mask: np.ndarray) -> None:
             f"{sequence.name} {name}: the mask is {mask.shape[1]}x{mask.shape[0]} pixels, its frame {sequence.size[1]}x"
             f"{sequence.size[0]}; no submission was written"
         )
-    strange = sorted({*ids_of(mask), *([VOID] if (mask == VOID).any() else [])} - set(sequence.objects))
+    strange = sorted({*ids_of(mask), *([VOID] if (mask == VOID).any() else [])} - set(sequence.first_frame))
     if strange:
         raise UserError(
             f"{sequence.name} {name}: the mask has the ids {', '.join(map(str, strange))}, and the objects are "
-            f"{', '.join(map(str, sequence.objects))}; no submission was written: a server would refuse it"
+            f"{', '.join(map(str, sequence.first_frame))}; no submission was written: a server would refuse it"
         )

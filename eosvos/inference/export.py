@@ -42,7 +42,7 @@ def overlay(sequence: VideoSequence, masks: Path, out: Path, rate: float, tick: 
         return inference_overlay.overlay(sequence, masks, out)[1]
 
     def drawn() -> Iterator[np.ndarray]:
-        given = {*sequence.objects.values(), *sequence.given}
+        given = {*sequence.first_frame.values(), *sequence.prompt_frames}
         for index, ids in _read(sequence, masks, tick):
             yield inference_overlay.draw(sequence.read_frame(index), ids, sequence.size[1], given=index in given)
 
@@ -53,7 +53,7 @@ def overlay(sequence: VideoSequence, masks: Path, out: Path, rate: float, tick: 
 def objects(sequence: VideoSequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
     """A mask of 0 and 255 for each object and frame: objects/ID/FRAME.png."""
     for index, ids in _read(sequence, masks, tick):
-        write_objects(out / "objects", sequence.frame_names[index], ids, sorted(sequence.objects))
+        write_objects(out / "objects", sequence.frame_names[index], ids, sorted(sequence.first_frame))
     return out / "objects"
 
 
@@ -104,7 +104,7 @@ def convert(
                 if form in _IMAGES:
                     _IMAGES[form](folder / form / name / f"{frame}.png", mask)
                 elif form == "objects":
-                    write_objects(folder / form / name, frame, mask, sequence.objects)
+                    write_objects(folder / form / name, frame, mask, sequence.first_frame)
         if "json" in forms:
             masks = ((frame, read(index)) for index, frame in enumerate(sequence.frame_names))
             write_json(folder / "json" / f"{name}.json", masks, video=name)

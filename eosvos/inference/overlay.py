@@ -42,7 +42,7 @@ def overlay(
 
     def drawn(index: int, width: int) -> np.ndarray:
         ids = read_mask(masks / f"{sequence.frame_names[index]}.png")
-        return draw(sequence.read_frame(index), ids, width, given=index in sequence.objects.values())
+        return draw(sequence.read_frame(index), ids, width, given=index in sequence.first_frame.values())
 
     spread = _spread(len(sequence), frames)
     animate((drawn(index, WIDTH) for index in spread), animation, 24 * len(spread) / len(sequence))

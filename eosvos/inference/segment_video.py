@@ -70,12 +70,12 @@ def _segment(
         way = ways[number]
         if segmenter is None and number and (path := _state(out, 0, 1)).exists():  # fine-tuned for the way back
             segmenter, at = Segmenter.load(path, device=device), 1
-            _learn(segmenter, sequence, [i for i, first in sequence.objects.items() if first > way.first])
+            _learn(segmenter, sequence, [i for i, first in sequence.first_frame.items() if first > way.first])
             if tick is not None:
                 tick(1)
         elif segmenter is None:
             segmenter = Segmenter(make_method())
-            _learn(segmenter, sequence, [i for i, f in sequence.objects.items() if f == way.first or way.step > 0])
+            _learn(segmenter, sequence, [i for i, f in sequence.first_frame.items() if f == way.first or way.step > 0])
         with MaskWriter(out / "masks") as writer, closing(_masks(segmenter, sequence, way, at)) as masks:
             saved = time.monotonic()
             for done, ids in enumerate(masks, at + 1):
@@ -98,7 +98,7 @@ def suggested(sequence: VideoSequence, out: str | Path, annotated: Collection[in
     """The index of the frame whose annotation would help most, from what `segment` has written so far (see
     evaluation.suggestion); None where there is none."""
     path, place = Path(out) / "uncertainty.jsonl", {name: k for k, name in enumerate(sequence.frame_names)}
-    uncertain = {i: [math.nan] * len(sequence) for i in sequence.objects}
+    uncertain = {i: [math.nan] * len(sequence) for i in sequence.first_frame}
     seen = set()
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
@@ -134,14 +134,14 @@ class _Way(NamedTuple):
 
 
 def _ways(sequence: VideoSequence) -> list[_Way]:
-    first = min(sequence.objects.values())
+    first = min(sequence.first_frame.values())
     return [_Way(first, -1)] * (first > 0) + [_Way(first, 1)]
 
 
 def _learn(segmenter: Segmenter, sequence: VideoSequence, wanted: Collection[int]) -> None:
     """The masks of these objects on all frames but the first one's."""
-    for index in sequence.given if isinstance(segmenter.method, Learning) else ():
-        masks = {i: mask for i, mask in sequence.given_masks(index).items() if i in wanted}
+    for index in sequence.prompt_frames if isinstance(segmenter.method, Learning) else ():
+        masks = {i: mask for i, mask in sequence.prompt_masks(index).items() if i in wanted}
         if masks:
             segmenter.learn(sequence.frame(index), masks)
 

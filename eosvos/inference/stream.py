@@ -31,8 +31,8 @@ def walk(method: Method, sequence: VideoSequence) -> Generator[np.ndarray, None,
     sequence's size, or more masks are given than the method can use.
     """
     started = False
-    for index in sequence.given:
-        masks = sequence.given_masks(index)
+    for index in sequence.prompt_frames:
+        masks = sequence.prompt_masks(index)
         for mask in masks.values():
             check_size(sequence, index, mask.shape, "mask")
         if masks:
@@ -134,7 +134,7 @@ def decoded(sequence: VideoSequence, order: Iterable[int] | None = None) -> Gene
             for index in range(len(sequence)) if order is None else order:
                 if stop.is_set():
                     return
-                put((sequence.frame(index), sequence.new_objects(index), sequence.given_masks(index)))
+                put((sequence.frame(index), sequence.new_objects(index), sequence.prompt_masks(index)))
             put(None)
         except BaseException as error:  # raised where the frame is asked for
             put(error)

@@ -1,18 +1,24 @@
-"""The inner loop of training, testing and online adaptation, and the meta-gradient through it in closed form.
+"""The inner loop of training, testing and online adaptation, and its meta-gradient in closed form.
 
-With plain SGD and gradients g_t taken as constants (first order), phi_T = theta - lambda * (g_0 + ... + g_{T-1}). So
-for a meta loss L with G = dL/dphi_T
+The bi-level problem of e-OSVOS (section 3.2.2, eq. 2 and 3) is solved by backpropagation through time:
+
+    theta^{t+1} = g(dL(D_train, theta^t) / dtheta^t, theta^t)    (eq. 5), the inner steps, t = 0 ... T - 1
+    L_BPTT = L(D_test, theta^T)                                  (eq. 4), the meta loss
+
+g is vanilla SGD with learned rates lambda (section 3.2.4); theta^t is called phi_t here. With the inner gradients g_t
+taken as constants (first order), phi_T = theta - lambda * (g_0 + ... + g_{T-1}). So for a meta loss L with G =
+dL/dphi_T
 
     dL/dtheta = G        dL/dlambda = -reduce(G * sum_t g_t)
 
-exactly, where reduce sums over the parameters that share a rate: the memory of one step, whatever T (e-OSVOS section
-3.2, eq. 2 to 4, first-order truncation). Two settings are common to this and to the second order (second_order.py):
+exactly, where reduce sums over the parameters that share a rate. This needs the memory of one step, whatever T. Two
+settings are shared with the second order (second_order.py):
 
-weights: the meta loss is sum_t w_t L(phi_t) over t = 1 ... T, not L(phi_T) alone (the multi-step loss of MAML++,
+weights: the meta loss is sum_t w_t L(phi_t) over t = 1 ... T in place of L(phi_T) (the multi-step loss of MAML++,
 Antoniou et al., ICLR 2019, section 4); its gradient is the sum of the above at each t with w_t > 0.
 
 window: only the last K steps are differentiated (truncated backpropagation). phi_t of the steps before them counts as
-theta plus a constant: it passes its gradient on to theta, and tells nothing about the rates.
+theta plus a constant: its gradient goes to theta, and none to the rates.
 """
 
 from __future__ import annotations
@@ -32,9 +38,14 @@ Loss = Callable[[Params], Tensor]
 
 @dataclass
 class Adapted:
-    """phi: adapted parameters (leaf tensors that require gradients). sums: summed gradients of all steps. losses: the
-    loss before each step. finite: False where a step met a loss or gradient that is not a finite number; phi is then
-    what the steps before it made of theta.
+    """The state of the inner loop.
+
+    Attributes:
+        phi: adapted parameters by name, leaf tensors that require gradients.
+        sums: sum of the gradients of all steps, by name.
+        losses: the loss before each step.
+        finite: False if a step met a loss or gradient that is not finite; phi is then that of the steps before it.
+        velocity: with momentum, the direction of the last step.
     """
 
     phi: Params
@@ -49,9 +60,15 @@ After = Callable[[int, Adapted], None]
 
 @dataclass
 class MetaGradient:
-    """Gradients of the meta loss with respect to theta and to the rates (same names and shapes as in the learner).
+    """Gradients of the meta loss with respect to theta and the rates.
 
-    loss: the meta loss after the last step. losses: the inner ones, before each step.
+    Attributes:
+        theta: gradients by parameter name, with the shapes of the parameters.
+        rates: gradients by parameter name, with the shapes of the rates.
+        loss: the meta loss after the last step.
+        losses: the inner loss before each step.
+        finite: False if any part of it is not finite.
+        terms: parts of the meta loss by name, for the log.
     """
 
     theta: Params
@@ -72,13 +89,24 @@ def adapt(
     after: After | None = None,
     momentum: float = 0.0,
 ) -> Adapted:
-    """One SGD step for each loss: phi <- phi - lambda * g, from phi = theta.
+    """Fine-tune parameters: one SGD step for each loss, phi <- phi - lambda * gradient, from phi = theta.
 
-    clip: a gradient whose norm over all parameters exceeds it is scaled down to it. This is a guard that the paper does
-    not have (math.inf turns it off); the closed form holds with it, as the scaled gradients are constants too.
-    after: called after each step with the number of steps done and the state, which the next step changes in place.
-    momentum: v <- momentum * v + g, and a step goes along v; the closed form is without.
+    e-OSVOS, section 3.2.2, eq. 5; eq. 1 at test time, eq. 3 in meta-training.
+
+    Args:
+        theta: initial parameters by name; not changed.
+        rates: learning rates by the same names, of shapes that broadcast to the parameters.
+        losses: closures phi -> scalar loss, one for each step.
+        clip: a gradient whose norm over all parameters exceeds this is scaled down to it. The paper has no such guard
+            (math.inf turns it off); the closed form holds with it, as scaled gradients are constants too.
+        after: called after each step with the number of steps done and the state, which the next step changes in place.
+        momentum: velocity <- momentum * velocity + gradient, and a step follows the velocity; the closed form requires
+            0.
+
+    Raises:
+        RuntimeError: if a loss above 0 does not depend on the parameters.
     """
+    # Eq. 1 and 3: the argmin is approximated by the given number of steps from theta; Algorithm 1, lines 4 and 5.
     phi = {name: p.detach().clone().requires_grad_() for name, p in theta.items()}
     adapted = Adapted(phi, {name: torch.zeros_like(p) for name, p in phi.items()})
     for done, loss in enumerate(losses, start=1):
@@ -91,9 +119,14 @@ def adapt(
 
 
 class TailMean:
-    """For `after` of `adapt`: the mean of phi over the last `share` of `steps` steps, the last one at least.
+    """The mean of phi over the last steps, as `after` of `adapt`.
 
-    phi: the mean so far; {} before its first step, and always where share is 0.
+    Args:
+        steps: number of all steps.
+        share: share of the steps that is averaged, at least the last step; 0: none.
+
+    Attributes:
+        phi: the mean so far; {} before its first step.
     """
 
     def __init__(self, steps: int, share: float) -> None:
@@ -113,12 +146,12 @@ class TailMean:
                 self.phi[name] += (p - self.phi[name]) / self.count
 
     def of(self, phi: Params) -> Params:
-        """The mean, or `phi`, the last step's parameters, where there is none; without gradients."""
+        """Return the mean or, if there is none, `phi`, without gradients."""
         return {name: p.detach() for name, p in (self.phi or phi).items()}
 
 
 def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float, momentum: float) -> bool:
-    """False, and nothing changed, where the loss or its gradient is not finite."""
+    """Make one step; return False, and change nothing, if the loss or its gradient is not finite."""
     value = loss(adapted.phi)
     adapted.losses.append(float(value.detach()))
     if not math.isfinite(adapted.losses[-1]):
@@ -137,13 +170,15 @@ def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float, momentum: fl
             adapted.sums[name] += g
             if momentum:
                 g = adapted.velocity[name] = adapted.velocity[name] * momentum + g if name in adapted.velocity else g
-            adapted.phi[name] -= rates[name] * g
+            adapted.phi[name] -= rates[name] * g  # eq. 5, g being vanilla SGD with learned rates (section 3.2.4)
     return True
 
 
 def _check_idle(loss: float) -> None:
-    """Raise RuntimeError for a loss without a gradient, unless it is 0: that of a batch on which no parameter has any
-    influence. Any other was computed of something else than the parameters given, or without gradients."""
+    """Raise RuntimeError for a loss without a gradient, unless it is 0, as no parameter had any influence then.
+
+    Any other value was computed from something else than the given parameters, or without gradients.
+    """
     if loss:
         raise RuntimeError(
             f"a loss of {loss:g} depends on none of the parameters, so that nothing is learned; a loss is computed of "
@@ -163,9 +198,21 @@ def meta_gradient(
     weights: Sequence[float] | None = None,
     window: int | None = None,
 ) -> MetaGradient:
-    """First-order meta-gradient of `meta_loss` in closed form; `finite` is False where any part of it is not.
+    """Compute the first-order meta-gradient in closed form.
 
-    weights: w_1 ... w_T; default: only the last step's loss counts. window: K >= 1; default: T.
+    e-OSVOS, section 3.2.2: the gradient of eq. 4 through the steps of eq. 5, second order omitted.
+
+    Args:
+        theta: initialization by parameter name.
+        rates: learning rates by parameter name.
+        losses: inner losses, one for each step.
+        meta_loss: closure phi -> scalar meta loss.
+        clip: see `adapt`.
+        weights: w_1 ... w_T of the multi-step loss; None: only the last step's loss counts.
+        window: number of last steps that are differentiated, 1 or more; None: all.
+
+    Returns:
+        MetaGradient, with `finite` False and no gradients if an inner step was not finite.
     """
     losses = list(losses)
     by_step, start = weights_by_step(len(losses), weights), window_start(len(losses), window)
@@ -180,11 +227,12 @@ def meta_gradient(
                 total.zero_()
         if not by_step[done]:
             return
-        value = meta_loss(adapted.phi)
+        value = meta_loss(adapted.phi)  # eq. 4: the test loss after `done` steps
         last = float(value.detach())
-        found = gradients_of(value * by_step[done], adapted.phi)
-        accumulate(by_rate, {name: -sum_to(g * adapted.sums[name], rates[name].shape) for name, g in found.items()})
-        accumulate(outer, found)
+        gradients = gradients_of(value * by_step[done], adapted.phi)
+        parts = {name: -sum_to(g * adapted.sums[name], rates[name].shape) for name, g in gradients.items()}
+        accumulate(by_rate, parts)  # dL_BPTT/dlambda of eq. 4, through the steps of eq. 5
+        accumulate(outer, gradients)  # dL_BPTT/dtheta
 
     adapted = adapt(theta, rates, losses, clip=clip, after=judge)
     if not adapted.finite:
@@ -195,9 +243,14 @@ def meta_gradient(
 
 
 def weights_by_step(steps: int, weights: Sequence[float] | None = None) -> list[float]:
-    """Weights of the meta loss after 0, 1 ... `steps` steps; without `weights` (w_1 ... w_T) the last alone counts.
+    """Return the weights of the meta loss after 0, 1 ... `steps` steps.
 
-    Raises ValueError where they are not one for each step, negative, or 0 for the last: its step would be for nothing.
+    Args:
+        steps: number of steps T.
+        weights: w_1 ... w_T; None: the last step's loss alone counts.
+
+    Raises:
+        ValueError: if there is not one weight for each step, one is negative, or the last is 0.
     """
     if weights is None:
         return [0.0] * steps + [1.0]
@@ -207,29 +260,29 @@ def weights_by_step(steps: int, weights: Sequence[float] | None = None) -> list[
 
 
 def annealed_weights(steps: int, share: float) -> list[float]:
-    """Weights of the multi-step loss as training goes on: uniform at share = 0, the last step's alone from 1 on.
+    """Return the weights of the multi-step loss while training: from uniform (share 0) to the last step's alone (1).
 
-    Linear between, and of sum 1 throughout (MAML++, section 4, whose code keeps the early ones at a small minimum).
+    Linear between, and always of sum 1 (MAML++, section 4, whose code keeps the early ones at a small minimum).
     """
     share = min(share, 1.0)
     return [(1 - share) / steps] * (steps - 1) + [share + (1 - share) / steps]
 
 
 def window_start(steps: int, window: int | None = None) -> int:
-    """The number of steps that come before the differentiated ones. Raises ValueError for a window below 1."""
+    """Return the number of steps before the differentiated ones. Raises ValueError for a window below 1."""
     if window is not None and window < 1:
         raise ValueError(f"window {window} found, 1 or more expected")
     return 0 if window is None else max(steps - window, 0)
 
 
 def accumulate(totals: Params, parts: Params) -> None:
-    """Add tensors by name. Not in place: autograd gives views of a single number too."""
+    """Add tensors to `totals` by name, not in place, as autograd also returns views of a single number."""
     for name, part in parts.items():
         totals[name] = totals[name] + part if name in totals else part
 
 
 def all_finite(loss: float, *gradients: Params) -> bool:
-    """Whether the loss and all tensors are finite."""
+    """Return whether the loss and all tensors are finite."""
     return math.isfinite(loss) and all(bool(g.isfinite().all()) for part in gradients for g in part.values())
 
 
@@ -239,12 +292,12 @@ def sum_to(gradient: Tensor, shape: torch.Size) -> Tensor:
 
 
 def norm_of(gradients: Params) -> Tensor:
-    """Norm over all tensors, a scalar."""
+    """Return the norm over all tensors, a scalar."""
     return torch.stack([g.norm() for g in gradients.values()]).norm()
 
 
 def gradients_of(value: Tensor, phi: Params, *, create_graph: bool = False) -> Params:
-    """Gradients of a scalar by name, zero for parameters that it does not depend on."""
+    """Return the gradients of a scalar by parameter name, zero for parameters that it does not depend on."""
     # A detector's loss may skip whole branches (no positive region): their gradient is zero, not an error.
-    found = torch.autograd.grad(value, list(phi.values()), create_graph=create_graph, allow_unused=True)
-    return {name: torch.zeros_like(p) if g is None else g for (name, p), g in zip(phi.items(), found, strict=True)}
+    gradients = torch.autograd.grad(value, list(phi.values()), create_graph=create_graph, allow_unused=True)
+    return {name: torch.zeros_like(p) if g is None else g for (name, p), g in zip(phi.items(), gradients, strict=True)}

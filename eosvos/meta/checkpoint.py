@@ -1,7 +1,7 @@
 """Training state on disk: written atomically, loaded without executing code, resumed exactly.
 
-A training's folder is held by one run at a time, taken up again from a whole checkpoint, and never silently by
-another code, data set or machine.
+A training's folder is held by one run at a time, resumed from a whole checkpoint, and never silently continued by other
+code, with other data or on another machine.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ CHECKPOINT, BEST, LAST, LOG = "checkpoint.pt", "learner.safetensors", "last.safe
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:
-    """Write tensors, numbers, strings and containers of them. Raises UserError where the disk is full; the former file
-    stands then."""
+    """Write a state of tensors, numbers, strings and containers of them.
+
+    Raises:
+        UserError: if the disk is full; the former file is then kept.
+    """
     buffer = io.BytesIO()
     torch.save({**state, _DIGEST: digest(state)}, buffer)
     write_bytes(path, buffer.getbuffer())
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Read what `save` wrote. Raises UserError for a damaged or foreign file, or one that was changed since."""
+    """Read a file of `save`. Raises UserError for a damaged, foreign or changed file."""
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -60,7 +63,7 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of tensors, numbers, strings and containers of them, to the last bit and in their order."""
+    """Return the SHA-256 of tensors, numbers, strings and containers of them, bitwise and in their order."""
     total = hashlib.sha256()
 
     def add(part: Any) -> None:
@@ -79,14 +82,25 @@ def digest(value: Any) -> str:
 
 
 @contextmanager
-def taken_up(folder: Path, world: World, resume: bool) -> Iterator[dict[str, Any] | None]:
-    """Hold `folder` for this training; yields the state stored there, in all processes, or None for a new one.
+def open_run(folder: Path, world: World, resume: bool) -> Iterator[dict[str, Any] | None]:
+    """Hold `folder` for this training, within the block.
 
-    A training that torchrun restarts goes on without `resume`. Raises UserError where another process is at work in the
-    folder, where it holds a run and `resume` is false, or something else, or a damaged checkpoint.
+    A training that torchrun restarts continues without `resume`.
+
+    Args:
+        folder: the training's folder.
+        world: the process group.
+        resume: whether to continue the run in the folder.
+
+    Yields:
+        The stored state, in all processes, or None for a new run.
+
+    Raises:
+        UserError: if another process holds the folder; if it contains a run and `resume` is false, or something else;
+            or if the checkpoint is damaged.
     """
     with ExitStack() as stack:
-        yield world.share(lambda: _open(folder, stack, resume))
+        yield world.broadcast(lambda: _open(folder, stack, resume))
 
 
 def _open(folder: Path, stack: ExitStack, resume: bool) -> dict[str, Any] | None:
@@ -116,10 +130,20 @@ def compare(
     *,
     other_code: bool = False,
 ) -> dict[str, list[Any]]:
-    """What is not as it was when the state was stored: name -> [then, now]; only such of `environment`, which changes
-    the result by rounding alone, and "code" with `other_code`.
+    """Compare a stored run with the present one.
 
-    Raises UserError for other settings or data (`fingerprint`), and for other code without `other_code`.
+    Args:
+        stored: the stored state.
+        fingerprint: settings and data, which must be equal.
+        environment: library versions, device and the like, which change the result by rounding alone.
+        folder: the training's folder, for messages.
+        other_code: whether the "code" of `environment` may have changed.
+
+    Returns:
+        What has changed: name -> [then, now], of `environment` only.
+
+    Raises:
+        UserError: for another fingerprint, and for other code without `other_code`.
     """
     differing = _differing(stored["fingerprint"], fingerprint)
     for key, (then, now) in differing.items():
@@ -137,22 +161,22 @@ def compare(
     return changed
 
 
-def agree(world: World, fingerprint: dict[str, Any], environment: dict[str, Any]) -> None:
-    """Raises UserError where another process has other settings, data or code: a machine that was not kept up."""
+def check_agreement(world: World, fingerprint: dict[str, Any], environment: dict[str, Any]) -> None:
+    """Raise UserError if a process has other settings, data or code than process 0: its machine is not up to date."""
     mine = json.loads(json.dumps({**fingerprint, "code": environment.get("code")}))
-    first = world.share(lambda: mine)
-    with world.together():
+    first = world.broadcast(lambda: mine)
+    with world.barrier():
         for key, (there, here) in _differing(first, mine).items():
             raise UserError(f"{key} is {here} here and {there} in the first process; give all machines the same")
 
 
-def described(changed: dict[str, list[Any]]) -> str:
-    """In words, for a person."""
+def describe_changes(changed: dict[str, list[Any]]) -> str:
+    """Describe the result of `compare` in words."""
     return "; ".join(f"{key} was {then} and is now {now}" for key, (then, now) in changed.items())
 
 
 def trim_log(folder: Path, iteration: int) -> None:
-    """Drop the lines of later iterations than this one, the last that needs not be written again."""
+    """Drop the lines of the log after `iteration`, which are going to be written again."""
     path = folder / LOG
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     kept = [line for line in lines if (record := _record(line)) is not None and record["iteration"] <= iteration]

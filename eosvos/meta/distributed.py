@@ -1,7 +1,7 @@
-"""Several processes under torchrun: tasks are shared out by index, gradients summed by one all-reduce.
+"""Several processes under torchrun: tasks are distributed by index, gradients summed by one all-reduce.
 
 Parameters are never broadcast while training: every process starts from the same state and makes the same update. Only
-the first of all processes reads and writes the training's folder, so that the machines need not share it.
+process 0 reads and writes the training's folder, so the machines need not share it.
 """
 
 from __future__ import annotations
@@ -33,27 +33,29 @@ class World:
     size: int = 1
 
     @property
-    def first(self) -> bool:
-        """True in the process that writes files and speaks."""
+    def is_main_process(self) -> bool:
+        """Whether this process, of rank 0, reads and writes files and prints."""
         return self.rank == 0
 
-    def sum_(self, tensor: Tensor) -> Tensor:
-        """Sum `tensor` over all processes, in place: by NCCL on GPUs, by gloo on CPUs."""
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor over all processes, in place: by NCCL on GPUs, by gloo on CPUs."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def gather(self, value: T) -> list[T]:
-        """The picklable values of all processes, by rank, in each of them."""
-        found: list[T] = [value] * self.size
+        """Return the picklable values of all processes, by rank, in each of them."""
+        values: list[T] = [value] * self.size
         if self.size > 1:
-            dist.all_gather_object(found, value)
-        return found
+            dist.all_gather_object(values, value)
+        return values
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """A block at whose end all processes meet; the UserError of any one is raised in all, so that none waits for
-        one that has given up. Every process must come through the block; it may hold no sum or other meeting.
+    def barrier(self) -> Iterator[None]:
+        """A block at whose end all processes meet; the UserError of one of them is raised in all.
+
+        So no process waits for one that has failed. Every process must enter the block, and the block may not contain
+        another collective operation.
         """
         mistake: UserError | None = None
         try:
@@ -64,16 +66,16 @@ class World:
             if mistake is not None:
                 raise mistake
             return
-        told = self.gather(None if mistake is None else str(mistake))
-        for rank, message in enumerate(told):
+        messages = self.gather(None if mistake is None else str(mistake))
+        for rank, message in enumerate(messages):
             if message is not None:
                 raise CommonError(message if rank == 0 else f"process {rank}: {message}") from mistake
 
-    def share(self, make: Callable[[], T]) -> T:
-        """What `make` gives in the first process (it is called there only), in all; its UserError too."""
+    def broadcast(self, make: Callable[[], T]) -> T:
+        """Call `make` in process 0 and return its value in all processes; its UserError is raised in all."""
         made = []
-        with self.together():
-            if self.first:
+        with self.barrier():
+            if self.is_main_process:
                 made.append(make())
         if self.size > 1:
             made = made or [None]  # type: ignore[list-item]
@@ -82,7 +84,7 @@ class World:
 
 
 def start() -> World:
-    """Join the process group that torchrun describes in the environment; alone where there is none."""
+    """Join the process group that torchrun describes in the environment; without it return a World of one process."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
@@ -102,19 +104,21 @@ def finish() -> None:
 
 
 def job() -> str:
-    """A name for one call of torchrun on this machine, the same for all that it starts or restarts; "" without it."""
+    """Return a name for one call of torchrun on this machine, the same for all its processes; "" without torchrun."""
     name = os.environ.get("TORCHELASTIC_RUN_ID", "")
     return name and f"{name} on {socket.gethostname()} by {os.getppid()}"
 
 
 def restarts(before: str) -> bool:
-    """Whether the job that called itself `before` is this one, started anew by torchrun because a process died."""
+    """Return whether torchrun has restarted the job named `before`, because a process died, as the present one."""
     return bool(job()) and before == job()
 
 
 def _round(store: dist.Store, rank: int, size: int) -> str:
-    """A word that these processes agree on, and no others before them in the same store: torchrun keeps its store when
-    it restarts them, and the addresses of the dead stand in it (https://github.com/pytorch/pytorch/issues/135712).
+    """Agree on a word with these processes, different from those of all earlier groups in the same store.
+
+    torchrun keeps its store when it restarts processes, and the addresses of the dead are still in it
+    (https://github.com/pytorch/pytorch/issues/135712).
     """
     mine = uuid.uuid4().hex
     if rank > 0:

@@ -1,4 +1,4 @@
-"""What is meta-learned: an initialization theta_0 and a learning rate lambda per neuron (e-OSVOS, section 3.2)."""
+"""What is meta-learned: an initialization theta^0 and a learning rate lambda per neuron (e-OSVOS, section 3.2)."""
 
 from __future__ import annotations
 
@@ -31,9 +31,14 @@ N = TypeVar("N", bound=nn.Module)
 
 @dataclass
 class Learner:
-    """theta: initial value of every parameter, by name. rates: learning rates >= 0 under the same names, each of a
-    shape that broadcasts to its parameter (at level "single" all entries are views of one number). spec: plain values
-    that rebuild the network and tell how the learner came about.
+    """An initialization and learning rates: theta_g of e-OSVOS (section 3.2.4).
+
+    Attributes:
+        theta: initial value of every parameter, by name.
+        rates: learning rates >= 0 under the same names, each of a shape that broadcasts to its parameter. At level
+            "single" all entries are the same tensor.
+        level: what has a rate of its own: "single" (all parameters together), "tensor", "neuron" or "parameter".
+        spec: plain values that rebuild the network and describe how the learner was made.
     """
 
     theta: Params
@@ -45,7 +50,7 @@ class Learner:
     def create(
         cls, module: nn.Module, rate: float, level: str = "neuron", spec: dict[str, Any] | None = None
     ) -> Learner:
-        """The module's present parameters with all learning rates at `rate`."""
+        """Make a learner of a module's present parameters, with all learning rates at `rate`."""
         theta = {name: p.detach().clone() for name, p in module.named_parameters()}
         shapes = rate_shapes(module, level)
         if level == "single":
@@ -56,19 +61,24 @@ class Learner:
         return cls(theta, rates, level, dict(spec or {}))
 
     def distinct_rates(self) -> list[Tensor]:
-        """The learned rate tensors, each once: at level "single" there is one."""
+        """Return the learned rate tensors, each once: at level "single" there is one."""
         return list({id(r): r for r in self.rates.values()}.values())
 
     def to(self, device: torch.device | str) -> Learner:
-        """A copy on `device`."""
+        """Return a copy on `device`."""
         moved = {id(r): r.to(device) for r in self.distinct_rates()}
         theta = {name: p.to(device) for name, p in self.theta.items()}
         return Learner(theta, {name: moved[id(r)] for name, r in self.rates.items()}, self.level, dict(self.spec))
 
     def save(self, path: str | Path, *, half: bool = False) -> None:
-        """One safetensors file, written atomically: tensors "theta/NAME" and "rates/NAME", the spec in its header.
+        """Write one safetensors file, atomically: tensors "theta/NAME" and "rates/NAME", and the spec in its header.
 
-        half: as float16, in half the bytes; `load` makes float32 of them. UserError for numbers beyond its range.
+        Args:
+            path: the file.
+            half: whether to write float16, in half the bytes; `load` returns float32.
+
+        Raises:
+            UserError: for numbers beyond the range of float16.
         """
         tensors = {f"theta/{name}": p.detach().cpu().contiguous() for name, p in self.theta.items()}
         # safetensors refuses tensors that share memory, as the entries of level "single" do.
@@ -86,7 +96,7 @@ class Learner:
     @classmethod
     @own_state()
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> Learner:
-        """Read a learner; executes no code. Raises UserError for a missing, damaged or foreign file."""
+        """Read a learner, without executing code. Raises UserError for a missing, damaged or foreign file."""
         path = Path(path)
         if not path.exists():
             raise UserError(
@@ -95,11 +105,11 @@ class Learner:
         try:
             with safe_open(path, "pt", device=str(device)) as file:
                 header = file.metadata() or {}
-                found = header.get("format", "none")
-                if not found.startswith(FORMAT.rstrip("0123456789")):
-                    raise _no_learner(path, f"format {found!r} found in its header, {FORMAT!r} expected")
-                if found != FORMAT:
-                    raise UserError(f"learner {path}: format {found!r} found in its header, {FORMAT!r} expected")
+                file_format = header.get("format", "none")
+                if not file_format.startswith(FORMAT.rstrip("0123456789")):
+                    raise _no_learner(path, f"format {file_format!r} found in its header, {FORMAT!r} expected")
+                if file_format != FORMAT:
+                    raise UserError(f"learner {path}: format {file_format!r} found in its header, {FORMAT!r} expected")
                 tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118  (no mapping)
         except (SafetensorError, OSError) as error:
             raise _no_learner(path, str(error)) from error
@@ -117,26 +127,30 @@ class Learner:
 
     @classmethod
     def shipped(cls, device: torch.device | str = "cpu") -> Learner:
-        """The learner that comes with the package, for those who have trained none."""
+        """Load the learner that is part of the package."""
         return cls.load(SHIPPED, device)
 
     def network(self, build: Callable[..., N], **settings: Any) -> N:
-        """The network of theta, on its device: `build` of the settings in the spec, and of these in their place. Draws
-        no weights, and copies none."""
+        """Build the network of theta, on theta's device, without drawing or copying weights.
+
+        Args:
+            build: called with the settings in `spec`, such as `models.mask_rcnn.build`.
+            settings: settings that replace those in `spec`.
+        """
         with torch.device("meta"):
             model = build(**{**self.spec["model"], **settings})
         model.load_state_dict(self.theta, assign=True)
         return model
 
     def check_fits(self, module: nn.Module, source: str | Path) -> None:
-        """Raise UserError where theta does not fit `module` by name and shape; `source` names the learner."""
+        """Raise UserError if theta does not fit `module` by name and shape; `source` names the learner in it."""
         expected = {name: tuple(p.shape) for name, p in module.named_parameters()}
-        found = {name: tuple(p.shape) for name, p in self.theta.items()}
-        if expected == found:
+        shapes = {name: tuple(p.shape) for name, p in self.theta.items()}
+        if expected == shapes:
             return
-        name = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))[0]
+        name = sorted(k for k in expected.keys() | shapes.keys() if expected.get(k) != shapes.get(k))[0]
         raise UserError(
-            f"learner {source} is of another network: {name!r} has shape {found.get(name, 'none')} in the learner and "
+            f"learner {source} is of another network: {name!r} has shape {shapes.get(name, 'none')} in the learner and "
             f"{expected.get(name, 'none')} in the network; choose the model it was trained with, or another learner"
         )
 
@@ -152,7 +166,7 @@ def _halved(key: str, tensor: Tensor, path: str | Path) -> Tensor:
 
 
 def _no_learner(path: Path, reason: str) -> UserError:
-    """What to say of a file that is none: what it is, and what becomes of it."""
+    """Return the error for a file that is no learner: what it is, and what to do with it."""
     try:
         kind = kind_of(path)
     except OSError as error:
@@ -166,10 +180,17 @@ def _no_learner(path: Path, reason: str) -> UserError:
 
 
 def rate_shapes(module: nn.Module, level: str) -> dict[str, tuple[int, ...]]:
-    """Shape of the learning rates of every parameter of `module` (section 3.2.2).
+    """Return the shapes of the learning rates of a module's parameters (e-OSVOS, section 3.2.4).
 
-    "neuron": one rate for all weights of an output neuron and one for its bias; norm affine parameters per channel. A
-    transposed convolution keeps its output channels in dimension 1. Raises ValueError for an unknown level.
+    "neuron": one rate for all weights of an output neuron and one for its bias; the affine parameters of norms have one
+    per channel. A transposed convolution has its output channels in dimension 1.
+
+    Args:
+        module: the module.
+        level: one of `LEVELS`.
+
+    Raises:
+        ValueError: for an unknown level.
     """
     if level not in LEVELS:
         raise ValueError(f"level {level!r} is unknown; expected one of {', '.join(LEVELS)}")
@@ -194,7 +215,7 @@ def rate_shapes(module: nn.Module, level: str) -> dict[str, tuple[int, ...]]:
 
 
 def rate_statistics(learner: Learner) -> dict[str, float]:
-    """Mean learning rate and share of zeros, over all and per part of the network (first two words of the name)."""
+    """Return the mean learning rate and share of zeros, over all and per part (first two words of the names)."""
     parts: dict[str, list[Tensor]] = {}
     for name, rate in learner.rates.items():
         parts.setdefault(".".join(name.split(".")[:2]), []).append(rate.detach().flatten())

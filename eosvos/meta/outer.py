@@ -1,16 +1,14 @@
-"""Meta-training (e-OSVOS, supplement, algorithm 1): tasks -> meta-gradients -> RAdam -> clamp; validation and resume.
+"""Meta-training (e-OSVOS, supplement, Algorithm 1): tasks -> meta-gradients -> RAdam -> clamp; validation and resuming.
 
-Ordinary training is the same loop over a gradient without inner steps. It ends by its iterations, or by its clock.
+Ordinary training is the same loop over gradients without inner steps. It ends after a number of iterations or seconds.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,29 +18,41 @@ import torch
 from eosvos.files import append_line
 from eosvos.meta import checkpoint
 from eosvos.meta.adapt import MetaGradient, Params, norm_of
-from eosvos.meta.checkpoint import BEST, CHECKPOINT, LAST, LOG, agree, compare, described, taken_up, trim_log
+from eosvos.meta.checkpoint import BEST, CHECKPOINT, LAST, LOG
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner, rate_statistics
+from eosvos.meta.stop_signals import stop_requests
 from eosvos.torch_state import own_state
 
 Validate = Callable[[Learner], dict[str, float]]
 OPTIMIZERS = ("radam", "sgd", "adam")
 CLOCKS = {"wall": time.monotonic, "processor": time.process_time}
-_SECOND = 1.0  # seconds between two Ctrl-C of a person, at least
 
 
 @dataclass(frozen=True)
 class OuterSettings:
-    """iterations: updates. seconds: where given, the training ends when so many have passed instead, those before it
-    was resumed included, whatever `iterations` is. clock: that counts them, "wall", or "processor", the first process's
-    computing time without data workers, which other work on the machine changes little. tasks: gradients averaged for
-    one update. optimizer: "radam", "adam" or "sgd" (momentum 0.9). theta_lr, rates_lr: its rates for the initialization
-    and for the learning rates, after `warmup` iterations of linear rise and along a cosine down to `final` times their
-    value; rates_lr = 0 leaves the learning rates as they are. beta2: of RAdam and Adam; RAdam's rectification holds the
-    steps back for about 2 / (1 - beta2) iterations. weight_decay: on theta; decoupled, but with "sgd" added to the
-    gradient. clip: norm to which the gradient of a single task is scaled down, for theta and the rates apart; None:
-    never. shares: of theta_lr, for the parameters whose names begin so. max_rate: upper bound of the learning rates (0
-    is the lower). validate_every, save_every: iterations.
+    """Settings of the outer loop.
+
+    Attributes:
+        iterations: number of updates.
+        seconds: if given, training ends after so many seconds, those before a resume included, whatever `iterations`
+            is.
+        clock: "wall", or "processor": computing time of process 0 without data workers, which other work on the machine
+            changes little.
+        tasks: number of gradients averaged for one update.
+        optimizer: "radam", "adam" or "sgd" (momentum 0.9).
+        theta_lr: the optimizer's rate for the initialization, after the warm-up; it falls along a cosine.
+        rates_lr: the same for the learning rates; 0 keeps them as they are.
+        warmup: iterations in which both rates rise linearly.
+        final: share of the rates that is left at the end.
+        beta2: of RAdam and Adam; RAdam's rectification holds the steps back for about 2 / (1 - beta2) iterations.
+        weight_decay: on theta; decoupled, but added to the gradient with "sgd".
+        clip: norm to which the gradient of a single task is scaled down, for theta and the rates separately; None:
+            never.
+        shares: name prefix -> share of theta_lr for parameters whose names begin so.
+        max_rate: upper bound of the learning rates; the lower is 0.
+        validate_every: iterations between validations.
+        save_every: iterations between checkpoints.
     """
 
     iterations: int = 600
@@ -64,7 +74,7 @@ class OuterSettings:
 
 
 class Interrupted(Exception):
-    """Ctrl-C or SIGTERM came; the state is saved."""
+    """Raised after SIGINT or SIGTERM, when the state has been saved."""
 
 
 @dataclass
@@ -99,32 +109,47 @@ def train(
     say: Callable[[str], None] = lambda text: None,
     terms: Sequence[str] = (),
 ) -> Learner:
-    """Train `learner`; returns the best one by validation, which also stands in folder/learner.safetensors.
+    """Train a learner and keep the best one by validation in folder/learner.safetensors.
 
-    stream(i): this process's tasks from iteration i on, in order; process r of n has the task indices r, r+n, ... of
-    each iteration. gradient(learner, task): its (meta-)gradient. validate(learner): figures, of which "score" decides
-    what is best. report: gets each log record; say: lines for a person. terms: names of the parts of the loss
-    (`MetaGradient.terms`) to log. Only the first process reads and writes the folder.
+    Args:
+        learner: the initial learner; its tensors are changed.
+        stream: `stream(i)` iterates over this process's tasks from iteration i on, in order. Process r of n has the
+            task indices r, r + n, ... of each iteration.
+        gradient: `gradient(learner, task)` computes the (meta-)gradient of a task.
+        validate: `validate(learner)` returns metrics; the highest "score" is the best.
+        folder: the training's folder. Only process 0 reads and writes it.
+        settings: settings of the outer loop.
+        fingerprint: all that determines the outcome; a stored run with another one is not continued.
+        environment: what determines its last bits (library versions, device), and under "code" the version of the code.
+            Changes are reported and logged.
+        world: the process group; None: this process alone.
+        resume: whether to continue the run in `folder`.
+        other_code: whether a resumed run may have been made by another version of the code.
+        report: receives each log record.
+        say: receives messages for a person.
+        terms: names of the parts of the loss (`MetaGradient.terms`) to log.
 
-    fingerprint: all that decides the outcome; a stored run with another one is not continued. environment: what decides
-    its last bits (library versions, device), and under "code" the version of the code; where it has changed, this is
-    said and stands in the log, and the code may change with `other_code` only.
+    Returns:
+        The best learner.
 
-    Raises UserError where `folder` holds a run and `resume` is false (torchrun's restarts aside), a run that may not be
-    continued, or a damaged one; Interrupted after SIGINT or SIGTERM, when the state has been saved.
+    Raises:
+        UserError: if `folder` holds a run and `resume` is false (restarts by torchrun excepted), or a run that is
+            damaged or may not be continued.
+        Interrupted: after SIGINT or SIGTERM, when the state has been saved.
     """
     world = world or World()
     fingerprint = {**fingerprint, "outer": asdict(settings)}
     environment = {**(environment or {}), "processes": world.size}
-    agree(world, fingerprint, environment)
-    with taken_up(folder, world, resume) as stored:
+    checkpoint.check_agreement(world, fingerprint, environment)
+    with checkpoint.open_run(folder, world, resume) as stored:
         state = _State(learner, _optimizer(learner, settings))
         changed: dict[str, list[Any]] = {}
         if stored is not None:
-            changed = compare(stored, fingerprint, environment, folder, other_code=other_code)
+            changed = checkpoint.compare(stored, fingerprint, environment, folder, other_code=other_code)
             _restore(state, stored)
         if changed:
-            say(f"{folder}: continued where {described(changed)}; the result may differ in its last digits")
+            changes = checkpoint.describe_changes(changed)
+            say(f"{folder}: continued where {changes}; the result may differ in its last digits")
         files = _Files(folder, world, {"fingerprint": fingerprint, "environment": environment}, report)
         files.begin(state)
         if state.iteration == 0:
@@ -134,10 +159,10 @@ def train(
         started = now() - state.seconds
         if state.due is not None:
             _validate_and_keep(state, validate, files)
-        with _stop_requests() as stop:
-            while not state.done(settings):
+        with stop_requests() as stop:
+            while not state.done(settings):  # one pass is one step of eq. 2: Algorithm 1, lines 2 to 7
                 results = [gradient(learner, next(tasks)) for _ in range(world.rank, settings.tasks, world.size)]
-                clock = (now() - started) * world.first
+                clock = (now() - started) * world.is_main_process
                 totals, stopping = _reduce(results, learner, settings.clip, world, bool(stop), terms, clock)
                 state.seconds = totals["clock"]
                 record = _update(state, totals, settings) | totals["terms"]
@@ -158,11 +183,11 @@ def train(
                     end = settings.seconds
                     whole = f" of {settings.iterations}" if end is None else f", {state.seconds:.0f} of {end:g} s"
                     raise Interrupted(f"stopped at iteration {state.iteration}{whole}, saved in {folder}")
-        return world.share(lambda: Learner.load(folder / BEST))
+        return world.broadcast(lambda: Learner.load(folder / BEST))
 
 
 def _optimizer(learner: Learner, settings: OuterSettings) -> torch.optim.Optimizer:
-    """Over the tensors of `learner`, which require gradients from here on."""
+    """Make the optimizer of the learner's tensors, which require gradients from here on."""
     theta: dict[float, list[torch.Tensor]] = {}  # by share of theta_lr
     for name, p in learner.theta.items():
         share = next((s for start, s in (settings.shares or {}).items() if name.startswith(start)), 1.0)
@@ -191,7 +216,7 @@ def _reduce(
     results: list[MetaGradient], learner: Learner, clip: float | None, world: World, stop: bool,
     terms: Sequence[str] = (), clock: float = 0.0,
 ) -> tuple[dict[str, Any], bool]:  # fmt: skip
-    """Sums over the tasks of all processes; on a CPU in float64: their order leaves no trace in float32."""
+    """Sum gradients over the tasks of all processes; on a CPU in float64: their order leaves no trace in float32."""
     names, rates = list(learner.theta), learner.distinct_rates()
     slots = {id(r): index for index, r in enumerate(rates)}  # at level "single" all names share one
     device = learner.theta[names[0]].device
@@ -212,7 +237,7 @@ def _reduce(
         for name, g in result.rates.items():
             pieces[len(names) + slots[id(learner.rates[name])]].add_((g * rate_scale).flatten())
     flat[-2], flat[-1] = clock, float(stop)
-    world.sum_(flat)
+    world.all_reduce(flat)
     count = float(flat[-5])
     totals = {
         "theta": [p / max(count, 1) for p in pieces[: len(names)]],
@@ -234,7 +259,7 @@ def _scale(gradients: Params, clip: float | None) -> float:
 
 
 def _update(state: _State, totals: dict[str, Any], settings: OuterSettings) -> dict[str, float]:
-    """One step, then learning rates clamped to [0, max_rate] (section 3.2.2). No step without a valid task."""
+    """Make one update and clamp the learning rates to [0, max_rate] (section 4.2); none without a valid task."""
     factor = _schedule(state.iteration, state.seconds, settings)
     *theta_groups, rates_group = state.optimizer.param_groups
     rates_group["lr"] = settings.rates_lr * factor
@@ -246,6 +271,7 @@ def _update(state: _State, totals: dict[str, Any], settings: OuterSettings) -> d
         pairs += zip(rates_group["params"], totals["rates"], strict=True) if settings.rates_lr > 0 else ()
         for p, g in pairs:
             p.grad = g.to(p.dtype).view_as(p)
+        # Algorithm 1, line 7: theta_g <- theta_g - beta * gradient, with the optimizer in place of plain descent.
         state.optimizer.step()  # passes over what has no gradient: with rates_lr=0 the rates stay bit by bit
         with torch.no_grad():
             for rate in rates_group["params"] if settings.rates_lr else ():
@@ -264,7 +290,7 @@ def _schedule(iteration: int, seconds: float, settings: OuterSettings) -> float:
 
 @dataclass(frozen=True)
 class _Files:
-    """What the first process writes into `folder`; where it cannot, all processes end.
+    """The files that process 0 writes into `folder`; if it cannot, all processes end.
 
     Killed at any moment, it leaves a whole checkpoint, and behind it only what is written again from there on.
     """
@@ -275,17 +301,17 @@ class _Files:
     report: Callable[[dict[str, Any]], None]
 
     def begin(self, state: _State) -> None:
-        with self.world.together():
-            if self.world.first:
-                trim_log(self.folder, state.iteration - (state.iteration == 0 or state.due is not None))
+        with self.world.barrier():
+            if self.world.is_main_process:
+                checkpoint.trim_log(self.folder, state.iteration - (state.iteration == 0 or state.due is not None))
         if state.iteration == 0:
             self.save(state)
         else:  # the process may have died between the checkpoint and this
             self._keep(state.learner, LAST)
 
     def save(self, state: _State) -> None:
-        with self.world.together():
-            if self.world.first:
+        with self.world.barrier():
+            if self.world.is_main_process:
                 content = {
                     "theta": {k: p.detach() for k, p in state.learner.theta.items()},
                     "rates": {k: r.detach().clone() for k, r in state.learner.rates.items()},
@@ -299,52 +325,26 @@ class _Files:
                 checkpoint.save(self.folder / CHECKPOINT, json.loads(json.dumps(self.stamp)) | content)
         self._keep(state.learner, LAST)
 
-    def save_best(self, state: _State, figures: dict[str, float]) -> None:
-        told = {"training": {"iteration": state.iteration, **figures}}
-        self._keep(replace(state.learner, spec=state.learner.spec | told), BEST)
+    def save_best(self, state: _State, metrics: dict[str, float]) -> None:
+        training = {"training": {"iteration": state.iteration, **metrics}}
+        self._keep(replace(state.learner, spec=state.learner.spec | training), BEST)
 
     def log(self, record: dict[str, Any]) -> None:
-        if self.world.first:
+        if self.world.is_main_process:
             append_line(self.folder / LOG, json.dumps(record))
             self.report(record)
 
     def _keep(self, learner: Learner, name: str) -> None:
-        with self.world.together():
-            if self.world.first:
+        with self.world.barrier():
+            if self.world.is_main_process:
                 learner.save(self.folder / name)
 
 
 def _validate_and_keep(state: _State, validate: Validate, files: _Files) -> None:
-    """Validate, log, and write the learner where it is the best so far."""
-    figures = validate(state.learner)
-    record, state.due = {"iteration": state.iteration, **(state.due or rate_statistics(state.learner)), **figures}, None
-    if figures["score"] > state.best:
-        state.best = figures["score"]
-        files.save_best(state, figures)
+    """Validate, log, and save the learner if it is the best so far."""
+    metrics = validate(state.learner)
+    record, state.due = {"iteration": state.iteration, **(state.due or rate_statistics(state.learner)), **metrics}, None
+    if metrics["score"] > state.best:
+        state.best = metrics["score"]
+        files.save_best(state, metrics)
     files.log(record)
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """A list that gets the numbers of SIGINT and SIGTERM; a second Ctrl-C, `_SECOND` s later or more, interrupts."""
-    seen: list[int] = []
-    first = math.inf
-
-    def note(number: int, frame: Any) -> None:
-        nonlocal first
-        first = min(first, time.monotonic())
-        # Sooner it is no second Ctrl-C: torchrun forwards the one that its processes had from the terminal already.
-        if number == signal.SIGINT and time.monotonic() - first >= _SECOND:
-            raise KeyboardInterrupt
-        seen.append(number)
-
-    try:
-        before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: signals stay with the host application
-        yield seen
-        return
-    try:
-        yield seen
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

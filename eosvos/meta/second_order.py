@@ -1,14 +1,14 @@
-"""The meta-gradient of second order, exact, at the activations of one inner step.
+"""The exact second-order meta-gradient, at the activation memory of one inner step.
 
-The inner loop phi_{t+1} = phi_t - lambda * c(g_t), g_t = dL_t/dphi_t and c the clipping, runs first as it always does
-and keeps phi_t alone. Then the steps are undone, last first: the adjoint v = dL/dphi_{t+1} becomes
+The inner loop (eq. 5 of e-OSVOS) phi_{t+1} = phi_t - lambda * c(g_t), g_t = dL_t/dphi_t and c the clipping, runs first
+and keeps only phi_t. Then the steps are undone, last first: the adjoint v = dL/dphi_{t+1} becomes
 
     dL/dphi_t = v - d<c(g_t), lambda * v>/dphi_t        dL/dlambda -= reduce(v * c(g_t))
 
 with lambda * v held constant, so each step costs one more evaluation of its loss and a Hessian-vector product. This is
-activation checkpointing of whole steps (Chen et al., 2016), outside of the network: within it, under
-torch.func.functional_call, the evaluation again would meet other parameters and give wrong gradients. Memory grows by
-one copy of the parameters a step (and one of gradients for each further weight above 0), not by activations.
+activation checkpointing of whole steps (Chen et al., 2016), outside the network: within it, under
+torch.func.functional_call, the second evaluation would use other parameters and give wrong gradients. Memory grows by
+one copy of the parameters per step (and one of gradients for each further weight above 0), not by activations.
 """
 
 from __future__ import annotations
@@ -46,10 +46,12 @@ def second_order_meta_gradient(
     weights: Sequence[float] | None = None,
     window: int | None = None,
 ) -> MetaGradient:
-    """The meta-gradient through the inner gradients; arguments and result as of `adapt.meta_gradient`.
+    """Compute the meta-gradient through the inner gradients, exactly.
 
-    Every operation of the inner losses must have a second derivative. A loss is evaluated twice at the same parameters
-    and must give the same: its random draws come from a fixed seed.
+    e-OSVOS, section 3.2.2: the gradient of eq. 4 through the steps of eq. 5, with the dashed edges of Figure 2b.
+    Arguments and result are those of `adapt.meta_gradient`. Every operation of the inner losses must have a second
+    derivative. A loss is evaluated twice at the same parameters and must give the same value, so its random draws come
+    from a fixed seed.
     """
     losses = list(losses)
     steps = len(losses)
@@ -64,7 +66,7 @@ def second_order_meta_gradient(
         if start <= done < steps:
             visited[done] = {name: p.detach().clone() for name, p in adapted.phi.items()}
         if by_step[done]:
-            value = meta_loss(adapted.phi)
+            value = meta_loss(adapted.phi)  # eq. 4
             last = float(value.detach())
             outer[done] = gradients_of(value * by_step[done], adapted.phi)
 
@@ -85,12 +87,12 @@ def second_order_meta_gradient(
 
 
 def _undo(loss: Loss, phi: Params, rates: Params, adjoint: Params, by_rate: Params, clip: float) -> Params:
-    """The adjoint before a step from the one after it; adds the step's part to the gradients of the rates."""
+    """Return the adjoint before a step from the one after it, and add the step's part to the gradients of the rates."""
     phi = {name: p.detach().requires_grad_() for name, p in phi.items()}
     value = loss(phi)
     if not value.requires_grad:  # the step was none (see `adapt._check_idle`)
         return adjoint
-    gradients = gradients_of(value, phi, create_graph=True)
+    gradients = gradients_of(value, phi, create_graph=True)  # of eq. 5, kept differentiable
     norm = norm_of(gradients) if math.isfinite(clip) else None
     if norm is not None and float(norm.detach()) > clip:
         gradients = {name: g * (clip / norm) for name, g in gradients.items()}

@@ -1,7 +1,7 @@
-"""SGD with a rate tensor per parameter as a differentiable optimizer of `higher`: unrolled, first or second order.
+"""SGD with a learning rate tensor per parameter as a differentiable optimizer of `higher`, of first or second order.
 
-Meta-training uses the closed form of `adapt.py` and, for meta.order=2, `second_order.py`; this is the oracle of both
-(meta.unrolled=true). Memory grows with the number of steps, by the activations of each.
+It checks the closed form of `adapt.py` and, for meta.order=2, `second_order.py` (meta.unrolled=true). Memory grows with
+the number of steps, by the activations of each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ with warnings.catch_warnings():
 
 
 class NeuronSGD(torch.optim.Optimizer):
-    """Plain SGD, p <- p - rate * g, with one rate tensor (any shape that broadcasts) per parameter."""
+    """Plain SGD, p <- p - rate * gradient, with one rate tensor (any shape that broadcasts) per parameter."""
 
     def __init__(self, params: Iterable[Tensor], rates: Sequence[Tensor]) -> None:
         groups = [{"params": [p], "lr": r.detach()} for p, r in zip(params, rates, strict=True)]
@@ -40,7 +40,7 @@ class NeuronSGD(torch.optim.Optimizer):
 
 
 class DifferentiableNeuronSGD(DifferentiableOptimizer):
-    """NeuronSGD that keeps the graph; learned rates are passed by override={"lr": [...]}, one entry a parameter."""
+    """NeuronSGD that keeps the graph; learned rates are passed by override={"lr": [...]}, one entry per parameter."""
 
     def _update(self, grouped_grads: list[list[Tensor | None]], **kwargs: Any) -> None:
         for group, grads in zip(self.param_groups, grouped_grads, strict=True):
@@ -53,7 +53,7 @@ higher.register_optim(NeuronSGD, DifferentiableNeuronSGD)
 
 
 class _Holder(nn.Module):
-    """Parameters whose forward pass is any closure of them: what `higher` patches."""
+    """Parameters whose forward pass is any closure of them, for `higher` to patch."""
 
     def __init__(self, theta: Params) -> None:
         super().__init__()
@@ -77,9 +77,13 @@ def unrolled_meta_gradient(
     weights: Sequence[float] | None = None,
     window: int | None = None,
 ) -> MetaGradient:
-    """The meta-gradient by unrolling the inner loop with `higher`; same arguments and result as `adapt.meta_gradient`.
+    """Compute the meta-gradient by unrolling the inner loop with `higher`.
 
-    order 2 differentiates the inner gradients too; every operation of the losses must then have a second derivative.
+    Arguments and result are those of `adapt.meta_gradient`, and:
+
+    Args:
+        order: 1, or 2 to differentiate the inner gradients too; every operation of the losses must then have a second
+            derivative.
     """
     if order not in (1, 2):
         raise ValueError(f"order {order} found, 1 or 2 expected")

@@ -10,7 +10,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader
 
-from eosvos.data.tasks import TaskStream
+from eosvos.data.task_stream import TaskStream
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
 

@@ -1,6 +1,6 @@
-"""Bodies of the detector: torchvision's networks, and a tiny one, as a stem and four stages of stride 4 to 32.
+"""Bodies of the detector: torchvision's networks and a tiny one, each a stem and four stages of stride 4 to 32.
 
-Their parameters are named `stem.*` (ResNets: `conv1.*`, `bn1.*`) and `layer1.*` to `layer4.*`, whatever the network.
+Their parameters are named `stem.*` (ResNets: `conv1.*`, `bn1.*`) and `layer1.*` to `layer4.*`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ convolution to 1,280 channels for the classifier, is left out."""
 class ChannelAffine(nn.Module):
     """A scale and shift per channel: a batch norm at test time, with its statistics folded into its affine.
 
-    Both are parameters, so that they have learning rates as those of a group norm have; there are no buffers.
+    Both are parameters, so they have learning rates like those of a group norm; there are no buffers.
     """
 
     def __init__(self, channels: int) -> None:
@@ -33,14 +33,17 @@ class ChannelAffine(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Scale and shift features (N, C, H, W)."""
         return torch.addcmul(self.bias[:, None, None], x, self.weight[:, None, None])
 
 
 class Stages(nn.Sequential):
-    """A body: its parts one after the other, the outputs of the four stages as a dictionary "0" to "3".
+    """A body: its parts in sequence; returns the outputs of the four stages as a dictionary "0" to "3".
 
-    frozen: the parts before the stage of this number, 1 to 4, have no gradient: their features are computed without a
-    graph, which takes them out of the cost of a backward pass. 0: all have.
+    Args:
+        parts: name -> module, in order.
+        frozen: the parts before the stage of this number, 1 to 4, have no gradient: their features are computed without
+            a graph, which saves their part of a backward pass. 0: all have.
     """
 
     def __init__(self, parts: Mapping[str, nn.Module], frozen: int = 0) -> None:
@@ -48,6 +51,7 @@ class Stages(nn.Sequential):
         self.frozen = frozen
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the outputs of the stages, (N, C, h, w) by "0" to "3", of normalised images (N, 3, H, W)."""
         outputs: dict[str, Tensor] = OrderedDict()
         fixed = self.frozen > 0
         for name, part in self.named_children():
@@ -68,6 +72,7 @@ class Backbone(nn.Module):
         self.fpn = FeaturePyramidNetwork(channels, out, LastLevelMaxPool(), norm)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the levels of the pyramid, (N, out, h, w) by name, of normalised images (N, 3, H, W)."""
         return self.fpn(self.body(x))
 
 

@@ -13,10 +13,15 @@ from torch import Tensor
 
 
 def lovasz_hinge(logits: Tensor, targets: Tensor, ignore: Tensor | None = None) -> Tensor:
-    """Mean over regions of the Lovász extension of the Jaccard loss, hinge errors (Berman et al., CVPR 2018, alg. 1).
+    """Compute the Lovász hinge, averaged over regions (Berman et al., CVPR 2018, algorithm 1).
 
-    logits: float (N, ...), one region a row. targets: same shape, 0 or 1. ignore: bool, same shape, pixels that count
-    neither as error nor as union. Returns a scalar; 0 where N = 0 (and still connected to `logits`).
+    Args:
+        logits: float (N, ...), one region per row.
+        targets: 0 or 1, of the same shape.
+        ignore: bool, of the same shape; these pixels count neither as errors nor in the union.
+
+    Returns:
+        A scalar; 0 where N = 0 (and still connected to `logits`).
     """
     if logits.shape[0] == 0:
         return logits.sum() * 0
@@ -34,7 +39,14 @@ def lovasz_hinge(logits: Tensor, targets: Tensor, ignore: Tensor | None = None) 
 
 
 def lovasz_gradient(sorted_targets: Tensor) -> Tensor:
-    """Gradient of the Lovász extension with respect to sorted errors, (N, P) from 0/1 targets (N, P) in error order."""
+    """Return the gradient of the Lovász extension with respect to sorted errors.
+
+    Args:
+        sorted_targets: 0 or 1, (N, P), in descending order of errors.
+
+    Returns:
+        float (N, P).
+    """
     total = sorted_targets.sum(1, keepdim=True)
     intersection = total - sorted_targets.cumsum(1)
     union = total + (1 - sorted_targets).cumsum(1)

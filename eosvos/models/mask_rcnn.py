@@ -1,8 +1,8 @@
-"""GroupNorm Mask R-CNN (e-OSVOS, section 3.3 and 4.2) on torchvision's parts.
+"""GroupNorm Mask R-CNN (e-OSVOS, sections 3.3 and 4.2), built of torchvision's parts.
 
 Two classes, background and object. It differs from torchvision's model in four ways: group norm in the backbone
 (backbones.py), the Lovász loss on the mask logits, further proposals as an input of `forward` (box propagation), and
-derivatives of any order of its losses. It has no buffers, so its parameters are its whole state.
+losses with derivatives of any order. It has no buffers, so its parameters are its whole state.
 """
 
 from __future__ import annotations
@@ -86,10 +86,14 @@ SIZES: dict[str, Spec] = {
 
 
 def build(size: str = "tiny", **settings: Any) -> MaskRCNN:
-    """A network with random weights: `tiny` (about 2 M parameters), `mobilenet_v2`, `resnet18` or `resnet50` (the
-    paper's, 43,975,515).
+    """Build a network with random weights.
 
-    settings: fields of `Spec` that differ from the size's own. Raises ValueError for an unknown size or setting.
+    Args:
+        size: `tiny` (about 2 M parameters), `mobilenet_v2`, `resnet18` or `resnet50` (the paper's, 43,975,515).
+        settings: fields of `Spec` that differ from the size's own.
+
+    Raises:
+        ValueError: for an unknown size or setting.
     """
     if size not in SIZES:
         raise ValueError(f"model size {size!r} is unknown; expected one of {', '.join(SIZES)}")
@@ -104,10 +108,10 @@ def build(size: str = "tiny", **settings: Any) -> MaskRCNN:
 
 
 class MaskRCNN(detection.MaskRCNN):
-    """Mask R-CNN of `spec`; two classes.
+    """Mask R-CNN of a `Spec`, with two classes.
 
-    In training mode `forward` returns the five losses apart (their sum is the paper's L_seg), in evaluation mode a list
-    of detections. Pass targets without instances (boxes (0, 4)) for images without the object.
+    In training mode `forward` returns the five losses by name (their sum is the paper's L_seg), in evaluation mode a
+    list of detections. Targets without instances (boxes (0, 4)) are for images without the object.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -143,7 +147,7 @@ class MaskRCNN(detection.MaskRCNN):
             mask_predictor=MaskRCNNPredictor(spec.fpn, spec.fpn, 2),
             rpn_head=_RPNHead(spec),
         )
-        sampling.take_over(self, spec.rpn_batch, spec.roi_batch, spec.roi_positive)
+        sampling.install_samplers(self, spec.rpn_batch, spec.roi_batch, spec.roi_positive)
         self.network_spec = spec
         self.mask_loss = spec.mask_loss
 
@@ -159,44 +163,51 @@ class MaskRCNN(detection.MaskRCNN):
         proposals: list[Tensor] | None = None,
         output_sizes: list[tuple[int, int]] | None = None,
         previous: list[Tensor | None] | None = None,
-        continuity: float = 0.0,
-        voting: float = 0.0,
+        iou_prior_weight: float = 0.0,
+        box_voting_iou: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Any:
-        """images: float (3, H, W) in [0, 1], any sizes. proposals: per image, further boxes (N, 4) in its own pixels,
-        judged beside the RPN's.
+        """Compute the losses (training mode) or detections (evaluation mode) of images.
 
-        Training: targets per image with boxes float (N, 4), masks uint8 (N, H, W) and optionally ignore uint8
-        (N, H, W), pixels left out of the mask loss; generator: see `sampling`. Returns the losses by name (`LOSSES`).
-        Evaluation: a list with boxes (M, 4), scores (M,), masks float (M, 1, H', W') of probabilities, at output_sizes
-        (default: the image's own size). previous: per image, the object's last box (4,) in the image's pixels, or None;
-        detections are then ranked by their score plus `continuity` times their overlap (IoU) with it. voting: if
-        above 0, a detection's box is the mean, weighted by score, of all boxes that overlap it (IoU) by so much (box
-        voting: Gidaris & Komodakis, ICCV 2015, section 5).
+        Args:
+            images: float (3, H, W) in [0, 1], of any sizes.
+            targets: for training, per image: boxes float (N, 4), masks uint8 (N, H, W), and optionally ignore uint8 (N,
+                H, W), pixels left out of the mask loss.
+            proposals: per image, further boxes (N, 4) in its own pixels, judged beside the RPN's.
+            output_sizes: per image, height and width of the masks; None: the image's own size.
+            previous: per image, the object's last box (4,) in the image's pixels, or None.
+            iou_prior_weight: detections are ranked by their score plus this weight times their IoU with `previous`.
+            box_voting_iou: if above 0, a detection's box becomes the mean, weighted by score, of all boxes that overlap
+                it with at least this IoU (box voting: Gidaris & Komodakis, ICCV 2015, section 5).
+            generator: of the draws of training, see `sampling`.
+
+        Returns:
+            Training: losses by name (`LOSSES`). Evaluation: per image, boxes (M, 4), scores (M,) and masks float (M, 1,
+            H', W'), probabilities.
         """
         sizes = [(int(i.shape[-2]), int(i.shape[-1])) for i in images]
         if targets is not None:
             targets = [_complete(t) for t in targets]
             ignores = [t.pop("ignore", None) for t in targets]  # torchvision's transform resizes only keys it knows
-        sampling.draw_from(self, generator, len(images))
+        sampling.set_generator(self, generator, len(images))
         batch, targets = self.transform(images, targets)
         # A fifth faster in convolutions on a CPU, and what tensor cores want; weights follow by themselves.
         features = self.backbone(batch.tensors.contiguous(memory_format=torch.channels_last))
         boxes, losses = self.rpn(batch, features, targets)
         if proposals is not None:
             boxes = [
-                torch.cat([found, _rescale(extra, size, resized)])
-                for found, extra, size, resized in zip(boxes, proposals, sizes, batch.image_sizes, strict=True)
+                torch.cat([rpn_boxes, _rescale(extra, size, resized)])
+                for rpn_boxes, extra, size, resized in zip(boxes, proposals, sizes, batch.image_sizes, strict=True)
             ]
         if self.training:
             assert targets is not None, "targets are needed in training mode"
             losses.update(self._roi_losses(features, boxes, batch.image_sizes, targets, ignores))
             return losses
-        last = [
+        previous_boxes = [
             None if box is None else _rescale(box[None], size, resized)
             for box, size, resized in zip(previous or [None] * len(sizes), sizes, batch.image_sizes, strict=True)
         ]
-        detections = self._detect(features, boxes, batch.image_sizes, last, continuity, voting)
+        detections = self._detect(features, boxes, batch.image_sizes, previous_boxes, iou_prior_weight, box_voting_iou)
         return self.transform.postprocess(detections, batch.image_sizes, output_sizes or sizes)
 
     def _roi_losses(
@@ -232,28 +243,30 @@ class MaskRCNN(detection.MaskRCNN):
         features: dict[str, Tensor],
         proposals: list[Tensor],
         sizes: list[tuple[int, int]],
-        last: list[Tensor | None],
-        continuity: float,
-        voting: float,
+        previous: list[Tensor | None],
+        iou_prior_weight: float,
+        box_voting_iou: float,
     ) -> list[dict[str, Tensor]]:
         heads, spec = self.roi_heads, self.network_spec
         logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
         counts = [len(p) for p in proposals]
-        moved = heads.box_coder.decode(deltas, proposals).view(-1, 2, 4)[:, 1].split(counts)  # of class 1, the object
+        decoded = heads.box_coder.decode(deltas, proposals).view(-1, 2, 4)[:, 1].split(counts)  # of class 1, the object
         certain = logits.softmax(-1)[:, 1].split(counts)
         boxes, scores = [], []
-        for found, score, size, box in zip(moved, certain, sizes, last, strict=True):
-            found = clip_boxes_to_image(found, size)
-            kept = torch.where((score > heads.score_thresh) & ((found[:, 2:] - found[:, :2]) >= 0.01).all(1))[0]
-            found, score = found[kept], score[kept]
-            rank = score if box is None else score + continuity * box_iou(found, box)[:, 0]
-            chosen = nms(found, rank, spec.box_nms)[: spec.detections]
+        for candidates, score, size, box in zip(decoded, certain, sizes, previous, strict=True):
+            candidates = clip_boxes_to_image(candidates, size)
+            kept = torch.where((score > heads.score_thresh) & ((candidates[:, 2:] - candidates[:, :2]) >= 0.01).all(1))[
+                0
+            ]
+            candidates, score = candidates[kept], score[kept]
+            rank = score if box is None else score + iou_prior_weight * box_iou(candidates, box)[:, 0]
+            chosen = nms(candidates, rank, spec.box_nms)[: spec.detections]
             scores.append(score[chosen])
-            if voting:
-                votes = score * (box_iou(found[chosen], found) >= voting)  # (M, N)
-                boxes.append(votes @ found / votes.sum(1, keepdim=True).clamp(min=1e-12))
+            if box_voting_iou:
+                votes = score * (box_iou(candidates[chosen], candidates) >= box_voting_iou)  # (M, N)
+                boxes.append(votes @ candidates / votes.sum(1, keepdim=True).clamp(min=1e-12))
             else:
-                boxes.append(found[chosen])
+                boxes.append(candidates[chosen])
         mask_logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, boxes, sizes)))
         masks = mask_logits[:, 1:].sigmoid().split([len(b) for b in boxes])
         return [{"boxes": b, "scores": s, "masks": m} for b, s, m in zip(boxes, scores, masks, strict=True)]
@@ -271,7 +284,7 @@ class _Anchors(AnchorGenerator):
 
 
 class _RPNHead(RPNHead):
-    """Proposals from the same levels."""
+    """Proposal head on the same levels."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec.fpn, num_anchors=3, conv_depth=spec.rpn_convs)
@@ -286,7 +299,7 @@ def _complete(target: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _crop(masks: Tensor, regions: Tensor, matched: Tensor, side: int) -> Tensor:
-    """Masks (N, H, W) of the matched instances seen through their regions: {0, 1} float (R, side, side).
+    """Crop masks (N, H, W) of the matched instances to their regions: {0, 1} float (R, side, side).
 
     The Lovász extension is defined on sets, so the interpolated crops are made binary again.
     """
@@ -305,7 +318,7 @@ def _cross_entropy(logits: Tensor, truth: Tensor, ignore: Tensor | None) -> Tens
 
 
 def _rescale(boxes: Tensor, size: tuple[int, int], resized: tuple[int, int]) -> Tensor:
-    """Boxes (N, 4) of an image of `size` in the pixels of the same image `resized`."""
+    """Convert boxes (N, 4) from pixels of an image of `size` to those of the same image `resized`."""
     scale = boxes.new_tensor([resized[1] / size[1], resized[0] / size[0]]).repeat(2)
     return boxes * scale
 

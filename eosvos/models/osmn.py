@@ -1,9 +1,13 @@
-"""OSMN: a segmentation network whose features are scaled and shifted to suit one object (Yang et al., CVPR 2018).
+"""OSMN: a segmentation network whose features are scaled and shifted for one object (Yang et al., CVPR 2018).
 
-The segmentation network is OSVOS's. Each of its convolutions but the first four is followed by a modulation layer,
-y_c = gamma_c x_c + beta_c (eq. 2): gamma, a number per channel, comes from the visual modulator, which sees a picture
-of the object once; beta, a number per channel and place, from the spatial modulator, which sees about where the object
-was a frame ago. A layer's modulation follows its rectifier, as in the authors' code.
+The segmentation network is OSVOS's. Each of its convolutions but the first four is followed by a modulation layer
+
+    y_c = gamma_c x_c + beta_c           (eq. 2; eq. 1 is the same in a conditional batch norm)
+    beta_c = gamma~_c m + beta~_c        (eq. 3)
+
+gamma, a number per channel, comes from the visual modulator, which sees an image of the object once; beta, a number per
+channel and position, from the spatial modulator, whose heat map m shows roughly where the object was a frame ago. A
+layer's modulation follows its ReLU, as in the authors' code.
 """
 
 from __future__ import annotations
@@ -27,10 +31,16 @@ LAYERS = tuple(f"conv{stage}_{k}" for stage, depth in enumerate(DEPTHS, 1) for k
 
 @dataclass(frozen=True)
 class Spec(osvos.Spec):
-    """All that is needed to rebuild a network: the settings of the segmentation network, and of its modulators. guide:
-    side of the visual guide. guide_widths: channels of the visual modulator's stages. pooled: its features are pooled
-    to so many places a side. hidden: units of its two fully connected layers. dropout: share of them left out in
-    training. visual, spatial: whether there is a visual and a spatial modulator (Table 3).
+    """All that is needed to rebuild a network: the settings of the segmentation network, and of its modulators.
+
+    Attributes:
+        guide: side of the visual guide in pixels.
+        guide_widths: channels of the visual modulator's stages.
+        pooled: positions per side to which its features are pooled.
+        hidden: units of its two fully connected layers.
+        dropout: share of them dropped in training.
+        visual: whether there is a visual modulator (Table 3).
+        spatial: whether there is a spatial modulator (Table 3).
     """
 
     guide: int = 64
@@ -52,9 +62,14 @@ SIZES: dict[str, Spec] = {
 
 
 def build(size: str = "tiny", **settings: Any) -> OSMN:
-    """A network with random weights that scales nothing yet: `tiny` (1.6 M parameters) or `vgg16` (the paper's).
+    """Build a network with random weights, whose modulation is the identity.
 
-    settings: fields of `Spec` that differ from the size's own. Raises ValueError for an unknown size or setting.
+    Args:
+        size: `tiny` (1.6 M parameters) or `vgg16` (the paper's).
+        settings: fields of `Spec` that differ from the size's own.
+
+    Raises:
+        ValueError: for an unknown size or setting.
     """
     if size not in SIZES:
         raise ValueError(f"model size {size!r} is unknown; expected one of {', '.join(SIZES)}")
@@ -69,10 +84,10 @@ def build(size: str = "tiny", **settings: Any) -> OSMN:
 
 
 class OSMN(nn.Module):
-    """The network of `spec`: `segmentation`, which is plain without the other two, `visual` and `spatial`.
+    """The network of `spec`: `segmentation`, and the modulators `visual` and `spatial` where there are any.
 
-    N images and N or one guide, heat map or gammas go together; one image may be shared by several objects, and what of
-    it is not modulated is then computed once.
+    N images are combined with N guides, heat maps or gammas, or with one; one image may be shared by several objects,
+    and what is not modulated is then computed once.
     """
 
     visual: VisualModulator | None
@@ -96,18 +111,24 @@ class OSMN(nn.Module):
         self, images: Tensor, heat: Tensor | None = None, *, guides: Tensor | None = None, gammas: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:  # fmt: skip
-        """The logits float32 (N, 1, H, W) of images float32 (N, 3, H, W), RGB in [0, 1].
+        """Compute the logits of images.
 
-        heat: heat maps (N, 1, H, W); None: beta is zero. guides: (N, 3, side, side), or in their place `gammas` (N, C),
-        what `visual` has made of them; None: gamma is one. A modulator that the network lacks is not asked. generator:
-        of the dropout in training, on the CPU; None: torch's global one.
+        Args:
+            images: float32 (N, 3, H, W), RGB in [0, 1].
+            heat: heat maps float32 (N, 1, H, W); None: beta is zero.
+            guides: visual guides float32 (N, 3, side, side), RGB in [0, 1].
+            gammas: float32 (N, C), outputs of `visual`, in place of `guides`; with neither, gamma is one.
+            generator: of the dropout in training, on the CPU; None: torch's global one.
+
+        Returns:
+            float32 (N, 1, H, W).
         """
         if gammas is None and guides is not None and self.visual is not None:
             gammas = self.visual(guides, generator)
         return self.segmentation(images, after=self._modulation(heat if self.spatial is not None else None, gammas))[0]
 
     def _modulation(self, heat: Tensor | None, gammas: Tensor | None) -> After:
-        """What comes after every convolution: eq. 2 where it is one of the modulated."""
+        """Return the function that is applied after every convolution: eq. 2 where it is modulated."""
         scales = None if gammas is None else gammas[:, :, None, None].split(self.channels, 1)
         smaller: dict[tuple[int, int], Tensor] = {}
 
@@ -116,20 +137,20 @@ class OSMN(nn.Module):
             if layer < 0:
                 return x
             if scales is not None:
-                x = x * scales[layer]
+                x = x * scales[layer]  # eq. 2: gamma_c x_c ...
             if heat is not None:
                 assert self.spatial is not None
                 size = (int(x.shape[-2]), int(x.shape[-1]))
                 if size not in smaller:
                     smaller[size] = F.adaptive_avg_pool2d(heat, size)
-                x = x + self.spatial(layer, smaller[size])
+                x = x + self.spatial(layer, smaller[size])  # eq. 2: ... + beta_c
             return x
 
         return after
 
 
 class VisualModulator(VGG):
-    """VGG16 whole, its last layer exchanged for one with an output for each channel that is modulated (section 3.3).
+    """VGG16 with its last layer replaced by one with an output for each modulated channel (section 3.3).
 
     That layer begins with weights of zero and biases of one, so that gamma is one whatever the guide (section 3.5).
     """
@@ -148,7 +169,15 @@ class VisualModulator(VGG):
         nn.init.ones_(self.last.bias)
 
     def forward(self, guides: Tensor, generator: torch.Generator | None = None) -> Tensor:  # type: ignore[override]
-        """float32 (N, C) of visual guides float32 (N, 3, side, side), RGB in [0, 1]; the layers' parts in order."""
+        """Compute gamma of all modulated channels.
+
+        Args:
+            guides: visual guides float32 (N, 3, side, side), RGB in [0, 1].
+            generator: of the dropout in training; None: torch's global one.
+
+        Returns:
+            float32 (N, C), the layers' parts in order.
+        """
         x = F.max_pool2d(super().forward(guides)[-1], 2, ceil_mode=True)
         x = F.adaptive_avg_pool2d(x, self.pooled).flatten(1)
         for layer in self.fc:
@@ -167,5 +196,13 @@ class SpatialModulator(nn.Module):
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
     def forward(self, layer: int, m: Tensor) -> Tensor:
-        """beta (N, C, h, w) of modulation layer `layer`, from 0, of m (N, 1, h, w)."""
-        return self.convs[layer](m)
+        """Compute beta of one modulation layer.
+
+        Args:
+            layer: number of the modulation layer, from 0.
+            m: heat map (N, 1, h, w).
+
+        Returns:
+            float (N, C, h, w).
+        """
+        return self.convs[layer](m)  # eq. 3

@@ -1,7 +1,7 @@
 """OSVOS's network: a fully convolutional VGG16 with side paths, for foreground or contours (CVPR 2017, 3.1 and 3.3).
 
-From the last layer of each stage, before it is pooled, a path of 16 channels leaves; all are upscaled to the image and
-fused linearly to one number per pixel, the logit. The contour branch is the same network, trained apart.
+A path of 16 channels leaves the last layer of each stage, before it is pooled; all are upscaled to the image and fused
+linearly to one number per pixel, the logit. The contour branch is the same network, trained separately.
 """
 
 from __future__ import annotations
@@ -22,9 +22,18 @@ PIXELS = 480 * 854
 
 @dataclass(frozen=True)
 class Spec:
-    """All that is needed to rebuild a network. short, long: images are resized to this short side unless the long one
-    would exceed that. widths, groups, levels: see `models.vgg.Trunk`. path: channels of a side path. first: stage, from
-    1, of the first of them; the paper's text has one for each stage, its authors' code none for the first.
+    """All that is needed to rebuild a network.
+
+    Attributes:
+        size: name of the size in `SIZES`.
+        short: images are resized to this short side in pixels, unless the long side would exceed `long`.
+        long: largest long side in pixels.
+        widths: see `models.vgg.Trunk`.
+        groups: see `models.vgg.Trunk`.
+        levels: see `models.vgg.Trunk`.
+        path: channels of a side path.
+        first: stage of the first side path, from 1. The paper's text has one for each stage, its code none for the
+            first.
     """
 
     size: str = "tiny"
@@ -44,9 +53,14 @@ SIZES: dict[str, Spec] = {
 
 
 def build(size: str = "tiny", **settings: Any) -> FCN:
-    """A network with random weights: `tiny` (2 M parameters) or `vgg16` (the paper's, 14,926,902).
+    """Build a network with random weights: `tiny` (2 M parameters) or `vgg16` (the paper's, 14,926,902).
 
-    settings: fields of `Spec` that differ from the size's own. Raises ValueError for an unknown size or setting.
+    Args:
+        size: name of the size.
+        settings: fields of `Spec` that differ from the size's own.
+
+    Raises:
+        ValueError: for an unknown size or setting.
     """
     if size not in SIZES:
         raise ValueError(f"model size {size!r} is unknown; expected one of {', '.join(SIZES)}")
@@ -85,8 +99,16 @@ class FCN(nn.Module):
         return asdict(self.network_spec)
 
     def forward(self, images: Tensor, sides: bool = False, after: After | None = None) -> list[Tensor]:
-        """The logits float32 (N, 1, H, W) of images float32 (N, 3, H, W), RGB in [0, 1]; with `sides` those of the
-        side outputs behind them. after: as in `VGG.stage`."""
+        """Compute the logits of images.
+
+        Args:
+            images: float32 (N, 3, H, W), RGB in [0, 1].
+            sides: whether to return the logits of the side outputs too, behind the fused ones.
+            after: see `VGG.stage`.
+
+        Returns:
+            float32 (N, 1, H, W) each.
+        """
         height, width = images.shape[-2:]
         assert self.fuse.bias is not None
         fused, outputs = self.fuse.bias.view(1, 1, 1, 1), []
@@ -112,11 +134,19 @@ def _upscaled(x: Tensor, stride: int) -> Tensor:
 def balanced_cross_entropy(
     logits: Tensor, truth: Tensor, ignore: Tensor | None = None, beta: float | None = None
 ) -> Tensor:
-    """Equation 1, summed over the pixels, and over the images: logits (N, 1, H, W), truth bool (N, 1, H, W).
+    """Compute the class-balanced cross-entropy of OSVOS (eq. 1), summed over pixels and images.
 
-    It is the sum over the paper's images, whatever the size of these: a pixel counts PIXELS / (H * W) times. ignore:
-    bool (N, 1, H, W), pixels that do not count. beta: weight of the positive pixels, 1 - beta that of the others; None:
-    the share of the negative ones in each image. So balanced, an image that is all negative teaches nothing.
+    It is the sum over the paper's image size, whatever the size of these: a pixel counts PIXELS / (H * W) times.
+
+    Args:
+        logits: float (N, 1, H, W).
+        truth: bool (N, 1, H, W), True on the object (Y+ of eq. 1).
+        ignore: bool (N, 1, H, W), pixels that do not count.
+        beta: weight of the positive pixels, 1 - beta that of the others. None: the share of negative pixels in each
+            image; an image without positive ones then teaches nothing.
+
+    Returns:
+        A scalar.
     """
     known = torch.ones_like(truth) if ignore is None else ~ignore
     positive, negative = (truth & known).to(logits), (~truth & known).to(logits)
@@ -124,6 +154,7 @@ def balanced_cross_entropy(
         weight = negative.sum((1, 2, 3), keepdim=True) / known.sum((1, 2, 3), keepdim=True).clamp(min=1)
     else:
         weight = logits.new_tensor(beta)
+    # OSVOS, eq. 1; -log P(y=1) = softplus(-logit)
     losses = weight * positive * F.softplus(-logits) + (1 - weight) * negative * F.softplus(logits)
     return losses.sum() * (PIXELS / (logits.shape[-2] * logits.shape[-1]))
 
@@ -131,6 +162,14 @@ def balanced_cross_entropy(
 def total_loss(
     outputs: Sequence[Tensor], truth: Tensor, ignore: Tensor | None = None, *, sides: float, beta: float | None = None
 ) -> Tensor:
-    """The loss of the fused logits, and `sides` times those of the side outputs behind them (deep supervision)."""
+    """Return the loss of the fused logits plus `sides` times those of the side outputs (deep supervision).
+
+    Args:
+        outputs: the fused logits and those of the side outputs, float (N, 1, H, W) each.
+        truth: see `balanced_cross_entropy`.
+        ignore: see `balanced_cross_entropy`.
+        sides: weight of the side outputs.
+        beta: see `balanced_cross_entropy`.
+    """
     losses = [balanced_cross_entropy(logits, truth, ignore, beta) for logits in outputs]
     return losses[0] + sides * sum(losses[1:], start=torch.zeros_like(losses[0]))

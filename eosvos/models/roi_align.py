@@ -1,8 +1,8 @@
 """RoIAlign (He et al., ICCV 2017, section 3) that can be differentiated any number of times.
 
-torchvision's refuses a second derivative (https://github.com/pytorch/vision/issues/1982), and with it second-order
-meta-learning. But RoIAlign is linear in the features: its derivative is its transpose, the derivative of the transpose
-is RoIAlign again, and torchvision has kernels of both. Values and first derivatives are torchvision's, bit for bit.
+torchvision's has no second derivative (https://github.com/pytorch/vision/issues/1982), which second-order meta-learning
+needs. But RoIAlign is linear in the features: its derivative is its transpose, the derivative of the transpose is
+RoIAlign again, and torchvision has kernels of both. Values and first derivatives are torchvision's, bit for bit.
 """
 
 from __future__ import annotations
@@ -19,10 +19,17 @@ from torchvision.ops import poolers
 def roi_align(
     features: Tensor, regions: Tensor, size: tuple[int, int], scale: float = 1.0, sampling: int = -1
 ) -> Tensor:
-    """Features (N, C, H, W) pooled within regions (K, 5), rows (n, x1, y1, x2, y2): (K, C, *size).
+    """Pool features within regions.
 
-    scale: from the regions' pixels to those of the features. sampling: points per bin and axis; -1: one for each pixel
-    of the features that a bin covers. Regions have no gradient, as in torchvision.
+    Args:
+        features: float (N, C, H, W).
+        regions: float (K, 5), rows (n, x1, y1, x2, y2) in pixels; they have no gradient, as in torchvision.
+        size: height and width of the output.
+        scale: factor from the regions' pixels to those of the features.
+        sampling: points per bin and axis; -1: one for each pixel of the features that a bin covers.
+
+    Returns:
+        float (K, C, *size).
     """
     if torch.are_deterministic_algorithms_enabled() and features.device.type != "cpu":
         # On a GPU the kernel of the transpose adds in any order; torchvision has a slow way around, for first order.
@@ -31,7 +38,7 @@ def roi_align(
 
 
 class MultiScaleRoIAlign(torchvision.ops.MultiScaleRoIAlign):
-    """torchvision's pooling of each region from the pyramid level of its size, by the `roi_align` of this module."""
+    """torchvision's pooling of each region from the pyramid level that fits its size, by this module's `roi_align`."""
 
     scales: list[float] | None
     map_levels: poolers.LevelMapper | None
@@ -39,7 +46,16 @@ class MultiScaleRoIAlign(torchvision.ops.MultiScaleRoIAlign):
     def forward(
         self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]
     ) -> Tensor:  # fmt: skip
-        """x: levels (N, C, H, W) by name. boxes: per image (K, 4). Returns (sum of all K, C, *output_size)."""
+        """Pool regions from the pyramid.
+
+        Args:
+            x: levels (N, C, H, W) by name.
+            boxes: (K, 4) in pixels, for each image.
+            image_shapes: height and width of each image in pixels.
+
+        Returns:
+            float (sum of all K, C, *output_size).
+        """
         levels = [x[name] for name in x if name in self.featmap_names]
         if self.scales is None or self.map_levels is None:
             self.scales, self.map_levels = poolers._setup_scales(
@@ -49,12 +65,12 @@ class MultiScaleRoIAlign(torchvision.ops.MultiScaleRoIAlign):
         regions = poolers._convert_to_roi_format(boxes)
         if len(levels) == 1:
             return roi_align(levels[0], regions, (height, width), self.scales[0], self.sampling_ratio)
-        place = self.map_levels(boxes)
+        level_of = self.map_levels(boxes)
         pooled = levels[0].new_zeros(len(regions), levels[0].shape[1], height, width)
         for index, (level, scale) in enumerate(zip(levels, self.scales, strict=True)):
-            here = torch.where(place == index)[0]
-            found = roi_align(level, regions[here], (height, width), scale, self.sampling_ratio)
-            pooled[here] = found.to(pooled.dtype)
+            rows = torch.where(level_of == index)[0]
+            level_pooled = roi_align(level, regions[rows], (height, width), scale, self.sampling_ratio)
+            pooled[rows] = level_pooled.to(pooled.dtype)
         return pooled
 
 

@@ -1,4 +1,4 @@
-"""Random draws of the networks, from a generator that the caller gives: torchvision's come from the global one."""
+"""Random draws of the networks from a given generator; torchvision's draws come from the global one."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 
 class Sampler(BalancedPositiveNegativeSampler):
-    """torchvision's choice of anchors or regions for a loss, drawn from `generator`, which lies on the CPU.
+    """torchvision's sampling of anchors or regions for a loss, drawn from `generator`, which lies on the CPU.
 
-    The same are chosen on every device. generator: None stands for torch's global one.
+    The same are drawn on every device. `generator` None is torch's global one.
     """
 
     generator: torch.Generator | None = None
 
     def __call__(self, matched_idxs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Masks uint8 (N,) of the chosen positives and negatives, for each image's labels (N,): > 0 positive, 0
-        negative, below 0 neither."""
+        """Sample positives and negatives.
+
+        Args:
+            matched_idxs: labels (N,) of each image: above 0 positive, 0 negative, below 0 neither.
+
+        Returns:
+            Masks uint8 (N,) of the sampled positives and of the sampled negatives, for each image.
+        """
         chosen: tuple[list[Tensor], list[Tensor]] = [], []
         for labels in matched_idxs:
             positive, negative = torch.where(labels >= 1)[0], torch.where(labels == 0)[0]
@@ -36,27 +42,39 @@ class Sampler(BalancedPositiveNegativeSampler):
         return mask
 
 
-def take_over(model: GeneralizedRCNN, anchors: int, regions: int, positive: float) -> None:
-    """Let all draws of a torchvision detector come from the generator of `draw_from`. anchors, regions: as many are
-    sampled for the loss of an image. positive: at most this share of the regions is."""
+def install_samplers(model: GeneralizedRCNN, anchors: int, regions: int, positive: float) -> None:
+    """Let all draws of a torchvision detector come from the generator of `set_generator`.
+
+    Args:
+        model: the detector; changed in place.
+        anchors: number of anchors sampled for the loss of an image.
+        regions: number of regions sampled for the loss of an image.
+        positive: largest share of the regions that is positive.
+    """
     model.rpn.fg_bg_sampler, model.roi_heads.fg_bg_sampler = Sampler(anchors, 0.5), Sampler(regions, positive)
     model.transform.torch_choice = _only
 
 
-def draw_from(model: GeneralizedRCNN, generator: torch.Generator | None, images: int) -> None:
-    """The draws of the next forward pass come from this generator, on the CPU; None: from torch's global one."""
+def set_generator(model: GeneralizedRCNN, generator: torch.Generator | None, images: int) -> None:
+    """Let the draws of the next forward pass come from a generator.
+
+    Args:
+        model: a detector that `install_samplers` has changed.
+        generator: on the CPU; None: torch's global one.
+        images: number of images of the pass.
+    """
     model.rpn.fg_bg_sampler.generator = model.roi_heads.fg_bg_sampler.generator = generator
     if model.training and generator is not None:
         torch.rand(images, generator=generator)  # what `_only` replaces drew before all others: results by seed stay
 
 
 def _only(sizes: Sequence[int]) -> int:
-    """The one size that images are resized to; torchvision's transform draws, while training, even among one."""
+    """Return the single size that images are resized to; torchvision's transform draws one even among one."""
     return sizes[0]
 
 
 def dropout(x: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
-    """F.dropout while training: leaves out this share of `x`, drawn from a generator on the CPU (None: the global)."""
+    """Apply F.dropout in training mode with a generator on the CPU; None: torch's global one."""
     if not share:
         return x
     kept = torch.empty(x.shape, dtype=x.dtype, device="cpu").bernoulli_(1 - share, generator=generator)

@@ -1,4 +1,4 @@
-"""The trunk of OSVOS and OSMN: VGG16's thirteen convolutions in five stages (Simonyan & Zisserman, 2015), no more."""
+"""The trunk of OSVOS and OSMN: the thirteen convolutions of VGG16 in five stages (Simonyan & Zisserman, 2015)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ After = Callable[[int, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Trunk:
-    """widths: channels of the five stages. groups: of a group norm after every convolution; 0: none. levels: the
-    convolutions see pixels of 0 to 255 less a mean, as those of the papers' networks do, and not of unit variance.
+    """Settings of a trunk.
+
+    Attributes:
+        widths: channels of the five stages.
+        groups: groups of a group norm after every convolution; 0: no norms.
+        levels: whether the convolutions see pixels of 0 to 255 minus a mean, as in the papers' networks, or of unit
+            variance.
     """
 
     widths: tuple[int, ...]
@@ -39,10 +44,10 @@ UNIT_MEAN, UNIT_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class VGG(nn.Module):
-    """3x3 convolutions `convs.0` to `convs.12`, each with a ReLU; between stages, maxima over 2x2 pixels.
+    """3x3 convolutions `convs.0` to `convs.12`, each with a ReLU; maxima over 2x2 pixels between stages.
 
-    A stage's output is rounded up to whole pixels, so that its strides cover the image and none of it is lost. The
-    parameters are the whole state. Random weights keep the variance (He et al., 2015).
+    The size of a stage's output is rounded up, so that its strides cover the whole image. The parameters are the whole
+    state. Random weights keep the variance (He et al., 2015).
     """
 
     def __init__(self, trunk: Trunk) -> None:
@@ -57,16 +62,19 @@ class VGG(nn.Module):
             nn.init.zeros_(conv.bias)
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W), RGB in [0, 1], as the convolutions want to see them."""
+        """Normalise images float32 (N, 3, H, W), RGB in [0, 1], for the convolutions."""
         values = (LEVELS_MEAN, LEVELS_STD) if self.trunk.levels else (UNIT_MEAN, UNIT_STD)
         mean, std = (images.new_tensor(v)[:, None, None] for v in values)
         # On a CPU, convolutions of few channels are half as fast again with the channels last.
         return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def stage(self, number: int, x: Tensor, after: After | None = None) -> Tensor:
-        """What stage `number`, from 0, makes of the output of the one before it, or of normalised images.
+        """Run one stage.
 
-        after(i, y): what to make of the output y of convolution i, counted from 0 over all stages, and its ReLU.
+        Args:
+            number: number of the stage, from 0.
+            x: output of the stage before it or, for stage 0, normalised images.
+            after: `after(i, y)` replaces the output y of convolution i, counted from 0 over all stages, and its ReLU.
         """
         if number:
             x = F.max_pool2d(x, 2, ceil_mode=True)
@@ -78,8 +86,14 @@ class VGG(nn.Module):
         return x
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """The outputs of the stages, before they are pooled: float32 (N, C, ceil(H / stride), ceil(W / stride)) of
-        images float32 (N, 3, H, W), RGB in [0, 1]."""
+        """Return the outputs of the stages, before they are pooled.
+
+        Args:
+            images: float32 (N, 3, H, W), RGB in [0, 1].
+
+        Returns:
+            float32 (N, C, ceil(H / stride), ceil(W / stride)) for each stage.
+        """
         x, outputs = self.normalised(images), []
         for number in range(len(DEPTHS)):
             x = self.stage(number, x)

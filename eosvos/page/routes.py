@@ -179,7 +179,7 @@ class Server:
         asked = (session.id, run.number, *annotated)
         known = self._suggestion
         if known[0] != asked:
-            sequence = replace(session.frames, objects=dict.fromkeys(run.objects, run.first))
+            sequence = replace(session.frames, first_frame=dict.fromkeys(run.objects, run.first))
             known = self._suggestion = (
                 asked,
                 segment_video.suggested(sequence, session.run_folder(run.number), annotated),

@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from eosvos.data.image_files import moving
+from eosvos.data.image_files import is_animated
 from eosvos.data.levels import Levels
 from eosvos.data.readers.folder import frame_reader, open_frames
 from eosvos.data.readers.user_video import RATE
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import IMAGES, entries
+from eosvos.data.user_files import IMAGES, list_entries
 from eosvos.data.video.open import frame_rate, open_video
-from eosvos.data.video.stacks import is_picture
+from eosvos.data.video.stacks import is_image_file
 from eosvos.errors import UserError
 from eosvos.files import create_text
 
@@ -39,7 +39,7 @@ def free_path(folder: Path, name: str) -> Path:
 
 def video_in(folder: Path) -> Path:
     """The video file in an upload's folder, or the folder where it has pictures. Raises UserError for anything else."""
-    files = [Path(entry.path) for entry in entries(folder)]
+    files = [Path(entry.path) for entry in list_entries(folder)]
     pictures = [path for path in files if path.suffix.lower() in IMAGES]
     if len(files) == 1 and (not pictures or _is_stack(files[0])):
         return files[0]
@@ -78,7 +78,7 @@ def count(sequence: VideoSequence, tell: Callable[[list[str] | UserError], objec
 
 def _is_stack(path: Path) -> bool:
     try:
-        return is_picture(path) and moving(path)
+        return is_image_file(path) and is_animated(path)
     except OSError:  # damaged: this is told when it is opened
         return False
 

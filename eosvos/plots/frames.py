@@ -148,7 +148,7 @@ def side_by_side(runs: Sequence[Run], one: VideoSequence, out: Path) -> None:
     def drawn(masks: Sequence[Masks], frames: Sequence[int]) -> Iterator[np.ndarray]:
         for index in frames:
             image, truth, name = one.read_frame(index), one.mask(index), one.frame_names[index]
-            else_told = "given" if index in one.objects.values() else ""
+            else_told = "given" if index in one.first_frame.values() else ""
             tiles = []
             if len(runs) == 1:
                 empty = np.zeros(one.size, np.uint8)

@@ -104,7 +104,7 @@ def test_all_processes_start_from_the_first_ones_weights(weights):
     model, init = build_training.network(settings, torch.device("cpu"), world)
 
     class Pictures:
-        def picture(self, *path):
+        def image(self, *path):
             return type("Sample", (), {"image": torch.rand(3, 64, 96)})
 
     build_training.fill(model, init, settings, Pictures(), world)

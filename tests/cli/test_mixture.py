@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from eosvos.cli import mixture
 from eosvos.data.masks import write_mask
-from eosvos.data.tasks import Task, TaskStream
+from eosvos.data.task_stream import TaskStream
+from eosvos.data.tasks import Task
 from eosvos.data.transforms import augment
 from eosvos.errors import UserError
 from eosvos.files import shipped
@@ -79,7 +80,7 @@ def test_by_weights(tmp_path, data):
     train, _ = opened(tmp_path, data, FOLDER | {"weight": 3}, STILLS, balance="sources")
     share = sum(n for (name, _), n in names(train, 800).items() if name[0] == "v") / 800
     assert abs(share - 0.75) < 0.05
-    pictures = Counter(len(train.picture(0, i, 0).masks) for i in range(60))
+    pictures = Counter(len(train.image(0, i, 0).masks) for i in range(60))
     assert set(pictures) <= {1, 2, 3} and pictures[2] > 20  # all objects of a picture are instances
     only, _ = opened(tmp_path, data, FOLDER | {"weight": 0}, STILLS)
     assert all(name[0] == "s" for name, _ in names(only, 50))
@@ -230,7 +231,7 @@ def test_the_real_ones(shared_data):
     ]
     for one in (*train.tasksets, *unseen.tasksets):
         task = one.task(0, 0, 0)
-        assert task.train[0].masks.any() and task.meta.masks.any() and len(one.picture(0, 0, 0).masks)
+        assert task.train[0].masks.any() and task.meta.masks.any() and len(one.image(0, 0, 0).masks)
     davis = [{s.name for s, _ in tasks.tasksets[0].objects} for tasks in (train, unseen)]
     test = set(mixture.read("real-small").sources[0].test)
     assert list(map(len, davis)) == [21, 3] and len(test) == 6 and not test & (davis[0] | davis[1])

@@ -16,7 +16,7 @@ from PIL import Image
 from eosvos import meta_train, parent_train
 from eosvos.cli import build_data, hydra_app, mixture
 from eosvos.data.masks import write_mask
-from eosvos.data.tasks import MixedTaskset
+from eosvos.data.mixed_tasks import MixedTaskset
 from eosvos.data.video.write import write_video
 from eosvos.errors import UserError
 from eosvos.meta.learner import Learner
@@ -120,7 +120,7 @@ def test_a_video_file_is_a_data_set_of_one_sequence(tmp_path):
     write_mask(tmp_path / "first.png", mask)
     section = compose("eval", "dataset=video", f"dataset.masks={tmp_path / 'first.png'}").dataset
     (video,) = build_data.open_dataset(section, str(tmp_path / "clip.mp4"), None, [])
-    assert (video.name, len(video), video.objects) == ("clip", 3, {2: 0})
+    assert (video.name, len(video), video.first_frame) == ("clip", 3, {2: 0})
     with pytest.raises(UserError, match="sequences=.dog.: no such sequence"):
         build_data.open_dataset(section, str(tmp_path / "clip.mp4"), None, ["dog"])
     with pytest.raises(UserError, match="dataset.masks=null: what to follow is not known"):

@@ -201,7 +201,8 @@ def read_as_video(path: Path) -> None:
             assert frame.dtype == np.uint8 and frame.shape == (*video.size, 3)
         except UserError as error:
             assert str(path.parent) in str(error)
-    video.read_frame._container.close()
+    if container := getattr(video.read_frame, "_container", None):  # a stack of images has none
+        container.close()
 
 
 READERS: dict[str, Callable[[Path], None]] = {

@@ -40,7 +40,7 @@ def said(caplog):
 
 
 def told(video, index):
-    return {i: bool(mask.any()) for i, mask in video.given_masks(index).items()}
+    return {i: bool(mask.any()) for i, mask in video.prompt_masks(index).items()}
 
 
 def test_a_mask_tells_of_the_objects_that_it_shows(clip, tmp_path, said):

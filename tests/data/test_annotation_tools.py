@@ -110,9 +110,9 @@ def test_coco_of_tools(clip, said, kind):
         content["images"].reverse()
         content["annotations"].reverse()
     video = opened(clip, content)
-    assert annotated_frames(video) == [0, 3] and video.objects == {1: 0, 2: 0}
+    assert annotated_frames(video) == [0, 3] and video.first_frame == {1: 0, 2: 0}
     assert ((video.mask(0) == 1) == LEFT).all() and ((video.mask(0) == 2) == RIGHT).all()
-    assert ((video.mask(3) == 2) == RIGHT).all() and list(video.given_masks(3)) == [2]
+    assert ((video.mask(3) == 2) == RIGHT).all() and list(video.prompt_masks(3)) == [2]
     assert "4 of 6 images are listed without annotation" in said.text
     assert (kind in names) != ("frame_00000" in said.text)  # a number was guessed, or images and frames are namesakes
     assert kind != "from 1" or "from frame_000001 on: taken in this order" in said.text
@@ -121,7 +121,7 @@ def test_coco_of_tools(clip, said, kind):
 
 def test_outside_tells_that_an_object_is_not_there(clip):
     video = opened(clip, coco(*TWO, (4, [square(LEFT)], track(0, outside=True))))
-    assert list(video.given_masks(4)) == [1] and not video.given_masks(4)[1].any()
+    assert list(video.prompt_masks(4)) == [1] and not video.prompt_masks(4)[1].any()
 
 
 def test_crowds_beside_objects_are_void(clip, said):
@@ -197,7 +197,7 @@ def test_labelme(clip, tmp_path, said):
     labelme(clip, "00003", shape("bear", "rectangle", [[33, 20], [20, 5]], 6))
     labelme(clip, "00004")
     video, _ = open_own(clip, masks=clip)
-    assert annotated_frames(video) == [0, 3] and video.objects == {1: 0, 2: 0}
+    assert annotated_frames(video) == [0, 3] and video.first_frame == {1: 0, 2: 0}
     assert (video.mask(0) == LEFT + 2 * RIGHT).all() and (video.mask(3) == 2 * RIGHT).all()
     assert "bear (group 5) = 1, bear (group 6) = 2" in said.text
     assert "clip: labelme's files are read, and none of the images beside them" in said.text

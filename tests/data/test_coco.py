@@ -95,7 +95,7 @@ def test_ids_by_falling_area_the_smaller_in_front_crowds_void(root):
 )
 def test_settings_choose_what_is_drawn_and_leave_the_mask_whole(root, settings, drawn):
     one = open_coco(root, **settings)[0]
-    assert set(one.objects) == drawn
+    assert set(one.first_frame) == drawn
     shown = set(np.unique(one.mask(0))) - {0}
     assert shown == ({1, 2, 3, 4, 5} if "crowd" in settings else {1, 2, 3, 4, VOID})
     tasks = [VideoTaskset([one], size=SIZE, min_area=settings.get("min_area", 0.002)).task(0, i, 0) for i in range(20)]
@@ -105,7 +105,7 @@ def test_settings_choose_what_is_drawn_and_leave_the_mask_whole(root, settings, 
 def test_pictures_have_all_objects_and_ignore_crowds(root):
     one = open_coco(root)[0]
     still = {"scale": (1.0, 1.0), "rotation": 0.0, "translation": 0.0, "flip": False, "colour": 0.0}
-    picture = VideoTaskset([one], size=SIZE, transform=still).picture(0, 0, 0)
+    picture = VideoTaskset([one], size=SIZE, transform=still).image(0, 0, 0)
     assert len(picture.masks) == 3 and picture.ignore is not None  # the tiny one is less than 16 pixels
     assert picture.ignore[50, 15] and picture.ignore[6, 71] and not picture.ignore[15, 15]
 
@@ -115,7 +115,7 @@ def test_the_layout_of_the_distribution(tmp_path):
     assert [s.name for s in open_coco(root, split="train2017")] == ["000000000009"]
     (root / "images").mkdir()
     (root / "train2017").rename(root / "images" / "train2017")
-    assert open_coco(root, split="train2017", sequences=["000000000009"])[0].objects == {1: 0}
+    assert open_coco(root, split="train2017", sequences=["000000000009"])[0].first_frame == {1: 0}
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_the_real_2016_folder_as_it_stands(shared_data):
     opened = open_davis(root, year=2016, split="train")
     assert [s.name for s in opened] == read_split(2016, "train")
     assert sum(map(len, opened)) == 2079
-    assert all(s.size == (480, 854) and s.objects == {1: 0} and s.attributes for s in opened)
+    assert all(s.size == (480, 854) and s.first_frame == {1: 0} and s.attributes for s in opened)
     bumps = next(s for s in opened if s.name == "bmx-bumps")
     empty = [i for i in range(len(bumps)) if not bumps.mask(i).any()]
     assert len(empty) == 14 and 0 not in empty
@@ -95,7 +95,7 @@ def test_the_real_test_dev_first_frames(shared_data):
     if not root.is_dir():
         pytest.skip(f"{root} is absent")
     opened = open_davis(root, year=2017, split="test-dev")
-    assert len(opened) == 30 and sum(len(s.objects) for s in opened) == 92
+    assert len(opened) == 30 and sum(len(s.first_frame) for s in opened) == 92
     assert all(len(s) == 1 for s in opened)
 
 
@@ -103,7 +103,7 @@ def test_a_2017_tree(davis17):
     first, second = open_davis(davis17, year=2017, sequences=["judo", "india"])
     assert (first.name, second.name) == ("judo", "india")
     assert first.frame_names == ("00000", "00001", "00002", "00003") and first.size == (24, 40)
-    assert first.objects == {1: 0, 3: 0}
+    assert first.first_frame == {1: 0, 3: 0}
     for i in range(4):
         expected = mask_of((1, 3), i)
         expected[-1] = 255
@@ -122,7 +122,7 @@ def test_2016_masks_are_one_object_with_alpha_too(tmp_path):
     path = root / "Annotations/480p/cows/00003.png"
     Image.merge("RGBA", [grey, grey, grey, Image.new("L", grey.size, 0)]).save(path)
     (cows,) = open_davis(root, year=2016, sequences=["cows"])
-    assert cows.objects == {1: 0}
+    assert cows.first_frame == {1: 0}
     assert (cows.mask(2) == (mask_of((255,), 2) > 0)).all() and (cows.mask(3) == cows.mask(2)).all()
 
 
@@ -188,7 +188,7 @@ def test_test_dev_is_no_truth_and_2017_has_no_attributes_of_its_own(tmp_path):
     tree(tmp_path / "test-dev", ["lions"], first_only=True)
     (lions,) = open_davis(tmp_path / "test-dev", year=2017, sequences=["lions"])
     (trees,) = open_davis(tmp_path, year=2017, sequences=["bmx-trees"])
-    assert not lions.truth and trees.truth and trees.attributes == ()
+    assert not lions.has_ground_truth and trees.has_ground_truth and trees.attributes == ()
 
 
 def test_a_frame_and_a_mask_that_are_both_missing(davis17):

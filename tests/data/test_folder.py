@@ -45,7 +45,7 @@ def test_layouts(tmp_path, layout):
     root = tmp_path / "v"
     video(root / layout[0], root / layout[1], ["00000", "00001"], {"00000": square(1)})
     (found,) = open_folder(root)
-    assert found.name == "v" and len(found) == 2 and found.objects == {1: 0}
+    assert found.name == "v" and len(found) == 2 and found.first_frame == {1: 0}
     assert (found.mask(0) == square(1)).all() and found.mask(1) is None
 
 
@@ -57,7 +57,7 @@ def test_frames_of_any_kind_in_natural_order(tmp_path, suffix):
     (tmp_path / "frames" / "notes.txt").write_text("")
     (found,) = open_folder(tmp_path)
     assert list(found.frame_names) == names
-    assert found.objects == {5: 2, 9: 2}
+    assert found.first_frame == {5: 2, 9: 2}
     assert [found.mask(i) is not None for i in (0, 2, 9, 10)] == [False, True, False, True]
     if suffix in (".png", ".bmp"):
         assert [int(found.read_frame(i)[0, 0, 2]) for i in range(12)] == [3 * i for i in range(12)]
@@ -67,7 +67,7 @@ def test_objects_may_come_later(tmp_path):
     masks = {"1": square(4), "3": square(4, 2), "4": square(2, 7)}
     video(tmp_path / "frames", tmp_path / "masks", list("01234"), masks)
     (found,) = open_folder(tmp_path)
-    assert found.objects == {4: 1, 2: 3, 7: 4}
+    assert found.first_frame == {4: 1, 2: 3, 7: 4}
     assert list(found.new_objects(3)) == [2] and (found.new_objects(3)[2] == (masks["3"] == 2)).all()
 
 
@@ -87,8 +87,12 @@ def test_black_and_white_masks_are_taken_as_one_object_and_said(tmp_path, caplog
         video(tmp_path / "frames" / name, tmp_path / "masks" / name, "01", {"0": mask, "1": mask})
     with caplog.at_level(logging.INFO):
         found = {s.name: s for s in open_folder(tmp_path)}
-    assert found["two"].objects == {1: 0} and (found["two"].mask(1) == square(1)).all()
-    assert found["three"].objects == {1: 0} and found["four"].objects == {3: 0} and found["four"].mask(0).max() == 255
+    assert found["two"].first_frame == {1: 0} and (found["two"].mask(1) == square(1)).all()
+    assert (
+        found["three"].first_frame == {1: 0}
+        and found["four"].first_frame == {3: 0}
+        and found["four"].mask(0).max() == 255
+    )
     (said,) = caplog.messages
     assert "palette images, the index is the id (four, three)" in said
     assert "0 and 255 only, read as one object, 255 being the object (two)" in said

@@ -22,10 +22,10 @@ def test_late_objects_and_unseen_videos(tmp_path):
     for version, unseen in ((1, {"aFytsETk"}), (2, {"9NA8c5C3"})):
         opened = {s.name: s for s in open_lvos(root, version=version)}
         assert {name for name, s in opened.items() if s.unseen == {1, 2}} == unseen
-        assert all(s.unseen in ({1, 2}, set()) and s.truth for s in opened.values())
+        assert all(s.unseen in ({1, 2}, set()) and s.has_ground_truth for s in opened.values())
     video = opened["0tCWPOrc"]
-    assert video.objects == {1: 0, 2: 3} and video.frame_names[:2] == ("00000001", "00000006")
-    assert video.last == {1: 4, 2: 6}  # frames 21 and 31, before the ends 26 and 36
+    assert video.first_frame == {1: 0, 2: 3} and video.frame_names[:2] == ("00000001", "00000006")
+    assert video.last_frame == {1: 4, 2: 6}  # frames 21 and 31, before the ends 26 and 36
     assert (video.mask(3) == mask_of((1, 2))).all() and video.attributes == ()
 
 
@@ -54,7 +54,7 @@ def test_the_lists_of_unseen_videos(version, count):
 def test_test_gives_objects_only(tmp_path):
     tree = lvos(tmp_path, "test")
     video = tree.open(tree.root)[0]
-    assert video.objects == {1: 0, 2: 3} and not video.truth and set(video.new_objects(3)) == {2}
+    assert video.first_frame == {1: 0, 2: 3} and not video.has_ground_truth and set(video.new_objects(3)) == {2}
     assert [k for k in range(len(video)) if video.mask(k) is not None] == [0, 3]
 
 

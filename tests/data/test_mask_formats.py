@@ -125,7 +125,7 @@ def test_every_form_gives_the_same_ids(root, form, caplog):
     write(form, root / "masks", MASKS)
     with caplog.at_level(logging.INFO):
         (video,) = open_folder(root)
-    assert video.objects == {1: 0, 2: 0, 7: 1}
+    assert video.first_frame == {1: 0, 2: 0, 7: 1}
     coco = form.startswith("json, ")  # an image that is listed without annotation tells nothing
     for index in (2, 0, 1) if coco else (2, 4, 0, 1):  # in any order
         assert (video.mask(index) == MASKS[STEMS[index]]).all() and video.mask(index).dtype == np.uint8
@@ -145,7 +145,7 @@ def test_a_colour_is_one_object_in_all_frames(root):
         paint([(0, 0, 0), *colours], mask_of(*range(1, len(colours) + 1))).save(root / "masks" / f"{stem}.png")
     (video,) = open_folder(root)
     ids = {pink: 1, blue: 2, red: 3}
-    assert video.objects == {1: 0, 2: 1, 3: 1}
+    assert video.first_frame == {1: 0, 2: 1, 3: 1}
     for index in (4, 2, 1, 0):
         expected = mask_of(*(ids[colour] for colour in shown[STEMS[index]]))
         assert (video.mask(index) == expected).all()

@@ -16,15 +16,19 @@ from eosvos.errors import UserError
 def test_objects_are_looked_for_until_all_of_the_meta_file_are_found(tmp_path):
     tree = mose(tmp_path)
     video = tree.open(tree.root)[0]
-    assert video.objects == {1: 0, 3: 0, 2: 2} and video.truth and (video.mask(4) == mask_of((1, 2, 3))).all()
+    assert (
+        video.first_frame == {1: 0, 3: 0, 2: 2}
+        and video.has_ground_truth
+        and (video.mask(4) == mask_of((1, 2, 3))).all()
+    )
     plain = mose(tmp_path / "plain", meta=False)
-    assert plain.open(plain.root)[0].objects == {1: 0, 3: 0}  # those of the first frame, as MOSE measures
+    assert plain.open(plain.root)[0].first_frame == {1: 0, 3: 0}  # those of the first frame, as MOSE measures
 
 
 def test_valid_has_the_first_masks_and_no_truth(tmp_path):
     tree = mose(tmp_path, "valid")
     video = tree.open(tree.root)[0]
-    assert video.objects == {1: 0, 3: 0} and len(video) == 5 and not video.truth
+    assert video.first_frame == {1: 0, 3: 0} and len(video) == 5 and not video.has_ground_truth
     assert [video.mask(k) is None for k in range(5)] == [False, True, True, True, True]
     assert [s.name for s in open_mose(tree.root, split="val")] == list(VIDEOS)
 

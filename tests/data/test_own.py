@@ -62,10 +62,14 @@ def test_empty_masks_before_the_first_object_say_that_it_is_not_here_yet(clip, t
     else:
         clip.rename(tmp_path / "frames")
         video, _ = open_own(tmp_path)
-    assert video.objects == {1: 2, 5: 2, 7: 3} and video.given == (0, 1, 3) and annotated_frames(video) == [0, 1, 2, 3]
-    early = video.given_masks(0)
+    assert (
+        video.first_frame == {1: 2, 5: 2, 7: 3}
+        and video.prompt_frames == (0, 1, 3)
+        and annotated_frames(video) == [0, 1, 2, 3]
+    )
+    early = video.prompt_masks(0)
     assert list(early) == [1, 5] and not any(mask.any() for mask in early.values())  # 7 comes later
-    assert list(video.given_masks(3)) == [1, 5] and video.given_masks(2) == {}
+    assert list(video.prompt_masks(3)) == [1, 5] and video.prompt_masks(2) == {}
     assert not video.mask(1).any() and list(video.new_objects(2)) == [1, 5]
 
 
@@ -78,11 +82,11 @@ def test_some_mask_shows_an_object(clip, tmp_path):
 
 def test_the_frame_of_frame_object_may_be_a_number(clip, tmp_path, said):
     video, _ = open_own(clip, masks=given(tmp_path / "a", m2_1=shapes(1), m2_2=shapes(0, 1), m03_1=shapes(1)))
-    assert video.objects == {1: 2, 2: 2} and annotated_frames(video) == [2, 3]
+    assert video.first_frame == {1: 2, 2: 2} and annotated_frames(video) == [2, 3]
     assert (video.mask(2) == shapes(1, 2)).all() and (video.mask(3) == shapes(1)).all()
     assert [m for m in said.messages if "2_1.png: taken for a mask of object 1 on frame 00002" in m] == said.messages
     said.clear()
-    assert open_own(clip, masks=given(tmp_path / "b", m00002_1=shapes(1), m00002_2=shapes(0, 1)))[0].objects[2] == 2
+    assert open_own(clip, masks=given(tmp_path / "b", m00002_1=shapes(1), m00002_2=shapes(0, 1)))[0].first_frame[2] == 2
     assert not said.messages
     with pytest.raises(UserError, match="2_1.png: two masks of one object and frame, the other is 00002_1.png"):
         open_own(clip, masks=given(tmp_path / "b", m2_1=shapes(1)))
@@ -116,14 +120,14 @@ def test_a_last_number_that_may_be_an_objects_is_told(clip, tmp_path, said):
 def test_a_mask_among_the_frames_is_none_of_them(clip, said, name):
     Image.fromarray(shapes(1)).save(clip / name)
     video, _ = open_own(clip, mask=clip / name)
-    assert len(video) == 4 and video.objects == {1: 0} and (video.mask(0) == shapes(1)).all()
+    assert len(video) == 4 and video.first_frame == {1: 0} and (video.mask(0) == shapes(1)).all()
     assert len(said.messages) == 1 and f"{name}: left out of the frames" in said.text
 
 
 @pytest.mark.parametrize("name", ["00002", "2"])
 def test_a_first_mask_with_the_name_of_another_frame_is_told(clip, tmp_path, said, name):
     given(tmp_path, **{name: shapes(1), "first": shapes(1), "00000": shapes(1)})
-    assert open_own(clip, mask=tmp_path / f"{name}.png")[0].objects == {1: 0}
+    assert open_own(clip, mask=tmp_path / f"{name}.png")[0].first_frame == {1: 0}
     assert len(said.messages) == 1 and f"{name}.png: taken for the mask of the first frame, 00000" in said.text
     said.clear()
     for right in ("first", "00000"):
@@ -202,7 +206,7 @@ def test_black_on_nothing_is_told_by_alpha(clip, tmp_path, caplog, binary):
         pixels[..., 3] = 255 * mask
         Image.fromarray(pixels).save(tmp_path / "masks" / f"{k}.png")
     video, _ = open_own(clip, masks=tmp_path / "masks", binary=binary)
-    assert video.objects == {1: 1} and (video.mask(3) == shapes(0, 1)).all() and not video.mask(0).any()
+    assert video.first_frame == {1: 1} and (video.mask(3) == shapes(0, 1)).all() and not video.mask(0).any()
     told, empty = caplog.messages
     assert told == "masks: black and transparent only: the alpha channel is the mask (clip)"
     assert "taken to tell that no object is there: of 00000" in empty

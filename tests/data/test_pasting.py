@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from eosvos.data.mixed_tasks import MixedTaskset
 from eosvos.data.pasting import PastedTasks, Pasting
 from eosvos.data.synthetic.videos import held_out
-from eosvos.data.tasks import MixedTaskset, VideoTaskset
+from eosvos.data.tasks import VideoTaskset
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def test_without_a_share_tasks_and_pictures_stay_as_they_are(plain):
     pasted = PastedTasks(plain, Pasting(share=0.0))
     for index in range(3):
         assert torch.equal(pasted.task(1, 2, index).meta.image, plain.task(1, 2, index).meta.image)
-        assert torch.equal(pasted.picture(1, 2, index).image, plain.picture(1, 2, index).image)
+        assert torch.equal(pasted.image(1, 2, index).image, plain.image(1, 2, index).image)
 
 
 def test_equal_numbers_give_equal_tasks_whatever_was_drawn_before(plain):
@@ -60,5 +61,5 @@ def test_a_swapped_task_asks_for_the_pasted_object_in_all_of_its_frames(plain):
 
 def test_pasted_pictures_have_the_pasted_objects_as_instances(plain):
     pasted = PastedTasks(plain, always())
-    more = [len(pasted.picture(1, k, 0).masks) - len(plain.picture(1, k, 0).masks) for k in range(8)]
+    more = [len(pasted.image(1, k, 0).masks) - len(plain.image(1, k, 0).masks) for k in range(8)]
     assert sum(more) > 4

@@ -39,11 +39,11 @@ def test_names_objects_and_masks_of_every_reader(tree):
         assert sequence.size == SIZE and sequence.read_frame(len(sequence) - 1).shape == (*SIZE, 3)
         assert len(set(sequence.frame_names)) == len(sequence)
         seen = [() if (mask := sequence.mask(k)) is None else masks.ids_of(mask) for k in range(len(sequence))]
-        for i, first in sequence.objects.items():  # what is true of the first frames, looked for in all
+        for i, first in sequence.first_frame.items():  # what is true of the first frames, looked for in all
             assert i in seen[first] and not any(i in ids for ids in seen[:first])
             assert sequence.new_objects(first)[i].any()
-        assert set().union(*seen) == set(sequence.objects)
-    assert tree.late == any(first for sequence in opened for first in sequence.objects.values())
+        assert set().union(*seen) == set(sequence.first_frame)
+    assert tree.late == any(first for sequence in opened for first in sequence.first_frame.values())
     again = pickle.loads(pickle.dumps(opened[0]))  # other processes get them so
     assert (again.mask(0) == opened[0].mask(0)).all() and (again.read_frame(1) == opened[0].read_frame(1)).all()
 
@@ -59,13 +59,13 @@ def test_opening_decodes_no_frame_and_few_masks(tree, monkeypatch):
         (image_sequence, "read_image"),
         (image_sequence, "read_mask"),
         (per_object_masks, "read_image"),
-        (per_object_masks, "read_layer"),
+        (per_object_masks, "read_object_mask"),
     ):
         watch(module, name)
     opened = tree.open(tree.root)
-    assert read["read_image"] == 0 and read["read_mask"] + read["read_layer"] == tree.reads
+    assert read["read_image"] == 0 and read["read_mask"] + read["read_object_mask"] == tree.reads
     opened[0].read_frame(0), opened[0].mask(0)
-    assert read["read_image"] == 1 and read["read_mask"] + read["read_layer"] > tree.reads
+    assert read["read_image"] == 1 and read["read_mask"] + read["read_object_mask"] > tree.reads
 
 
 def test_sequences_are_chosen_by_name(tree):

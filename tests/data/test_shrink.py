@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from eosvos.data.cache import Cache, shrunk
+from eosvos.data.cache import FrameCache, resized_sequence
 from eosvos.data.sequence import VideoSequence
 
 
@@ -28,8 +28,8 @@ def video(read: Counter, size=(40, 60)) -> VideoSequence:
 
 def test_frames_are_averaged_and_masks_keep_their_ids():
     plain = video(Counter())
-    half = shrunk(plain, 0, (20, 30), Cache(0))
-    assert half.size == (20, 30) and half.objects == plain.objects and len(half) == 4
+    half = resized_sequence(plain, 0, (20, 30), FrameCache(0))
+    assert half.size == (20, 30) and half.first_frame == plain.first_frame and len(half) == 4
     blocks = plain.read_frame(1).reshape(20, 2, 30, 2, 3).mean((1, 3))
     assert np.abs(half.read_frame(1) - blocks).max() <= 0.5
     mask = half.read_mask(1)
@@ -42,7 +42,7 @@ def test_frames_are_averaged_and_masks_keep_their_ids():
 
 def test_nothing_is_enlarged():
     for size in (None, (80, 120)):
-        same = shrunk(video(Counter()), 0, size, Cache(0))
+        same = resized_sequence(video(Counter()), 0, size, FrameCache(0))
         assert same.size == (40, 60) and (same.read_frame(2) == video(Counter()).read_frame(2)).all()
 
 
@@ -51,8 +51,8 @@ def test_the_cache_is_bounded_and_changes_nothing():
     order = [0, 1, 0, 2, 3, 0, 1, 1, 2]
     outcomes = []
     for limit in (0, frame + mask, 3 * (frame + mask), 10**6):
-        read, cache = Counter(), Cache(limit)
-        videos = [shrunk(video(read), k, (20, 30), cache) for k in range(2)]
+        read, cache = Counter(), FrameCache(limit)
+        videos = [resized_sequence(video(read), k, (20, 30), cache) for k in range(2)]
         seen = []
         for index in order:
             for one in videos:

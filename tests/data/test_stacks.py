@@ -59,7 +59,7 @@ def test_masks_of_a_stack_and_the_page(tmp_path):
     saved(tmp_path / "a.tif", FRAMES)
     write_mask(tmp_path / "masks" / "00003.png", np.eye(64, 96, dtype=np.uint8))
     sequence, rate = open_own(tmp_path / "a.tif", masks=tmp_path / "masks")
-    assert sequence.objects == {1: 3} and rate == 24
+    assert sequence.first_frame == {1: 3} and rate == 24
     (tmp_path / "upload").mkdir()
     (tmp_path / "a.tif").rename(tmp_path / "upload" / "a.tif")
     assert len(look(video_in(tmp_path / "upload"))[0]) == 12

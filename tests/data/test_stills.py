@@ -36,7 +36,7 @@ def test_the_pixel_value_is_the_object(tmp_path):
     masks = {"b10": squares(1, 2, 3), "b2": squares(7)}
     one, two = open_stills(write(tmp_path, masks, ("PNGImages", "PedMasks"), "_mask"))
     assert (one.name, two.name) == ("b2", "b10") and len(one) == 1 and one.frame_names == ("b2",)
-    assert one.objects == {7: 0} and two.objects == {1: 0, 2: 0, 3: 0}
+    assert one.first_frame == {7: 0} and two.first_frame == {1: 0, 2: 0, 3: 0}
     assert (two.mask(0) == masks["b10"]).all() and two.frame(0).shape == (3, 40, 70)
 
 
@@ -44,7 +44,7 @@ def test_binary_masks_show_one_object(tmp_path):
     """ECSSD, in its own layout."""
     root = write(tmp_path, {"0001": squares(255), "0002": squares(3, 255)}, ("images", "ground_truth_mask"))
     found = open_stills(root, binary=True)
-    assert [s.objects for s in found] == [{1: 0}, {1: 0}]
+    assert [s.first_frame for s in found] == [{1: 0}, {1: 0}]
     assert set(np.unique(found[1].mask(0))) == {0, 1}
     assert [s.name for s in open_stills(root, binary=True, sequences=["0002"])] == ["0002"]
     with pytest.raises(UserError, match="255 means void"):
@@ -58,7 +58,7 @@ def test_each_object_of_a_picture_is_a_task_on_two_transforms_of_it(tmp_path):
     for task in tasks:
         assert task.train[0].masks.any() and task.meta.masks.any()
         assert not torch.equal(task.train[0].image, task.meta.image)
-    assert len(VideoTaskset([still], size=(40, 70)).picture(0, 0, 0).masks) > 1
+    assert len(VideoTaskset([still], size=(40, 70)).image(0, 0, 0).masks) > 1
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,6 @@ def test_what_is_wrong_is_named(tmp_path, harm, said):
 
 def test_the_real_ones(shared_data):
     saliency = open_stills(shared_data / "ECSSD", binary=True, sequences=["0001", "0512", "1000"])
-    assert [s.objects for s in saliency] == [{1: 0}] * 3 and saliency[0].frame(0).shape[1:] == saliency[0].size
+    assert [s.first_frame for s in saliency] == [{1: 0}] * 3 and saliency[0].frame(0).shape[1:] == saliency[0].size
     people = open_stills(shared_data / "PennFudanPed")
-    assert len(people) == 170 and sum(len(s.objects) for s in people) == 423
+    assert len(people) == 170 and sum(len(s.first_frame) for s in people) == 423

@@ -59,13 +59,15 @@ def test_what_is_returned_may_be_changed() -> None:
 def test_objects_agree_with_masks(index: int) -> None:
     sequence = make_sequence(1, index, size=(96, 168), length=24)
     assert sequence.name == f"synthetic-v1-1-{index:05d}" and len(sequence) == 24
-    assert list(sequence.objects) == list(range(1, len(sequence.objects) + 1)) and len(sequence.objects) <= 5
-    firsts = list(sequence.objects.values())
+    assert (
+        list(sequence.first_frame) == list(range(1, len(sequence.first_frame) + 1)) and len(sequence.first_frame) <= 5
+    )
+    firsts = list(sequence.first_frame.values())
     assert firsts == sorted(firsts) and firsts[0] == 0
     for i in sorted({0, 5, 12, 23, *firsts, *(max(first - 1, 0) for first in firsts)}):
         mask = sequence.mask(i)
         assert mask.dtype == np.uint8 and mask.shape == (96, 168)
-        assert set(np.unique(mask)) <= {0, *(k for k, first in sequence.objects.items() if first <= i)}
+        assert set(np.unique(mask)) <= {0, *(k for k, first in sequence.first_frame.items() if first <= i)}
     for first in set(firsts):
         for mask in sequence.new_objects(first).values():
             assert mask.mean() >= 0.002  # 0.3 % in the small masks that decide
@@ -92,10 +94,10 @@ def test_the_same_scene_at_every_size() -> None:
     overlaps, differences = [], []
     for index in range(8):
         small, large = (make_sequence(5, index, size=size) for size in ((96, 168), (192, 336)))
-        assert small.objects == large.objects
+        assert small.first_frame == large.first_frame
         one = np.repeat(np.repeat(small.mask(6), 2, 0), 2, 1)
         two = large.mask(6)
-        for k in small.objects:
+        for k in small.first_frame:
             if (two == k).mean() > 0.003:
                 overlaps.append(((one == k) & (two == k)).sum() / ((one == k) | (two == k)).sum())
         if index < 3:
@@ -110,7 +112,7 @@ def test_areas_are_those_of_real_videos() -> None:
     for index in range(40):
         sequence = make_sequence(6, index, size=SMALL)
         mask = sequence.mask(0)
-        areas += [(mask == k).mean() for k, first in sequence.objects.items() if first == 0]
+        areas += [(mask == k).mean() for k, first in sequence.first_frame.items() if first == 0]
     assert 0.025 < np.median(areas) < 0.12
     assert np.mean([0.01 < area < 0.35 for area in areas]) > 0.8 and max(areas) < 0.5
 
@@ -120,7 +122,7 @@ def test_distinct_objects_differ() -> None:
     for index in range(15):
         sequence = make_sequence(7, index, size=SMALL)
         mask = sequence.mask(0)
-        seen |= {(mask == k).tobytes() for k, first in sequence.objects.items() if first == 0}
+        seen |= {(mask == k).tobytes() for k, first in sequence.first_frame.items() if first == 0}
     assert len(seen) > 15
     assert not np.array_equal(make_sequence(7, 0).read_frame(0), make_sequence(8, 0).read_frame(0))
 
@@ -131,7 +133,7 @@ def test_held_out_splits_are_fixed_and_disjoint() -> None:
     frames = {}
     for split, sequences in splits.items():
         for index, sequence in enumerate(sequences):
-            assert 1 <= len(sequence.objects) <= 3 and 0 in sequence.objects.values()
+            assert 1 <= len(sequence.first_frame) <= 3 and 0 in sequence.first_frame.values()
             assert set(np.unique(sequence.mask(12))) <= {0, 1, 2, 3}
             frames[split, index] = sequence.read_frame(0).tobytes()
     for seed in range(3):

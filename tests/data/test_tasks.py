@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from eosvos.data.sequence import VideoSequence
 from eosvos.data.synthetic.taskset import SyntheticTaskset
-from eosvos.data.tasks import Sample, Task, TaskStream, VideoTaskset
+from eosvos.data.task_stream import TaskStream
+from eosvos.data.tasks import Sample, Task, VideoTaskset
 from eosvos.errors import UserError
 
 SIZE = (48, 80)
@@ -115,9 +116,9 @@ def test_meta_frames_are_different_ones_and_begin_with_those_of_fewer():
     seen = set()
     for i in range(60):
         task, single = several.task(0, i, 0), one.task(0, i, 0)
-        frames = [drawn(sample) for sample in (task.meta, *task.more)]
+        frames = [drawn(sample) for sample in (task.meta, *task.extra_meta)]
         assert drawn(task.train[0]) == drawn(single.train[0]) and drawn(task.meta) == drawn(single.meta)
-        assert torch.equal(task.meta.image, single.meta.image) and single.more == () and len(frames) == 4
+        assert torch.equal(task.meta.image, single.meta.image) and single.extra_meta == () and len(frames) == 4
         if task.object_id == 1:  # of which there are two others: they are used again, each under its own transform
             assert frames[:2] == frames[2:] and {drawn(task.train[0]), *frames} == {0, 1, 3}
         seen |= {(task.object_id, frame) for frame in frames}
@@ -153,7 +154,7 @@ def test_objects_too_small_give_way_and_the_search_is_bounded():
     with pytest.raises(UserError, match="lower min_area"):
         alone.task(0, 0, 0)
     with pytest.raises(UserError, match="lower min_area"):
-        alone.picture(0, 0, 0)
+        alone.image(0, 0, 0)
     with pytest.raises(UserError, match="without a single object"):
         VideoTaskset([Film([()]).sequence("empty")])
 
@@ -168,7 +169,7 @@ def test_two_frames_are_read_for_a_task():
 
 def test_pictures_show_all_objects_and_void_is_ignored():
     taskset = VideoTaskset([Film([(1, 2, 4)] * 3, void=True).sequence("f")], size=SIZE, transform=STILL)
-    picture = taskset.picture(0, 0, 0)
+    picture = taskset.image(0, 0, 0)
     assert picture.masks.shape == (3, *SIZE) and (picture.masks.sum((1, 2)) == 144).all()
     assert [int(m.nonzero()[:, 1].min()) for m in picture.masks] == [15, 30, 60]
     assert picture.ignore[-5:].all() and not picture.ignore[:-5].any()
@@ -183,7 +184,7 @@ def test_slivers_are_ignored_in_pictures():
             mask[0, :5] = 9
             return mask
 
-    picture = VideoTaskset([Slivers([(1,)] * 3).sequence("f")], size=SIZE, transform=STILL).picture(0, 0, 0)
+    picture = VideoTaskset([Slivers([(1,)] * 3).sequence("f")], size=SIZE, transform=STILL).image(0, 0, 0)
     assert len(picture.masks) == 1 and picture.ignore.sum() == 5 and picture.ignore[0, :5].all()
 
 
@@ -196,7 +197,7 @@ def test_draws_depend_on_their_numbers_only(taskset):
         assert not same(taskset.task(*other), first)
 
 
-@pytest.mark.parametrize("kind", ["task", "picture"])
+@pytest.mark.parametrize("kind", ["task", "image"])
 def test_streams_are_the_same_with_any_number_of_workers(taskset, kind):
     stream = TaskStream(taskset, kind, seed=5, batch=3, start=2, stop=5)
     assert len(stream) == 9
@@ -246,7 +247,7 @@ def test_synthetic_tasks_are_endless_and_repeatable():
         assert task.meta.image.shape[1:] == task.meta.masks.shape[1:] and task.meta.masks.any()
         assert min(task.meta.image.shape[1:]) <= 64 and max(task.meta.image.shape[1:]) <= 112
     assert same(taskset.task(0, 1, 1), tasks[3]) and not same(taskset.task(1, 1, 1), tasks[3])
-    picture = taskset.picture(0, 0, 0)
+    picture = taskset.image(0, 0, 0)
     assert len(picture.masks) >= 1 and picture.masks.flatten(1).any(1).all()
     got = list(DataLoader(TaskStream(taskset, seed=0, batch=2, stop=2), batch_size=None, num_workers=2))
     assert all(same(a, b) for a, b in zip(got, tasks, strict=True))

@@ -16,7 +16,7 @@ from eosvos.data.mask_files.formats import open_masks
 from eosvos.data.masks import read_mask, write_mask
 from eosvos.data.readers.folder import open_folder, open_frames
 from eosvos.data.readers.user_video import open_own
-from eosvos.data.user_files import JUNK, entries, folders, listing
+from eosvos.data.user_files import JUNK, list_entries, list_files, list_folders
 from eosvos.data.video.open import open_video
 from eosvos.errors import UserError
 from eosvos.page.uploads import look, video_in
@@ -52,8 +52,8 @@ def test_junk_is_ignored_everywhere(tmp_path, caplog):
     for folder in (root, root / "frames", root / "masks", root / "each", root / "each" / "1"):
         litter(folder)
     assert len(open_own(root)[0]) == 3 and len(open_folder(root)) == 1
-    assert open_own(root / "frames", masks=root / "masks")[0].objects == {1: 0}
-    assert open_own(root / "frames", masks=root / "each")[0].objects == {1: 0}
+    assert open_own(root / "frames", masks=root / "masks")[0].first_frame == {1: 0}
+    assert open_own(root / "frames", masks=root / "each")[0].first_frame == {1: 0}
     assert video_in(root / "frames") == root / "frames" and len(look(root / "frames")[0]) == 3
     for part in ("JPEGImages", "Annotations"):
         (tmp_path / "set" / part).mkdir(parents=True)
@@ -70,8 +70,8 @@ def test_what_is_named_as_an_image_but_is_no_file_is_left_out_and_told(tmp_path,
     os.mkfifo(tmp_path / "clip" / "8.png")
     with socket.socket(socket.AF_UNIX) as pipe:
         pipe.bind(str(tmp_path / "clip" / "9.png"))
-        assert [path.name for path in listing(tmp_path / "clip")] == ["0.png", "1.png", "2.png"]
-    assert folders(tmp_path / "clip") == [] and len(open_frames(tmp_path / "clip")[0]) == 3
+        assert [path.name for path in list_files(tmp_path / "clip")] == ["0.png", "1.png", "2.png"]
+    assert list_folders(tmp_path / "clip") == [] and len(open_frames(tmp_path / "clip")[0]) == 3
     assert caplog.text.count("are no files: 7.png, 8.png, 9.png") == 1
 
 
@@ -98,7 +98,7 @@ def test_paths_that_the_system_refuses_are_told(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", refuse)
-        for work in (entries, listing, folders, open_frames, open_masks):
+        for work in (list_entries, list_files, list_folders, open_frames, open_masks):
             with pytest.raises(UserError, match="clip: Permission denied; ask its owner"):
                 work(tmp_path / "clip")
     write_mask(tmp_path / "mask.png", MASK)
@@ -107,7 +107,7 @@ def test_paths_that_the_system_refuses_are_told(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="mask.png: Permission denied; ask its owner"):
             read_mask(tmp_path / "mask.png")
     with pytest.raises(UserError, match=r"x\.\.\. \(.*characters\): File name too long"):
-        listing(tmp_path / ("x" * 300))
+        list_files(tmp_path / ("x" * 300))
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(UserError, match="is a pipe, socket or device; give the path of a video"):
         open_video(tmp_path / "pipe.mp4")
@@ -136,7 +136,7 @@ def test_names_that_are_no_utf8(tmp_path):
     clip(folder)
     for path in sorted(folder.glob("*.png")):
         path.rename(folder / os.fsdecode(b"\xe9_" + os.fsencode(path.name)))
-    first = next(iter(listing(folder))).stem
+    first = next(iter(list_files(folder))).stem
     write_mask(tmp_path / "first.png", MASK)
     sequence, _ = open_own(folder, mask=tmp_path / "first.png")
     assert sequence.frame_names[0] == first and sequence.read_frame(2).shape == (8, 12, 3)

@@ -80,7 +80,7 @@ def test_every_frame_is_at_its_place_however_it_is_asked_for(tmp_path, monkeypat
     again = pickle.loads(pickle.dumps(video))
     for k in [*order, *range(39, 25, -1)]:
         assert number_of(again.read_frame(k)) == k
-    assert video.objects == {} and video.mask(0) is None
+    assert video.first_frame == {} and video.mask(0) is None
 
 
 def waits_for(leave: threading.Event, work: Callable[..., object], *given: object) -> None:
@@ -109,7 +109,7 @@ def test_the_first_frame_is_there_before_the_others_are_counted(tmp_path, counti
         first = video.read_frame(0)
         assert not video.counted and (video.size, number_of(first)) == ((64, 96), 0)
         assert video.frame_names[0] == "00000" and "first" not in video.frame_names
-    assert video.objects == {2: 0} and video.given == () and (video.mask(0) == mask_of(2)).all()
+    assert video.first_frame == {2: 0} and video.prompt_frames == () and (video.mask(0) == mask_of(2)).all()
     waits_for(counting, len, video)
     assert video.counted and len(video) == len(video.frame_names) == 40
     assert [number_of(video.read_frame(k)) for k in range(1, 40)] == list(range(1, 40))
@@ -145,7 +145,7 @@ def test_masks_of_the_first_frame_do_not_wait_however_they_are_named(tmp_path, c
     path, mask = film(tmp_path / "a.mkv"), tmp_path / "masks" / name
     write_mask(mask, mask_of(1))
     video = open_video(path, mask if single else tmp_path / "masks", every=True)
-    assert not video.counted and video.objects == {1: 0} and video.given == ()
+    assert not video.counted and video.first_frame == {1: 0} and video.prompt_frames == ()
     assert (video.mask(0) == mask_of(1)).all()
 
 
@@ -189,7 +189,7 @@ def test_a_stream_that_appears_in_the_middle_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(frame_index, "open_file", Container)
     with pytest.raises(UserError, match="a.ts: cannot be read as a video .*another stream"):
-        frame_index.inspect(path, video.read_frame.head)
+        frame_index.find_layout(path, video.read_frame.head)
 
 
 def test_names_of_frames_are_their_numbers(tmp_path):
@@ -423,7 +423,7 @@ def test_masks_of_a_video(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         video = open_video(path, tmp_path / "first.png")
     assert caplog.messages == ["masks: palette images, the index is the id (clip)"]
-    assert video.objects == {1: 0, 3: 0} and not video.truth and len(video.files) == 2
+    assert video.first_frame == {1: 0, 3: 0} and not video.has_ground_truth and len(video.files) == 2
     assert (video.mask(0) == mask_of(1, 3)).all() and video.mask(1) is None
     masks = {"0": mask_of(2), "frame_0012": mask_of(2, 4), "39": mask_of(4)}
     for stem, mask in masks.items():
@@ -431,7 +431,7 @@ def test_masks_of_a_video(tmp_path, caplog):
     write_json(tmp_path / "masks.json", masks.items())
     for given in ("masks", "masks.json"):
         video = pickle.loads(pickle.dumps(open_video(path, tmp_path / given, name="v")))
-        assert video.objects == {2: 0, 4: 12} and video.truth and video.name == "v"
+        assert video.first_frame == {2: 0, 4: 12} and video.has_ground_truth and video.name == "v"
         assert (video.mask(12) == masks["frame_0012"]).all() and (video.mask(39) == mask_of(4)).all()
         assert video.mask(13) is None and list(video.new_objects(12)) == [4]
 

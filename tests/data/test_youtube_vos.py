@@ -20,8 +20,8 @@ def test_videos_objects_and_where_they_first_appear(tmp_path):
     root = youtube_vos(tmp_path).root
     one, two = open_youtube_vos(root)
     assert (one.name, two.name) == VIDEOS
-    assert one.objects == {1: 0, 2: 2, 4: 0} and one.categories == {1: "fish", 2: "fish", 4: "fish"}
-    assert one.unseen is None and one.truth and one.asked is None
+    assert one.first_frame == {1: 0, 2: 2, 4: 0} and one.categories == {1: "fish", 2: "fish", 4: "fish"}
+    assert one.unseen is None and one.has_ground_truth and one.submission_frames is None
     assert one.frame_names == ("00000", "00005", "00010", "00015")
     assert (one.mask(2) == mask_of((1, 2, 4))).all() and set(one.new_objects(2)) == {2}
     assert [s.name for s in open_youtube_vos(root / "train", sequences=[VIDEOS[1]])] == [VIDEOS[1]]
@@ -38,14 +38,14 @@ def test_frames_between_the_annotated_ones_have_no_mask(tmp_path):
     tree = youtube_vos(tmp_path)
     frames(tree.images, ["00003.jpg"])
     video = tree.open(tree.root)[0]
-    assert len(video) == 5 and video.mask(1) is None and video.objects == {1: 0, 2: 3, 4: 0}
-    assert video.asked == {0, 2, 3, 4}
+    assert len(video) == 5 and video.mask(1) is None and video.first_frame == {1: 0, 2: 3, 4: 0}
+    assert video.submission_frames == {0, 2, 3, 4}
 
 
 def test_valid_gives_objects_only_and_truth_comes_from_a_folder(tmp_path):
     tree = youtube_vos(tmp_path, "valid")
     video = tree.open(tree.root)[0]
-    assert video.objects == {1: 0, 2: 2, 4: 0} and not video.truth and video.unseen == frozenset()
+    assert video.first_frame == {1: 0, 2: 2, 4: 0} and not video.has_ground_truth and video.unseen == frozenset()
     assert [video.mask(k) is None for k in range(4)] == [False, True, False, True]
     assert [s.name for s in open_youtube_vos(tree.root, split="val")] == list(VIDEOS)  # the word of DAVIS
     masks = tmp_path / "masks of valid"
@@ -53,7 +53,9 @@ def test_valid_gives_objects_only_and_truth_comes_from_a_folder(tmp_path):
         for k, ids in {0: (1, 4), 5: (1, 4), 10: (1, 2, 4), 15: (2,)}.items():
             write_mask(masks / name / f"{k:05d}.png", mask_of(ids))
     video = open_youtube_vos(tree.root, split="valid", truth=masks)[0]
-    assert video.truth and video.objects == {1: 0, 2: 2, 4: 0} and (video.mask(1) == mask_of((1, 4))).all()
+    assert (
+        video.has_ground_truth and video.first_frame == {1: 0, 2: 2, 4: 0} and (video.mask(1) == mask_of((1, 4))).all()
+    )
     (masks / VIDEOS[0] / "00005.png").unlink()
     with pytest.raises(UserError, match="no masks of 00005"):
         open_youtube_vos(tree.root, split="valid", truth=masks)
@@ -69,7 +71,7 @@ def test_every_frame_with_masks_on_every_fifth(tmp_path, place):
     for name in VIDEOS:
         frames(tree.root / place / "JPEGImages" / name, [f"{k:05d}.jpg" for k in range(19)])
     video = open_youtube_vos(tree.root, split="valid", every_frame=True)[0]
-    assert len(video) == 19 and video.objects == {1: 0, 2: 10, 4: 0} and video.asked == {0, 5, 10, 15}
+    assert len(video) == 19 and video.first_frame == {1: 0, 2: 10, 4: 0} and video.submission_frames == {0, 5, 10, 15}
     assert [k for k in range(19) if video.mask(k) is not None] == [0, 10]
 
 
@@ -90,10 +92,10 @@ def test_a_first_frame_that_meta_has_too_early_is_corrected(tmp_path):
     tree = youtube_vos(tmp_path, videos=["5937b08d69"])
     path = tree.root / "train/meta.json"
     meta = json.loads(path.read_text())
-    assert open_youtube_vos(tree.root)[0].objects[4] == 0 + 1  # 00005, the published correction
+    assert open_youtube_vos(tree.root)[0].first_frame[4] == 0 + 1  # 00005, the published correction
     meta["videos"]["5937b08d69"]["objects"]["4"]["frames"] = ["00010"]  # a mended meta.json is believed
     path.write_text(json.dumps(meta))
-    assert open_youtube_vos(tree.root)[0].objects[4] == 2
+    assert open_youtube_vos(tree.root)[0].first_frame[4] == 2
 
 
 def test_another_year_or_split_is_told(tmp_path):
@@ -157,7 +159,7 @@ def test_a_missing_first_mask_of_valid_is_named(tmp_path):
 def test_classes_that_nobody_tells(tmp_path, caplog):
     tree = youtube_vos(tmp_path, "valid", category=None)
     video = tree.open(tree.root)[0]
-    assert video.unseen is None and video.categories == {} and video.objects == {1: 0, 2: 2, 4: 0}
+    assert video.unseen is None and video.categories == {} and video.first_frame == {1: 0, 2: 2, 4: 0}
     assert "classes of 2 of 2 videos, a video, über: no figures over seen and unseen classes are rep" in caplog.text
     path = tree.root / "valid/meta.json"
     meta = json.loads(path.read_text())

@@ -45,7 +45,7 @@ class Perfect(CopyFirst):
         self.made, self.calls = made, []
 
     def start(self, frame, masks):
-        self.index = min(self.made.objects.values())
+        self.index = min(self.made.first_frame.values())
         self.calls.append(("start", self.index, tuple(masks)))
         return super().start(frame, masks)
 

@@ -75,7 +75,7 @@ def test_streaming_equals_reading_everything(whole):
             masks.append(mask.copy())
         for name, mask in zip(sequence.frame_names, masks, strict=True):
             assert (read_mask(results.out / "masks" / sequence.name / f"{name}.png") == mask).all()
-        for i in sequence.objects:
+        for i in sequence.first_frame:
             expected = [
                 region_contour.region_similarity(masks[k] == i, sequence.mask(k) == i) for k in range(1, len(masks) - 1)
             ]
@@ -143,11 +143,11 @@ def test_sequences_without_truth_are_segmented_only(tmp_path):
 
 def test_masks_that_only_give_objects_are_no_truth(tmp_path):
     """A server keeps the truth: the mask that gives the second object says nothing about the first one there."""
-    given = replace(made.video("a", 1, late=3, annotated=(0, 3, 5)), truth=False)
+    given = replace(made.video("a", 1, late=3, annotated=(0, 3, 5)), has_ground_truth=False)
     results = evaluate(tmp_path / "given", [given])
     assert results.sequences[0].scored == [] and math.isnan(results.summary["J-Mean"])
     assert len(list((tmp_path / "given/masks/a").glob("*.png"))) == len(given)
-    assert evaluate(tmp_path / "true", [replace(given, truth=True)]).sequences[0].scored == ["00003"]
+    assert evaluate(tmp_path / "true", [replace(given, has_ground_truth=True)]).sequences[0].scored == ["00003"]
 
 
 class Killed(Exception):
@@ -229,7 +229,7 @@ def test_unusable_sequences_are_refused(tmp_path):
     with pytest.raises(UserError, match="twice"):
         evaluate(tmp_path / "run", [made.video("a"), made.video("a")])
     nothing = made.video("a")
-    nothing.objects.clear()
+    nothing.first_frame.clear()
     with pytest.raises(UserError, match="a: no frame has a mask"):
         evaluate(tmp_path / "run", [nothing])
     assert not (tmp_path / "run").exists()

@@ -94,7 +94,7 @@ def test_masks_in_any_place_and_form_are_measured_as_our_own(tmp_path, masks, ex
         pairs = [(name, shifted(sequence, index)) for index, name in enumerate(sequence.frame_names)]
         write_json(tmp_path / "codes" / f"{sequence.name}.json", pairs)
         for name, mask in pairs:
-            write_objects(tmp_path / "objects" / sequence.name, name, mask, sequence.objects)
+            write_objects(tmp_path / "objects" / sequence.name, name, mask, sequence.first_frame)
     assert figures(score(tmp_path / "codes", tmp_path / "7")[0]) == wanted
     assert figures(score(tmp_path / "objects", tmp_path / "8")[0]) == wanted
     alone = score(masks / "b", tmp_path / "9", [videos()[1]])[0]  # the folder of the only sequence that is asked for
@@ -139,7 +139,7 @@ def test_masks_that_overlap_are_told_and_counted(tmp_path, masks, capsys):
 
 def test_one_object_in_black_and_white_is_the_object(tmp_path):
     sequence = made.video("one", 3)
-    other = replace(sequence, objects={7: 0}, read_mask=lambda index: sequence.mask(index) * np.uint8(7))
+    other = replace(sequence, first_frame={7: 0}, read_mask=lambda index: sequence.mask(index) * np.uint8(7))
     for index, name in enumerate(sequence.frame_names):
         write_grey(tmp_path / "theirs/one" / f"{name}.png", sequence.mask(index) * np.uint8(255))
     for name, video in (("1", sequence), ("7", other)):

@@ -67,15 +67,15 @@ def refine(out, make=Nearest, counts=(1, 2, 4), sequences=None, **settings):
 
 def similarities(video, frames):
     """J by hand: object -> one value for each frame from the second to the last but one, and the mean over objects."""
-    known = {i: sorted({first, *(k for k in frames if k > first)}) for i, first in video.objects.items()}
+    known = {i: sorted({first, *(k for k in frames if k > first)}) for i, first in video.first_frame.items()}
     found = []
     for k in range(1, len(video) - 1):
         ids = np.zeros(made.SIZE, np.uint8)
-        for i, first in video.objects.items():
+        for i, first in video.first_frame.items():
             if k >= first:
                 at = min(known[i], key=lambda index: (abs(index - k), index))
                 ids[video.read_mask(at) == i] = i
-        found.append([region_contour.region_similarity(ids == i, video.read_mask(k) == i) for i in video.objects])
+        found.append([region_contour.region_similarity(ids == i, video.read_mask(k) == i) for i in video.first_frame])
     return np.array(found).T
 
 

@@ -51,7 +51,7 @@ def test_several_processes_find_what_one_finds(items):
         sequence.name: score_sequence(
             partial(read, folder),
             sequence.mask,
-            sequence.objects,
+            sequence.first_frame,
             range(len(sequence)),
             ends="keep",
             measures=["boxes"],

@@ -57,7 +57,7 @@ def test_each_server_finds_all_masks_where_it_looks(tmp_path, kind, folder):
 
 
 def test_only_frames_that_are_asked_for(tmp_path):
-    sequences = [replace(video, asked=frozenset({0, 5})) for video in videos()]
+    sequences = [replace(video, submission_frames=frozenset({0, 5})) for video in videos()]
     write(tmp_path / "s.zip", "youtube_vos", sequences=sequences)
     with zipfile.ZipFile(tmp_path / "s.zip") as archive:
         assert archive.namelist() == [f"Annotations/{name}/{k}.png" for name in "ab" for k in ("00000", "00005")]

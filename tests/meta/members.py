@@ -80,13 +80,13 @@ def disagree(rank: int) -> None:
     world = distributed.start()
     for wrong in (1, 0):
         try:
-            with world.together():
+            with world.barrier():
                 if world.rank == wrong:
                     raise UserError("no such file")
         except CommonError as error:
             assert str(error) == ("process 1: no such file" if wrong else "no such file"), error
         else:
             raise AssertionError("nothing was raised")
-    assert world.share(lambda: os.getpid()) == world.gather(os.getpid())[0]
+    assert world.broadcast(lambda: os.getpid()) == world.gather(os.getpid())[0]
     assert world.gather(rank) == list(range(world.size))
     distributed.finish()

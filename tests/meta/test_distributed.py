@@ -22,5 +22,5 @@ def test_processes_agree_whatever_the_dead_have_left():
 
 def test_sums_are_in_place(monkeypatch):
     monkeypatch.setattr(dist, "all_reduce", lambda tensor: tensor.mul_(2))
-    assert World(1, 2).sum_(torch.ones(2)).tolist() == [2.0, 2.0]
-    assert World().sum_(torch.ones(2)).tolist() == [1.0, 1.0]
+    assert World(1, 2).all_reduce(torch.ones(2)).tolist() == [2.0, 2.0]
+    assert World().all_reduce(torch.ones(2)).tolist() == [1.0, 1.0]

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from eosvos.errors import UserError
-from eosvos.meta import outer
+from eosvos.meta import outer, stop_signals
 from eosvos.meta.adapt import MetaGradient, meta_gradient
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
@@ -197,9 +197,9 @@ def test_a_budget_of_seconds_ends_the_training_and_sets_its_schedule(tmp_path, m
 
 def test_a_second_ctrl_c_counts_only_some_time_after_the_first(monkeypatch):
     """torchrun forwards the one that its processes had from the terminal: two come at once."""
-    monkeypatch.setattr(outer, "_SECOND", 0.2)
+    monkeypatch.setattr(stop_signals, "_SECOND", 0.2)
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), outer._stop_requests() as stop:
+    with pytest.raises(KeyboardInterrupt), stop_signals.stop_requests() as stop:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         assert stop == [signal.SIGINT] * 2
@@ -314,7 +314,7 @@ def test_summed_over_processes_equals_one_process():
     results = [gradient(learner, n) for n in range(5)]
 
     class Other(World):
-        def sum_(self, tensor):
+        def all_reduce(self, tensor):
             return tensor.add_(theirs)
 
     def flat(totals):
@@ -324,7 +324,7 @@ def test_summed_over_processes_equals_one_process():
     caught = []
 
     class Catch(World):
-        def sum_(self, tensor):
+        def all_reduce(self, tensor):
             caught.append(tensor.clone())
             return tensor
 

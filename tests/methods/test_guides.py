@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from eosvos.data.mixed_tasks import MixedTaskset
 from eosvos.data.sequence import VideoSequence
 from eosvos.data.synthetic.taskset import SyntheticTaskset
-from eosvos.data.tasks import MixedTaskset, TaskStream, VideoTaskset
+from eosvos.data.task_stream import TaskStream
+from eosvos.data.tasks import VideoTaskset
 from eosvos.data.transforms import PADDING
 from eosvos.errors import UserError
 from eosvos.methods.osmn.guides import Guidance, GuidedTasks, heat_map, moved_prior, prior_of, visual_guide

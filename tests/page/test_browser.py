@@ -21,7 +21,9 @@ from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.data.synthetic.videos import held_out
 
 SIZE, LENGTH = (240, 432), 8
-CLIP = replace(held_out("val", count=8, size=SIZE, length=LENGTH)[7], objects={1: 0})  # of the built-in sample, smaller
+CLIP = replace(
+    held_out("val", count=8, size=SIZE, length=LENGTH)[7], first_frame={1: 0}
+)  # of the built-in sample, smaller
 FLAGS = (
     "headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update",
     "disable-sync", "no-first-run", "window-size=1280,800",

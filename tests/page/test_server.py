@@ -81,7 +81,7 @@ def test_a_session_from_painting_to_the_zip_gives_the_masks_of_command_and_api(s
         assert np.array_equal(client.ids(f"{session}/annotations/3", SIZE), CLIP.read_mask(3))
         client.ask("POST", f"{session}/run", {"steps": 2})
         run = client.idle(session)["run"]
-        objects = sorted(CLIP.objects)
+        objects = sorted(CLIP.first_frame)
         assert run["state"] == "finished" and run["done"] == [[0, 4]] and run["frames"] == [1, 3]
         steps = [[k, 4] for k in range(1, 5)]  # two for each painted frame
         assert [line[:2] for line in run["losses"]] == steps * len(objects)  # once, for both ways
@@ -428,7 +428,7 @@ def test_a_large_video_that_cannot_be_counted_says_so_and_can_be_looked_at(make,
         counting.wait()
         raise UserError("clip.mkv: is cut off")
 
-    monkeypatch.setattr(frame_index, "inspect", inspect)
+    monkeypatch.setattr(frame_index, "find_layout", inspect)
     session = film_session(tmp_path)
     address = f"/api/sessions/{session.id}"
     with served(tmp_path / "app", make) as client:

@@ -1,4 +1,4 @@
-"""What the masks of a video tell of its objects: where they appear, and where they are told to be absent."""
+"""Where the objects of a video first appear, and where its masks annotate them as absent."""
 
 from __future__ import annotations
 
@@ -9,62 +9,71 @@ from pathlib import Path
 
 from eosvos.data.image_files import several
 from eosvos.data.mask_files.formats import MaskSet
-from eosvos.data.masks import empty_mask, ids_of
+from eosvos.data.masks import ids_of, no_object_message
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
 
-ABSENT = ("told", "all")  # what masks tell of objects that they do not show
+ABSENT = ("told", "all")  # values of the setting `absent`
 
 
 @dataclass(frozen=True)
 class Appearances:
-    """What the masks of a video tell of its objects."""
+    """What the masks of a video say about its objects; the fields are those of `VideoSequence`."""
 
-    objects: dict[int, int]  # object id -> index of the frame it first appears in
-    given: tuple[int, ...] = ()  # indices of all masks but that of the first objects, in order; none without `every`
-    # Frame index -> ids that its mask tells of, shown or absent; of frames that are not in it: of all.
-    told_of: dict[int, frozenset[int]] = field(default_factory=dict)
+    first_frame: dict[int, int]
+    prompt_frames: tuple[int, ...] = ()
+    annotated_ids: dict[int, frozenset[int]] = field(default_factory=dict)
 
 
 def appearances(
     masks: MaskSet, order: Iterable[tuple[int, str]], *, every: bool = False, absent: str | None = "all"
 ) -> Appearances:
-    """Where objects first appear, for frames (index, name) in order; reads all their masks.
+    """Read all masks of a video and find out where its objects first appear.
 
-    `every`: the first mask may be empty, to say that none is there yet; so may others, but not all. `absent`: "told": a
-    mask tells only of the objects that it shows, or, where it shows none, that none is there, which is logged; "all":
-    objects that it does not show are absent. Raises UserError where the first mask shows no object.
+    Args:
+        masks: the masks of the video.
+        order: index and name of every annotated frame, by rising index.
+        every: all masks are input of a method, so the first ones may be empty (no object is there yet), and any other
+            too, but not all of them.
+        absent: "told": a mask annotates only the objects that it shows or, if it shows none, says that none is
+            there, which is logged. "all": objects that a mask does not show are absent.
+
+    Returns:
+        Appearances. Without `every`, `prompt_frames` is empty: a method receives the first masks alone.
+
+    Raises:
+        UserError: if no mask shows an object, or the first one does not and `every` is false.
     """
     order = list(order)
-    found: dict[int, int] = {}
-    told_of: dict[int, frozenset[int]] = {}
+    first_frame: dict[int, int] = {}
+    annotated_ids: dict[int, frozenset[int]] = {}
     empty: list[str] = []
     first: Path | None = None
     for index, name in order:
         mask = masks.read(name)
         shown = ids_of(mask)
         for number in shown:
-            found.setdefault(number, index)
-        if not found and (mask.any() or not every):
-            raise UserError(f"{masks.files[name][0]}: {empty_mask(mask)}")
+            first_frame.setdefault(number, index)
+        if not first_frame and (mask.any() or not every):
+            raise UserError(f"{masks.files[name][0]}: {no_object_message(mask)}")
         if every and mask.any() and not shown:
-            raise UserError(f"{masks.files[name][0]}: {empty_mask(mask).replace('the first', 'this')}")
+            raise UserError(f"{masks.files[name][0]}: {no_object_message(mask).replace('the first', 'this')}")
         first = first or masks.files[name][0]
         own = masks.form in ("objects", "json")  # a mask for each object
         if shown or own:
-            told_of[index] = frozenset(shown) | frozenset(masks.gone.get(name, ()))
-        if masks.gone.get(name, ()) if own else not shown:
+            annotated_ids[index] = frozenset(shown) | frozenset(masks.absent_ids.get(name, ()))
+        if masks.absent_ids.get(name, ()) if own else not shown:
             empty.append(name)
-    if not found and first is not None:
-        raise UserError(f"{first}: {empty_mask()}")
+    if not first_frame and first is not None:
+        raise UserError(f"{first}: {no_object_message()}")
     if not every:
-        return Appearances(found)
+        return Appearances(first_frame)
     if absent == "told" and empty:
         log.warning(
             "masks that show nothing, taken to tell that %s there: of %s; leave a mask out that is not to tell it",
             "their object is not" if masks.form in ("objects", "json") else "no object is", several(empty),
         )  # fmt: skip
-    start = min(found.values(), default=0)
-    given = tuple(index for index, _ in order if index != start)
-    return Appearances(found, given, told_of if absent == "told" else {})
+    start = min(first_frame.values(), default=0)
+    prompt_frames = tuple(index for index, _ in order if index != start)
+    return Appearances(first_frame, prompt_frames, annotated_ids if absent == "told" else {})

@@ -1,5 +1,7 @@
-"""What a look at some id masks of a video shows to be no masks of objects: the background taken for one, dithered
-colours, soft edges. Every value of such files is a possible id, so that the pixels alone tell."""
+"""Checks for id masks that are no masks of objects: background taken for an object, dithered colours, soft edges.
+
+Every value of such files is a possible id, so that only the pixels show it.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,10 @@ _SURE = "save masks whose values are the object ids, 0 being the background"
 
 
 def doubts(masks: MaskSet, binary: bool | None = None) -> Iterator[str]:
-    """What is wrong with the first, middle or last mask, for a message. Nothing where `binary` tells what values are,
-    and for JSON."""
+    """Yield a message for each problem found in the first, middle or last mask.
+
+    Nothing is checked if `binary` says how values are to be read, or for JSON.
+    """
     names = list(masks.files)
     for name in dict.fromkeys([names[0], names[len(names) // 2], names[-1]]) if names else ():
         if binary is not None or masks.form == "json":
@@ -43,7 +47,7 @@ def doubts(masks: MaskSet, binary: bool | None = None) -> Iterator[str]:
 
 
 def _around(mask: np.ndarray) -> int | None:
-    """The object that has most of the image's edge, and most of the image, but not all of it."""
+    """Return the object that covers most of the image border and most, but not all, of the image."""
     edge = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
     for number in ids_of(mask):
         pixels = np.count_nonzero(mask == number)
@@ -60,7 +64,7 @@ def _dithered(mask: np.ndarray) -> bool:
 
 
 def _soft(mask: np.ndarray) -> int | None:
-    """An object without an inside, most of which lies between the background and another object."""
+    """Return an object without interior pixels, most of which lies between the background and another object."""
     ids = ids_of(mask)
     if len(ids) < 2:
         return None

@@ -1,15 +1,15 @@
-"""COCO's instances as annotation tools write them, and YouTube-VIS: which mask is of which object and frame.
+"""COCO's instances as annotation tools write them, and YouTube-VIS: which mask belongs to which object and frame.
 
 In COCO's form every object and frame has an annotation of its own:
 
     {"images": [{"id": 7, "file_name": "bear/00000.jpg", "height": 480, "width": 854}],
      "annotations": [{"image_id": 7, "track_id": 3, "segmentation": {"size": [480, 854], "counts": "..."}}]}
 
-`track_id` (or instance_id, object_id), in the annotation or in its `attributes` as CVAT and datumaro write it, tells
-which are of one object. Without it: of a single annotated image every annotation is an object, of several images every
-category, where no image has one twice. `attributes.outside` tells that the object is not there.
+`track_id` (or instance_id, object_id), in the annotation or in its `attributes` as CVAT and datumaro write it,
+identifies the object. Without it, every annotation of a single annotated image is an object; of several images every
+category is one, if no image has a category twice. `attributes.outside` says that the object is absent.
 
-A crowd is void, but not where a tool marks by iscrowd=1 that a mask is a run-length code: CVAT and datumaro do so.
+A crowd is void, except where a tool uses iscrowd=1 to mark run-length codes, as CVAT and datumaro do.
 """
 
 from __future__ import annotations
@@ -29,35 +29,44 @@ from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
 
-Key = tuple[Any, ...]  # tells an object from the others of its video
+Key = tuple[Any, ...]  # identifies an object within its video
 TRACKS = ("trackid", "instanceid", "objectid")  # without signs and in small letters
 _DRAW = "draw its mask, as a polygon or with a brush, or remove it"
 
 
 @dataclass
 class Shapes:
-    """What a file tells of a video. A segmentation is polygons or a run-length code as COCO has them, or [] for an
-    object that is told not to be there."""
+    """The content of an annotation file for one video.
 
-    frames: dict[str, list[tuple[Key | None, Any]]] = field(default_factory=dict)  # None: void
-    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)  # (H, W) of frames, where the file tells it
-    names: dict[Key, str] = field(default_factory=dict)  # of the objects, for people
-    told: str = "COCO's annotations"  # the form, and what tells the objects apart
+    Attributes:
+        frames: frame -> (object, segmentation) pairs; object None: void. A segmentation is polygons or a run-length
+            code in COCO's form, or [] for an object that is annotated as absent.
+        sizes: frame -> height and width in pixels, where the file has them.
+        names: names of the objects, for messages.
+        description: the form, and what identifies the objects.
+    """
+
+    frames: dict[str, list[tuple[Key | None, Any]]] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    names: dict[Key, str] = field(default_factory=dict)
+    description: str = "COCO's annotations"
 
 
 def of_videos(content: Mapping[str, Any]) -> dict[str, Shapes]:
-    """YouTube-VIS: an annotation for each object, with a mask or null for each frame."""
-    found: dict[str, Shapes] = {}
+    """Parse YouTube-VIS: one annotation for each object, with a mask or null for each frame."""
+    shapes_by_video: dict[str, Shapes] = {}
     names: dict[Any, tuple[str, list[str]]] = {}
     for video in content["videos"]:
         files = [image_name(file) for file in video["file_names"]]
         name = (files[0][0] if files else "") or str(video.get("name", ""))
-        if name in found:
+        if name in shapes_by_video:
             raise UserError(f"two videos are named {name!r}")
         stems = [stem for _, stem in files]
         size = size_of((video["height"], video["width"]))
         names[video["id"]] = name, stems
-        found[name] = Shapes({stem: [] for stem in stems}, dict.fromkeys(stems, size), told="run-length codes")
+        shapes_by_video[name] = Shapes(
+            {stem: [] for stem in stems}, dict.fromkeys(stems, size), description="run-length codes"
+        )
     for annotation in content["annotations"]:
         name, stems = names[annotation["video_id"]]
         segments = annotation["segmentations"]
@@ -67,24 +76,24 @@ def of_videos(content: Mapping[str, Any]) -> dict[str, Shapes]:
             )
         key = None if annotation.get("iscrowd") else (annotation["id"],)
         if key is not None:
-            found[name].names[key] = str(annotation["id"])
+            shapes_by_video[name].names[key] = str(annotation["id"])
         for stem, segment in zip(stems, segments, strict=True):
             if segment is not None:
-                found[name].frames[stem].append((key, segment))
-    return found
+                shapes_by_video[name].frames[stem].append((key, segment))
+    return shapes_by_video
 
 
 def of_images(content: Mapping[str, Any]) -> dict[str, Shapes]:
-    """COCO: what is told of each video, which is the folder in a file's name."""
+    """Parse COCO: one annotation for each object and image. The folder in a file name is the video."""
     images = _listed(content.get("images") or ())
-    found: dict[str, Shapes] = {}
+    shapes_by_video: dict[str, Shapes] = {}
     places: dict[Any, tuple[str, str]] = {}
     videos = {video["id"]: str(video.get("name", "")) for video in content.get("videos") or ()}
     for key, image in images.items():
         folder, stem = image_name(image.get("file_name") or _number_name(key))
         video = folder or videos.get(image.get("video_id"), "")
         places[key] = video, stem
-        shapes = found.setdefault(video, Shapes())
+        shapes = shapes_by_video.setdefault(video, Shapes())
         if stem in shapes.frames:
             raise UserError(f"two images are named {stem}; keep one of them (a data set exported with augmentation?)")
         shapes.frames[stem] = []
@@ -104,17 +113,17 @@ def of_images(content: Mapping[str, Any]) -> dict[str, Shapes]:
     for annotation in annotations:
         by_video.setdefault(places[annotation["image_id"]][0], []).append(annotation)
     for video, those in by_video.items():
-        shapes = found.setdefault(video, Shapes())
+        shapes = shapes_by_video.setdefault(video, Shapes())
         drawn = [(annotation, segment) for annotation in those if (segment := _segment(annotation, images)) is not None]
         keys, shapes.names, how = _objects([annotation for annotation, _ in drawn], kinds)
-        shapes.told += how
+        shapes.description += how
         for key, (annotation, segment) in zip(keys, drawn, strict=True):
             shapes.frames.setdefault(places[annotation["image_id"]][1], []).append((key, segment))
-    return found
+    return shapes_by_video
 
 
 def image_name(name: str) -> tuple[str, str]:
-    """The folder and the stem of an image's file, told as a path of any system or as an address."""
+    """Split the file name of an image, a path of any system or an URL, into its folder and stem."""
     name = name.partition("?d=")[2] or name  # Label Studio's local files
     if "://" in name:
         name = re.split(r"[?#]", name)[0]
@@ -122,27 +131,38 @@ def image_name(name: str) -> tuple[str, str]:
         name = unquote(name)
     path = PurePosixPath(name.replace("\\", "/"))
     stem = re.sub(r"\.[A-Za-z][A-Za-z0-9]{1,4}$", "", path.name)
-    return path.parent.name, own_stem(stem)
+    return path.parent.name, strip_export_suffix(stem)
 
 
-def own_stem(stem: str) -> str:
-    """Without what Roboflow adds: frame_0001 of frame_0001_jpg.rf.2b7c01."""
+def strip_export_suffix(stem: str) -> str:
+    """Remove what Roboflow adds to a stem: frame_0001 of frame_0001_jpg.rf.2b7c01."""
     return re.sub(r"[_.-](?:jpe?g|png|bmp|webp|tiff?)\.rf\.[0-9A-Za-z]+", "", stem, flags=re.IGNORECASE)
 
 
-def size_of(given: Any) -> tuple[int, int]:
-    """[H, W] as two whole numbers. Raises UserError for anything else."""
-    sides = [int(n) if isinstance(n, float) and n.is_integer() else n for n in given] if _is_pair(given) else []
+def size_of(size: Any) -> tuple[int, int]:
+    """Check that a size is two whole numbers [H, W] in pixels, and return them. Raises UserError for anything else."""
+    sides = [int(n) if isinstance(n, float) and n.is_integer() else n for n in size] if _is_pair(size) else []
     if len(sides) != 2 or not all(isinstance(n, int) and n > 0 for n in sides):
-        raise UserError(f"a size of {given!r:.80}; expected is [height, width] in pixels")
+        raise UserError(f"a size of {size!r:.80}; expected is [height, width] in pixels")
     if sides[0] * sides[1] > MOST_PIXELS:
         raise UserError(f"a size of {sides[0]}x{sides[1]}; at most {MOST_PIXELS} pixels are read")
     return sides[0], sides[1]
 
 
-def by_label(labels: Sequence[tuple[str, Key]], what: str, remedy: str) -> tuple[list[Key], str]:
-    """Which object each shape is of, (frame, label) in order, where a label is all that tells it: every label is an
-    object, or of a single frame every shape. Returns the keys, and that in words; raises UserError where neither is."""
+def keys_by_label(labels: Sequence[tuple[str, Key]], what: str, remedy: str) -> tuple[list[Key], str]:
+    """Identify objects by label alone: every label is an object or, in a single frame, every shape.
+
+    Args:
+        labels: (frame, label) of every shape, in order.
+        what: what a label is, for messages: "label", "category", ...
+        remedy: what to do if labels do not identify objects.
+
+    Returns:
+        The key of every shape, and how objects are identified in words.
+
+    Raises:
+        UserError: if a frame has several shapes of one label and there are several frames.
+    """
     if max(Counter(labels).values(), default=0) < 2:
         return [label for _, label in labels], f", an object for each {what}"
     if len({frame for frame, _ in labels}) < 2:
@@ -154,28 +174,28 @@ def by_label(labels: Sequence[tuple[str, Key]], what: str, remedy: str) -> tuple
     )
 
 
-def track_of(told: Any) -> Any:
-    """The track's id in an annotation's entries or attributes; None where there is none."""
-    if isinstance(told, list):  # of name and value
-        told = {entry.get("name"): entry.get("value") for entry in told if isinstance(entry, Mapping)}
-    if not isinstance(told, Mapping):
+def track_of(attributes: Any) -> Any:
+    """Return the track id in an annotation's entries or attributes, or None."""
+    if isinstance(attributes, list):  # of name and value
+        attributes = {entry.get("name"): entry.get("value") for entry in attributes if isinstance(entry, Mapping)}
+    if not isinstance(attributes, Mapping):
         return None
-    plain = {re.sub(r"[^a-z0-9]", "", str(key).lower()): value for key, value in told.items()}
+    plain = {re.sub(r"[^a-z0-9]", "", str(key).lower()): value for key, value in attributes.items()}
     value = next((plain[key] for key in TRACKS if plain.get(key) not in (None, "")), None)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else value
 
 
-def in_order(keys: Iterable[Key]) -> list[Key]:
-    """Numbers by their value, before words."""
+def sorted_keys(keys: Iterable[Key]) -> list[Key]:
+    """Sort keys: numbers by value, before strings."""
     return sorted(keys, key=lambda key: [(0, part, "") if _is_number(part) else (1, 0, str(part)) for part in key])
 
 
 def _objects(
     annotations: Sequence[Mapping[str, Any]], kinds: Mapping[Any, str]
 ) -> tuple[list[Key | None], dict[Key, str], str]:
-    """The object of each annotation, their names, and in words what tells it."""
+    """Return the object of each annotation, the objects' names, and how objects are identified in words."""
     marked = [annotation.get("iscrowd") in (1, True, "1") for annotation in annotations]
     tracks = [_track(annotation) for annotation in annotations]
     crowds = [
@@ -198,46 +218,48 @@ def _objects(
             f"annotation {annotations[without[0]].get('id')} has no track_id, others have; give all of them one (in"
             " CVAT: draw all objects as tracks, or all as shapes)"
         )
-    found: list[Key | None] = [None] * len(annotations)
+    object_keys: list[Key | None] = [None] * len(annotations)
     if single and not without:
         twice = Counter((annotations[k]["image_id"], tracks[k]) for k in single)
         apart = {(annotations[k]["image_id"], tracks[k], labels[k]) for k in single}
         several_kinds = len(apart) > len(twice)  # tracks are counted anew for each category
-        told: dict[Key, str] = {}
+        object_names: dict[Key, str] = {}
         for k in single:
             key: Key = (*labels[k], tracks[k]) if several_kinds else (tracks[k],)
-            found[k] = key
-            told[key] = f"{names[labels[k]]} (track {tracks[k]})"
-        return found, told, ", an object for each track" + " and category" * several_kinds
+            object_keys[k] = key
+            object_names[key] = f"{names[labels[k]]} (track {tracks[k]})"
+        return object_keys, object_names, ", an object for each track" + " and category" * several_kinds
     images = {annotations[k]["image_id"] for k in single}
     if len(images) < 2 and all(isinstance(annotations[k].get("id"), int | str) for k in single):
         for k in single:
-            found[k] = (annotations[k]["id"],)
-        told = {(annotations[k]["id"],): names[labels[k]] for k in single}
-        if len(told) == len(single):
-            return found, told, ", all of one image: each is an object of its own" * (len(single) > 1)
+            object_keys[k] = (annotations[k]["id"],)
+        object_names = {(annotations[k]["id"],): names[labels[k]] for k in single}
+        if len(object_names) == len(single):
+            return object_keys, object_names, ", all of one image: each is an object of its own" * (len(single) > 1)
     if len(images) > 1 and any(label == (None,) for label in labels.values()):
         raise UserError("nothing tells which masks are of one object; give annotations a track_id, the same everywhere")
-    keys, how = by_label(
+    keys, how = keys_by_label(
         [(str(annotations[k]["image_id"]), labels[k]) for k in single], "category", "give annotations a track_id"
     )
     for k, one in zip(single, keys, strict=True):
-        found[k] = one
+        object_keys[k] = one
         names.setdefault(one, names[labels[k]])
     how += " (no track_id: all annotations of a category are taken for one object)" * how.endswith("category")
-    return found, {key: names[key] for key in keys}, how
+    return object_keys, {key: names[key] for key in keys}, how
 
 
 def _track(annotation: Mapping[str, Any]) -> Any:
-    for told in (annotation, *(annotation.get(part) for part in ("attributes", "extra", "metadata"))):
-        if (track := track_of(told)) is not None:
+    for attributes in (annotation, *(annotation.get(part) for part in ("attributes", "extra", "metadata"))):
+        if (track := track_of(attributes)) is not None:
             return track
     return None
 
 
 def _segment(annotation: Mapping[str, Any], images: Mapping[Any, Any]) -> Any:
-    """The segmentation of an annotation in COCO's two forms; None where it shows nothing. Raises UserError for a box
-    alone, and for numbers that are no pixels."""
+    """Return the segmentation of an annotation in one of COCO's two forms; None if it shows nothing.
+
+    Raises UserError for a box without a mask, and for numbers that are no pixels.
+    """
     attributes = annotation.get("attributes")
     if isinstance(attributes, Mapping) and attributes.get("outside") in (True, 1, "true", "True"):
         return []
@@ -259,7 +281,7 @@ def _segment(annotation: Mapping[str, Any], images: Mapping[Any, Any]) -> Any:
 
 
 def polygons(segment: Any, where: str) -> list[Any]:
-    """Polygons as a list of x0, y0, x1, y1, ... each; read are, too, a single one, and points as pairs."""
+    """Return polygons as a list of [x0, y0, x1, y1, ...] in pixels; one polygon, and points as pairs, are accepted."""
     if not isinstance(segment, list):
         raise UserError(f"{where}: neither polygons nor a run-length code: {segment!r:.80}")
     if all(_is_number(n) for n in segment) or (len(segment) > 2 and all(_is_pair(p) for p in segment)):
@@ -275,12 +297,12 @@ def _flat(polygon: list[Any]) -> list[Any]:
 
 
 def _listed(images: Iterable[Mapping[str, Any]]) -> dict[Any, Mapping[str, Any]]:
-    found: dict[Any, Mapping[str, Any]] = {}
+    by_id: dict[Any, Mapping[str, Any]] = {}
     for image in images:
-        if image["id"] in found:
+        if image["id"] in by_id:
             raise UserError(f"two images have the id {image['id']!r}; give each its own")
-        found[image["id"]] = image
-    return found
+        by_id[image["id"]] = image
+    return by_id
 
 
 def _number_name(key: Any) -> str:
@@ -303,6 +325,6 @@ def _has_area(box: Any) -> bool:
     return isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)) and box[2] > 0 and box[3] > 0
 
 
-def named(names: Mapping[Key, str], ids: Mapping[Key, int]) -> str:
-    """Which object has which id, for people."""
+def describe_ids(names: Mapping[Key, str], ids: Mapping[Key, int]) -> str:
+    """Describe which object has which id."""
     return several([f"{names.get(key, key[0])} = {number}" for key, number in ids.items()])

@@ -1,9 +1,9 @@
-"""Masks in which the colour tells the object: every colour but black is one, the same in all frames of a video. So it
-is, too, in palette images whose index 0 is not the background, as their colours show (`palette_tells`).
+"""Masks whose colour identifies the object: every colour but black is an object, the same one in all frames of a video.
 
-Colours that are all of DAVIS's palette have their ids there; others are numbered as they appear, those of one frame by
-rising red, green, blue. A colour is one number here, 0xRRGGBB. Where there is black alone, partly transparent, what is
-not transparent is the object: its colour is `CUT` and the alpha.
+This includes palette images whose colours show that index 0 is not the background (`palette_tells`). If all colours are
+in DAVIS's palette, they have their ids there; otherwise colours are numbered as they appear, those of one frame by
+rising red, green, blue. A colour is one number here, 0xRRGGBB. In a partly transparent image that is all black, the
+opaque part is the object: its colour is `CUT` plus the alpha.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from eosvos.data.image_files import several
-from eosvos.data.masks import FORMATS, VOID, check_upright, ids_of, read_mask, unreadable, wrong_size
+from eosvos.data.masks import FORMATS, VOID, check_upright, ids_of, read_mask, unreadable_error, wrong_size_error
 from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.errors import UserError
 
@@ -28,30 +28,36 @@ _DAVIS = {int(colour): number for number, colour in enumerate(DAVIS_PALETTE.asty
 
 
 def number_colours(files: Iterable[Path], size: tuple[int, int] | None) -> dict[int, int]:
-    """Colour -> id, for all colours but black of the files, in order. Of greys alone the value is the id.
+    """Number all colours but black of the files, in order. If all are grey, the value is the id.
 
-    Raises UserError for files that cannot be read, grey values beside colours, soft edges.
+    Returns:
+        Colour -> object id.
+
+    Raises:
+        UserError: for files that cannot be read, grey images beside coloured ones, and soft edges.
     """
-    found: dict[int, int] = {}
+    counts: dict[int, int] = {}
     pixels, path = 0, None
     for path in files:
         codes = read_colours(path, size, strict=True)
         pixels += codes.size
         for code, count in count_colours(codes).items():
             if code:
-                found[code] = found.get(code, 0) + count  # in order of appearance
-        if len(found) > 4 * VOID:
+                counts[code] = counts.get(code, 0) + count  # in order of appearance
+        if len(counts) > 4 * VOID:
             break
     assert path is not None
-    refuse_soft(path, found, pixels, 2 if any(code > CUT for code in found) else VOID)  # alpha tells no objects apart
-    if all(code % _GREY == 0 for code in found):
-        return {code: code & 255 for code in found}
-    davis = found.keys() <= _DAVIS.keys()
-    return {code: _DAVIS[code] if davis else number for number, code in enumerate(found, 1)}
+    refuse_soft_edges(
+        path, counts, pixels, 2 if any(code > CUT for code in counts) else VOID
+    )  # alpha does not distinguish objects
+    if all(code % _GREY == 0 for code in counts):
+        return {code: code & 255 for code in counts}
+    davis = counts.keys() <= _DAVIS.keys()
+    return {code: _DAVIS[code] if davis else number for number, code in enumerate(counts, 1)}
 
 
-def describe(numbers: Mapping[int, int]) -> str:
-    """What `number_colours` gave, in words."""
+def describe_colours(numbers: Mapping[int, int]) -> str:
+    """Describe in words what `number_colours` returned."""
     if all(code % _GREY == 0 for code in numbers):
         return "RGB images of greys, the value is the id"
     if min(numbers) > CUT:
@@ -64,7 +70,7 @@ def describe(numbers: Mapping[int, int]) -> str:
 
 
 def read_numbered(path: Path, numbers: Mapping[int, int], size: tuple[int, int] | None) -> np.ndarray:
-    """The id mask, uint8 (H, W), of an image whose colours have these numbers."""
+    """Read an id mask, uint8 (H, W), from an image whose colours have these numbers."""
     codes = read_colours(path, size, strict=True)
     begins = _runs(codes)
     values = codes.ravel()[begins]
@@ -77,11 +83,18 @@ def read_numbered(path: Path, numbers: Mapping[int, int], size: tuple[int, int] 
 
 
 def read_colours(path: Path, size: tuple[int, int] | None = None, *, strict: bool = False) -> np.ndarray:
-    """The colours of an image, int32 (H, W); of grey and palette images the values.
+    """Read the colours of an image, or the values of a grey or palette image.
 
-    What is wholly transparent is 0; where all else is black it is `CUT` and the alpha. `strict`: a palette gives the
-    colours, and values of grey images, which would be ids, are an error. Raises UserError for that, and for what cannot
-    be read or is not of `size`.
+    Args:
+        path: the image file.
+        size: height and width in pixels that it must have; None: any.
+        strict: whether a palette gives colours, and grey values other than 0 are an error, as they would be ids.
+
+    Returns:
+        int32 (H, W). Transparent pixels are 0; if all others are black, they are `CUT` plus the alpha.
+
+    Raises:
+        UserError: if the file cannot be read or has another size, and as `strict` says.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -97,9 +110,9 @@ def read_colours(path: Path, size: tuple[int, int] | None = None, *, strict: boo
     except UserError:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... on broken files
-        raise unreadable(path, error, "mask") from error
+        raise unreadable_error(path, error, "mask") from error
     if size is not None and values.shape[:2] != tuple(size):
-        raise wrong_size(path, values.shape[:2], size)
+        raise wrong_size_error(path, values.shape[:2], size)
     if values.ndim == 3 and values.shape[2] >= 3:
         codes = values[..., :3].astype(np.int32) @ np.array([65536, 256, 1], np.int32)
     else:
@@ -118,17 +131,21 @@ def read_colours(path: Path, size: tuple[int, int] | None = None, *, strict: boo
     return codes
 
 
-def read_shape(path: Path, size: tuple[int, int] | None) -> np.ndarray:
-    """The values or colours, int32 (H, W), of the mask of a single object: it is wherever they are not 0."""
+def read_object_shape(path: Path, size: tuple[int, int] | None) -> np.ndarray:
+    """Read the mask of a single object as int32 (H, W): the object is wherever it is not 0."""
     return read_colours(path, size, strict=palette_tells(path) == "colour")
 
 
 def palette_tells(path: Path) -> str:
-    """What tells the objects of a palette image, "colour" or "index"; "index" for all other images.
+    """Return what identifies the objects of a palette image. It is decoded only if the palette does not settle it.
 
-    The index does, 0 being the background, where 0 is black or transparent; "around", where it is of another colour, no
-    index is black, and 0 surrounds the rest. The colour does where another index is black or transparent. Only where
-    that cannot be seen from the palette the image is decoded. Raises UserError where nothing tells the background.
+    Returns:
+        "index" if 0 is black or transparent, so the background, and for images without a palette. "around" if no index
+        is black, and 0, of another colour, surrounds the rest. "colour" if an index other than 0 is black or
+        transparent.
+
+    Raises:
+        UserError: if nothing shows which index is the background.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -141,8 +158,8 @@ def palette_tells(path: Path) -> str:
                     return "index"
             values = np.array(image)
             palette = np.zeros((256, 3), int)
-            given = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
-            palette[: len(given)] = given
+            stored_palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
+            palette[: len(stored_palette)] = stored_palette
             opaque = np.ones(256, bool)
             clear = image.info.get("transparency")
             if isinstance(clear, bytes):
@@ -150,7 +167,7 @@ def palette_tells(path: Path) -> str:
             elif clear is not None:
                 opaque[clear] = False
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... on broken files
-        raise unreadable(path, error, "mask") from error
+        raise unreadable_error(path, error, "mask") from error
     used = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
     codes = palette[used] @ (65536, 256, 1)
     hidden = used[~opaque[used]]
@@ -176,16 +193,22 @@ def _rgb(colour: np.ndarray) -> tuple[int, ...]:
 
 
 def count_colours(codes: np.ndarray) -> dict[int, int]:
-    """Colour -> number of pixels, by rising colour."""
+    """Return colour -> number of pixels, in order of rising colour."""
     begins = _runs(codes)
     values, place = np.unique(codes.ravel()[begins], return_inverse=True)
     counts = np.bincount(place, np.diff(begins, append=codes.size))
     return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
 
 
-def refuse_soft(path: Path, counts: Mapping[int, int], pixels: int, most: int = VOID) -> None:
-    """Raise UserError for masks with soft edges and for probabilities: `most` values or colours and more, or many of
-    which hardly any of all pixels has most."""
+def refuse_soft_edges(path: Path, counts: Mapping[int, int], pixels: int, most: int = VOID) -> None:
+    """Raise UserError for masks with soft edges and for probability maps.
+
+    Args:
+        path: the file, for the message.
+        counts: colour -> number of pixels.
+        pixels: number of all pixels.
+        most: so many values or more are too many; many values of which most have hardly any pixels are refused too.
+    """
     rare = sum(count <= max(8, pixels // 20000) for count in counts.values())
     if len(counts) >= most or (rare > 8 and 2 * rare > len(counts)):
         raise UserError(
@@ -196,9 +219,10 @@ def refuse_soft(path: Path, counts: Mapping[int, int], pixels: int, most: int = 
 
 
 def palettes_clash(files: Iterable[Path]) -> bool:
-    """Whether an index has different colours in several files, all of them DAVIS's: then the colour tells the object.
+    """Return whether an index has different colours in several files, all in DAVIS's palette.
 
-    Programs that shrink PNGs sort palettes anew. Raises UserError where nothing tells it, as colours are others.
+    Colours identify objects then: programs that shrink PNGs reorder palettes. Raises UserError if colours are not
+    DAVIS's, as nothing identifies objects then.
     """
     first: dict[int, tuple[int, Path]] = {}
     colours: set[int] = set()
@@ -222,6 +246,6 @@ def palettes_clash(files: Iterable[Path]) -> bool:
 
 
 def _runs(codes: np.ndarray) -> np.ndarray:
-    """Where in the flat image a run of equal colours begins: few places, quickly sorted."""
+    """Return where runs of equal colours begin in the flattened image: few places, quickly sorted."""
     flat = codes.ravel()
     return np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])

@@ -1,15 +1,15 @@
-"""Masks in whatever form other programs leave them: which form it is, and an id mask of each frame.
+"""Masks in the forms that other programs write: recognises the form and reads an id mask of each frame.
 
     00000.png, ...         palette or grey images: the pixel value is the object id (of palettes, see colours.py)
                            0 and 255 only, or 1 bit: one object
-                           RGB: every colour but black is an object; black on nothing: alpha tells the object
+                           RGB: every colour but black is an object; black on nothing: the opaque part is the object
     00000_1.png, ...       one image for each frame and object
     1/00000.png, ...       one folder for each object
     masks.json             COCO's annotations and others, see json_files.py
 
 colours.py says how colours are numbered. Objects with a folder or file of their own have the number in its name as
-their id, or one more where numbers begin with 0, or are numbered in natural order where names do not tell. Of objects
-that overlap the smaller one has the pixel.
+their id, or one more if numbers begin with 0, or are numbered in natural order if the names have no numbers. Of
+overlapping objects the smaller one gets the pixel.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from eosvos.data.image_files import among, by_number, check_file, several, worded
+from eosvos.data.image_files import check_file, frames_by_number, name_set, non_numeric_names, several
 from eosvos.data.mask_files.colours import (
     ALPHA,
     CUT,
     WHITE,
     count_colours,
-    describe,
+    describe_colours,
     number_colours,
     palette_tells,
     palettes_clash,
     read_numbered,
-    read_shape,
-    refuse_soft,
+    read_object_shape,
+    refuse_soft_edges,
 )
-from eosvos.data.masks import FORMATS, MODES, VOID, note_shared, read_mask, stacked, wrong_size
+from eosvos.data.masks import FORMATS, MODES, VOID, read_mask, record_overlap, stack_masks, wrong_size_error
 from eosvos.data.palette import DAVIS_PALETTE
-from eosvos.data.user_files import folders, listing, natural
+from eosvos.data.user_files import list_files, list_folders, natural_key
 from eosvos.errors import UserError
 from eosvos.files import atomic
 
@@ -52,16 +52,28 @@ _COLOURS = (*MODES, "RGB")
 
 @dataclass(frozen=True)
 class MaskSet:
-    """The masks of one video. `read(name)` gives the id mask uint8 (H, W) of the frame `name`, one of `files`."""
+    """The masks of one video.
 
-    form: str  # palette, grey, binary, colours, objects or json
-    told: str  # the same for people
-    files: Mapping[str, tuple[Path, ...]] = field(repr=False)  # frame name -> what its mask is read from
-    read: Callable[[str], np.ndarray] = field(repr=False)  # raises UserError; may be pickled
-    shared: dict[str, int] = field(default_factory=dict, repr=False, compare=False)  # of the masks read, see `stacked`
-    # Of the masks read, where every object has a mask of its own: objects of which it is empty, so told to be absent.
-    gone: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
-    listed: tuple[str, ...] = field(default=(), repr=False)  # frames that a JSON file names without telling more
+    Attributes:
+        form: "palette", "grey", "binary", "colours", "objects" or "json".
+        description: the form in words, for messages.
+        files: frame name -> files that its mask is read from.
+        read: frame name, one of `files` -> id mask uint8 (H, W); may raise UserError, can be pickled.
+        overlap_pixels: frame name -> pixels where objects overlap, for the masks read so far (see `masks.stack_masks`).
+        absent_ids: frame name -> objects whose own mask is empty, so annotated as absent, for the masks read so far.
+            Empty where objects have no masks of their own.
+        unannotated: frames that a JSON file lists without an annotation.
+    """
+
+    form: str
+    description: str
+    files: Mapping[str, tuple[Path, ...]] = field(repr=False)
+    read: Callable[[str], np.ndarray] = field(repr=False)
+    overlap_pixels: dict[str, int] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # of the masks read, see `stack_masks`
+    absent_ids: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
+    unannotated: tuple[str, ...] = field(default=(), repr=False)
 
 
 def open_masks(
@@ -71,28 +83,33 @@ def open_masks(
     binary: bool | None = None,
     size: tuple[int, int] | None = None,
 ) -> MaskSet:
-    """Recognise the masks of one video: a folder, or a list of files.
+    """Recognise the form of a video's masks, in a folder or a list of files.
 
-    `frames`: the names of the video's frames; without them 00000_1.png is taken for a frame of this name. `binary`: all
-    that is not 0 is one object; None takes it so where there is nothing but 0 and 255. `size`: (H, W) masks must have.
-    The first and last bytes of all files are looked at; decoded are, of palette and grey images, as many as settle the
-    form, three where `binary` does, and all of the others.
+    The first and last bytes of all files are checked. As many palette or grey images as settle the form are decoded,
+    three if `binary`; of other forms all are decoded.
 
-    Raises UserError for a folder without masks, files that are none or contradict one another, and soft edges.
+    Args:
+        source: the folder or the files.
+        frames: names of the video's frames; without them 00000_1.png is the mask of a frame of this name.
+        binary: whether masks show one object, as every value but 0. None: they do if they hold nothing but 0 and 255.
+        size: height and width in pixels that masks must have; None: any.
+
+    Raises:
+        UserError: if there are no masks, a file is no mask, files contradict one another, or edges are soft.
     """
     if isinstance(source, Path):
-        objects, files = folders(source), listing(source, KINDS) if source.is_dir() else []
+        objects, files = list_folders(source), list_files(source, KINDS) if source.is_dir() else []
         if objects and files:
             raise UserError(
                 f"{source}: holds both masks ({several([path.name for path in files], 3)}) and folders"
                 f" ({several(objects, 3)}); expected is either a mask for each frame, or a folder for each object"
             )
         if objects:
-            return _of_objects({name: _by_stem(listing(source / name, KINDS)) for name in objects}, size, "folder")
+            return _of_objects({name: _by_stem(list_files(source / name, KINDS)) for name in objects}, size, "folder")
         if not files:
             raise UserError(f"{source}: no masks; at least one .png named as its frame is expected")
     else:
-        files = sorted(source, key=lambda path: natural(path.stem))
+        files = sorted(source, key=lambda path: natural_key(path.stem))
     parts = _parted(files, frames)
     if parts:
         return _of_objects(parts, size, "file")
@@ -103,13 +120,15 @@ def open_masks(
     kinds, tells = [_kind(path) for path in files], [palette_tells(path) for path in files]
     named = {name: (path,) for name, path in by_name.items()}
     if binary:
-        told = "one object, all that is not 0"
+        description = "one object, all that is not 0"
         for path in {files[0], files[len(files) // 2], files[-1]}:  # of probabilities all that is above 0 is too much
-            codes = read_shape(path, size)
-            refuse_soft(path, {code: count for code, count in count_colours(codes).items() if code}, codes.size, 64)
+            codes = read_object_shape(path, size)
+            refuse_soft_edges(
+                path, {code: count for code, count in count_colours(codes).items() if code}, codes.size, 64
+            )
             if codes.max() > CUT:
-                told = ALPHA
-        return MaskSet("binary", told, named, partial(_read_shape, by_name, size))
+                description = ALPHA
+        return MaskSet("binary", description, named, partial(_read_shape, by_name, size))
     around = files[tells.index("around")] if "around" in tells else None
     by_colour = "RGB" in kinds or "colour" in tells
     if by_colour and around is not None:
@@ -119,52 +138,68 @@ def open_masks(
         )
     if by_colour or (len(set(kinds) - {None}) > 1 and palettes_clash(files)):
         numbers = number_colours(by_name.values(), size)
-        form, told = "colours", describe(numbers)
+        form, description = "colours", describe_colours(numbers)
         if binary is None and set(numbers) == {WHITE}:
             numbers = {WHITE: 1}
-            form, told = "binary", "black and white only, read as one object, white being the object"
-        return MaskSet(form, told, named, partial(_read_coloured, by_name, numbers, size))
+            form, description = "binary", "black and white only, read as one object, white being the object"
+        return MaskSet(form, description, named, partial(_read_coloured, by_name, numbers, size))
     two = binary is None and _only_white(files)
     read = partial(_read_values, by_name, two, size)
     if two:
         return MaskSet("binary", "0 and 255 only, read as one object, 255 being the object", named, read)
     if None not in kinds:
-        told = "" if around is None else f" (0, around the rest, is background, though not black: {around.name})"
-        return MaskSet("palette", "palette images, the index is the id" + told, named, read)
+        description = "" if around is None else f" (0, around the rest, is background, though not black: {around.name})"
+        return MaskSet("palette", "palette images, the index is the id" + description, named, read)
     return MaskSet("grey", "grey images, the value is the id", named, read)
 
 
-def forms(opened: Mapping[str, MaskSet]) -> str:
-    """Which form the masks of which videos were taken to have, for people."""
-    found: dict[str, list[str]] = {}
+def describe_forms(opened: Mapping[str, MaskSet]) -> str:
+    """Describe which form the masks of which videos have."""
+    videos: dict[str, list[str]] = {}
     for name, masks in opened.items():
-        found.setdefault(masks.told, []).append(name)
-    return "masks: " + "; ".join(f"{told} ({several(names)})" for told, names in found.items())
+        videos.setdefault(masks.description, []).append(name)
+    return "masks: " + "; ".join(f"{description} ({several(names)})" for description, names in videos.items())
 
 
-def tell(opened: Mapping[str, MaskSet]) -> None:
-    """Log `forms`, once for a data set."""
-    log.info(forms(opened))
+def log_forms(opened: Mapping[str, MaskSet]) -> None:
+    """Log `describe_forms`."""
+    log.info(describe_forms(opened))
 
 
 def read_named(masks: MaskSet, names: Sequence[str], size: tuple[int, int], index: int) -> np.ndarray | None:
-    """The id mask of frame `index` if there is one. Raises UserError if it is not of `size` (H, W)."""
+    """Read the id mask of a frame.
+
+    Args:
+        masks: the masks of the video.
+        names: frame names.
+        size: height and width in pixels.
+        index: index of the frame.
+
+    Returns:
+        uint8 (H, W), or None if the frame is not annotated.
+
+    Raises:
+        UserError: if the mask has another size or cannot be read.
+    """
     if names[index] not in masks.files:
         return None
     mask = masks.read(names[index])
     if mask.shape != tuple(size):
-        raise wrong_size(masks.files[names[index]][0], mask.shape, size)
+        raise wrong_size_error(masks.files[names[index]][0], mask.shape, size)
     return mask
 
 
 def write_grey(path: str | Path, ids: np.ndarray) -> None:
-    """Write an id mask, uint8 (H, W), as a grey PNG: programs that know no palette read the ids, people see black."""
+    """Write an id mask, uint8 (H, W), as a grey PNG whose values are the ids.
+
+    Programs that know no palettes can read it; in viewers it looks black.
+    """
     with atomic(path) as temporary:
         Image.fromarray(np.ascontiguousarray(ids, np.uint8)).save(temporary, format="PNG")
 
 
 def write_binary(path: str | Path, ids: np.ndarray) -> None:
-    """Write an id mask, uint8 (H, W), as a grey PNG of 0 and, where any object is, 255."""
+    """Write an id mask, uint8 (H, W), as a grey PNG that is 255 where any object is and 0 elsewhere."""
     write_grey(path, np.where(np.isin(ids, (0, VOID)), 0, 255))
 
 
@@ -175,22 +210,29 @@ def write_colours(path: str | Path, ids: np.ndarray) -> None:
 
 
 def write_objects(folder: str | Path, name: str, ids: np.ndarray, objects: Iterable[int]) -> None:
-    """Write an id mask, uint8 (H, W), as `folder`/OBJECT/`name`.png, each 0 and 255; also of objects not in it."""
+    """Write an id mask as `folder`/OBJECT/`name`.png, one binary PNG of 0 and 255 for each object.
+
+    Args:
+        folder: folder of the video.
+        name: name of the frame.
+        ids: id mask uint8 (H, W).
+        objects: object ids; those that are not in the mask get an empty file.
+    """
     for number in objects:
         write_grey(Path(folder) / f"{number:03d}" / f"{name}.png", (np.asarray(ids) == number) * np.uint8(255))
 
 
 def _by_stem(files: Iterable[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    by_stem: dict[str, Path] = {}
     for path in files:
-        if path.stem in found:
-            raise UserError(f"{path}: two masks for one frame, the other is {found[path.stem].name}; keep one")
-        found[path.stem] = path
-    return found
+        if path.stem in by_stem:
+            raise UserError(f"{path}: two masks for one frame, the other is {by_stem[path.stem].name}; keep one")
+        by_stem[path.stem] = path
+    return by_stem
 
 
 def _kind(path: Path) -> bytes | str | None:
-    """The palette of an image that has one, "RGB" for colours, None for all others; nothing is decoded."""
+    """Return the palette of an image that has one, "RGB" for colours, None for all others; nothing is decoded."""
     with Image.open(path, formats=FORMATS) as image:  # `check_file` has seen that this works
         if image.mode in ("RGB", "RGBA"):
             return "RGB"
@@ -198,12 +240,14 @@ def _kind(path: Path) -> bytes | str | None:
 
 
 def _parted(files: Sequence[Path], frames: Sequence[str]) -> dict[str, dict[str, Path]]:
-    """Object -> frame -> file, where files are named FRAME_OBJECT, FRAME-OBJECT or FRAME.OBJECT; else nothing. FRAME
-    may be the number alone."""
-    known = among(frames)
-    paired = any(re.search(r"[0-9][_.-][0-9]+$", name) for name in worded(frames))  # 7_00001 is a frame then
-    at = by_number(() if paired else frames)
-    found: dict[str, dict[str, Path]] = {}
+    """Return object -> frame -> file of files named FRAME_OBJECT, FRAME-OBJECT or FRAME.OBJECT, else {}.
+
+    FRAME may be the number alone.
+    """
+    known = name_set(frames)
+    paired = any(re.search(r"[0-9][_.-][0-9]+$", name) for name in non_numeric_names(frames))  # 7_00001 is a frame then
+    at = frames_by_number(() if paired else frames)
+    parts: dict[str, dict[str, Path]] = {}
     guess = ""
     for path in files:
         cuts = [(path.stem[: m.start()], path.stem[m.end() :]) for m in re.finditer(r"[_.-]", path.stem)]
@@ -220,17 +264,17 @@ def _parted(files: Sequence[Path], frames: Sequence[str]) -> dict[str, dict[str,
         if not cuts_at or not cuts_at[-1][1]:
             return {}
         frame, name = cuts_at[-1]
-        if frame in found.setdefault(name, {}):
-            raise UserError(f"{path}: two masks of one object and frame, the other is {found[name][frame].name}")
-        found[name][frame] = path
+        if frame in parts.setdefault(name, {}):
+            raise UserError(f"{path}: two masks of one object and frame, the other is {parts[name][frame].name}")
+        parts[name][frame] = path
         guess = guess if named or guess else f"{path}: taken for a mask of object {name} on frame {frame}"
     if guess:
         log.warning("%s, and others likewise; if it is not, name masks by frames alone, say %s", guess, frames[0])
-    return found
+    return parts
 
 
 def _of_objects(parts: Mapping[str, Mapping[str, Path]], size: tuple[int, int] | None, what: str) -> MaskSet:
-    names = sorted(parts, key=natural)
+    names = sorted(parts, key=natural_key)
     ends = [re.search(r"[0-9]{1,6}$", name) for name in names]
     numbers = [int(end.group()) if end else -1 for end in ends]
     if min(numbers) == 0:
@@ -248,48 +292,48 @@ def _of_objects(parts: Mapping[str, Mapping[str, Path]], size: tuple[int, int] |
     if not frames or size is None:
         raise UserError(f"{several(names)}: no masks in these folders; .png files named as the frames are expected")
     shown = several([f"{name} = {number}" for name, number in zip(names, numbers, strict=True)])
-    files = {frame: tuple(path for _, path in frames[frame]) for frame in sorted(frames, key=natural)}
-    shared: dict[str, int] = {}
-    gone: dict[str, tuple[int, ...]] = {}
-    read = partial(_read_objects, frames, size, shared, gone)
-    return MaskSet("objects", f"one {what} for each object: {shown}", files, read, shared, gone)
+    files = {frame: tuple(path for _, path in frames[frame]) for frame in sorted(frames, key=natural_key)}
+    overlap_pixels: dict[str, int] = {}
+    absent_ids: dict[str, tuple[int, ...]] = {}
+    read = partial(_read_objects, frames, size, overlap_pixels, absent_ids)
+    return MaskSet("objects", f"one {what} for each object: {shown}", files, read, overlap_pixels, absent_ids)
 
 
 def _read_objects(
     frames: Mapping[str, Sequence[tuple[int, Path]]],
     size: tuple[int, int],
-    shared: dict[str, int],
-    gone: dict[str, tuple[int, ...]],
+    overlap_pixels: dict[str, int],
+    absent_ids: dict[str, tuple[int, ...]],
     name: str,
 ) -> np.ndarray:
     layers = {}
     for number, path in frames[name]:
-        codes = read_shape(path, size)
+        codes = read_object_shape(path, size)
         counts = {code: count for code, count in count_colours(codes).items() if code}
         if len(counts) > 1:
-            refuse_soft(path, counts, codes.size)
+            refuse_soft_edges(path, counts, codes.size)
             raise UserError(
                 f"{path}: {len(counts)} values besides black in the mask of a single object; masks of several objects"
                 " lie in one folder, one for each frame"
             )
         layers[number] = codes != 0
-    mask = stacked(layers, size)
-    note_shared(shared, name, layers, mask)
-    gone[name] = tuple(number for number, layer in layers.items() if not layer.any())
+    mask = stack_masks(layers, size)
+    record_overlap(overlap_pixels, name, layers, mask)
+    absent_ids[name] = tuple(number for number, layer in layers.items() if not layer.any())
     return mask
 
 
 def _only_white(files: Sequence[Path]) -> bool:
-    """Whether masks hold 255 and no object id."""
-    found = False
+    """Return whether masks hold 255 and no object id."""
+    has_white = False
     for path in files:
         counts = np.bincount(read_mask(path).ravel(), minlength=VOID + 1)
         if counts[1:VOID].any():
             if _kind(path) is None:
-                refuse_soft(path, {int(v): int(counts[v]) for v in counts.nonzero()[0] if v}, int(counts.sum()))
+                refuse_soft_edges(path, {int(v): int(counts[v]) for v in counts.nonzero()[0] if v}, int(counts.sum()))
             return False
-        found = found or bool(counts[VOID])
-    return found
+        has_white = has_white or bool(counts[VOID])
+    return has_white
 
 
 def _read_values(files: Mapping[str, Path], binary: bool, size: tuple[int, int] | None, name: str) -> np.ndarray:
@@ -303,4 +347,4 @@ def _read_coloured(
 
 
 def _read_shape(files: Mapping[str, Path], size: tuple[int, int] | None, name: str) -> np.ndarray:
-    return (read_shape(files[name], size) != 0).astype(np.uint8)
+    return (read_object_shape(files[name], size) != 0).astype(np.uint8)

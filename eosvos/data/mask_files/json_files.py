@@ -3,14 +3,14 @@
     {"videos": [{"id": 1, "name": "bear", "height": 480, "width": 854, "file_names": ["bear/00000.jpg", ...]}],
      "annotations": [{"id": 3, "video_id": 1, "segmentations": [{"size": [480, 854], "counts": "..."}, null, ...]}]}
 
-is YouTube-VIS: an object has one annotation, with a code or null for each frame. `write_json` writes this, one video
-a file; the object's id is the annotation's. coco_json.py and tool_json.py have the other forms. Segmentations are
-run-length codes, compressed or not, or polygons; pycocotools decodes them.
+is YouTube-VIS: an object has one annotation, with a mask or null for each frame. `write_json` writes this form, one
+video a file; the object's id is the annotation's. coco_json.py and tool_json.py describe the other forms. Segmentations
+are run-length codes, compressed or not, or polygons; pycocotools decodes them.
 
-An image that is listed and has no annotation tells nothing: tools list all the images of a task. A null of YouTube-VIS,
-which stands for one object and frame, tells that the object is not there.
+An image that is listed and has no annotation says nothing, as tools list all images of a task. A null of YouTube-VIS
+says that the object is absent from the frame.
 
-Ids from 1 to 254 stay as they are, others are numbered by rising id. Of objects that overlap the smaller has the pixel.
+Ids from 1 to 254 are kept, others are numbered by rising id. Of overlapping objects the smaller one gets the pixel.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 
 from eosvos.data.image_files import several
-from eosvos.data.mask_files.coco_json import Key, Shapes, in_order, named, of_images, of_videos, size_of
+from eosvos.data.mask_files.coco_json import Key, Shapes, describe_ids, of_images, of_videos, size_of, sorted_keys
 from eosvos.data.mask_files.formats import MaskSet
 from eosvos.data.mask_files.rle import rle_encode, segment_mask
 from eosvos.data.mask_files.tool_json import is_labelme, is_via, of_labelme, of_via, refuse_others
-from eosvos.data.masks import VOID, ids_of, note_shared, stacked
+from eosvos.data.masks import VOID, ids_of, record_overlap, stack_masks
 from eosvos.errors import UserError
 from eosvos.files import write_text
 
@@ -41,14 +41,19 @@ _MOST_BYTES = 2**30
 def open_json(
     source: str | Path | Sequence[Path], *, absent: str | None = None, size: tuple[int, int] | None = None
 ) -> dict[str, MaskSet]:
-    """The masks of a JSON file: video -> its masks. A video that has no name, as file names are without folders, is "".
+    """Open the masks of a JSON file. What is left out is logged.
 
-    `source`: the file, or labelme's files of several images. `absent`: "told" leaves frames out that are listed and
-    show no object, "all" takes them for empty masks; None does as the form has it, see above. What is left out is
-    logged.
-    `size`: (H, W) of the frames, for files that do not tell it.
+    Args:
+        source: the file, or labelme's files of several images.
+        absent: "told" leaves out frames that are listed and show no object, "all" reads them as empty masks. None: as
+            the form has it, see above.
+        size: height and width of the frames in pixels, for files without it.
 
-    Raises UserError for a file that is missing, of another form, or does not tell which masks are of one object.
+    Returns:
+        Video -> its masks. A video without a name, as when file names have no folder, is "".
+
+    Raises:
+        UserError: if the file is missing, has another form, or does not say which masks are of one object.
     """
     paths = [Path(source)] if isinstance(source, str | Path) else list(source)
     path, where = paths[0], paths[0] if len(paths) == 1 else paths[0].parent
@@ -61,18 +66,19 @@ def open_json(
             contents.append(json.loads(path.read_text(encoding="utf-8-sig")))
         videos, nulls = _videos(list(zip(paths, contents, strict=True)))
         for video, shapes in videos.items():
-            listed = tuple(name for name, entries in shapes.frames.items() if not entries)
+            unannotated = tuple(name for name, entries in shapes.frames.items() if not entries)
             if absent == "told" or (absent is None and not nulls):
-                if listed and len(listed) < len(shapes.frames):
+                if unannotated and len(unannotated) < len(shapes.frames):
                     log.warning(
                         "%s: %d of %d images are listed without annotation, which tells nothing of them: %s; with"
-                        " absent=all no object is there", where, len(listed), len(shapes.frames), several(listed, 4),
+                        " absent=all no object is there",
+                        where, len(unannotated), len(shapes.frames), several(unannotated, 4),
                     )  # fmt: skip
                 shapes.frames = {name: entries for name, entries in shapes.frames.items() if entries}
             else:
-                listed = ()
+                unannotated = ()
             if shapes.frames:
-                opened[video] = _mask_set(paths, where, shapes, listed, size)
+                opened[video] = _mask_set(paths, where, shapes, unannotated, size)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -88,9 +94,12 @@ def open_json(
 
 
 def write_json(path: str | Path, masks: Iterable[tuple[str, np.ndarray]], *, video: str = "") -> None:
-    """Write the id masks, uint8 (H, W), of a video's frames (name, mask), as YouTube-VIS does, atomically.
+    """Write the id masks of a video as YouTube-VIS, atomically; void pixels become a crowd.
 
-    Void pixels are a crowd. pycocotools decodes every code.
+    Args:
+        path: the file.
+        masks: (frame name, id mask uint8 (H, W)) pairs.
+        video: name of the video.
     """
     names: list[str] = []
     codes: dict[int, dict[int, Any]] = {}
@@ -123,7 +132,7 @@ def write_json(path: str | Path, masks: Iterable[tuple[str, np.ndarray]], *, vid
 
 
 def _videos(files: Sequence[tuple[Path, Any]]) -> tuple[dict[str, Shapes], bool]:
-    """What is told of each video, and whether by YouTube-VIS, with a null where an object is not there."""
+    """Return the content for each video, and whether it is YouTube-VIS, in which null annotates an absent object."""
     content = files[0][1]
     if is_labelme(content):
         others = [path for path, more in files if not is_labelme(more)]
@@ -143,24 +152,24 @@ def _videos(files: Sequence[tuple[Path, Any]]) -> tuple[dict[str, Shapes], bool]
 
 
 def _mask_set(
-    paths: Sequence[Path], where: Path, shapes: Shapes, listed: tuple[str, ...], size: tuple[int, int] | None
+    paths: Sequence[Path], where: Path, shapes: Shapes, unannotated: tuple[str, ...], size: tuple[int, int] | None
 ) -> MaskSet:
     ids = _numbered(shapes)
     frames = {
         name: [(VOID if key is None else ids[key], segment) for key, segment in entries]
         for name, entries in shapes.frames.items()
     }
-    shared: dict[str, int] = {}
-    gone: dict[str, tuple[int, ...]] = {}
+    overlap_pixels: dict[str, int] = {}
+    absent_ids: dict[str, tuple[int, ...]] = {}
     files = {name: tuple(paths) for name in frames}
-    told = shapes.told + (f": {named(shapes.names, ids)}" if ids else "")
-    read = partial(_read, where, frames, shapes.sizes, size, shared, gone)
-    return MaskSet("json", told, files, read, shared, gone, listed)
+    description = shapes.description + (f": {describe_ids(shapes.names, ids)}" if ids else "")
+    read = partial(_read, where, frames, shapes.sizes, size, overlap_pixels, absent_ids)
+    return MaskSet("json", description, files, read, overlap_pixels, absent_ids, unannotated)
 
 
 def _numbered(shapes: Shapes) -> dict[Key, int]:
-    """Object ids for their keys."""
-    keys = in_order({key for entries in shapes.frames.values() for key, _ in entries if key is not None})
+    """Assign object ids to the keys."""
+    keys = sorted_keys({key for entries in shapes.frames.values() for key, _ in entries if key is not None})
     if len(keys) >= VOID:
         raise UserError(f"{len(keys)} objects in one video; at most 254 are expected")
     kept = all(len(key) == 1 and isinstance(key[0], int) and 0 < key[0] < VOID for key in keys)
@@ -172,19 +181,19 @@ def _read(
     frames: Mapping[str, Sequence[tuple[int, Any]]],
     sizes: Mapping[str, tuple[int, int]],
     default: tuple[int, int] | None,
-    shared: dict[str, int],
-    gone: dict[str, tuple[int, ...]],
+    overlap_pixels: dict[str, int],
+    absent_ids: dict[str, tuple[int, ...]],
     name: str,
 ) -> np.ndarray:
-    """Of several masks of one object in a frame all count."""
+    """Read the id mask of a frame; several masks of one object are united."""
     entries = frames[name]
     size = sizes.get(name)
     if size is None:
-        given = next((s["size"] for _, s in entries if isinstance(s, dict) and "size" in s), default)
-        if given is None:
+        stored_size = next((s["size"] for _, s in entries if isinstance(s, dict) and "size" in s), default)
+        if stored_size is None:
             raise UserError(f"{path}: nothing tells the size of frame {name}; give its image a height and a width")
     try:
-        size = size or size_of(given)
+        size = size or size_of(stored_size)
         layers: dict[int, np.ndarray] = {}
         for number, segment in entries:
             layer = segment_mask(segment, size)
@@ -194,8 +203,8 @@ def _read(
     except ValueError as error:
         raise UserError(f"{path}: frame {name}: {error}; write this mask anew") from error
     void = layers.pop(VOID, np.zeros(size, bool))
-    mask = stacked(layers, size)
-    note_shared(shared, name, layers, mask)
-    gone[name] = tuple(number for number, layer in layers.items() if not layer.any())
+    mask = stack_masks(layers, size)
+    record_overlap(overlap_pixels, name, layers, mask)
+    absent_ids[name] = tuple(number for number, layer in layers.items() if not layer.any())
     mask[void & (mask == 0)] = VOID
     return mask

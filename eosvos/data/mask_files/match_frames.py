@@ -1,4 +1,4 @@
-"""Masks of one video put to its frames: by name, or by number."""
+"""Masks of one video matched to its frames by name or by number."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from eosvos.data.image_files import among, by_number, last_number, several, worded
+from eosvos.data.image_files import frames_by_number, name_set, non_numeric_names, several, trailing_number
 from eosvos.data.mask_files.checks import doubts
-from eosvos.data.mask_files.coco_json import own_stem
+from eosvos.data.mask_files.coco_json import strip_export_suffix
 from eosvos.data.mask_files.formats import KINDS, MaskSet, open_masks
 from eosvos.data.mask_files.json_files import open_json
 from eosvos.data.mask_files.tool_json import is_labelme_file
 from eosvos.data.sequence import Numbered
-from eosvos.data.user_files import listing, natural
+from eosvos.data.user_files import list_files, natural_key
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _EXPORT = {  # forms of annotation tools that are not read, and what to export i
 }
 
 
-def place(
+def match_to_frames(
     path: Path,
     names: Sequence[str],
     size: tuple[int, int],
@@ -43,16 +43,24 @@ def place(
     first: bool = True,
     absent: str | None = None,
 ) -> MaskSet:
-    """Open the masks at `path` for the frames `names`, and name them as these.
+    """Open the masks of a video and rename them as its frames.
 
-    An image is the mask of the first frame (`first` false: of the frame of its name); a folder or .json file has one
-    for each of some frames, with the frame's name, or else with its number at the end: the number in the frames' own
-    names where all of them have one, otherwise counted from 0. A number that follows other words than in the frames'
-    names is taken so, and that is logged. A folder may hold labelme's files, too. `binary`: see open_masks; `absent`:
-    see open_json.
+    An image is the mask of the first frame. A folder or JSON file has a mask for each of some frames, with the frame's
+    name, or else with its number at the end: the number in the frame names if all of them have one, otherwise counted
+    from 0. A number behind other words than in the frame names is accepted and logged. A folder may also hold labelme's
+    files.
 
-    Raises UserError for masks as open_masks and open_json do, without a frame, or two for one frame; for names that
-    tell objects and no frames; and where a look at the masks shows that they are none of objects (checks.py).
+    Args:
+        path: image, folder or JSON file.
+        names: frame names, in order.
+        size: height and width of the frames in pixels.
+        binary: see `open_masks`.
+        first: whether a single image is the mask of the first frame; otherwise of the frame of its name.
+        absent: see `open_json`.
+
+    Raises:
+        UserError: as `open_masks` and `open_json` do; if a mask has no frame or two masks have the same; if names
+            identify objects but no frames; or if pixels show that they are no masks of objects (checks.py).
     """
     kind = path.suffix.lower()
     if kind in KINDS and not path.is_dir():
@@ -67,10 +75,10 @@ def place(
             _refuse_doubts(masks, binary)
             return replace(masks, files={names[0]: (path,)}, read=partial(_renamed, masks, {names[0]: path.stem}, {}))
     elif files := [path] if kind == ".json" else _annotations(path) if path.is_dir() else []:
-        found = open_json(files, absent=absent, size=size)
-        if len(found) > 1:
-            raise UserError(f"{path}: holds masks of several videos, {several(list(found))}; give a file of one")
-        masks = next(iter(found.values()))
+        videos = open_json(files, absent=absent, size=size)
+        if len(videos) > 1:
+            raise UserError(f"{path}: holds masks of several videos, {several(list(videos))}; give a file of one")
+        masks = next(iter(videos.values()))
     elif path.is_dir():
         masks = open_masks(path, names, binary=binary, size=size)
     elif kind in _EXPORT and path.exists():
@@ -80,14 +88,14 @@ def place(
     old = _frames_of(path, masks, names)
     _refuse_doubts(masks, binary)
     files_of = {name: masks.files[stem] for name, stem in old.items()}
-    gone: dict[str, tuple[int, ...]] = {}
-    return replace(masks, files=files_of, read=partial(_renamed, masks, old, gone), gone=gone)
+    absent_ids: dict[str, tuple[int, ...]] = {}
+    return replace(masks, files=files_of, read=partial(_renamed, masks, old, absent_ids), absent_ids=absent_ids)
 
 
 def _frames_of(path: Path, masks: MaskSet, names: Sequence[str]) -> dict[str, str]:
-    """Frame -> what its mask is called."""
-    known, at = among(names), by_number(names)
-    if masks.form == "json" and (shifted := _shifted(path, [*masks.files, *masks.listed], names, known, at)):
+    """Return frame name -> name of its mask."""
+    known, at = name_set(names), frames_by_number(names)
+    if masks.form == "json" and (shifted := _shifted(path, [*masks.files, *masks.unannotated], names, known, at)):
         return {shifted[stem]: stem for stem in masks.files}
     old: dict[str, str] = {}
     guessed: list[tuple[str, str]] = []
@@ -109,7 +117,7 @@ def _frames_of(path: Path, masks: MaskSet, names: Sequence[str]) -> dict[str, st
         old[name] = stem
         if stem not in known and _is_foreign(stem, names):
             guessed.append((stem, name))
-            if masks.form not in ("objects", "json"):  # the name may tell the object, too
+            if masks.form not in ("objects", "json"):  # the name may be that of an object, too
                 _refuse_object(files[0], names)
     if guessed:
         stem, name = guessed[0]
@@ -124,22 +132,25 @@ def _frames_of(path: Path, masks: MaskSet, names: Sequence[str]) -> dict[str, st
 
 
 def _frame_of(stem: str, known: object, at: Callable[[int | None], str | None]) -> str | None:
-    for one in (stem, own_stem(stem)):
+    for one in (stem, strip_export_suffix(stem)):
         if one in known:  # type: ignore[operator]
             return one
-    return at(last_number(own_stem(stem)))
+    return at(trailing_number(strip_export_suffix(stem)))
 
 
 def _shifted(
     path: Path, stems: Sequence[str], names: Sequence[str], known: object, at: Callable[[int | None], str | None]
 ) -> dict[str, str]:
-    """Image -> frame, by their order, where a JSON file lists as many images as there are frames, numbered one by one
-    from another number on; else nothing. Raises UserError where other images than the last ones have no frame."""
+    """Match the images of a JSON file to the frames by order, if there are as many, numbered without gaps.
+
+    Returns image -> frame, or {} if this does not apply. Raises UserError if other images than the last ones have no
+    frame.
+    """
     lost = [stem for stem in stems if _frame_of(stem, known, at) is None]
     if not lost:
         return {}
-    order = sorted(stems, key=natural)
-    numbers = [last_number(own_stem(stem)) for stem in order]
+    order = sorted(stems, key=natural_key)
+    numbers = [trailing_number(strip_export_suffix(stem)) for stem in order]
     start = numbers[0]
     if start is not None and numbers == list(range(start, start + len(order))) and len(order) == len(names):
         log.warning(
@@ -157,19 +168,22 @@ def _shifted(
 
 
 def _is_foreign(stem: str, names: Sequence[str]) -> bool:
-    """Whether other words precede the number at the end of a name than in any frame's."""
-    before = re.sub(r"[0-9]{1,9}$", "", own_stem(stem))
-    return bool(before) and before not in {re.sub(r"[0-9]{1,9}$", "", name) for name in worded(names)}
+    """Return whether other words than in any frame name precede the number at the end of a name."""
+    before = re.sub(r"[0-9]{1,9}$", "", strip_export_suffix(stem))
+    return bool(before) and before not in {re.sub(r"[0-9]{1,9}$", "", name) for name in non_numeric_names(names)}
 
 
 def _refuse_object(path: Path, names: Sequence[str]) -> None:
-    """Raise UserError where the number in a mask's name is an object's, by the word before it; and where there are
-    several numbers alone: of frame and object, or of video and frame."""
-    say = f"Name masks by frames alone, {names[0]} to {names[-1]}, or all of them FRAME_OBJECT, say {names[0]}_1"
-    if re.fullmatch(r"[0-9]+[_.-][0-9]+", path.stem):
-        raise UserError(f"{path}: which number is the frame's? {say}")
-    if re.fullmatch(_OBJECT, path.stem.lower()):
-        raise UserError(f"{path}: named by an object, and which frame's mask it is, is not told. {say}")
+    """Raise UserError if the number in a mask's name is that of an object, by the word before it, or ambiguous."""
+    number_only = re.fullmatch(r"[0-9]+[_.-][0-9]+", path.stem)
+    if number_only or re.fullmatch(_OBJECT, path.stem.lower()):
+        named = "named by an object, and which frame's mask it is, is not told."
+        why = "which number is the frame's?" if number_only else named
+        # The last name is asked for here alone: it waits until a video's frames are counted.
+        raise UserError(
+            f"{path}: {why} Name masks by frames alone, {names[0]} to {names[-1]}, or all of them FRAME_OBJECT, say"
+            f" {names[0]}_1"
+        )
 
 
 def _refuse_doubts(masks: MaskSet, binary: bool | None) -> None:
@@ -178,9 +192,12 @@ def _refuse_doubts(masks: MaskSet, binary: bool | None) -> None:
 
 
 def _annotations(folder: Path) -> list[Path]:
-    """The .json files of a folder, if these are its masks: beside images, if they are labelme's, which lie beside the
-    frames, or if the images are JPEGs, which cannot be masks."""
-    files, images = listing(folder, (".json",)), listing(folder, KINDS)
+    """Return the JSON files of a folder, if they are its masks.
+
+    Beside images they are, if they are labelme's, which lie beside the frames, or if the images are JPEGs, which are no
+    masks.
+    """
+    files, images = list_files(folder, (".json",)), list_files(folder, KINDS)
     if files and images and is_labelme_file(files[0]):
         log.warning("%s: labelme's files are read, and none of the images beside them", folder)
         return files
@@ -188,17 +205,17 @@ def _annotations(folder: Path) -> list[Path]:
 
 
 def _namesake(stem: str, names: Sequence[str]) -> str | None:
-    """The frame that has this name or number; while frames are not counted yet, it may be beyond the end."""
+    """Return the frame with this name or number; it may lie beyond the end while frames are not counted yet."""
     if isinstance(names, Numbered) and not names.counted:
         return names.name(int(stem)) if re.fullmatch(f"[0-9]{{1,{names.width}}}", stem) else None
-    return stem if stem in names else by_number(names)(_whole_number(stem))
+    return stem if stem in names else frames_by_number(names)(_whole_number(stem))
 
 
 def _whole_number(stem: str) -> int | None:
     return int(stem) if re.fullmatch(r"[0-9]{1,9}", stem) else None
 
 
-def _renamed(masks: MaskSet, old: dict[str, str], gone: dict[str, tuple[int, ...]], name: str) -> np.ndarray:
+def _renamed(masks: MaskSet, old: dict[str, str], absent_ids: dict[str, tuple[int, ...]], name: str) -> np.ndarray:
     mask = masks.read(old[name])
-    gone[name] = masks.gone.get(old[name], ())
+    absent_ids[name] = masks.absent_ids.get(old[name], ())
     return mask

@@ -1,4 +1,4 @@
-"""Run-length codes of masks, as COCO writes them; a code that describes no mask is refused, not decoded."""
+"""Run-length codes of masks in COCO's form; a code that describes no mask is refused, not decoded."""
 
 from __future__ import annotations
 
@@ -15,16 +15,24 @@ if TYPE_CHECKING:
 
 
 def rle_encode(mask: np.ndarray | Tensor) -> dict[str, Any]:
-    """COCO's run-length code of a bool mask (H, W): {"size": [H, W], "counts": str}, ready for JSON."""
+    """Encode a mask, bool (H, W), as COCO's run-length code {"size": [H, W], "counts": str}, ready for JSON."""
     code = coco_mask.encode(np.asfortranarray(np.asarray(mask), np.uint8))
     return {"size": list(code["size"]), "counts": code["counts"].decode("ascii")}
 
 
 def rle_decode(code: Mapping[str, Any]) -> np.ndarray:
-    """The bool mask (H, W) of a run-length code; "counts" may be str, bytes or COCO's uncompressed list.
+    """Decode a run-length code to a mask.
 
-    Raises ValueError for a code that does not describe a mask of its size. pycocotools 2.0.11 writes beyond its memory
-    then, so this is not left to it.
+    pycocotools 2.0.11 writes beyond its memory for an invalid code, so the code is checked and decoded here.
+
+    Args:
+        code: "size" and "counts", which may be str, bytes or COCO's uncompressed list.
+
+    Returns:
+        bool (H, W).
+
+    Raises:
+        ValueError: if the code does not describe a mask of its size.
     """
     try:
         height, width = (int(n) for n in code["size"])
@@ -42,14 +50,22 @@ def rle_decode(code: Mapping[str, Any]) -> np.ndarray:
 
 
 def segment_mask(segment: Any, size: tuple[int, int]) -> np.ndarray:
-    """The bool mask (H, W) of a "segmentation" of COCO's: polygons, or a run-length code of that size.
+    """Decode a "segmentation" of COCO, polygons or a run-length code, to a mask.
 
-    Raises ValueError for anything else; pycocotools would crash, or fill the memory.
+    Args:
+        segment: the segmentation.
+        size: height and width in pixels; those of a run-length code must be equal.
+
+    Returns:
+        bool (H, W).
+
+    Raises:
+        ValueError: for anything else, for which pycocotools would crash or fill the memory.
     """
     if isinstance(segment, Mapping):
-        given = segment.get("size")
-        if not isinstance(given, list | tuple) or list(given) != list(size):
-            raise ValueError(f"a run-length code of size {str(given)[:40]}, expected {list(size)}")
+        stored_size = segment.get("size")
+        if not isinstance(stored_size, list | tuple) or list(stored_size) != list(size):
+            raise ValueError(f"a run-length code of size {str(stored_size)[:40]}, expected {list(size)}")
         return rle_decode(segment)
     try:
         polygons = [np.asarray(polygon, np.float64).ravel() for polygon in segment]
@@ -79,8 +95,11 @@ def _listed(counts: Sequence[Any]) -> np.ndarray:
 
 
 def _unpacked(counts: Any) -> np.ndarray:
-    """The runs of COCO's compressed string: five bits a character, lowest first; from the third odd or even run on, the
-    difference from the one before it of the same colour."""
+    """Return the runs of COCO's compressed string.
+
+    A character holds five bits, lowest first. From the third run on a number is the difference to the run before the
+    last.
+    """
     if not isinstance(counts, str | bytes):
         raise ValueError(f"a run-length code whose counts are {type(counts).__name__}")
     try:

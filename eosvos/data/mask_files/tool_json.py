@@ -1,8 +1,8 @@
-"""JSON of labelme and VIA (VGG Image Annotator), as shapes; that of other tools, with what to export from them instead.
+"""JSON of labelme and VIA (VGG Image Annotator); for that of other tools, what to export from them instead.
 
-labelme has a file for each image: shapes with a label, and a group_id that tells those of one object from others of the
-same label. VIA has one file, whose regions have attributes of the user's own; one called track_id (or object_id,
-instance_id), or the only one there is, tells the object.
+labelme has a file for each image: shapes with a label and a group_id, which distinguishes objects of the same label.
+VIA has one file, whose regions have attributes of the user's own; the one called track_id (or object_id, instance_id),
+or the only one there is, identifies the object.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from eosvos.data.mask_files.coco_json import Key, Shapes, by_label, image_name, size_of, track_of
+from eosvos.data.mask_files.coco_json import Key, Shapes, image_name, keys_by_label, size_of, track_of
 from eosvos.data.mask_files.rle import rle_encode
 from eosvos.errors import UserError
 
@@ -27,10 +27,12 @@ _CORNERS = 180  # of the polygon that a circle is taken as: it lies within a ten
 
 
 def is_labelme(content: Any) -> bool:
+    """Return whether the content of a JSON file is labelme's."""
     return isinstance(content, Mapping) and "shapes" in content and ("imagePath" in content or "version" in content)
 
 
 def is_labelme_file(path: Path) -> bool:
+    """Return whether a file is labelme's JSON."""
     try:
         return is_labelme(json.loads(path.read_text(encoding="utf-8-sig")))
     except (ValueError, OSError, RecursionError):
@@ -38,6 +40,7 @@ def is_labelme_file(path: Path) -> bool:
 
 
 def is_via(content: Any) -> bool:
+    """Return whether the content of a JSON file is VIA's, version 1 or 2."""
     if not isinstance(content, Mapping) or not content:
         return False
     entries = content.get("_via_img_metadata", content)
@@ -45,83 +48,83 @@ def is_via(content: Any) -> bool:
 
 
 def refuse_others(content: Any) -> None:
-    """Raise UserError for the files of tools that are known and not read."""
+    """Raise UserError for files of known tools that are not read, with what to export instead."""
     first = content[0] if isinstance(content, list) and content else {}
     keys = set(content) if isinstance(content, Mapping) else set()
-    found = ""
+    problem = ""
     if isinstance(first, Mapping) and "image_id" not in first:
         if set(first) & {"annotations", "completions", "predictions", "data"}:
-            found = "Label Studio's own JSON is not read; export 'COCO' (polygons, or brush labels as polygons)"
+            problem = "Label Studio's own JSON is not read; export 'COCO' (polygons, or brush labels as polygons)"
     if {"metadata", "file", "view"} <= keys:
-        found = "a project of VIA 3 is not read; export its annotations as COCO"
+        problem = "a project of VIA 3 is not read; export its annotations as COCO"
     elif "items" in keys and "categories" in keys:
-        found = "datumaro's own JSON is not read; export 'COCO 1.0' (datum convert --output-format coco_instances)"
+        problem = "datumaro's own JSON is not read; export 'COCO 1.0' (datum convert --output-format coco_instances)"
     elif "objects" in keys and keys & {"size", "tags", "description"}:
-        found = "Supervisely's own JSON is not read; export to COCO"
+        problem = "Supervisely's own JSON is not read; export to COCO"
     elif "item" in keys and "annotations" in keys:
-        found = "Darwin JSON of V7 is not read; export COCO"
+        problem = "Darwin JSON of V7 is not read; export COCO"
     elif isinstance(content, Mapping) and isinstance(content.get("annotations"), list):
         if any(isinstance(a, Mapping) and "segments_info" in a for a in content["annotations"]):
-            found = "COCO's panoptic form, whose masks are PNG files; give these, with ids as values, or instances"
-    if found:
-        raise UserError(found)
+            problem = "COCO's panoptic form, whose masks are PNG files; give these, with ids as values, or instances"
+    if problem:
+        raise UserError(problem)
 
 
 def of_labelme(files: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Shapes]:
-    """labelme: the shapes of images, a file each."""
-    told = Shapes(told="labelme's shapes")
+    """Parse labelme: the shapes of images, a file each."""
+    shapes = Shapes(description="labelme's shapes")
     drawn: list[tuple[str, Key, Any]] = []
     for path, content in files:
         stem = image_name(content.get("imagePath") or path.stem)[1]
-        if stem in told.frames:
+        if stem in shapes.frames:
             raise UserError(f"{path}: two files for the image {stem}; keep one")
-        told.frames[stem] = []
+        shapes.frames[stem] = []
         if content.get("imageHeight") and content.get("imageWidth"):
-            told.sizes[stem] = size_of((content["imageHeight"], content["imageWidth"]))
+            shapes.sizes[stem] = size_of((content["imageHeight"], content["imageWidth"]))
         for shape in content["shapes"]:
             label, group = str(shape["label"]), shape.get("group_id")
             if label == _NOTHING:
                 continue
-            segment = _labelme_shape(shape, told.sizes.get(stem), f"{path}: the shape {label!r}")
+            segment = _labelme_shape(shape, shapes.sizes.get(stem), f"{path}: the shape {label!r}")
             if label == _VOID:
-                told.frames[stem].append((None, segment))
+                shapes.frames[stem].append((None, segment))
             else:
                 drawn.append((stem, (label, "" if group is None else group), segment))
     grouped = [(stem, key) for stem, key, _ in drawn if key[1] != ""]
     alone = [(stem, key) for stem, key, _ in drawn if key[1] == ""]
     if mixed := {key[0] for _, key in alone} & {key[0] for _, key in grouped}:
         raise UserError(f"shapes {sorted(mixed)[0]!r} with and without group_id; give all of them one, or none")
-    keys, how = by_label(alone, "label", "give shapes a group_id")
-    told.told += how if alone else ""
-    told.told += f"{', and' if alone else ', an object'} for each label and group_id" if grouped else ""
+    keys, how = keys_by_label(alone, "label", "give shapes a group_id")
+    shapes.description += how if alone else ""
+    shapes.description += f"{', and' if alone else ', an object'} for each label and group_id" if grouped else ""
     rest = iter(keys)
     for stem, key, segment in drawn:
-        found = key if key[1] != "" else next(rest)
-        told.names[found] = key[0] + (f" (group {key[1]})" if key[1] != "" else "")
-        told.frames[stem].append((found, segment))
-    return {"": told}
+        object_key = key if key[1] != "" else next(rest)
+        shapes.names[object_key] = key[0] + (f" (group {key[1]})" if key[1] != "" else "")
+        shapes.frames[stem].append((object_key, segment))
+    return {"": shapes}
 
 
 def of_via(content: Mapping[str, Any]) -> dict[str, Shapes]:
-    """VIA 1 and 2: the regions of all images."""
-    told = Shapes(told="VIA's regions")
+    """Parse VIA 1 and 2: the regions of all images."""
+    shapes = Shapes(description="VIA's regions")
     drawn: list[tuple[str, Mapping[str, Any], Any]] = []
     for entry in content.get("_via_img_metadata", content).values():
         stem = image_name(entry["filename"])[1]
-        if stem in told.frames:
+        if stem in shapes.frames:
             raise UserError(f"two entries for the image {stem}; keep one")
-        told.frames[stem] = []
+        shapes.frames[stem] = []
         regions = entry["regions"]
         for region in regions.values() if isinstance(regions, Mapping) else regions:
-            given = region.get("region_attributes") or {}
-            filled = {key: value for key, value in given.items() if value not in (None, "", {}, [])}
+            attributes_of_region = region.get("region_attributes") or {}
+            filled = {key: value for key, value in attributes_of_region.items() if value not in (None, "", {}, [])}
             drawn.append((stem, filled, _via_shape(region["shape_attributes"], f"image {stem}")))
     tracks = [track_of(attributes) for _, attributes, _ in drawn]
     names = sorted({name for _, attributes, _ in drawn for name in attributes})
     frames = {stem for stem, _, _ in drawn}
     if drawn and None not in tracks:
         keys: list[Key] = [(track,) for track in tracks]
-        told.told += ", an object for each track"
+        shapes.description += ", an object for each track"
     elif len(names) > 1 and len(frames) > 1:
         raise UserError(
             f"which of the attributes {', '.join(names)} tells the object? Give regions one called track_id, the same"
@@ -130,12 +133,12 @@ def of_via(content: Mapping[str, Any]) -> dict[str, Shapes]:
     else:
         what = names[0] if len(names) == 1 else "label"
         labels = [(stem, (json.dumps(attributes, sort_keys=True),)) for stem, attributes, _ in drawn]
-        keys, how = by_label(labels, what, "give regions an attribute track_id")
-        told.told += how
+        keys, how = keys_by_label(labels, what, "give regions an attribute track_id")
+        shapes.description += how
     for key, (stem, attributes, segment) in zip(keys, drawn, strict=True):
-        told.frames[stem].append((key, segment))
-        told.names[key] = ", ".join(str(value) for value in attributes.values()) or "region"
-    return {"": told}
+        shapes.frames[stem].append((key, segment))
+        shapes.names[key] = ", ".join(str(value) for value in attributes.values()) or "region"
+    return {"": shapes}
 
 
 def _labelme_shape(shape: Mapping[str, Any], size: tuple[int, int] | None, where: str) -> Any:
@@ -155,7 +158,7 @@ def _labelme_shape(shape: Mapping[str, Any], size: tuple[int, int] | None, where
 
 
 def _pasted(code: str, points: list[tuple[float, float]], size: tuple[int, int] | None, where: str) -> Any:
-    """The run-length code of a mask that is stored as a PNG of its box."""
+    """Return the run-length code of a mask that is stored as a PNG of its box."""
     if size is None:
         raise UserError(f"{where}: a mask in an image whose imageHeight and imageWidth are not told")
     with Image.open(io.BytesIO(base64.b64decode(code)), formats=("PNG",)) as image:

@@ -1,10 +1,10 @@
-"""Instances of COCO and of whatever else comes in its format, by pycocotools; every image is a sequence of one frame.
+"""Instances of COCO and of data sets in its format, read by pycocotools; every image is a sequence of one frame.
 
     ROOT/annotations/instances_SPLIT.json    ROOT/SPLIT/*.jpg or ROOT/images/SPLIT/*.jpg     (as COCO is distributed)
     ROOT/instances.json                      ROOT/images/*.jpg                               (without a split)
 
-COCO annotates up to fifteen instances of a class and merges the others into a crowd; where they overlap nothing tells
-which is in front, so the smaller one has the pixels.
+COCO annotates up to fifteen instances of a class and merges the others into a crowd. Where instances overlap nothing
+says which is in front, so the smaller one gets the pixels.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from eosvos.data.images import read_image
 from eosvos.data.mask_files.rle import segment_mask
 from eosvos.data.masks import VOID
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import entries
+from eosvos.data.user_files import list_entries
 from eosvos.errors import UserError
 
 _EDGE = 1.0  # pixels; polygons that reach the edge of the image end within this distance of it
@@ -41,18 +41,29 @@ def open_coco(
     crowd: bool = False,
     border: bool = True,
 ) -> list[VideoSequence]:
-    """Open the images, all or those named in `sequences` (file names without ending), that show an object to draw.
+    """Open the images of a data set in COCO's format, each as a sequence of one frame.
 
-    Objects to draw (`VideoSequence.objects`) cover at least `min_area` of the image, are single ones unless `crowd`,
-    and do not touch the edge of the image unless `border`. All the others stay in the id mask too, so that a detector
-    does not learn them as background; a crowd is void there unless it may be drawn. Ids count from 1 by falling area.
-    Masks are decoded when they are asked for.
+    Only images that show an object to draw tasks from are opened. The id masks hold all annotated instances, so that a
+    detector does not learn the others as background. Ids count from 1 by falling area. Masks are decoded when they are
+    asked for.
 
-    Raises UserError if a file is missing or not of COCO's format, or no object is left.
+    Args:
+        root: folder of the data set.
+        split: such as "train2017"; None: ROOT/instances.json and ROOT/images.
+        sequences: file names without extension; empty: all.
+        min_area: smallest share of the image that an object to draw covers.
+        crowd: whether crowds may be drawn; otherwise they are void.
+        border: whether objects that touch the image border may be drawn.
+
+    Returns:
+        Sequences whose `first_frame` has the objects to draw as keys.
+
+    Raises:
+        UserError: if a file is missing or not in COCO's format, or no object is left.
     """
     file, folder = _find(Path(root).expanduser(), split)
     index = _load(file)
-    present = {entry.name for entry in entries(folder)}
+    present = {entry.name for entry in list_entries(folder)}
     images = [index.imgs[key] for key in sorted(index.imgs)]
     if sequences:
         known = {Path(image["file_name"]).stem: image for image in images}
@@ -90,7 +101,7 @@ def open_coco(
                     partial(_frame, path, size),
                     partial(_mask, segments, size, f"{file}: image {image['file_name']}"),
                     files=(path,),
-                    masks_of=_told(layers),
+                    masks_digest=_digest(layers),
                     categories={
                         n: names[a["category_id"]] for n, a in layers if n in drawn and a["category_id"] in names
                     },
@@ -104,7 +115,7 @@ def open_coco(
 
 
 def _find(root: Path, split: str | None) -> tuple[Path, Path]:
-    """The file of the annotations and the folder of the images."""
+    """Return the annotation file and the folder of images."""
     if split is None:
         files, places = [root / "instances.json"], [root / "images"]
     else:
@@ -134,16 +145,16 @@ def _load(file: Path) -> COCO:
 
 
 def _layers(annotations: list[dict[str, Any]], crowd: bool) -> list[tuple[int, dict[str, Any]]]:
-    """(id in the mask, annotation), in the order of painting: crowds first, then by falling area."""
+    """Return (id in the mask, annotation) in the order of painting: crowds first, then by falling area."""
     solid = [a for a in annotations if a["segmentation"]]
     apart = [] if crowd else [(VOID, a) for a in solid if a.get("iscrowd")]
     single = sorted((a for a in solid if crowd or not a.get("iscrowd")), key=lambda a: -a["area"])
     return apart + [(number, a) for number, a in enumerate(single[: VOID - 1], 1)]
 
 
-def _told(layers: Sequence[tuple[int, dict[str, Any]]]) -> str:
-    told = [(number, a["area"], a["bbox"], a["category_id"]) for number, a in layers]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+def _digest(layers: Sequence[tuple[int, dict[str, Any]]]) -> str:
+    described = [(number, a["area"], a["bbox"], a["category_id"]) for number, a in layers]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 
 def _touches(box: Sequence[float], size: tuple[int, int]) -> bool:

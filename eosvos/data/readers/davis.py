@@ -1,8 +1,8 @@
 """DAVIS 2016 and 2017, as they are distributed: JPEGImages/480p/SEQ/00000.jpg, Annotations/480p/SEQ/00000.png.
 
-In 2016 every sequence has one object, stored as 0/255; in 2017 the pixel value is the object id. The first frame of a
-sequence shows all its objects. test-dev and test-challenge come with the masks of the first frames only. The videos of
-2016 have attributes ("AC", appearance change, ...): those of the data set's db_info.yml where it is there.
+In 2016 every sequence has one object, stored as 0 and 255; in 2017 the pixel value is the object id. The first frame of
+a sequence shows all its objects. test-dev and test-challenge have masks of the first frames only. The videos of 2016
+have attributes ("AC", appearance change, ...), which are read from the data set's db_info.yml if it is there.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import yaml
 
 from eosvos.data.image_files import MASKS, frames_or_masks, several
 from eosvos.data.readers.image_sequence import check_numbers, match_masks, stored_sequence
-from eosvos.data.readers.locate import existing, meant
+from eosvos.data.readers.locate import existing_folder, suggest_root
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import folders, listing
+from eosvos.data.user_files import list_files, list_folders
 from eosvos.errors import UserError
 from eosvos.files import shipped, shipped_list
 
@@ -34,15 +34,20 @@ def open_davis(
     sequences: Sequence[str] = (),
     frames: bool = True,
 ) -> list[VideoSequence]:
-    """Open the sequences of a split ("train", "val", "trainval", "test-dev", "test-challenge"; default "val").
+    """Open the sequences of a split. All files are checked before anything is returned.
 
-    `root` holds JPEGImages and Annotations, or holds a folder such as DAVIS-2016 or DAVIS that does. `sequences`
-    chooses by name: from the split if one is given, otherwise from all that is in the folder. `resolution` is "480p" or
-    "full". Splits other than those of `tasksets/` are read from ImageSets/<year>/<split>.txt.
-    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
+    Args:
+        root: folder that holds JPEGImages and Annotations, or a folder such as DAVIS-2016 or DAVIS that does.
+        year: 2016 or 2017.
+        split: "train", "val", "trainval", "test-dev", "test-challenge", or the name of ImageSets/<year>/<split>.txt.
+            None: all sequences of the folder if `sequences` is given, else "val".
+        resolution: "480p" or "full".
+        sequences: names to choose, from the split if one is given; empty: all.
+        frames: whether frames are needed. If they are not and their folder is missing, names and size are those of the
+            masks.
 
-    Raises UserError if the root, the split, a sequence or a file is missing or broken; all is checked before anything
-    is returned.
+    Raises:
+        UserError: if the root, the split, a sequence or a file is missing or broken.
     """
     if year not in (2016, 2017):
         raise UserError(f"year={year}: there are DAVIS 2016 and DAVIS 2017; use year=2016 or year=2017")
@@ -65,10 +70,10 @@ def open_davis(
         wanted = chosen or names
     for other in candidates:  # trainval and test-dev may lie side by side
         folder = _images(other, resolution, frames)
-        if set(wanted) <= set(folders(folder)):
+        if set(wanted) <= set(list_folders(folder)):
             base, images = other, folder
             break
-    present = folders(images)
+    present = list_folders(images)
     missing = [name for name in wanted if name not in present]
     if missing:
         raise UserError(_missing(images, year, split, missing, len(wanted), present))
@@ -81,7 +86,16 @@ def open_davis(
 
 
 def read_split(year: int, split: str, roots: Sequence[Path] = ()) -> list[str]:
-    """The sequence names of a split, from `tasksets/` or, where it is not known there, the data set's ImageSets."""
+    """Return the sequence names of a split, from `tasksets/` or else from the data set's ImageSets.
+
+    Args:
+        year: 2016 or 2017.
+        split: name of the split.
+        roots: folders in which ImageSets may lie.
+
+    Raises:
+        UserError: if there is no such split.
+    """
     lists = shipped("tasksets")
     known = sorted(p.stem for p in lists.glob(f"davis{year % 100}-*.txt"))
     files = [root / "ImageSets" / str(year) / f"{split}.txt" for root in roots]
@@ -100,21 +114,21 @@ def _find_roots(root: Path, year: int, frames: bool) -> list[Path]:
     def holds(path: Path) -> bool:
         return _top(path, frames).is_dir()
 
-    root = existing(root, f"DAVIS {year}", "JPEGImages and Annotations")
+    root = existing_folder(root, f"DAVIS {year}", "JPEGImages and Annotations")
     if holds(root):
         return [root]
     tops = [root / n for n in (f"DAVIS-{year}", f"DAVIS{year}", f"DAVIS_{year}", f"davis{year}", f"davis{year % 100}")]
     tops += [root / "DAVIS", root / "davis", root]
     levels = ("", "DAVIS", "trainval", "trainval/DAVIS", "test-dev", "test-dev/DAVIS", "test_dev", "test-challenge")
-    found = [top / level for top in tops for level in levels if holds(top / level)]
-    found += [p for p in sorted(root.glob(f"DAVIS*{year}*")) if holds(p) and p not in found]
-    if not found:
+    roots = [top / level for top in tops for level in levels if holds(top / level)]
+    roots += [p for p in sorted(root.glob(f"DAVIS*{year}*")) if holds(p) and p not in roots]
+    if not roots:
         raise UserError(
             f"data_root={root}: no DAVIS {year} found: neither JPEGImages nor a folder such as DAVIS-{year} or DAVIS"
-            f" that holds it; {meant(root, holds, name=f'DAVIS {year}')}"
-            f"there is {several(folders(root)) or 'no folder at all'}"
+            f" that holds it; {suggest_root(root, holds, name=f'DAVIS {year}')}"
+            f"there is {several(list_folders(root)) or 'no folder at all'}"
         )
-    return found
+    return roots
 
 
 def _attributes(bases: Sequence[Path], year: int) -> dict[str, tuple[str, ...]]:
@@ -144,7 +158,7 @@ def _images(base: Path, resolution: str, frames: bool) -> Path:
     for path in paths:
         if path.is_dir():
             return path
-    there = folders(top)
+    there = list_folders(top)
     raise UserError(
         f"{paths[0]}: this folder is missing, which resolution={resolution} needs; {top} holds"
         f" {several(there) or 'nothing'}"
@@ -170,10 +184,10 @@ def _missing(images: Path, year: int, split: str | None, missing: list[str], cou
 
 
 def _open(images: Path, annotations: Path, name: str, year: int, split: str | None) -> VideoSequence:
-    frames = listing(images)
+    frames = list_files(images)
     if not frames:
         raise UserError(f"{images}: no frames in this folder; .jpg files are expected")
-    files = listing(annotations, MASKS) if annotations.is_dir() else []
+    files = list_files(annotations, MASKS) if annotations.is_dir() else []
     if not files:
         raise UserError(f"{annotations}: no masks for sequence {name}; .png files named as the frames are expected")
     masks = match_masks(frames, files)
@@ -188,4 +202,4 @@ def _open(images: Path, annotations: Path, name: str, year: int, split: str | No
         )
     check_numbers(frames)
     opened = stored_sequence(name, frames, masks, binary=year == 2016, later_objects=False)
-    return replace(opened, truth=not without)
+    return replace(opened, has_ground_truth=not without)

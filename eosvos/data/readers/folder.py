@@ -1,12 +1,12 @@
-"""Videos of one's own: a folder of frames and a folder of masks, in any of these layouts.
+"""Videos of a user: a folder of frames and a folder of masks, in any of these layouts.
 
     ROOT/JPEGImages/SEQ/*.jpg       ROOT/Annotations/SEQ/*.png       (as DAVIS, also with 480p/ and the like between)
     ROOT/frames/SEQ/*.jpg           ROOT/masks/SEQ/*.png
     ROOT/frames/*.jpg               ROOT/masks/*.png                 (a single video)
     any of these frames             ROOT/masks.json, or SEQ.json in the folder of the masks
 
-A mask has the name of its frame. Frames may lack masks, and objects may first appear in any of them. The forms that
-masks may have are in mask_files/formats.py and mask_files/json_files.py.
+A mask has the name of its frame. Frames may lack masks, and objects may first appear in any of them. The forms of masks
+are described in mask_files/formats.py and mask_files/json_files.py.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from pathlib import Path
 import numpy as np
 
 from eosvos.data.image_files import check_file, several
-from eosvos.data.images import describe, read_image, span_of_files
+from eosvos.data.images import choose_span_of_files, describe_conversions, read_image
 from eosvos.data.levels import Levels, Span
 from eosvos.data.mask_files.appearances import appearances
 from eosvos.data.mask_files.checks import doubts
-from eosvos.data.mask_files.formats import MaskSet, open_masks, read_named, tell
+from eosvos.data.mask_files.formats import MaskSet, log_forms, open_masks, read_named
 from eosvos.data.mask_files.json_files import open_json
-from eosvos.data.readers.image_sequence import no_frames
-from eosvos.data.readers.locate import meant
+from eosvos.data.readers.image_sequence import no_frames_message
+from eosvos.data.readers.locate import suggest_root
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import folders, listing
+from eosvos.data.user_files import list_files, list_folders
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -47,22 +47,29 @@ def open_folder(
     absent: str | None = None,
     need_frames: bool = True,
 ) -> list[VideoSequence]:
-    """Open the videos of a folder, all or those named in `sequences`.
+    """Open the videos of a folder with frames and masks.
 
-    `binary`: masks hold one object, all that is not 0; None takes them so where a video's masks hold nothing but 0 and
-    255. What masks were taken for is logged, once. All masks are read once, to find the frame in which each object
-    first appears. `every`: a method is given all masks (`VideoSequence.given`), and those before the first object may
-    be empty, to say that it is not there yet. `levels`: of frames of more than 8 bits, see levels.py. `absent`: what
-    masks tell of objects that they do not show, see `appearances`, and images without annotation in JSON, see
-    `open_json`; None: those of a data set are complete. `need_frames`: false where masks alone are needed, and the
-    folder of frames may be missing.
+    All masks are read once, to find the frames in which objects first appear. How masks are interpreted is logged.
 
-    Raises UserError for a missing root, frames or masks, masks without frames, broken files, different sizes, a first
-    mask without an object.
+    Args:
+        root: the folder, in one of the layouts above.
+        sequences: names of videos; empty: all.
+        binary: whether masks show one object, as every value but 0. None: they do if all masks of a video hold nothing
+            but 0 and 255.
+        every: whether a method receives all masks (`VideoSequence.prompt_frames`). Masks before the first object may
+            then be empty, which says that it is not there yet.
+        levels: which values of frames of more than 8 bits become 0 and 255, see levels.py.
+        absent: what masks say about objects that they do not show, see `appearances`, and about images without
+            annotation in JSON, see `open_json`. None: as in a data set, masks are complete.
+        need_frames: whether the folder of frames must exist.
+
+    Raises:
+        UserError: if the root, frames or masks are missing, a mask has no frame or another size, a file is broken, or
+            the first mask of a video shows no object.
     """
     root = Path(root).expanduser()
     images, annotations = _find(root, need_frames)
-    names = folders(images)
+    names = list_folders(images)
     single = not names
     if single:
         names = [root.resolve().name]
@@ -76,24 +83,24 @@ def open_folder(
     for name in chosen:
         folder = images if single else images / name
         frames, size, span = open_frames(
-            folder if listing(folder) or images != annotations else _one_object(folder), levels=levels
+            folder if list_files(folder) or images != annotations else _one_object(folder), levels=levels
         )
         stems = tuple(path.stem for path in frames)
         file = annotations / f"{name}.json"
         if listed is not None or file.is_file():
-            given, where = (listed, annotations) if listed is not None else (open_json(file, absent=absent), file)
-            alone = len(given) == 1 and (single or where == file)
-            found = given.get(name) or (next(iter(given.values())) if alone or set(given) == {""} else None)
-            if found is None:
-                raise UserError(f"{where}: no masks for {name}; there are those of {several(list(given))}")
-            masks = found
+            videos, where = (listed, annotations) if listed is not None else (open_json(file, absent=absent), file)
+            alone = len(videos) == 1 and (single or where == file)
+            own_masks = videos.get(name) or (next(iter(videos.values())) if alone or set(videos) == {""} else None)
+            if own_masks is None:
+                raise UserError(f"{where}: no masks for {name}; there are those of {several(list(videos))}")
+            masks = own_masks
         else:
             masks = open_masks(annotations if single else annotations / name, stems, binary=binary, size=size)
         taken[name] = masks
         for doubt in doubts(masks, binary):
             log.warning("%s", doubt)
         opened.append(_sequence(name, frames, stems, size, masks, every, span, absent))
-    tell(taken)
+    log_forms(taken)
     return opened
 
 
@@ -119,12 +126,22 @@ def _sequence(
 def open_frames(
     folder: Path, besides: Path | None = None, *, levels: Levels = "auto"
 ) -> tuple[list[Path], tuple[int, int], Span | None]:
-    """The frames of a video, in order, their size (H, W), and the span for `read_image`; without the file `besides`,
-    which lies among them. What is not simply as it is stored is told. Raises UserError where there are none, where they
-    differ in size or kind, are broken, or have one name."""
-    frames = [path for path in listing(folder) if besides is None or not path.samefile(besides)]
+    """List the frames of a video and check them. How they are converted when they are read is logged.
+
+    Args:
+        folder: the folder of frames.
+        besides: a file in it that is no frame.
+        levels: which values of frames of more than 8 bits become 0 and 255, see levels.py.
+
+    Returns:
+        The files in order, their height and width in pixels, and the `span` for `read_image`.
+
+    Raises:
+        UserError: if there is no frame, a file is broken, sizes or kinds differ, or two frames have one name.
+    """
+    frames = [path for path in list_files(folder) if besides is None or not path.samefile(besides)]
     if not frames:
-        raise UserError(f"{folder}: {no_frames(folder)}")
+        raise UserError(f"{folder}: {no_frames_message(folder)}")
     size = check_file(frames[0], deep=True)
     for path in frames[1:]:
         check_file(path, size, deep=True)
@@ -132,13 +149,13 @@ def open_frames(
     if len(set(stems)) < len(stems):
         twice = next(b for a, b in zip(frames, frames[1:], strict=False) if a.stem == b.stem)
         raise UserError(f"{twice}: two frames are named {twice.stem}; keep one file of each frame")
-    if told := describe(frames[0]):
-        log.warning("%s: %s", folder, "; ".join(told))
-    return frames, size, span_of_files(frames, levels)
+    if conversions := describe_conversions(frames[0]):
+        log.warning("%s: %s", folder, "; ".join(conversions))
+    return frames, size, choose_span_of_files(frames, levels)
 
 
 def is_laid_out(root: Path) -> bool:
-    """Whether a folder has folders of frames in it, as `open_folder` expects."""
+    """Return whether a folder holds a folder of frames, as `open_folder` expects."""
     return any((root / first).is_dir() for first, _ in _LAYOUTS)
 
 
@@ -152,28 +169,37 @@ def frames_and_masks(
     span: Span | None = None,
     absent: str | None = None,
 ) -> VideoSequence:
-    """The sequence of frames and of masks named as these; reads all masks. `every`, `absent`: see open_folder. `span`:
-    see open_frames."""
+    """Make the sequence of frames and of masks that are named like them; reads all masks.
+
+    Args:
+        name: name of the sequence.
+        frames: the frames, in order.
+        size: their height and width in pixels.
+        masks: the masks.
+        every: see `open_folder`.
+        span: see `open_frames`.
+        absent: see `open_folder`.
+    """
     stems = tuple(path.stem for path in frames)
-    place = {stem: index for index, stem in enumerate(stems)}
-    order = sorted((place[stem], stem) for stem in masks.files)
-    found = appearances(masks, order, every=every, absent=absent)
+    index_of = {stem: index for index, stem in enumerate(stems)}
+    order = sorted((index_of[stem], stem) for stem in masks.files)
+    appearing = appearances(masks, order, every=every, absent=absent)
     return VideoSequence(
         name=name,
         frame_names=stems,
         size=size,
-        objects=found.objects,
+        first_frame=appearing.first_frame,
         read_frame=frame_reader(frames, size, span),
         read_mask=partial(read_named, masks, stems, size),
-        shared=masks.shared,
+        overlap_pixels=masks.overlap_pixels,
         files=(*frames, *dict.fromkeys(path for files in masks.files.values() for path in files)),
-        given=found.given,
-        told_of=found.told_of,
+        prompt_frames=appearing.prompt_frames,
+        annotated_ids=appearing.annotated_ids,
     )
 
 
 def frame_reader(frames: Sequence[Path], size: tuple[int, int], span: Span | None) -> Callable[[int], np.ndarray]:
-    """What reads the frames that `open_frames` gave, by their number; may be pickled."""
+    """Return a function that reads the frames of `open_frames` by index, and can be pickled."""
     return partial(_read_frame, tuple(frames), size, span)
 
 
@@ -182,12 +208,12 @@ def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], span: Span | Non
 
 
 def _one_object(folder: Path) -> Path:
-    """Of masks in a folder for each object those of the one with the most: they stand in for frames."""
-    return max((folder / name for name in folders(folder)), key=lambda path: len(listing(path)), default=folder)
+    """Return the folder with the most masks, of folders with one for each object: these masks stand in for frames."""
+    return max((folder / name for name in list_folders(folder)), key=lambda path: len(list_files(path)), default=folder)
 
 
 def _find(root: Path, need_frames: bool = True) -> tuple[Path, Path]:
-    """The folders that hold the frames and the masks; the latter twice where the first is missing and not needed."""
+    """Return the folders of the frames and of the masks; the latter twice if frames are missing and not needed."""
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise UserError(
@@ -211,6 +237,6 @@ def _find(root: Path, need_frames: bool = True) -> tuple[Path, Path]:
         return root / first, file if file.is_file() else root / second
     raise UserError(
         f"data_root={root}: neither JPEGImages/ and Annotations/ nor frames/ and masks/ are in it;"
-        f" {meant(root, is_laid_out)}there is"
-        f" {several(folders(root)) or 'no folder at all'}"
+        f" {suggest_root(root, is_laid_out)}there is"
+        f" {several(list_folders(root)) or 'no folder at all'}"
     )

@@ -1,9 +1,9 @@
-"""LVOS, version 1 and 2: SPLIT/JPEGImages/VIDEO/00000001.jpg, SPLIT/Annotations/VIDEO/00000001.png and a file of meta
-data in SPLIT; SPLIT is train, val (or valid) or test. Every fifth frame of the video is stored.
+"""LVOS, version 1 and 2: SPLIT/JPEGImages/VIDEO/00000001.jpg and SPLIT/Annotations/VIDEO/00000001.png.
 
-SPLIT_meta.json tells between which frames each object is seen; objects may appear late, and protocol=lvos measures each
-between its own first and last frame alone. SPLIT_meta_attribute.json, of version 2, has the videos' attributes too.
-Annotations of test show objects where they first appear and nothing else.
+SPLIT is train, val (or valid) or test; every fifth frame is stored. SPLIT/SPLIT_meta.json says between which frames
+each object is visible: objects may appear late, and protocol=lvos measures each between its own first and last frame.
+SPLIT_meta_attribute.json of version 2 has the videos' attributes. Annotations of test show objects only where they
+first appear.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eosvos.data.image_files import MASKS, files_in, frames_or_masks, several
-from eosvos.data.readers.image_sequence import choose, match_masks, stored_sequence
-from eosvos.data.readers.locate import split_folder, split_of
+from eosvos.data.image_files import MASKS, frames_or_masks, require_files, several
+from eosvos.data.readers.image_sequence import choose_names, match_masks, stored_sequence
+from eosvos.data.readers.locate import own_split_name, split_folder
 from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 from eosvos.files import shipped_list
@@ -33,17 +33,22 @@ def open_lvos(
     sequences: Sequence[str] = (),
     frames: bool = True,
 ) -> list[VideoSequence]:
-    """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
+    """Open the videos of a split. Files are checked, about 0.1 ms each (10 s for val of version 2); no mask is read.
 
-    `version`: 1 or 2, which have different lists of the videos whose classes training lacks. All files are checked,
-    about 0.1 ms each (10 s for version 2's val), and no mask is read: the meta data has what would be looked for.
-    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
+    Args:
+        root: folder that holds the split's folder, or is it.
+        version: 1 or 2, which differ in the list of videos whose classes training lacks.
+        split: "train", "val" or "test".
+        sequences: names to choose; empty: all.
+        frames: whether frames are needed. If they are not and their folder is missing, names and size are those of the
+            masks.
 
-    Raises UserError if a folder, the meta data, a video or a file is missing or broken, or they contradict one another.
+    Raises:
+        UserError: if a folder, the meta data, a video or a file is missing or broken, or they contradict one another.
     """
     if version not in _UNSEEN:
         raise UserError(f"version={version}: there are LVOS 1 and 2; use version=1 or version=2")
-    split = split_of(split, _SPLITS, "LVOS", "val")
+    split = own_split_name(split, _SPLITS, "LVOS", "val")
     base = split_folder(root, split, _SPLITS, "LVOS", frames=frames)
     images = frames_or_masks(base / "JPEGImages", base / "Annotations", frames)
     meta, videos = _read_meta(base, split)
@@ -54,12 +59,12 @@ def open_lvos(
             _open(images / name, base / "Annotations" / name, split, meta, videos[name], unseen),
             attributes=attributes.get(name, ()),
         )
-        for name in choose(sequences, sorted(videos), meta)
+        for name in choose_names(sequences, sorted(videos), meta)
     ]
 
 
 def _read_meta(base: Path, split: str) -> tuple[Path, dict[str, dict[int, tuple[int, int]]]]:
-    """The file, and video -> object id -> numbers of the first frame that shows it and of the end."""
+    """Return the file, and video -> object id -> (number of the first frame that shows it, number after the last)."""
     words = [split, base.name, *(["valid"] if split == "val" else [])]
     names = [*(f"{word}_meta.json" for word in words), "meta.json"]
     paths = [folder / name for folder in (base, base.parent) for name in names]
@@ -67,19 +72,19 @@ def _read_meta(base: Path, split: str) -> tuple[Path, dict[str, dict[int, tuple[
     if path is None:
         raise UserError(f"{paths[0]}: this file is missing; it is a download of its own beside LVOS: put it there")
     try:
-        found = {}
+        ranges_by_video = {}
         for name, video in json.loads(path.read_text(encoding="utf-8"))["videos"].items():
             ranges = {int(i): entry["frame_range"] for i, entry in video["objects"].items()}
-            found[name] = {i: (int(ends["start"]), int(ends["end"])) for i, ends in sorted(ranges.items())}
-            if not found[name] or not 0 < min(found[name]) <= max(found[name]) < 255:
-                raise ValueError(f"{name} has the objects {list(found[name])}")
+            ranges_by_video[name] = {i: (int(ends["start"]), int(ends["end"])) for i, ends in sorted(ranges.items())}
+            if not ranges_by_video[name] or not 0 < min(ranges_by_video[name]) <= max(ranges_by_video[name]) < 255:
+                raise ValueError(f"{name} has the objects {list(ranges_by_video[name])}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not the meta data of LVOS ({error!r}); fetch it again") from error
-    return path, found
+    return path, ranges_by_video
 
 
 def _attributes(base: Path) -> dict[str, tuple[str, ...]]:
-    """Video -> attributes, where a file tells them."""
+    """Return video -> attributes, if a file has them."""
     path = next(iter(sorted(base.glob("*_meta_attribute.json"))), None)
     if path is None:
         return {}
@@ -99,33 +104,33 @@ def _open(
     unseen: frozenset[str] | None,
 ) -> VideoSequence:
     name = annotations.name
-    frames = files_in(images, "frames")
-    masks = match_masks(frames, files_in(annotations, "masks", MASKS))
+    frames = require_files(images, "frames")
+    masks = match_masks(frames, require_files(annotations, "masks", MASKS))
     odd = [path for path in frames if not path.stem.isdigit()]
     if odd:
         raise UserError(f"{odd[0]}: frames are named by numbers, such as 00000001.jpg; fetch the video again")
-    place = {int(path.stem): index for index, path in enumerate(frames)}
-    objects, last, without = {}, {}, set()
+    index_of = {int(path.stem): index for index, path in enumerate(frames)}
+    first_frame, last_frame, unmasked = {}, {}, set()
     for number, (start, end) in ranges.items():
         shown = range(start, max(end, start + 1), 5)  # what lvos-evaluation reads; other frames need no mask
-        lost = [f"{frame:08d}" for frame in shown if frame not in place]
+        lost = [f"{frame:08d}" for frame in shown if frame not in index_of]
         if lost:
             raise UserError(
                 f"{images}: frames are missing between which {meta.name} has object {number}: {several(lost)}; fetch"
                 " the video again"
             )
-        objects[number], last[number] = place[start], place[shown[-1]]
-        if objects[number] not in masks:
+        first_frame[number], last_frame[number] = index_of[start], index_of[shown[-1]]
+        if first_frame[number] not in masks:
             raise UserError(
                 f"{annotations}: no {start:08d}.png, where object {number} appears by {meta.name}; fetch it again"
             )
-        without |= {frame for frame in shown if place[frame] not in masks}
-    if without and split != "test":
-        lost = [f"{frame:08d}" for frame in sorted(without)]
+        unmasked |= {frame for frame in shown if index_of[frame] not in masks}
+    if unmasked and split != "test":
+        lost = [f"{frame:08d}" for frame in sorted(unmasked)]
         raise UserError(f"{annotations}: no masks of {several(lost)}, where {meta.name} has objects; fetch it again")
     return replace(
-        stored_sequence(name, frames, masks, binary=False, later_objects=True, objects=objects),
-        unseen=None if unseen is None else frozenset(objects if name in unseen else ()),
-        truth=not without,
-        last=last,
+        stored_sequence(name, frames, masks, binary=False, later_objects=True, first_frame=first_frame),
+        unseen=None if unseen is None else frozenset(first_frame if name in unseen else ()),
+        has_ground_truth=not unmasked,
+        last_frame=last_frame,
     )

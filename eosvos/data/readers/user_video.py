@@ -1,4 +1,4 @@
-"""One's own video: a video file, or a folder of frames, with masks of any of its frames."""
+"""A user's own video: a video file, or a folder of frames, with masks of any of its frames."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from eosvos.data.image_files import moving, several
+from eosvos.data.image_files import is_animated, several
 from eosvos.data.levels import Levels
-from eosvos.data.mask_files.formats import tell
-from eosvos.data.mask_files.match_frames import place
+from eosvos.data.mask_files.formats import log_forms
+from eosvos.data.mask_files.match_frames import match_to_frames
 from eosvos.data.readers.folder import frames_and_masks, is_laid_out, open_folder, open_frames
-from eosvos.data.readers.image_sequence import gap, no_frames, unread
+from eosvos.data.readers.image_sequence import describe_gap, no_frames_message, unsupported_images
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import listing
+from eosvos.data.user_files import list_files
 from eosvos.data.video.open import frame_rate, open_video
 from eosvos.errors import UserError
 
@@ -31,67 +31,77 @@ def open_own(
     levels: Levels = "auto",
     absent: str = "told",
 ) -> tuple[VideoSequence, float]:
-    """Open a video with its masks; returns it, and its frames per second (the mean, where they vary).
+    """Open a user's video with its masks, all of which are input of a method.
 
-    video: a video file, a folder of frames, or a folder with frames/ and masks/ in it, or JPEGImages/ and Annotations/,
-    which needs no other masks. mask: of the first frame. masks: a folder or .json file of masks of any frames, by name
-    or number (see `match_frames.place`), in any form of mask_files/formats.py. binary: everything but 0 is one object;
-    None: look. levels: of frames of more than 8 bits, see levels.py.
+    What is unusual about the files and read nonetheless is logged.
 
-    absent: "told": a mask tells of the objects that it shows alone; a file that shows none tells that none of those
-    which appeared before is there (before the first object: that those which come first are not there yet), and that is
-    logged; an image that is merely listed in JSON tells nothing. "all": the masks are complete, so that an object which
-    is not on a mask is not in that frame.
+    Args:
+        video: a video file; a folder of frames; or a folder with frames/ and masks/ in it, or JPEGImages/ and
+            Annotations/, which needs no other masks.
+        mask: image file, the mask of the first frame.
+        masks: folder or JSON file with masks of any frames, by name or number (see `match_frames.match_to_frames`), in
+            any form of mask_files/formats.py.
+        binary: whether masks show one object, as every value but 0. None: they do if they hold nothing but 0 and 255.
+        levels: which values of frames of more than 8 bits become 0 and 255, see levels.py.
+        absent: "told": a mask annotates only the objects that it shows. A file that shows none says, and this is
+            logged, that none of the objects which appeared before is there (before the first object: that those which
+            appear first are not there yet). An image that is merely listed in JSON says nothing. "all": masks are
+            complete, so an object that a mask does not show is absent.
 
-    The sequence gives a method all the masks: where objects first appear, and (`VideoSequence.given`) all others.
+    Returns:
+        The sequence, whose `prompt_frames` are all annotated frames besides those of `first_frame`, and its frames per
+        second (the mean if they vary).
 
-    What is odd about the files and read nonetheless is logged. Raises UserError as `open_video` and `open_folder` do,
-    and where there is no mask, or both kinds are given.
+    Raises:
+        UserError: as `open_video` and `open_folder` do, and if neither or both of `mask` and `masks` are given where
+            one is needed.
     """
     video = Path(video).expanduser()
     if mask is not None and masks is not None:
         raise UserError(f"mask={mask} and masks={masks}: give one of the two; masks= may hold that of the first frame")
     source = mask or masks
-    given = None if source is None else Path(source).expanduser()
+    mask_source = None if source is None else Path(source).expanduser()
     if video.is_dir():
-        sequence, rate = _folder(video, given, mask is not None, binary, levels, absent), RATE
-        _tell_odd(sequence.files[: len(sequence)])
+        sequence, rate = _folder(video, mask_source, mask is not None, binary, levels, absent), RATE
+        _warn_unusual(sequence.files[: len(sequence)])
     else:
-        if given is None:
+        if mask_source is None:
             raise _without_masks(video)
-        sequence = open_video(video, given, binary=binary, every=True, levels=levels, absent=absent)
+        sequence = open_video(video, mask_source, binary=binary, every=True, levels=levels, absent=absent)
         rate = frame_rate(video)
     return sequence, rate
 
 
 def annotated_frames(sequence: VideoSequence) -> list[int]:
-    """Indices of the frames that have a mask, if an empty one, of a sequence of `open_own`."""
-    return sorted({min(sequence.objects.values()), *sequence.given})
+    """Return the indices of all annotated frames of a sequence of `open_own`, also of those with an empty mask."""
+    return sorted({min(sequence.first_frame.values()), *sequence.prompt_frames})
 
 
 def _folder(
-    video: Path, given: Path | None, first: bool, binary: bool | None, levels: Levels, absent: str
+    video: Path, mask_source: Path | None, first: bool, binary: bool | None, levels: Levels, absent: str
 ) -> VideoSequence:
-    pictures, parts = listing(video), given is None and is_laid_out(video)
-    if given is None and pictures and not parts:
+    images, parts = list_files(video), mask_source is None and is_laid_out(video)
+    if mask_source is None and images and not parts:
         raise _without_masks(video)
-    if given is None or not pictures:
-        found = open_folder(video, binary=binary, every=True, levels=levels, absent=absent) if parts else []
-        if len(found) != 1:
+    if mask_source is None or not images:
+        videos = open_folder(video, binary=binary, every=True, levels=levels, absent=absent) if parts else []
+        if len(videos) != 1:
             raise UserError(
                 f"{video}: "
-                + (f"holds {len(found)} videos" if found else no_frames(video))
+                + (f"holds {len(videos)} videos" if videos else no_frames_message(video))
                 + "; give the folder with the frames of one as video=, and its masks as mask= or masks="
             )
-        return found[0]
-    among = given if given.is_file() and any(path.samefile(given) for path in pictures) else None
+        return videos[0]
+    among = mask_source if mask_source.is_file() and any(path.samefile(mask_source) for path in images) else None
     if among is not None:
         log.warning("%s: left out of the frames that it lies among, as it is given as a mask", among)
     frames, size, span = open_frames(video, among, levels=levels)
-    if len(frames) == 1 and moving(frames[0]):
+    if len(frames) == 1 and is_animated(frames[0]):
         raise UserError(f"{frames[0]}: holds several pictures; to read them as frames give the file: video={frames[0]}")
-    masks = place(given, [path.stem for path in frames], size, binary=binary, first=first, absent=absent)
-    tell({video.name: masks})
+    masks = match_to_frames(
+        mask_source, [path.stem for path in frames], size, binary=binary, first=first, absent=absent
+    )
+    log_forms({video.name: masks})
     return frames_and_masks(video.resolve().name, frames, size, masks, every=True, span=span, absent=absent)
 
 
@@ -102,12 +112,12 @@ def _without_masks(video: Path) -> UserError:
     )
 
 
-def _tell_odd(frames: Sequence[Path]) -> None:
+def _warn_unusual(frames: Sequence[Path]) -> None:
     """Log what is odd about a folder of frames, and would be seen in the results alone."""
     folder = frames[0].parent
-    if lost := gap(frames):
+    if lost := describe_gap(frames):
         log.warning("%s: %s; what is there is taken as one row", folder, lost)
-    if left := unread(folder):
+    if left := unsupported_images(folder):
         log.warning("%s: left out, as pictures of such kinds are not read: %s", folder, several(left, 4))
-    if animated := [path.name for path in frames if moving(path)]:
+    if animated := [path.name for path in frames if is_animated(path)]:
         log.warning("%s: of files that hold several pictures the first is read: %s", folder, several(animated, 4))

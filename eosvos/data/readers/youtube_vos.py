@@ -1,9 +1,9 @@
-"""YouTube-VOS 2018 and 2019: SPLIT/JPEGImages/VIDEO/00000.jpg, SPLIT/Annotations/VIDEO/00000.png, and SPLIT/meta.json,
-which tells the objects of every video and the frames they are in. SPLIT is train, valid or test.
+"""YouTube-VOS 2018 and 2019: SPLIT/JPEGImages/VIDEO/00000.jpg, SPLIT/Annotations/VIDEO/00000.png and SPLIT/meta.json.
 
-Frames and masks are every fifth of the video; SPLIT_all_frames/JPEGImages, a download of its own, has all. Objects may
-first appear in any annotated frame; their ids stay as they are in the files. valid and test come with the mask of each
-object on its first frame alone: figures come from the server, or from a folder of masks given as `truth`.
+SPLIT is train, valid or test. meta.json lists the objects of every video and the frames that show them. Frames and
+masks are every fifth of the video; SPLIT_all_frames/JPEGImages, a download of its own, has all frames. Objects may
+first appear in any annotated frame and keep their ids. valid and test have the mask of each object on its first frame
+alone: scores come from the server, or from a folder of masks given as `truth`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eosvos.data.image_files import MASKS, files_in, frames_or_masks, several
-from eosvos.data.readers.image_sequence import choose, match_masks, stored_sequence
-from eosvos.data.readers.locate import split_folder, split_of
+from eosvos.data.image_files import MASKS, frames_or_masks, require_files, several
+from eosvos.data.readers.image_sequence import choose_names, match_masks, stored_sequence
+from eosvos.data.readers.locate import own_split_name, split_folder
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.user_files import folders
+from eosvos.data.user_files import list_folders
 from eosvos.errors import UserError
 from eosvos.files import shipped_list
 
@@ -44,19 +44,25 @@ def open_youtube_vos(
     truth: str | Path | None = None,
     frames: bool = True,
 ) -> list[VideoSequence]:
-    """Open the videos of a split, all or those named in `sequences`. `root` holds the split's folder, or is it.
+    """Open the videos of a split. All files are checked, about 0.1 ms each; no mask is read.
 
-    `year`: 2018 or 2019, to be told if the other one lies there. `every_frame`: frames from SPLIT_all_frames; masks and
-    what the server asks for stay every fifth. `truth`: a folder VIDEO/FRAME.png with the masks of all annotated frames.
-    `frames`: false where masks alone are needed: without a folder of frames their names and size are those of masks.
+    Sequences have the objects' classes if meta.json does and, for valid and test, the objects whose class train lacks.
+    A meta.json without classes, which allows no scores over seen and unseen classes, is logged.
 
-    A sequence tells its objects' classes where meta.json does, and for valid and test which of them train lacks; that
-    a meta.json names none, so that there are no figures over seen and unseen ones, is logged. All files are checked,
-    about 0.1 ms each, and no mask is read: meta.json has what would be looked for.
+    Args:
+        root: folder that holds the split's folder, or is it.
+        split: "train", "valid" or "test".
+        sequences: names to choose; empty: all.
+        year: 2018 or 2019; an error is raised if the other one lies there. None: either.
+        every_frame: whether to read the frames of SPLIT_all_frames. Masks and `submission_frames` stay every fifth.
+        truth: folder VIDEO/FRAME.png with the masks of all annotated frames.
+        frames: whether frames are needed. If they are not and their folder is missing, names and size are those of the
+            masks.
 
-    Raises UserError if a folder, meta.json, a video or a file is missing or broken, or they contradict one another.
+    Raises:
+        UserError: if a folder, meta.json, a video or a file is missing or broken, or they contradict one another.
     """
-    split = split_of(split, _SPLITS, "YouTube-VOS", "train")
+    split = own_split_name(split, _SPLITS, "YouTube-VOS", "train")
     base = split_folder(root, split, _SPLITS, "YouTube-VOS", frames=frames)
     videos = read_meta(base / "meta.json")
     _check_year(base, year, split, len(videos))
@@ -65,13 +71,13 @@ def open_youtube_vos(
         masks = base / "Annotations"
     else:
         masks = Path(truth).expanduser()
-        if not set(folders(masks)) & set(videos):
+        if not set(list_folders(masks)) & set(videos):
             raise UserError(
                 f"truth={truth}: no masks of this data set: a folder for each video, such as {next(iter(videos))}, is"
-                f" expected; there is {several(folders(masks)) or 'none'}"
+                f" expected; there is {several(list_folders(masks)) or 'none'}"
             )
     images = frames_or_masks(images, masks, frames)
-    chosen = choose(sequences, sorted(videos), base / "meta.json")
+    chosen = choose_names(sequences, sorted(videos), base / "meta.json")
     whole = split == "train" or truth is not None
     seen = None if split == "train" else _seen(base.parent / "train" / "meta.json")
     untold = [name for name in chosen if not all(o.get("category") for o in videos[name]["objects"].values())]
@@ -85,7 +91,7 @@ def open_youtube_vos(
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """The videos of a meta.json. Raises UserError where it is missing or has another form."""
+    """Return the videos of a meta.json. Raises UserError if it is missing or has another form."""
     try:
         videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
         for video in videos.values():
@@ -111,7 +117,7 @@ def _check_year(base: Path, year: int | None, split: str, count: int) -> None:
 
 
 def _all_frames(base: Path, split: str) -> Path:
-    """JPEGImages of the folder with all frames, beside the split's or in all_frames/."""
+    """Return JPEGImages of the folder with all frames, beside the split's folder or in all_frames/."""
     tried = [base.parent / f"{split}_all_frames", base.parent / "all_frames" / f"{split}_all_frames"]
     for path in tried:
         if (path / "JPEGImages").is_dir():
@@ -123,7 +129,7 @@ def _all_frames(base: Path, split: str) -> Path:
 
 
 def _seen(meta: Path) -> frozenset[str]:
-    """The classes of the training split: from its meta.json, or the list that ships."""
+    """Return the classes of the training split, from its meta.json or else from the list that ships."""
     if not meta.is_file():
         return frozenset(shipped_list("youtube-vos-seen.txt"))
     videos = read_meta(meta).values()
@@ -133,37 +139,37 @@ def _seen(meta: Path) -> frozenset[str]:
 def _open(
     images: Path, annotations: Path, entries: dict[str, Any], seen: frozenset[str] | None, *, whole: bool
 ) -> VideoSequence:
-    """`whole`: every frame that meta.json names for an object must have a mask."""
-    name, frames = images.name, files_in(images, "frames")
-    masks = match_masks(frames, files_in(annotations, "masks", MASKS))
-    place = {path.stem: index for index, path in enumerate(frames)}
+    """Open a video; `whole`: every frame that meta.json names for an object must have a mask."""
+    name, frames = images.name, require_files(images, "frames")
+    masks = match_masks(frames, require_files(annotations, "masks", MASKS))
+    index_of = {path.stem: index for index, path in enumerate(frames)}
     named = sorted({frame for entry in entries.values() for frame in entry["frames"]})
-    lost = [frame for frame in named if frame not in place]
+    lost = [frame for frame in named if frame not in index_of]
     if lost:
         raise UserError(f"{images}: frames that meta.json names are missing: {several(lost)}; fetch the video again")
-    without = [frame for frame in named if place[frame] not in masks]
-    if without and whole:
-        raise UserError(f"{annotations}: no masks of {several(without)}, where meta.json has objects; fetch it again")
-    objects = {}
+    unmasked = [frame for frame in named if index_of[frame] not in masks]
+    if unmasked and whole:
+        raise UserError(f"{annotations}: no masks of {several(unmasked)}, where meta.json has objects; fetch it again")
+    first_frame = {}
     for number in sorted(map(int, entries)):
         listed = entries[str(number)]["frames"]
         first = _STARTS.get((name, number), "")
         if first not in listed:
             first = min(listed)
-        if place[first] not in masks:
+        if index_of[first] not in masks:
             raise UserError(
                 f"{annotations}: no {first}.png, where object {number} appears by meta.json; fetch it again"
             )
-        objects[number] = place[first]
-    kinds = {number: entries[str(number)].get("category") for number in objects}
+        first_frame[number] = index_of[first]
+    kinds = {number: entries[str(number)].get("category") for number in first_frame}
     unseen = None
     if seen is not None and all(kinds.values()):
         unseen = frozenset(number for number, kind in kinds.items() if kind not in seen)
-    asked = frozenset(place[frame] for frame in named)
+    submission_frames = frozenset(index_of[frame] for frame in named)
     return replace(
-        stored_sequence(name, frames, masks, binary=False, later_objects=True, objects=objects),
+        stored_sequence(name, frames, masks, binary=False, later_objects=True, first_frame=first_frame),
         categories={number: str(kind) for number, kind in kinds.items() if kind},
         unseen=unseen,
-        truth=not without,
-        asked=None if len(asked) == len(frames) else asked,
+        has_ground_truth=not unmasked,
+        submission_frames=None if len(submission_frames) == len(frames) else submission_frames,
     )

@@ -20,7 +20,7 @@ WALLS = ("noise", "cloud", "bricks", "boxes", "dead", "fine", "rough", "stripes"
 
 @dataclass(frozen=True)
 class Layer:
-    """One thing of the scenery: a polygon (None: everywhere) with a texture, shaded from `top` to `bottom`."""
+    """One part of the scenery: a polygon (None: everywhere) with a texture, shaded from `top` to `bottom`."""
 
     points: np.ndarray | None  # (N, 2) in frame heights
     texture: Texture
@@ -55,7 +55,7 @@ def _box(x: float, y: float, w: float, h: float, lean: float = 0.0) -> np.ndarra
 
 
 def plan_backdrop(rng: np.random.Generator) -> Backdrop:
-    """A random scenery: sky or wall, ridges, buildings or foliage, ground in perspective, clutter, light and shadow."""
+    """Plan a scenery: sky or wall, ridges, buildings or foliage, ground in perspective, clutter, light and shadow."""
     horizon = float(rng.choice([rng.uniform(-0.35, 0.15), rng.uniform(-0.1, 0.35), -1.2], p=[0.55, 0.3, 0.15]))
     far, soil = colour(rng, 0.9), colour(rng, 1.0)
     layers, colours, flats = [], [far, soil], []
@@ -142,7 +142,7 @@ def plan_backdrop(rng: np.random.Generator) -> Backdrop:
 
 
 def paint_backdrop(plan: Backdrop, density: float) -> np.ndarray:
-    """The scenery over [-CANVAS, CANVAS], uint8 (h, w, 3), at `density` pixels per frame height."""
+    """Paint the scenery over [-CANVAS, CANVAS], uint8 (h, w, 3), at `density` pixels per frame height."""
     shape = (int(2 * CANVAS[1] * density), int(2 * CANVAS[0] * density))
     to_local = np.array([[1 / density, 0, 0.5 / density - CANVAS[0]], [0, 1 / density, 0.5 / density - CANVAS[1]]])
     canvas = np.zeros((*shape, 3), np.float32)

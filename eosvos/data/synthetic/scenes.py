@@ -1,7 +1,7 @@
-"""Scenes of the synthetic videos: things that move before a backdrop under a moving camera, rendered frame by frame.
+"""Scenes of the synthetic videos: actors that move before a backdrop under a moving camera, rendered frame by frame.
 
 All motions are bounded functions of the frame number and all lengths are in frame heights, so that any frame can be
-rendered alone, in any order and at any size, with the mask of what is visible of every thing.
+rendered alone, in any order and at any size, with the mask of the visible part of every actor.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FINE = 16  # sub-sub-pixels of cv2's fixed-point coordinates
 
 @dataclass
 class Motion:
-    """How a thing moves: wave(t) = amplitude * (sin(rate * t + phase) - sin(phase)) is zero in frame 0."""
+    """How an actor moves; wave(t) = amplitude * (sin(rate * t + phase) - sin(phase)) is zero in frame 0."""
 
     start: tuple[float, float]
     drift: tuple[float, float] = (0.0, 0.0)  # frame heights per frame
@@ -37,7 +37,7 @@ class Motion:
 
 @dataclass
 class Actor:
-    """A thing that moves: its parts, surfaces, size and motion. `number` < 0 for those that never carry an id."""
+    """A moving figure: its parts, surfaces, size and motion. `number` < 0: it is no object of the annotation."""
 
     number: int
     parts: list[Part]
@@ -69,7 +69,7 @@ class Actor:
         self.extent = (float(np.ptp(rest.real)), float(np.ptp(rest.imag)))
 
     def joints(self, t: float) -> tuple[np.ndarray, np.ndarray]:
-        """Rigid motion of every part into the figure at time t, as complex turn and shift (P,)."""
+        """Return the rigid motion of every part into the figure at time t, as complex rotation and shift (P,)."""
         turns: list[complex] = []
         shifts: list[complex] = []
         gait = self.motion.gait
@@ -84,7 +84,7 @@ class Actor:
         return np.array(turns), np.array(shifts)
 
     def bent(self, places: np.ndarray, t: float) -> np.ndarray:
-        """Smooth deformation of figure coordinates (complex)."""
+        """Deform figure coordinates (complex) smoothly."""
         amplitude, wave, rate, phase = self.motion.bend
         if not amplitude:
             return places
@@ -100,7 +100,7 @@ def _wave(t: float, amplitude: float, rate: float, phase: float) -> float:
 
 @dataclass
 class Pose:
-    """An actor in one frame: its outlines in pixels and the way to them."""
+    """An actor in one frame: its outlines in pixels, and the transform to them."""
 
     actor: Actor
     pixels: np.ndarray  # (N, 2), x y, continuous: pixel i covers [i, i + 1)
@@ -136,7 +136,7 @@ class Scene:
         self._last: tuple[int, np.ndarray, np.ndarray] | None = None
 
     def camera(self, t: float, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """World to pixels at time t, (2, 3), and the camera's way since frame 0 in frame heights, (2,)."""
+        """Return world -> pixels at time t, (2, 3), and the camera's shift since frame 0 in frame heights, (2,)."""
         px, py, rx, ry, phase = self.pan
         way = np.array([_wave(t, px, rx, phase), _wave(t, py, ry, phase + 1)])
         jitter, roll = self.shake
@@ -150,7 +150,7 @@ class Scene:
         return np.column_stack([turn, np.array([size[1], size[0]]) / 2 - turn @ (way + shaken)]), way
 
     def place(self, actor: Actor, t: float, size: tuple[int, int]) -> np.ndarray:
-        """Figure -> pixels at time t, (2, 3)."""
+        """Return the transform from figure to pixels at time t, (2, 3)."""
         view, way = self.camera(t, size)
         motion = actor.motion
         x, y, rate, phase = motion.sweep
@@ -169,7 +169,7 @@ class Scene:
         return whole
 
     def poses(self, t: int, size: tuple[int, int]) -> list[Pose]:
-        """Every actor at frame t, from far to near."""
+        """Return every actor at frame t, from far to near."""
         poses = []
         for actor in self.actors:
             whole = self.place(actor, t, size)
@@ -180,7 +180,7 @@ class Scene:
         return poses
 
     def cover(self, poses: list[Pose], size: tuple[int, int], ss: int = _SS) -> np.ndarray:
-        """Number + 1 of the actor seen in every pixel (0: none or one without a number), uint8 `size`."""
+        """Return the number + 1 of the actor visible in every pixel (0: none, or one without a number), uint8."""
         canvas = np.zeros((size[0] * ss, size[1] * ss), np.uint8)
         for pose in poses:
             if pose.low[0] >= size[1] or pose.low[1] >= size[0] or pose.high[0] <= 0 or pose.high[1] <= 0:
@@ -192,11 +192,13 @@ class Scene:
         return canvas[ss // 2 :: ss, ss // 2 :: ss]
 
     def read_mask(self, index: int) -> np.ndarray:
+        """Render the id mask of a frame, uint8 (H, W)."""
         if self._last is not None and self._last[0] == index:
             return self._last[2].copy()
         return self._identify(index, self.poses(index, self.size))
 
     def read_frame(self, index: int) -> np.ndarray:
+        """Render a frame, uint8 (H, W, 3), RGB."""
         if self._last is None or self._last[0] != index:
             poses = self.poses(index, self.size)
             self._last = (index, self._render(index, poses), self._identify(index, poses))
@@ -286,7 +288,7 @@ class Scene:
         region += patch[..., :3] * gain[..., None]
 
     def _skin(self, actor: Actor, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """The painted surface of a part, uint8 (h, w, 4) with full cover, and its pixels -> part frame (2, 3)."""
+        """Paint the surface of a part: uint8 (h, w, 4) with full cover, and its pixels -> the part, (2, 3)."""
         if i not in actor.skins:
             part = actor.parts[i]
             low, high = part.points.min(0), part.points.max(0)
@@ -312,12 +314,12 @@ class Scene:
 
 
 def _fixed(pixels: np.ndarray, ss: int) -> np.ndarray:
-    """Continuous pixel coordinates -> cv2's fixed-point indices on a grid `ss` times finer."""
+    """Convert continuous pixel coordinates to cv2's fixed-point indices on a grid `ss` times finer."""
     return np.round(np.clip(pixels * ss - 0.5, -8000, 16000) * _FINE).astype(np.int32)
 
 
 def _smear(image: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Blur along the way `step` (pixels) that things move while the shutter is open."""
+    """Blur along `step` (pixels), the motion while the shutter is open."""
     reach = int(np.ceil(np.abs(step).max() / 2))
     if np.hypot(*step) < 1.2:
         return image

@@ -68,10 +68,12 @@ def limb(rng: np.random.Generator, length: float, start: float, end: float, bend
 
 
 def box(x: float, y: float, w: float, h: float) -> np.ndarray:
+    """Return the corners of an axis-parallel box, (4, 2)."""
     return np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]], float)
 
 
 def ring(radius: float, count: int = 26) -> np.ndarray:
+    """Return a regular polygon around the origin, (count, 2)."""
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
     return radius * np.stack([np.cos(angle), np.sin(angle)], 1)
 
@@ -86,7 +88,7 @@ def graft(parts: list[Part], others: list[Part], depth: float) -> None:
 
 
 def refine(points: np.ndarray, step: float = 0.06) -> np.ndarray:
-    """Points added along long edges, so that bending the figure bends them too."""
+    """Add points along long edges, so that bending the figure bends them too."""
     edges = np.roll(points, -1, axis=0) - points
     counts = np.maximum((np.hypot(edges[:, 0], edges[:, 1]) / step).astype(int), 1)
     along = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -94,7 +96,7 @@ def refine(points: np.ndarray, step: float = 0.06) -> np.ndarray:
 
 
 def area(outlines: list[np.ndarray], resolution: int = 96) -> float:
-    """The area of the union of polygons (holes ignored), in their units squared, by rasterizing."""
+    """Rasterize polygons and return the area of their union (holes ignored), in their units squared."""
     points = np.concatenate(outlines)
     low, span = points.min(0), float(np.ptp(points, axis=0).max())
     canvas = np.zeros((resolution, resolution), np.uint8)

@@ -1,4 +1,4 @@
-"""Endless tasks to learn from, of synthetic videos."""
+"""Endless training tasks from synthetic videos."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from eosvos.seeds import derive, numpy_generator
 class SyntheticTaskset(Taskset):
     """Endless tasks from `make_sequence`.
 
-    `render`: (H, W) of the scenes before the transform, a quarter more than the default network's 128x224 because the
-    transform enlarges by up to a quarter; drawing them is nearly all that a task costs. `length`: their frames, of
-    which about two are drawn. `reuse`: this many iterations in a row draw, each anew, from the scene that their index
-    has then; planning and painting a scene costs as much as ten more frames of it. The other settings are those of
-    `Taskset`.
+    Args:
+        render: height and width of the scenes before the transform: a quarter more than the default network's 128x224,
+            because the transform enlarges by up to a quarter. Rendering is nearly all the cost of a task.
+        length: frames of a scene, of which about two are drawn.
+        reuse: so many consecutive iterations draw, each anew, from the same scene per index; planning and painting a
+            scene costs as much as ten more frames of it.
+        settings: those of `Taskset`.
     """
 
     def __init__(
@@ -38,12 +40,12 @@ class SyntheticTaskset(Taskset):
         self.length, self.render, self.reuse = length, render, reuse
 
     def _scenes(self, seed: int, kind: int, iteration: int, index: int) -> Iterator[tuple[VideoSequence, int]]:
-        """The objects of a scene in random order, then of another scene."""
+        """Iterate over the objects of a scene in random order, then over those of other scenes."""
         draws = numpy_generator(seed, kind, iteration, index, SCENE)
         scene_seed = derive(seed, kind, iteration // self.reuse, index, SCENE)
         for attempt in range(20):
             scene = _scene(scene_seed, attempt, self.render, self.length)
-            for object_id in draws.permutation(sorted(scene.objects)):
+            for object_id in draws.permutation(sorted(scene.first_frame)):
                 yield scene, int(object_id)
 
 

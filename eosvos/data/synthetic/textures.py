@@ -1,8 +1,8 @@
 """Procedural surfaces of the synthetic videos: colours and textures.
 
-Everything is planned in units of the frame height and painted at any resolution, so a plan shows the same picture at
-every size. The textures are crops of a fixed bank of periodic tiles (1/f noise, dead leaves, stripes, bricks, fur ...)
-under a random similarity and a random colour ramp: a fresh surface costs one small warp.
+Everything is planned in units of the frame height and painted at any resolution, so a plan looks the same at every
+size. The textures are crops of a fixed bank of periodic tiles (1/f noise, dead leaves, stripes, bricks, fur, ...) under
+a random similarity and a random colour ramp: a new surface costs one small warp.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NATURAL = np.array(
 
 
 def colour(rng: np.random.Generator, natural: float = 0.6) -> np.ndarray:
-    """A random RGB colour, float32 (3,), 0 to 255; `natural` is the chance of one that is common outdoors."""
+    """Draw a random RGB colour, float32 (3,), 0 to 255; `natural` is the probability of one that is common outdoors."""
     if rng.random() < natural:
         rgb = NATURAL[rng.integers(len(NATURAL))] * rng.uniform(0.65, 1.3) + rng.normal(0, 9, 3)
     else:
@@ -55,7 +55,7 @@ def colour(rng: np.random.Generator, natural: float = 0.6) -> np.ndarray:
 
 
 def near(rng: np.random.Generator, rgb: np.ndarray, spread: float) -> np.ndarray:
-    """A colour close to `rgb`: brightness and tint moved by about `spread` grey levels."""
+    """Draw a colour close to `rgb`, with brightness and tint changed by about `spread` grey levels."""
     return np.clip(rgb + rng.normal(0, spread) + rng.normal(0, spread / 3, 3), 4, 250).astype(np.float32)
 
 
@@ -170,7 +170,7 @@ def draw_texture(
     flatten: float = 1.0,
     turn: float = np.pi,
 ) -> Texture:
-    """A random texture between two colours; one period of its tile spans about `size` frame heights."""
+    """Draw a random texture between two colours; one period of its tile spans about `size` frame heights."""
     kind = kinds[rng.integers(len(kinds))]
     period = size * np.exp(rng.normal(0, 0.35))
     angle = rng.uniform(-turn, turn)
@@ -199,7 +199,7 @@ def _sample(tile: int, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray
 
 
 def paint(texture: Texture, to_local: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The texture over a patch, float32 (h, w, 3), 0 to 255; `to_local` (2, 3) takes pixels to frame heights."""
+    """Paint the texture over a patch: float32 (h, w, 3), 0 to 255. `to_local` (2, 3) maps pixels to frame heights."""
     matrix = texture.matrix @ to_local
     matrix[:, 2] += texture.offset
     image = cv2.applyColorMap(_sample(texture.tile, matrix, shape), texture.ramp).astype(np.float32)

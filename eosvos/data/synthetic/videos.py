@@ -27,32 +27,25 @@ FIRST = 0.01  # some object shows this part of frame 0
 _SPLITS = {"train": 0, "val": 1, "test": 2}  # second word of every seed: training can never meet a held-out video
 _ASPECT = 1.75  # width over height that areas are planned for
 _SCAN = 54  # rows of the small masks in which appearances are found
-_KINDS = (
-    "cloud",
-    "cloud",
-    "noise",
-    "noise",
-    "rough",
-    "fur",
-    "spots",
-    "dead",
-    "stripes",
-    "plaid",
-    "cells",
-    "fine",
-    "leaves",
-)
+_KINDS = tuple("cloud cloud noise noise rough fur spots dead stripes plaid cells fine leaves".split())
 
 
 def make_sequence(seed: int, index: int, *, size: tuple[int, int] = (128, 224), length: int = 24) -> VideoSequence:
-    """Training video `index` of the endless stream `seed`, `size` (H, W) pixels, `length` frames.
+    """Return training video `index` of the endless stream `seed`.
 
-    Every thing that moves by itself is an object, 1..K in the order of appearance, 1 <= K <= 5, look-alikes included;
-    thin things in front of them are not. `objects` names the frame in which each first shows 0.3 % of the image; before
-    it the object is absent from the mask. Frame 0 has at least one object. The same seed and index show the same scene
-    at every size and length.
+    Every actor that moves by itself is an object, look-alikes included; thin things in front of them are not. There are
+    1 to 5, with ids 1, 2, ... by first appearance, which is when an object first covers 0.3 % of the image; before that
+    it is absent from the mask. Frame 0 shows at least one. The same seed and index give the same scene at every size
+    and length.
 
-    Raises ValueError for a negative seed or index, or an empty size or length.
+    Args:
+        seed: number of the stream, 0 or more.
+        index: number of the video, 0 or more.
+        size: height and width in pixels, 16 or more.
+        length: number of frames.
+
+    Raises:
+        ValueError: for values out of range.
     """
     if seed < 0 or index < 0:
         raise ValueError(f"make_sequence: seed {seed}, index {index}: expected both >= 0")

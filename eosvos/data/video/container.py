@@ -1,4 +1,4 @@
-"""Opening video files: what is one, which of its streams, and its packets; what goes wrong as a UserError."""
+"""Video files opened by PyAV: the stream to read, its packets, and errors turned into UserErrors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ANEW = "fetch it again, or write it anew: ffmpeg -i OLD -c:v libx264 -crf 15 NEW
 
 
 def pyav() -> ModuleType:
-    """The module av. Raises UserError where it is not installed."""
+    """Return the module av. Raises UserError if it is not installed."""
     try:
         import av
     except ImportError as error:
@@ -38,6 +38,11 @@ def pyav() -> ModuleType:
 
 
 def open_file(path: Path) -> Any:
+    """Open a video file as a PyAV container.
+
+    Raises:
+        UserError: if the file does not exist, is no regular file, is cut off or encrypted.
+    """
     if not path.exists() and not path.is_symlink():
         raise UserError(f"{path}: does not exist; give the path of a video file, say clip.mp4")
     check_regular(path, "the path of a video file, say clip.mp4")
@@ -48,9 +53,13 @@ def open_file(path: Path) -> Any:
 
 
 def video_stream(container: Any, path: Path) -> Any:
-    """The video stream, with a decoder that takes no pictures beyond measure."""
+    """Return the video stream to read, whose decoder refuses frames above `_MOST_PIXELS`.
+
+    Raises:
+        UserError: if there is no video stream, it cannot be decoded, or its frames are too large.
+    """
     kinds = sorted({stream.type for stream in container.streams})
-    # A cover, or one of the pictures by which players show places to jump to
+    # Without cover images and chapter thumbnails
     moving = [s for s in container.streams.video if not int(s.disposition) & _PICTURES]
     if not moving:
         only = ", ".join("a cover picture" if kind == "video" else kind for kind in kinds) or "nothing"
@@ -74,16 +83,19 @@ def video_stream(container: Any, path: Path) -> Any:
 
 
 def frame_rate(path: Path) -> float:
-    """Frames per second of a video file, the mean where they vary; 24 where it does not say. Raises UserError as
-    `video_stream` does."""
-    with explained(path), open_file(path) as container:
+    """Return the frames per second of a video file, the mean if they vary; 24 if the file does not say.
+
+    Raises UserError as `video_stream` does.
+    """
+    with translate_errors(path), open_file(path) as container:
         stream = video_stream(container, path)
         rate = stream.average_rate or stream.guessed_rate
         return float(rate) if rate else 24.0
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
+    """Raise errors of FFmpeg and the system within the block as UserError."""
     av = pyav()
     try:
         yield
@@ -92,10 +104,10 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _reason(path: Path, error: Exception) -> UserError:
-    """What is wrong with a file that FFmpeg or the system refuses, with the remedy for that."""
+    """Return the UserError for a file that FFmpeg or the system refuses, with the remedy."""
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EIO, errno.ELOOP):
         return refused(error, path)
-    said = getattr(error, "strerror", None) or error
+    description = getattr(error, "strerror", None) or error
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -115,20 +127,22 @@ def _reason(path: Path, error: Exception) -> UserError:
         return UserError(
             f"{path}: cannot be read as a video: it is text (a playlist, or a pointer to the file?); give the video"
         )
-    return UserError(f"{path}: cannot be read as a video ({said}); {ANEW}")
+    return UserError(f"{path}: cannot be read as a video ({description}); {ANEW}")
 
 
 def packets(container: Any, stream: Any) -> Iterator[Any]:
+    """Iterate over the packets of a stream that hold data."""
     try:
         yield from (packet for packet in container.demux(stream) if packet.size)
     except IndexError as error:  # PyAV 18.1, where a stream appears in the middle of the file
         raise EOFError("it has another stream from there on") from error
 
 
-def from_key(packets: Iterator[Any], by: str = "pts", stamp: int | None = None) -> Iterator[Any]:
-    """Packets from the first key packet on, or from that with this time stamp: others could be decoded only in part.
+def from_key_packet(packets: Iterator[Any], by: str = "pts", stamp: int | None = None) -> Iterator[Any]:
+    """Skip packets before the first key packet, or before the key packet with time stamp `stamp`.
 
-    All of them where none of the first thousand is marked as key.
+    Earlier ones could be decoded only in part. If none of the first thousand packets is marked as key, all are
+    returned.
     """
     skipped: list[Any] = []
     for packet in packets:
@@ -141,23 +155,29 @@ def from_key(packets: Iterator[Any], by: str = "pts", stamp: int | None = None) 
     return chain(skipped, packets)
 
 
-def while_before(packets: Iterator[Any], pts: int) -> Iterator[Any]:
-    """Packets up to the first one that is shown after `pts`, it too."""
+def until_shown_after(packets: Iterator[Any], pts: int) -> Iterator[Any]:
+    """Yield packets up to and including the first one that is shown after `pts`."""
     for packet in packets:
         yield packet
         if packet.pts is None or packet.pts > pts:
             return
 
 
-def shows(packet: Any) -> bool:
-    """Whether a packet gives a frame: not if an edit of the file leaves it out, or VP8 only predicts from it."""
+def gives_frame(packet: Any) -> bool:
+    """Return whether a packet gives a frame: not if an edit list leaves it out, or VP8 uses it for prediction only."""
     if packet.is_discard:
         return False
     return packet.stream.codec_context.name != "vp8" or bool(memoryview(packet)[0] & 16)
 
 
-def decoded(stream: Any, packets: Iterable[Any], *, strict: bool) -> Iterator[Any]:
-    """Frames in the order of showing. strict: raise where one cannot be decoded, instead of leaving it out."""
+def decode_frames(stream: Any, packets: Iterable[Any], *, strict: bool) -> Iterator[Any]:
+    """Decode packets to frames, in display order.
+
+    Args:
+        stream: the stream of the packets.
+        packets: the packets.
+        strict: whether to raise if a packet cannot be decoded; otherwise its frame is left out.
+    """
     broken = pyav().error.FFmpegError
     for packet in chain(packets, [None]):  # None: the last frames, which the decoder still holds
         try:
@@ -168,8 +188,7 @@ def decoded(stream: Any, packets: Iterable[Any], *, strict: bool) -> Iterator[An
 
 
 def _check_whole(path: Path, file: BinaryIO) -> None:
-    """Raise UserError for a file that says of itself that it should be longer (.mp4 and .mov, .mkv and .webm, .avi), or
-    that it is encrypted."""
+    """Raise UserError for a file shorter than its header says (.mp4, .mov, .mkv, .webm, .avi), or encrypted."""
     size = file.seek(0, 2)
     file.seek(0)
     head = file.read(64)
@@ -183,8 +202,8 @@ def _check_whole(path: Path, file: BinaryIO) -> None:
             if length < 8:
                 return
             if box[4:8] == b"moov":
-                told = file.read(min(length, 2**26))
-                if all(word in told for word in (b"encv", b"sinf", b"schm")):  # else decoded to noise
+                moov = file.read(min(length, 2**26))
+                if all(word in moov for word in (b"encv", b"sinf", b"schm")):  # else decoded to noise
                     raise UserError(f"{path}: is encrypted (protected from copies); give a file without protection")
             end += length
     elif head[:4] == b"RIFF" and head[8:12] == b"AVI " and head[4:8] != b"\xff\xff\xff\xff":
@@ -200,12 +219,12 @@ def _check_whole(path: Path, file: BinaryIO) -> None:
         raise UserError(f"{path}: is cut off: {size} bytes of at least {end}; fetch it again")
 
 
-def _ebml(data: bytes, place: int) -> tuple[int, int]:
-    """A length in Matroska's coding, 0 for an unknown one, and how many bytes into `data` it ends."""
-    first = data[place] if place < len(data) else 0
+def _ebml(data: bytes, offset: int) -> tuple[int, int]:
+    """Return a length in Matroska's coding (0: unknown), and the offset in `data` at which it ends."""
+    first = data[offset] if offset < len(data) else 0
     if not first:
-        return 0, place
-    end = place + 9 - first.bit_length()
-    most = (1 << 7 * (end - place)) - 1
-    value = int.from_bytes(data[place:end], "big") & most
+        return 0, offset
+    end = offset + 9 - first.bit_length()
+    most = (1 << 7 * (end - offset)) - 1
+    value = int.from_bytes(data[offset:end], "big") & most
     return 0 if value == most else value, end

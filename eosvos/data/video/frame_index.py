@@ -1,8 +1,8 @@
-"""Where the frames of a video file are: how many, and after which key frames.
+"""Index of a video file: how many frames there are, and after which key frames they lie.
 
-What containers say of how many there are, and what an average rate would give, is often wrong; so packets are counted.
-An .mp4 or .mov lists its packets; other files are read once, as fast as the disk is. As a check some packets are
-decoded: where they do not give a frame each (fields, damage) the whole file is decoded to count its frames.
+The number of frames in a container, and what an average rate would give, is often wrong, so packets are counted. An
+.mp4 or .mov lists its packets; other files are read once, as fast as the disk is. As a check some packets are decoded:
+where they do not give one frame each (fields, damage) the whole file is decoded to count its frames.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from eosvos.data.levels import LOOKED_AT
-from eosvos.data.video.container import ANEW, decoded, explained, from_key, open_file, packets, shows, video_stream
+from eosvos.data.video.container import (
+    ANEW,
+    decode_frames,
+    from_key_packet,
+    gives_frame,
+    open_file,
+    packets,
+    translate_errors,
+    video_stream,
+)
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -28,21 +37,33 @@ _TRIED = 32  # packets that are decoded when a file is opened
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the frames of a file are: what `inspect` finds out and `frames.Frames` goes by."""
+    """Where the frames of a file lie; found by `find_layout`, used by `frames.Frames`.
+
+    Attributes:
+        count: number of frames.
+        keys: for each key packet, in order, how many frames' packets come before it; the first is 0.
+        stamps: time stamps of the key packets.
+        by: which stamps these are, "pts" or "dts". Where stamps do not distinguish frames, frames are counted from the
+            first one on: "packets" (one frame per packet) or "frames" (as many as can be decoded).
+    """
 
     count: int
-    keys: tuple[int, ...]  # for key packets in order, how many frames' packets come before; the first is 0
-    stamps: tuple[int | None, ...]  # time stamps of these packets
-    # Which stamps these are, pts or dts. Where stamps do not tell frames apart, frames are counted from the first one
-    # on: there is one for each of the packets, or as many frames as can be decoded.
-    by: str  # pts, dts, packets or frames
+    keys: tuple[int, ...]
+    stamps: tuple[int | None, ...]
+    by: str
 
 
 @dataclass(frozen=True)
 class Head:
-    """What the beginning of a file tells: the display matrix (x' = a x + c y, y' = b x + d y); whether each of its
-    packets gives a frame, and with its time of showing; and, where the first frame may be shown before the others are
-    counted, about how many there are (1: not told), else 0."""
+    """What the beginning of a file shows.
+
+    Attributes:
+        turn: the display matrix (a, b, c, d): x' = a x + c y, y' = b x + d y.
+        each: whether each of the first packets gives a frame.
+        timed: whether they do, with the frame's presentation time.
+        about: approximate number of frames, where the first one may be shown before the others are counted (1:
+            unknown); else 0.
+    """
 
     turn: tuple[int, int, int, int]
     each: bool
@@ -50,36 +71,46 @@ class Head:
     about: int
 
 
-def look(container: Any, stream: Any) -> tuple[Head, list[Any], list[float]]:
-    """Decode the first packets; also returns the first decoded frames, and when the frames are shown, in seconds."""
-    first = list(islice(from_key(packets(container, stream)), _TRIED))
-    expected = [packet.pts for packet in first if shows(packet)]
-    found: list[Any] = []
-    begin: list[Any] = []
+def read_head(container: Any, stream: Any) -> tuple[Head, list[Any], list[float]]:
+    """Decode the first packets of a stream.
+
+    Returns:
+        The head, the first decoded frames, and the presentation times of the frames in seconds.
+    """
+    first = list(islice(from_key_packet(packets(container, stream)), _TRIED))
+    expected = [packet.pts for packet in first if gives_frame(packet)]
+    decoded_pts: list[Any] = []
+    first_frames: list[Any] = []
     seconds: list[float] = []
     turn = (1, 0, 0, 1)
-    for frame in decoded(stream, first, strict=False):
+    for frame in decode_frames(stream, first, strict=False):
         # Of one frame only: in PyAV 18.1 a frame and its side data hold one another, and stay until they are collected.
-        for data in frame.side_data if not found else ():
+        for data in frame.side_data if not decoded_pts else ():
             if data.type.name == "DISPLAYMATRIX":
                 a, b, _, c, d = np.frombuffer(bytes(data)[:20], np.int32).tolist()
                 turn = (a, b, c, d)
-        found.append(frame.pts)
-        if len(begin) < LOOKED_AT:
-            begin.append(frame)
+        decoded_pts.append(frame.pts)
+        if len(first_frames) < LOOKED_AT:
+            first_frames.append(frame)
         if frame.time is not None:
             seconds.append(frame.time)
-    told = bool(first) and None not in [*found, *(packet.pts for packet in first)]
-    timed = told and sorted(found) == sorted(pts for pts in expected if pts >= first[0].pts)
+    all_timed = bool(first) and None not in [*decoded_pts, *(packet.pts for packet in first)]
+    timed = all_timed and sorted(decoded_pts) == sorted(pts for pts in expected if pts >= first[0].pts)
     about = 0
     if timed and not _untimed(container, stream):
         length, rate = (container.duration or 0) / 1e6, stream.average_rate or stream.guessed_rate or 24
         about = stream.frames or max(round(length * float(rate)), 1)
-    return Head(turn, len(found) == len(expected), timed, about), begin, seconds
+    return Head(turn, len(decoded_pts) == len(expected), timed, about), first_frames, seconds
 
 
 class Count:
-    """The layout of a file with this head, looked for once, when it is first asked for, as pickling does."""
+    """The layout of a file, found when it is first asked for, or when this object is pickled.
+
+    Args:
+        path: the file.
+        head: its head.
+        layout: its layout, if it is known.
+    """
 
     def __init__(self, path: Path, head: Head, layout: Layout | None = None) -> None:
         self.path, self.head = path, head
@@ -90,16 +121,16 @@ class Count:
 
     @property
     def known(self) -> bool:
-        """Whether it was looked for, if in vain."""
+        """Whether the layout was looked for, even without success."""
         return self._layout is not None or bool(self._failure)
 
     @property
     def layout(self) -> Layout:
-        """Raises UserError as `inspect` does."""
+        """The layout; it is looked for if it is not known. Raises UserError as `find_layout` does."""
         with self._lock:
             if not self.known:
                 try:
-                    self._layout = inspect(self.path, self.head)
+                    self._layout = find_layout(self.path, self.head)
                 except UserError as error:
                     self._failure = str(error)
         if self._layout is None:
@@ -108,7 +139,7 @@ class Count:
 
     @property
     def about(self) -> int:
-        """How many frames there are; while they are not counted, as far as the file tells."""
+        """The number of frames; while they are not counted, what the file's header says."""
         return self.head.about if self.head.about and not self.known else self.layout.count
 
 
@@ -116,25 +147,28 @@ _counts: WeakValueDictionary[tuple[str, int, int], Count] = WeakValueDictionary(
 _counts_lock = threading.Lock()
 
 
-def count_of(path: Path, head: Head) -> Count:
-    """That of a file; the same one as long as another user of the file has it."""
+def shared_count(path: Path, head: Head) -> Count:
+    """Return the `Count` of a file; all users of the file share one."""
     status = path.stat()
     with _counts_lock:
         return _counts.setdefault((str(path.absolute()), status.st_size, status.st_mtime_ns), Count(path, head))
 
 
-def inspect(path: Path, head: Head) -> Layout:
-    """Count the frames of a video file with this head. Raises UserError for one that is cut off, or has no frame that
-    can be decoded."""
-    with explained(path), open_file(path) as container:
+def find_layout(path: Path, head: Head) -> Layout:
+    """Count the frames of a video file.
+
+    Raises:
+        UserError: if the file is cut off or has no frame that can be decoded.
+    """
+    with translate_errors(path), open_file(path) as container:
         layout = _by_index(container, video_stream(container, path), path)
     if layout is None:
-        with explained(path), open_file(path) as container:
+        with translate_errors(path), open_file(path) as container:
             layout = _by_packets(container, video_stream(container, path))
     if not (head.each if layout.by == "packets" else head.timed):
-        with explained(path), open_file(path) as container:
+        with translate_errors(path), open_file(path) as container:
             stream = video_stream(container, path)
-            count = sum(1 for _ in decoded(stream, from_key(packets(container, stream)), strict=False))
+            count = sum(1 for _ in decode_frames(stream, from_key_packet(packets(container, stream)), strict=False))
         layout = Layout(count, (0,), (None,), "frames")
         log.warning("%s: not every packet gives a frame; %d frames could be decoded", path, count)
     if not layout.count:
@@ -143,7 +177,7 @@ def inspect(path: Path, head: Head) -> Layout:
 
 
 def _by_index(container: Any, stream: Any, path: Path) -> Layout | None:
-    """From the list of packets that an .mp4 or .mov begins or ends with, if all can be learned from it."""
+    """Return the layout by the packet list of an .mp4 or .mov; None if the list does not hold everything."""
     entries = getattr(stream, "index_entries", ())
     if not container.format.name.startswith("mov") or not 0 < len(entries) == stream.frames:
         return None  # in fragments, or edited
@@ -168,24 +202,27 @@ def _by_packets(container: Any, stream: Any) -> Layout:
     keys: list[int] = []
     stamps: list[int | None] = []
     count, first, latest = 0, None, None
-    told = rising = True  # whether each packet has a time to be shown at, and whether these rise
-    for packet in from_key(packets(container, stream)):
+    all_timed = rising = True  # whether each packet has a time to be shown at, and whether these rise
+    for packet in from_key_packet(packets(container, stream)):
         pts = packet.pts
-        told = told and pts is not None
+        all_timed = all_timed and pts is not None
         first = pts if first is None else first
-        if told and pts < first:
+        if all_timed and pts < first:
             continue  # would need a key frame before the first one
-        if packet.is_keyframe and (not told or latest is None or pts > latest):
+        if packet.is_keyframe and (not all_timed or latest is None or pts > latest):
             keys.append(count)
             stamps.append(pts)
-        rising = rising and told and (latest is None or pts > latest)
-        latest = max(pts, latest or pts) if told else None
-        count += shows(packet)
-    if not told or (rising and _untimed(container, stream)):
+        rising = rising and all_timed and (latest is None or pts > latest)
+        latest = max(pts, latest or pts) if all_timed else None
+        count += gives_frame(packet)
+    if not all_timed or (rising and _untimed(container, stream)):
         return Layout(count, (0,), (None,), "packets")
     return Layout(count, tuple(keys), tuple(stamps), "pts")
 
 
 def _untimed(container: Any, stream: Any) -> bool:
-    """.avi has no times of showing; those that are made up for it are wrong if the codec changes the order."""
+    """Return whether a stream has no reliable presentation times.
+
+    An .avi has none, and those made up for it ignore frame reordering.
+    """
     return container.format.name == "avi" and stream.codec_context.has_b_frames

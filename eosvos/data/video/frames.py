@@ -1,11 +1,10 @@
-"""The frames of a video file, decoded one by one as they are asked for, by PyAV.
+"""The frames of a video file, decoded by PyAV when they are asked for.
 
-A frame has a number: its place in the order of showing, from 0. The first one is there at once, however long the file
-is, if its beginning is sound and tells times of showing, as all but some .avi and bare streams do. The others are
-counted (see frame_index.py) when one of them, or their number, is first asked for; those of a small file when it is
-opened.
+Frames are numbered in display order, from 0. The first one is available at once, however long the file is, if the
+file's beginning is sound and has presentation times, as all but some .avi and bare streams do. The others are counted
+(frame_index.py) when one of them, or their number, is first asked for; those of a small file when it is opened.
 
-Key frames may be open: pictures that are shown before such a one and decoded after it need the key frame before, too.
+Key frames may be open: frames that are shown before such a one and decoded after it also need the key frame before it.
 """
 
 from __future__ import annotations
@@ -26,50 +25,60 @@ import numpy as np
 from eosvos.data.levels import Levels, Span
 from eosvos.data.video.container import (
     ANEW,
-    decoded,
-    explained,
-    from_key,
+    decode_frames,
+    from_key_packet,
+    gives_frame,
     open_file,
     packets,
-    shows,
+    translate_errors,
+    until_shown_after,
     video_stream,
-    while_before,
 )
-from eosvos.data.video.frame_index import Count, Layout, count_of, look
-from eosvos.data.video.pixels import describe, rgb, span_of_video
+from eosvos.data.video.frame_index import Count, Layout, read_head, shared_count
+from eosvos.data.video.pixels import log_conversions, rgb, span_of_video
 from eosvos.errors import UserError
 
 _KEPT = 2**26  # bytes of decoded frames that are kept, about
-_SMALL = 2**24  # bytes of a file that is counted when it is opened: what is wrong with it is told at once
+_SMALL = 2**24  # bytes of a file that is counted when it is opened: errors in it are raised at once
 _COUNTED = ("packets", "frames")  # see Layout.by
 
 
-def opened(path: Path, levels: Levels = "auto") -> Frames:
-    """The frames of a video file; what is not simply read as it is stored is told. `levels`: see levels.py.
+def open_video_frames(path: Path, levels: Levels = "auto") -> Frames:
+    """Open the frames of a video file. How they are converted is logged.
 
-    Raises UserError for a file that is missing, no video, only sound, encrypted, cut off, too large, or has no frame
-    that can be decoded; for what is wrong with a large one after its beginning, when it is counted.
+    Args:
+        path: the file.
+        levels: which values of frames of more than 8 bits become 0 and 255, see levels.py.
+
+    Raises:
+        UserError: if the file is missing, no video, only sound, encrypted, cut off, too large, or has no frame that can
+            be decoded. Damage of a large file behind its beginning is found when frames are counted.
     """
     span = None
-    with explained(path), open_file(path) as container:
+    with translate_errors(path), open_file(path) as container:
         stream = video_stream(container, path)
-        head, first, seconds = look(container, stream)
+        head, first, seconds = read_head(container, stream)
         if first:
-            describe(path, stream, first, head.turn, seconds)
+            log_conversions(path, stream, first, head.turn, seconds)
             span = span_of_video(path, first, levels)
-    count = count_of(path, head)
+    count = shared_count(path, head)
     if not head.about or path.stat().st_size <= _SMALL:
         _ = count.layout
     return Frames(count, span)
 
 
 class Frames:
-    """The frames of a video: `frames(number)` gives uint8 (H, W, 3) RGB, turned as the display matrix says. span: the
-    values that become 0 and 255, see pixels.py.
+    """The frames of a video: `frames(index)` returns uint8 (H, W, 3), RGB, rotated as the display matrix says.
 
-    Frames in a row are decoded in a row; another one by a seek to the key frame before it, or from the first frame
-    where the file allows no seek. The last ones are kept, 64 MiB of them. May be pickled, and shared by threads.
-    Raises UserError for a frame that cannot be decoded, or is of another size than the first one asked for.
+    Consecutive frames are decoded in a row; another one after a seek to the key frame before it, or from the first
+    frame on if the file cannot seek. The last ones, 64 MiB, are kept. Can be pickled and shared by threads.
+
+    Args:
+        count: the layout of the file.
+        span: pixel values that become 0 and 255, see pixels.py; None: as players show them.
+
+    Raises:
+        UserError: when called, if the frame cannot be decoded or has another size than the first one asked for.
     """
 
     def __init__(self, count: Count, span: Span | None = None) -> None:
@@ -86,12 +95,13 @@ class Frames:
 
     @property
     def layout(self) -> Layout:
+        """Where the frames lie in the file; waits until they are counted."""
         return self.count.layout
 
     def __call__(self, index: int) -> np.ndarray:
         if (index or not self.head.about) and not 0 <= index < self.layout.count:
             raise IndexError(f"frame {index} of {self.layout.count}")
-        with self._lock, explained(self.path):
+        with self._lock, translate_errors(self.path):
             if self._process != os.getpid():  # after a fork: the place in the file is the parent's, too
                 self._process, self._container, self._kept = os.getpid(), None, OrderedDict()
             if index not in self._kept:
@@ -115,7 +125,7 @@ class Frames:
             self._begin(start, by)
 
     def _begin(self, key: int, by: str) -> None:
-        """Begin at a key packet."""
+        """Seek to a key packet."""
         if key == 0 and self._container is not None:  # not all files can be wound back
             self._container.close()
             self._container = None
@@ -128,7 +138,7 @@ class Frames:
         self._playing = self._play(stream, key)
 
     def _reach(self, index: int) -> int | None:
-        """Decode up to frame `index`, or the first one after it, and return its number; None where there is none."""
+        """Decode up to frame `index`, or the first one after it, and return its number; None if there is none."""
         number: int | None = None
         for number, frame in self._playing:  # noqa: B007
             self._kept[number], self._next = frame, number + 1
@@ -141,28 +151,28 @@ class Frames:
         return number
 
     def _play(self, stream: Any, key: int) -> Iterator[tuple[int, Any]]:
-        """Frames from a key packet on, with their numbers; none if the packet is not found."""
+        """Yield frames with their numbers from a key packet on; none if the packet is not found."""
         number, stamp = self._next, self.layout.stamps[key] if key else None
-        coming = from_key(packets(self._container, stream), self._by, stamp)
+        coming = from_key_packet(packets(self._container, stream), self._by, stamp)
         if self._by in _COUNTED:
-            yield from enumerate(decoded(stream, coming, strict=self._by == "packets"))
+            yield from enumerate(decode_frames(stream, coming, strict=self._by == "packets"))
             return
         first = next(coming, None)
         if first is None:
             return
         begin = [first]  # and what is shown before it, which comes right after it, and one more
-        begin += islice(while_before(coming, first.pts), 10**4)
+        begin += islice(until_shown_after(coming, first.pts), 10**4)
         if key:
-            number += sum(shows(packet) for packet in begin if packet.pts is not None and packet.pts < first.pts)
+            number += sum(gives_frame(packet) for packet in begin if packet.pts is not None and packet.pts < first.pts)
         waiting: list[int] = []  # pts of what is to be shown
 
         def fed() -> Iterator[Any]:
             for packet in chain(begin, coming):
-                if packet.pts is not None and packet.pts >= first.pts and shows(packet):
+                if packet.pts is not None and packet.pts >= first.pts and gives_frame(packet):
                     heapq.heappush(waiting, packet.pts)
                 yield packet
 
-        for frame in decoded(stream, fed(), strict=False):
+        for frame in decode_frames(stream, fed(), strict=False):
             while waiting and frame.pts is not None and waiting[0] < frame.pts:  # these could not be decoded
                 heapq.heappop(waiting)
                 number += 1
@@ -173,7 +183,7 @@ class Frames:
 
 
 def _upright(pixels: np.ndarray, turn: tuple[int, int, int, int]) -> np.ndarray:
-    """Pixels (H, W, 3), turned and mirrored by the quarters that are nearest to a display matrix."""
+    """Rotate and mirror an image (H, W, 3) by the quarter turns nearest to a display matrix."""
     a, b, c, d = turn
     if abs(b) + abs(c) > abs(a) + abs(d):
         pixels, a, d = pixels.transpose(1, 0, 2), c, b

@@ -1,8 +1,8 @@
-"""Decoded frames of a video as RGB of 8 bits, and what a file tells of its pixels and times that is honoured, or said.
+"""Decoded video frames as 8-bit RGB, and warnings for properties of a file that change what is seen.
 
-Colours: the matrix and range that the frame names; where it names no matrix, that of HD video (BT.709) from 1280 x 577
-pixels on, else that of SD (BT.601), as players do. Grey and RGB of more than 8 bits hold what a sensor counted, and are
-scaled (levels.py); YUV of 10 and 12 bits is video for people, as 8 bits are, and is shown as players show it.
+The colour matrix and range are those that the frame names. Without a matrix it is that of HD video (BT.709) from
+1280x577 pixels on, else that of SD (BT.601), as in players. Grey and RGB of more than 8 bits hold sensor values and are
+scaled (levels.py); YUV of 10 and 12 bits is shown as players show it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eosvos.data.levels import Levels, Span, measured, scaled, span_of
+from eosvos.data.levels import Levels, Span, choose_span, measure_span, to_8_bits
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,14 @@ _NARROW = 0.25  # of what YUV can hold
 
 
 def rgb(frame: Any, span: Span | None) -> np.ndarray:
-    """uint8 (H, W, 3) of a decoded frame; transparent parts on black. span: values that become 0 and 255."""
+    """Convert a decoded frame to uint8 (H, W, 3), RGB, with transparent parts on black.
+
+    Args:
+        frame: the frame.
+        span: pixel values that become 0 and 255; None: as players show them.
+    """
     if span is not None:
-        pixels = scaled(counts(frame), span)
+        pixels = to_8_bits(raw_values(frame), span)
         return np.repeat(pixels[..., None], 3, -1) if pixels.ndim == 2 else pixels
     if not has_alpha(frame):
         return _converted(frame, "rgb24")
@@ -37,8 +42,8 @@ def rgb(frame: Any, span: Span | None) -> np.ndarray:
     return ((pixels[..., :3].astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
 
 
-def counts(frame: Any) -> np.ndarray:
-    """Pixels in the units of the file: (H, W) of grey, else (H, W, 3) RGB."""
+def raw_values(frame: Any) -> np.ndarray:
+    """Return pixels in the units of the file: (H, W) of grey, else (H, W, 3) RGB."""
     name, bits = frame.format.name, _bits(frame)
     if _is_grey(frame):
         if not name.startswith("gray"):
@@ -52,13 +57,20 @@ def counts(frame: Any) -> np.ndarray:
 
 
 def has_alpha(frame: Any) -> bool:
+    """Return whether a frame may have transparent pixels."""
     return any(part.is_alpha for part in frame.format.components) or frame.format.has_palette
 
 
 def span_of_video(path: Path, frames: list[Any], levels: Levels) -> Span | None:
-    """The span of a video by its first frames, None where pixels are taken as they are shown; what was chosen is told.
+    """Choose the pixel values that become 0 and 255 in a video, and log them.
 
-    frames: decoded ones, from the first one on.
+    Args:
+        path: the file, for the message.
+        frames: decoded frames, from the first one on.
+        levels: the setting, see levels.py.
+
+    Returns:
+        The two values, or None if pixels are read as players show them.
     """
     frame = frames[0]
     bits, grey = _bits(frame), _is_grey(frame)
@@ -68,20 +80,28 @@ def span_of_video(path: Path, frames: list[Any], levels: Levels) -> Span | None:
         return None
     full = (0.0, 1.0) if bits == 32 else (0.0, 2.0**bits - 1)
     if grey or (frame.format.is_rgb and not frame.format.name.startswith("xyz")):
-        return span_of(path, levels, map(counts, frames), full)
-    found = measured(map(counts, frames), full, margin=0)
-    if found is not None and found[1] - found[0] < _NARROW * full[1] and levels == "auto":
+        return choose_span(path, levels, map(raw_values, frames), full)
+    measured = measure_span(map(raw_values, frames), full, margin=0)
+    if measured is not None and measured[1] - measured[0] < _NARROW * full[1] and levels == "auto":
         log.warning(
             "%s: a video of %d bits, which is read as players show it; but the first frames have values of %g to %g"
-            " alone, of 0 to %g: if these are a sensor's, say levels=[%g,%g]", path, bits, *found, full[1], *found,
+            " alone, of 0 to %g: if these are a sensor's, say levels=[%g,%g]",
+            path, bits, *measured, full[1], *measured,
         )  # fmt: skip
     return None
 
 
-def describe(path: Path, stream: Any, frames: list[Any], turn: tuple[int, int, int, int], seconds: list[float]) -> None:
-    """Log what a file tells of its pixels and times, and is not simply what is read.
+def log_conversions(
+    path: Path, stream: Any, frames: list[Any], turn: tuple[int, int, int, int], seconds: list[float]
+) -> None:
+    """Log how pixels and times are read differently from what the file or players say.
 
-    frames: first ones, decoded. turn: the display matrix (see frame_index.Head). seconds: when they are shown.
+    Args:
+        path: the file.
+        stream: its video stream.
+        frames: the first decoded frames.
+        turn: the display matrix, see `frame_index.Head`.
+        seconds: presentation times of the first frames.
     """
     context, frame = stream.codec_context, frames[0]
     width, height = frame.width, frame.height
@@ -126,7 +146,7 @@ def describe(path: Path, stream: Any, frames: list[Any], turn: tuple[int, int, i
 
 
 def frame_ratio(stream: Any) -> float:
-    """Width of a pixel by its height; 1 where that is not told."""
+    """Return width by height of a pixel; 1 if the file does not say."""
     ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
     return float(ratio) if ratio and 0.1 < ratio < 10 else 1.0
 

@@ -1,9 +1,9 @@
-"""Pictures that hold several, as videos: TIFFs of several pages, animated GIF, WebP and PNG. Read by Pillow, a frame at
-a time when it is asked for; what animations leave or clear before the next frame is done as viewers do, and what is
-transparent is black.
+"""Files of several images as videos: TIFFs of several pages, animated GIF, WebP and PNG, read by Pillow.
 
-Of a TIFF the pages that it marks as reduced copies (thumbnails, pyramids) or as transparency masks are left out. Stacks
-that have channels, or depth as well as time, are refused: page after page they are no video.
+A frame is decoded when it is asked for. What animations leave or clear before the next frame is done as in viewers;
+transparent parts are black. Pages of a TIFF that are marked as reduced copies (thumbnails, pyramids) or as transparency
+masks are left out. Stacks with channels, or with depth as well as time, are refused, as their pages in order are no
+video.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from eosvos.data.images import deep_pixels, full_span, is_deep, pixels_of
-from eosvos.data.levels import LOOKED_AT, Levels, Span, span_of
+from eosvos.data.images import decode, decode_deep, full_span, is_deep
+from eosvos.data.levels import LOOKED_AT, Levels, Span, choose_span
 from eosvos.data.masks import check_pixels
 from eosvos.errors import UserError
 from eosvos.files import refused
@@ -39,9 +39,17 @@ _REDUCED, _MASK = 1, 4  # bits of a TIFF page's tag NewSubfileType
 
 
 class Stack:
-    """The frames of a stack: `stack(number)` gives uint8 (H, W, 3) RGB; `len(stack)` of them, `rate` a second.
+    """The frames of a stack: `stack(index)` returns uint8 (H, W, 3), RGB. Can be pickled and shared by threads.
 
-    May be pickled, and shared by threads. Raises UserError for a frame that cannot be decoded.
+    Args:
+        path: the file.
+        pages: pages that are frames.
+        size: height and width in pixels.
+        rate: frames per second.
+        span: pixel values that become 0 and 255; None: 8-bit values are kept.
+
+    Raises:
+        UserError: when called, if the frame cannot be decoded.
     """
 
     def __init__(
@@ -70,7 +78,7 @@ class Stack:
                 weakref.finalize(image, image.fp.close)  # type: ignore[union-attr]
                 self._image = image
             image.seek(page)
-            pixels = pixels_of(self.path, image, self.span, page)
+            pixels = decode(self.path, image, self.span, page)
         if pixels.shape[:2] != self.size:
             raise UserError(f"{self.path}: frame {index} is of another size than the first one; {_EACH}")
         return pixels
@@ -79,8 +87,8 @@ class Stack:
 _EACH = "save the frames as one picture each, in a folder, and give the folder"
 
 
-def is_picture(path: Path) -> bool:
-    """Whether a file is a picture, or several, rather than a video, by its first bytes."""
+def is_image_file(path: Path) -> bool:
+    """Return whether the first bytes of a file are those of an image format rather than a video."""
     try:
         with path.open("rb") as file:
             return _MAGIC.match(file.read(16)) is not None
@@ -89,10 +97,15 @@ def is_picture(path: Path) -> bool:
 
 
 def open_stack(path: Path, levels: Levels = "auto") -> Stack:
-    """The frames of a file that holds several pictures. `levels`: see levels.py.
+    """Open a file of several images.
 
-    Raises UserError for a single picture, a damaged file, pages of several sizes or kinds, too many pixels, and stacks
-    of more than time.
+    Args:
+        path: the file.
+        levels: which values of frames of more than 8 bits become 0 and 255, see levels.py.
+
+    Raises:
+        UserError: for a single image, a damaged file, pages of several sizes or kinds, too many pixels, and stacks of
+            more than time.
     """
     with _explained(path, "cannot be read as pictures"), _opened(path) as image:
         check_pixels(path, image)
@@ -111,15 +124,18 @@ def open_stack(path: Path, levels: Levels = "auto") -> Stack:
         rate = _rate(image, pages)
     span = levels if isinstance(levels, tuple) else None
     if deep:
-        span = span_of(path, levels, _deep_pages(path, pages), full)
+        span = choose_span(path, levels, _deep_pages(path, pages), full)
     stack = Stack(path, pages, size, rate, span)
     stack(0)
     return stack
 
 
 def _pages(path: Path, image: Any) -> tuple[int, ...]:
-    """The pages of a TIFF that are frames. Raises UserError where they differ, or reach beyond the file's end."""
-    found, left = [], 0
+    """Return the pages of a TIFF that are frames.
+
+    Raises UserError if they differ, or lie beyond the file's end.
+    """
+    frames, left = [], 0
     kinds: dict[tuple[Any, ...], int] = {}
     length = path.stat().st_size
     for page in range(image.n_frames):
@@ -128,7 +144,7 @@ def _pages(path: Path, image: Any) -> tuple[int, ...]:
         if tags.get(254, 0) & (_REDUCED | _MASK):
             left += 1
             continue
-        found.append(page)
+        frames.append(page)
         kinds.setdefault((image.width, image.height, is_deep(image), image.mode[0] == "F"), page)
         for places, sizes in ((273, 279), (324, 325)):  # strips and tiles
             ends = [a + b for a, b in zip(tags.get(places, ()), tags.get(sizes, ()), strict=False)]
@@ -138,40 +154,42 @@ def _pages(path: Path, image: Any) -> tuple[int, ...]:
         (width, height, *_), (other_width, other_height, *_) = list(kinds)[:2]
         differ = "size" if (width, height) != (other_width, other_height) else "kind (bits)"
         raise UserError(
-            f"{path}: page {found[0]} is {width}x{height}, page {list(kinds.values())[1]} {other_width}x{other_height},"
-            f" of another {differ}; the frames of a video are of one size and kind: {_EACH}"
+            f"{path}: page {frames[0]} is {width}x{height}, page {list(kinds.values())[1]} {other_width}x"
+            f"{other_height}, of another {differ}; the frames of a video are of one size and kind: {_EACH}"
         )
     if left:
         log.warning("%s: %d pages are marked as thumbnails or masks of others, and left out", path, left)
-    return tuple(found)
+    return tuple(frames)
 
 
 def _check_dimensions(path: Path, description: str, count: int) -> None:
-    """Raise UserError where ImageJ's or OME's description tells of more than time, or of more pages than are listed."""
-    told: dict[str, int] = {}
+    """Raise UserError if ImageJ's or OME's description names more than time, or more pages than there are."""
+    dimensions: dict[str, int] = {}
     if description.startswith("ImageJ="):
         lines = re.findall(r"^(images|channels|slices|frames)=(\d+)\s*$", description, re.MULTILINE)
-        told = {key: int(value) for key, value in lines}
+        dimensions = {key: int(value) for key, value in lines}
     elif "<OME" in description:
         sizes = dict(re.findall(r'\bSize([CZT])="(\d+)"', description))
-        told = {name: int(sizes.get(key, 1)) for key, name in (("C", "channels"), ("Z", "slices"), ("T", "frames"))}
+        dimensions = {
+            name: int(sizes.get(key, 1)) for key, name in (("C", "channels"), ("Z", "slices"), ("T", "frames"))
+        }
         samples = re.search(r'SamplesPerPixel="(\d+)"', description)
-        told["channels"] //= max(int(samples.group(1)), 1) if samples else 1
-    several = [f"{told[key]} {key}" for key in ("channels", "slices", "frames") if told.get(key, 1) > 1]
-    if told.get("channels", 1) > 1 or len(several) > 1:
+        dimensions["channels"] //= max(int(samples.group(1)), 1) if samples else 1
+    several = [f"{dimensions[key]} {key}" for key in ("channels", "slices", "frames") if dimensions.get(key, 1) > 1]
+    if dimensions.get("channels", 1) > 1 or len(several) > 1:
         raise UserError(
             f"{path}: holds {', '.join(several)}, and page after page these are no video; save one channel and slice"
             " over time as a file of its own"
         )
-    if told.get("images", 1) > count:
+    if dimensions.get("images", 1) > count:
         raise UserError(
-            f"{path}: ImageJ's way to write {told['images']} pictures beyond 4 GiB, of which other programs see"
+            f"{path}: ImageJ's way to write {dimensions['images']} pictures beyond 4 GiB, of which other programs see"
             f" {count}; save them as an image sequence, in a folder, and give the folder"
         )
 
 
 def _rate(image: Any, pages: tuple[int, ...]) -> float:
-    """Frames per second, of animations by how long the first frames are shown; else 24."""
+    """Return the frames per second of an animation, from the durations of the first frames; 24 for a TIFF."""
     if image.format == "TIFF":
         return 24.0
     shown = []
@@ -186,7 +204,7 @@ def _deep_pages(path: Path, pages: tuple[int, ...]) -> Iterator[np.ndarray]:
     with _explained(path, "cannot be decoded"), _opened(path) as image:
         for page in pages:
             image.seek(page)
-            yield deep_pixels(path, image, page)
+            yield decode_deep(path, image, page)
 
 
 def _opened(path: Path) -> Image.Image:

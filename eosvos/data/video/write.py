@@ -1,4 +1,4 @@
-"""Frames written as a video file by PyAV, an extra: pip install 'eosvos[video]'."""
+"""Writes frames as a video file, by PyAV (pip install 'eosvos[video]')."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ _CODECS = ("libx264", "h264", "mpeg4")  # best first: what a build of FFmpeg has
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 24.0, *, quality: int = 20) -> None:
-    """Write frames, uint8 (H, W, 3) RGB of one size, as a video of `fps` frames per second, atomically.
+    """Write frames as a video, atomically.
 
-    H.264 where FFmpeg can write it, else MPEG-4; 4:2:0 in the colours of BT.709. These have even sizes only: an odd
-    last row or column is repeated. `quality` is H.264's constant rate factor, 0 (lossless) to 51. The ending of `path`
-    chooses the container. Frames are taken one by one, so they may come from a generator.
+    H.264 if FFmpeg can write it, else MPEG-4; 4:2:0 in the colours of BT.709. These have even sizes only, so an odd
+    last row or column is repeated.
 
-    Raises UserError where PyAV is missing, the ending is unknown or the file cannot be written; ValueError for frames
-    of another kind, of several sizes, or none at all.
+    Args:
+        path: the file; its extension chooses the container.
+        frames: uint8 (H, W, 3), RGB, of one size; taken one by one, so they may come from a generator.
+        fps: frames per second.
+        quality: constant rate factor of H.264, 0 (lossless) to 51.
+
+    Raises:
+        UserError: if PyAV is missing, the extension is unknown or the file cannot be written.
+        ValueError: if a frame has another dtype or shape, or there are none.
     """
     av = pyav()
     path = Path(path)

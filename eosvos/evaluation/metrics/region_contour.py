@@ -295,12 +295,12 @@ class Measures:
 
 def counts(sequence: VideoSequence, indices: Iterable[int], measures: Measures) -> list[int]:
     """Those of some frames that figures can be of: that have a truth, and are no end that is left out."""
-    if not sequence.truth:
+    if not sequence.has_ground_truth:
         return []
     indices = list(indices)
     ends = set()
     if indices and (measures.ends or ends_of(measures.protocol)) == "skip":
         order = range(len(sequence))
         ends = {next(i for i in way if sequence.mask(i) is not None) for way in (order, reversed(order))}
-    of = (measures.protocol, sequence.objects, sequence.last)
+    of = (measures.protocol, sequence.first_frame, sequence.last_frame)
     return [i for i in indices if i not in ends and counted_objects(*of, i) and sequence.mask(i) is not None]

@@ -237,6 +237,7 @@ class EOSVOS(Taught):
                     image, masks, generator, size=self.size, colour=settings.colour, window=given.window
                 ))
             )  # fmt: skip
+        # Eq. 1: fine-tuning on the annotated frames, by the steps of eq. 5.
         losses = inner_losses(self.model, samples, steps, settings.batch, (*path, 2)) if steps else []
         mean = TailMean(steps, settings.average)
         thing.first = thing.phi = mean.of(self._steps(self.learner.theta, losses, mean, tell=self._tell))
@@ -262,11 +263,11 @@ class EOSVOS(Taught):
         x0, y0, x1, y1 = thing.window = self._window_of(thing, frame)
         image, _ = _view(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, thing.window)
         settings, last = self.propagation, None
-        more: dict[str, Any] = {"voting": settings.voting}
+        more: dict[str, Any] = {"box_voting_iou": settings.voting}
         if thing.box is not None:
             scale = thing.box.new_tensor([image.shape[-1] / (x1 - x0), image.shape[-2] / (y1 - y0)]).repeat(2)
             last = ((thing.box - thing.box.new_tensor([x0, y0, x0, y0])) * scale).to(self.device)
-            more |= {"previous": [last], "continuity": settings.continuity}
+            more |= {"previous": [last], "iou_prior_weight": settings.continuity}
         if last is not None and settings.boxes:
             generator = seeds.generator(self.seed, thing.index, 3, self._frames)
             more["proposals"] = [moved_boxes(last.cpu(), image.shape[-2:], settings, generator).to(self.device)]

@@ -56,7 +56,7 @@ def meta_gradients(
         model.mask_loss = "cross_entropy" if iteration < mask_warm_up else model.network_spec.mask_loss
         inner = inner_losses(model, task.train, steps, batch, (seed, _INNER, iteration, index))
         terms: dict[str, float] = {}
-        outer = loss_of(model, [task.meta, *task.more], (seed, _META, iteration, index), _into(terms))
+        outer = loss_of(model, [task.meta, *task.extra_meta], (seed, _META, iteration, index), _into(terms))
         now = 1 if iteration < order_warm_up else order
         compute = second_order_meta_gradient if now == 2 else meta_gradient
         if unrolled:
@@ -64,6 +64,7 @@ def meta_gradients(
         weights = step_weights
         if iteration < multi_step_iterations:
             weights = annealed_weights(steps, iteration / multi_step_iterations)
+        # Algorithm 1, lines 4 to 6, of one task: the steps of eq. 5, and the gradient of eq. 4.
         result = compute(
             learner.theta, learner.rates, inner, outer, clip=clip, weights=weights, window=window
         )  # fmt: skip
@@ -116,11 +117,11 @@ def validate_tasks(
         for place, count in enumerate(steps):
             phi = adapt(phi, learner.rates, losses[done:count], clip=clip).phi
             done = count
-            judges = [task.meta, *task.more]
+            judges = [task.meta, *task.extra_meta]
             totals[0, place] += sum(picture_similarity(model, phi, sample) for sample in judges) / len(judges)
             with torch.no_grad():
                 totals[1, place] += float(loss_of(model, [task.meta], (0, _VALIDATION, number, 0))(phi))
-    means = world.sum_(totals) / len(tasks)
+    means = world.all_reduce(totals) / len(tasks)
     figures = {
         f"{what}@{count}": float(value)
         for what, row in zip(("J", "loss"), means, strict=True)
@@ -129,9 +130,7 @@ def validate_tasks(
     return figures | {"score": figures[f"J@{steps[-1]}"]}
 
 
-def validate_pictures(
-    model: MaskRCNN, learner: Learner, pictures: Sequence[Sample], *, world: World
-) -> dict[str, float]:
+def validate_images(model: MaskRCNN, learner: Learner, pictures: Sequence[Sample], *, world: World) -> dict[str, float]:
     """Mean loss over held-out pictures, whose mask loss is cross-entropy whichever one trains, so that the figures of
     a training compare; "score" is its negative."""
     model.mask_loss = "cross_entropy"
@@ -139,7 +138,7 @@ def validate_pictures(
     for number in range(world.rank, len(pictures), world.size):
         with torch.no_grad():
             total += float(loss_of(model, [pictures[number]], (0, _VALIDATION, number))(learner.theta))
-    mean = float(world.sum_(total)) / len(pictures)
+    mean = float(world.all_reduce(total)) / len(pictures)
     return {"validation_loss": mean, "score": -mean}
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from eosvos.data.masks import VOID, box_of
 from eosvos.data.sequence import VideoSequence
-from eosvos.data.tasks import Found, Sample, Tasks, Taskset
+from eosvos.data.tasks import ObjectFrame, Sample, Tasks, Taskset
 from eosvos.data.transforms import PADDING, as_layers, as_pixels, as_tensor, augment, warp_image, warp_masks
 from eosvos.seeds import generator, numpy_generator
 
@@ -137,7 +137,7 @@ class GuidedTasks:
     def guided(self, seed: int, iteration: int, index: int) -> Guided:
         """Raises UserError if no object can be found."""
         path = (_GUIDED, iteration, index)
-        taskset = self.tasks.chosen(seed, *path)
+        taskset = self.tasks.taskset_for(seed, *path)
         for sequence, object_id in taskset.pairs(seed, *path):
             draws, area = numpy_generator(seed, *path, 0), self.guidance.min_area
             frames = list(islice(taskset.frames(sequence, object_id, draws, min_area=area), 2))
@@ -147,9 +147,9 @@ class GuidedTasks:
                 sample, prior = self._sample(taskset, sequence, found, object_id, generator(seed, *path, 2))
                 category = sequence.categories.get(object_id)
                 return Guided(sample, varied, prior, sequence.name, object_id, category)
-        raise taskset.nothing(self.guidance.min_area)
+        raise taskset.no_object_error(self.guidance.min_area)
 
-    def _varied(self, found: Found, object_id: int, draws: torch.Generator) -> Tensor:
+    def _varied(self, found: ObjectFrame, object_id: int, draws: torch.Generator) -> Tensor:
         turn, zoom = (2 * torch.rand(2, generator=draws, dtype=torch.float64) - 1).tolist()
         guidance = self.guidance
         return visual_guide(
@@ -158,10 +158,10 @@ class GuidedTasks:
         )  # fmt: skip
 
     def _sample(
-        self, taskset: Taskset, sequence: VideoSequence, found: Found, object_id: int, draws: torch.Generator
+        self, taskset: Taskset, sequence: VideoSequence, found: ObjectFrame, object_id: int, draws: torch.Generator
     ) -> tuple[Sample, Tensor]:
         """The transformed picture and the varied prior, from the frame before it under the same transform."""
-        before = sequence.mask(found.place - 1) if found.place else None
+        before = sequence.mask(found.frame_index - 1) if found.frame_index else None
         if before is None or not (before == object_id).any():
             before = found.mask
         void = found.mask == VOID

@@ -63,8 +63,8 @@ def validate(model: Network, learner: Learner, objects: Sequence[Guided], *, wor
         inputs = (sample.image[None].to(device), heat_map(guided.prior, (height, width))[None].to(device))
         logits = functional_call(model, learner.theta, inputs, {"gammas": gammas}, strict=False)
         totals[1] += similarity(logits[0, 0].cpu() >= 0, sample.masks[0], sample.ignore)
-    loss, j = (world.sum_(totals) / len(objects)).tolist()
-    first, second = world.sum_(moments) / len(objects)
+    loss, j = (world.all_reduce(totals) / len(objects)).tolist()
+    first, second = world.all_reduce(moments) / len(objects)
     spread = float((second - first**2).clamp(min=0).sqrt().mean())
     return {"validation_loss": loss, "J": j, **({} if model.visual is None else {"gamma_spread": spread}), "score": j}
 
@@ -89,14 +89,14 @@ def search_rate(
         total = torch.zeros(1, dtype=torch.float64)
         for task in tasks[world.rank :: world.size]:
             method.start(task.train[0].image, {1: task.train[0].masks[0].numpy()})
-            judges = [task.meta, *task.more]
+            judges = [task.meta, *task.extra_meta]
             for sample in judges:
                 prior = prior_of(sample.masks[0])
                 assert prior is not None, "a task's object is in sight"
                 method.priors[1] = prior
                 found = torch.from_numpy(method.step(sample.image) == 1)
                 total += similarity(found, sample.masks[0], sample.ignore) / len(judges)
-        return float(world.sum_(total)) / len(tasks)
+        return float(world.all_reduce(total)) / len(tasks)
 
     def candidate(rate: float) -> Learner:
         single = next(iter(theta.values())).new_tensor(rate)

@@ -53,7 +53,7 @@ def validate(
         height, width = sample.image.shape[-2:]
         found = probability(model, learner.theta, sample.image, (height, width)) >= 0.5
         totals[1] += similarity(found, truth_of(sample, branch), sample.ignore)
-    loss, j = (world.sum_(totals) / len(pictures)).tolist()
+    loss, j = (world.all_reduce(totals) / len(pictures)).tolist()
     return {"validation_loss": loss, **({"J": j} if branch == "foreground" else {}), "score": -loss}
 
 
@@ -76,11 +76,11 @@ def search_rate(
         method, total = OSVOS(learner, iters=steps, device=device, tuning=tuning), torch.zeros(1, dtype=torch.float64)
         for task in tasks[world.rank :: world.size]:
             method.start(task.train[0].image, {1: task.train[0].masks[0].numpy()})
-            judges = [task.meta, *task.more]
+            judges = [task.meta, *task.extra_meta]
             for sample in judges:
                 found = torch.from_numpy(method.step(sample.image) == 1)
                 total += similarity(found, sample.masks[0], sample.ignore) / len(judges)
-        return float(world.sum_(total)) / len(tasks)
+        return float(world.all_reduce(total)) / len(tasks)
 
     def candidate(rate: float) -> Learner:
         single = next(iter(theta.values())).new_tensor(rate)

@@ -1,4 +1,4 @@
-"""Published weights recognised by their keys, under the names of our network and for its kind of input."""
+"""Recognises published weights by their keys and converts them to the names and the input of our networks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,19 @@ from eosvos.models.vgg import LEVELS_MEAN, UNIT_MEAN, UNIT_STD
 
 @dataclass
 class Published:
-    """A file's tensors under the names of our network.
+    """The tensors of a file under the names of our network.
 
-    tensors: float32, to be checked against the network by name and shape. origin: our name -> key in the file.
-    converted: our name -> what was done to the values. affines: norm layer -> scale and shift (C,) of its batch norm at
-    test time; its `weight` and `bias` are in `tensors` too. skipped: key of the file -> why it has no place here.
-    settings: fields of `Spec` that the weights were trained for. rates: learning rates by our name, if it has any.
+    Attributes:
+        source: name or path that they come from.
+        kind: what they are, in words.
+        tensors: name -> float32 tensor, still to be checked against the network by name and shape.
+        origin: our name -> key in the file.
+        converted: our name -> what was done to the values.
+        affines: norm layer -> scale and shift (C,) of its batch norm at test time; its `weight` and `bias` are in
+            `tensors` too.
+        skipped: key of the file -> why it is not used.
+        settings: fields of `Spec` that the weights were trained for.
+        rates: learning rates by our name, if there are any.
     """
 
     source: str
@@ -40,7 +47,7 @@ class Published:
     rates: dict[str, Tensor] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """First 16 hex digits of the SHA-256 of all that goes into a network: names, shapes, values."""
+        """Return the first 16 hex digits of the SHA-256 of all that goes into a network: names, shapes, values."""
         total = hashlib.sha256(repr(sorted(self.settings.items())).encode())
         affines = {f"{name}.{i}": v for name, pair in self.affines.items() for i, v in enumerate(pair)}
         for group in (self.tensors, self.rates, affines):
@@ -50,10 +57,15 @@ class Published:
 
 
 def read(source: str, *, progress: bool = False) -> Published:
-    """The weights of a name ("torchvision:resnet50") or of a file, whose kind its keys tell, not its name.
+    """Read published weights and convert them to our names.
 
-    Raises UserError for a name that is unknown or cannot be fetched, and for a file that is damaged, would execute
-    code, or holds no known network.
+    Args:
+        source: a name ("torchvision:resnet50") or the path of a file, which is recognised by its keys, not by its name.
+        progress: whether to show the progress of a download.
+
+    Raises:
+        UserError: for a name that is unknown or cannot be fetched; for a file that is damaged, would execute code, or
+            holds no known network.
     """
     if source.startswith(PREFIX):
         raw, note = fetch(source, progress), ""
@@ -64,17 +76,17 @@ def read(source: str, *, progress: bool = False) -> Published:
             raw = raw[inner]
     if isinstance(raw.get("meta_optim_state_dict"), Mapping):
         return _authors(source, tensors_of(raw["meta_optim_state_dict"])[0])
-    found, other = tensors_of(raw)
-    if "backbone.bottom_up.stem.conv1.weight" in found:
-        result = _detectron2(source, found)
-    elif "backbone.body.conv1.weight" in found:
-        result = _torchvision_detector(source, found)
-    elif "conv1.weight" in found and "layer1.0.conv1.weight" in found:
-        result = _resnet(source, found, note)
-    elif "features.17.conv.0.weight" in found or "features.17.conv.0.0.weight" in found:
-        result = _mobilenet(source, found)
-    elif all(f"features.{k}.weight" in found for k in _VGG) and "features.1.weight" not in found:  # no batch norm
-        result = _vgg(source, found)
+    tensors, other = tensors_of(raw)
+    if "backbone.bottom_up.stem.conv1.weight" in tensors:
+        result = _detectron2(source, tensors)
+    elif "backbone.body.conv1.weight" in tensors:
+        result = _torchvision_detector(source, tensors)
+    elif "conv1.weight" in tensors and "layer1.0.conv1.weight" in tensors:
+        result = _resnet(source, tensors, note)
+    elif "features.17.conv.0.weight" in tensors or "features.17.conv.0.0.weight" in tensors:
+        result = _mobilenet(source, tensors)
+    elif all(f"features.{k}.weight" in tensors for k in _VGG) and "features.1.weight" not in tensors:  # no batch norm
+        result = _vgg(source, tensors)
     else:
         keys = ", ".join(list(raw)[:4]) or "none"
         raise UserError(f"init={source}: no known network; its keys begin with {keys}; expected one of: {KINDS}")
@@ -96,7 +108,7 @@ _DETECTOR: Rules = [
 
 
 def _d2_conv(prefix: str) -> Callable[[re.Match[str]], str]:
-    """Numbered convolutions, each with its norm, counted from 1 there and from 0 here."""
+    """Return the rule for numbered convolutions with norms, counted from 1 in detectron2 and from 0 in torchvision."""
     return lambda m: f"{prefix}.{int(m[1]) - 1}.{1 if m[2] else 0}.{m[3]}"
 
 
@@ -127,21 +139,23 @@ _DETECTRON2: Rules = [
 ]
 
 
-def _resnet(source: str, found: dict[str, Tensor], note: str) -> Published:
+def _resnet(source: str, tensors: dict[str, Tensor], note: str) -> Published:
     result = Published(source, "an ImageNet ResNet")
-    _rename(found, _BODY, result)
-    if "conv1.bias" in found and "bn1.weight" not in found:
+    _rename(tensors, _BODY, result)
+    if "conv1.bias" in tensors and "bn1.weight" not in tensors:
         result.kind += " with its batch norm folded into the convolutions"
         _unfold(result)
-    if re.search(r"stride 2 in the first 1x1", note):  # no key tells it: such files say so in their header
+    if re.search(r"stride 2 in the first 1x1", note):  # not visible in the keys: such files say so in their header
         result.settings["stride_first"] = True
     return _finish(result)
 
 
-def _mobilenet(source: str, found: dict[str, Tensor]) -> Published:
-    """MobileNetV2, under the names of torchvision or under those it was first published with for PyTorch, in which a
-    block is one list of layers; the convolution to the classifier's channels has no place in the body."""
-    flat = "features.17.conv.7.running_var" in found
+def _mobilenet(source: str, tensors: dict[str, Tensor]) -> Published:
+    """Convert MobileNetV2, under the names of torchvision or those of its first publication for PyTorch.
+
+    In the latter a block is one list of layers. The convolution to the classifier's channels is not part of the body.
+    """
+    flat = "features.17.conv.7.running_var" in tensors
     result = Published(source, "an ImageNet MobileNetV2")
 
     def name(match: re.Match[str]) -> str:
@@ -153,25 +167,24 @@ def _mobilenet(source: str, found: dict[str, Tensor]) -> Published:
             rest = f"conv.{blocks[int(number)]}.{last}"
         return f"backbone.body.{stage}.{layer}.{rest}"
 
-    _rename(found, [(r"features\.(\d|1[0-7])\.(.+)", name)], result)
+    _rename(tensors, [(r"features\.(\d|1[0-7])\.(.+)", name)], result)
     return _finish(result)
 
 
-def _vgg(source: str, found: dict[str, Tensor]) -> Published:
-    """The convolutions, under the names of `models.vgg.VGG`, for pixels of 0 to 255, and, where the file has numbers
-    for them, the first two layers of the classifier as `fc`, as `models.osmn.VisualModulator` names them.
+def _vgg(source: str, tensors: dict[str, Tensor]) -> Published:
+    """Convert VGG16 to `models.vgg.VGG`, and its classifier, if it is whole, to layers `fc` of `VisualModulator`.
 
-    The file of the authors' weights has numbers for these alone, its classifier is not a number; that of torchvision's
-    own training is whole, and for pixels of unit variance. The latter's features are scaled up to pixels of 0 to 255,
-    which scales all biases, so that learning rates mean the same with both.
+    The file of the authors' weights has numbers for the convolutions alone; its classifier is not a number. That of
+    torchvision's own training is whole, and for pixels of unit variance. Its features are scaled up to pixels of 0 to
+    255, which scales all biases, so that learning rates mean the same with both.
     """
     result = Published(source, "an ImageNet VGG16")
-    head = found.get("classifier.6.weight")
+    head = tensors.get("classifier.6.weight")
     whole = head is not None and bool(head.isfinite().all())
     rules: Rules = [(r"features\.(\d+)\.(weight|bias)", lambda m: f"convs.{_VGG.index(int(m[1]))}.{m[2]}")]
     if whole:  # the third layer, classifier.6, names the classes of ImageNet
         rules = [*rules, (r"classifier\.([03])\.(weight|bias)", lambda m: f"fc.{int(m[1]) // 3}.{m[2]}")]
-    _rename(found, rules, result)
+    _rename(tensors, rules, result)
     result.settings["size"] = "vgg16"
     if not whole:
         result.kind += " of its authors"
@@ -180,7 +193,7 @@ def _vgg(source: str, found: dict[str, Tensor]) -> Published:
     mean, std = torch.tensor(UNIT_MEAN)[:, None, None], torch.tensor(UNIT_STD)[:, None, None]
     scale = 255 * float(std.mean())
     weight = result.tensors["convs.0.weight"] / std
-    # There (rgb - mean) / std, here 255 * (rgb - m); the two zeros, which surround a picture, differ by 0.01.
+    # There (rgb - mean) / std, here 255 * (rgb - m); the two zeros, which pad an image, differ by 0.01.
     result.tensors["convs.0.weight"] = weight * scale / 255
     result.tensors["convs.0.bias"] += (weight * (torch.tensor(LEVELS_MEAN)[:, None, None] - mean)).sum((1, 2, 3))
     for name in result.tensors:
@@ -192,9 +205,9 @@ def _vgg(source: str, found: dict[str, Tensor]) -> Published:
 
 
 def _unfold(result: Published) -> None:
-    """A convolution's bias becomes the shift of a norm of scale 1 after it, which is the same network.
+    """Turn a convolution's bias into the shift of a norm of scale 1 after it, which is the same network.
 
-    A bias whose convolution is not in the file says nothing: it is skipped.
+    A bias whose convolution is not in the file is skipped.
     """
     tensors = result.tensors
     for name in [n for n in tensors if re.fullmatch(r".*(conv\d|downsample\.0)\.bias", n)]:
@@ -209,25 +222,27 @@ def _unfold(result: Published) -> None:
             tensors[f"{norm}.{last}"], result.origin[f"{norm}.{last}"] = value, key
 
 
-def _torchvision_detector(source: str, found: dict[str, Tensor]) -> Published:
-    second = "roi_heads.box_head.0.0.weight" in found
+def _torchvision_detector(source: str, tensors: dict[str, Tensor]) -> Published:
+    second = "roi_heads.box_head.0.0.weight" in tensors
     result = Published(source, f"torchvision's COCO Mask R-CNN v{2 if second else 1}")
-    _rename(found, _DETECTOR, result)
+    _rename(tensors, _DETECTOR, result)
     # The first version was trained without an epsilon, and torchvision takes it out after loading (overwrite_eps).
     return _finish(result, eps=1e-5 if second else 0.0)
 
 
-def _detectron2(source: str, found: dict[str, Tensor]) -> Published:
+def _detectron2(source: str, tensors: dict[str, Tensor]) -> Published:
     result = Published(source, "detectron2's Mask R-CNN")
-    mean = found.pop("pixel_mean", torch.tensor([103.53, 116.28, 123.675])).flatten()
-    std = found.pop("pixel_std", torch.ones(3)).flatten()  # 1 in all that began with weights of FAIR, as the GN models
-    convs = any(key.startswith("roi_heads.box_head.conv") for key in found)
+    mean = tensors.pop("pixel_mean", torch.tensor([103.53, 116.28, 123.675])).flatten()
+    std = tensors.pop(
+        "pixel_std", torch.ones(3)
+    ).flatten()  # 1 in all that began with weights of FAIR, as the GN models
+    convs = any(key.startswith("roi_heads.box_head.conv") for key in tensors)
     names = {"fc1": "5"} if convs else {"fc1": "fc6", "fc2": "fc7"}
     rules = [
         *_DETECTRON2,
         *[(rf"roi_heads\.box_head\.{a}\.(weight|bias)", rf"roi_heads.box_head.{b}.\1") for a, b in names.items()],
     ]
-    _rename(found, rules, result)
+    _rename(tensors, rules, result)
     # There x = (255 * bgr - mean) / std, here x = (rgb - m) / s with the same mean: that is this one * 255 * s / std.
     ours = torch.tensor([0.229, 0.224, 0.225])
     stem = "backbone.body.conv1.weight"
@@ -242,18 +257,18 @@ def _detectron2(source: str, found: dict[str, Tensor]) -> Published:
     return result
 
 
-def _authors(source: str, found: dict[str, Tensor]) -> Published:
-    """Every parameter as model_init_NAME and its learning rates as log_init_lr_NAME, linear, "." written as "-".
+def _authors(source: str, tensors: dict[str, Tensor]) -> Published:
+    """Convert a checkpoint of e-OSVOS's authors: parameters model_init_NAME and learning rates log_init_lr_NAME.
 
-    The rates lie along dimension 0 of their parameter, of the transposed convolution too, where it counts the inputs;
-    they are kept so.
+    The rates are linear; "." is written as "-" in names. They lie along dimension 0 of their parameter, also of the
+    transposed convolution, where it counts the inputs; they are kept so.
     """
     result = Published(source, "an e-OSVOS checkpoint of its authors")
-    values = {k.removeprefix("model_init_").replace("-", "."): v for k, v in found.items() if k.startswith("model_")}
+    values = {k.removeprefix("model_init_").replace("-", "."): v for k, v in tensors.items() if k.startswith("model_")}
     _rename(values, _DETECTOR, result)
     names = {old: new for new, old in result.origin.items()}
     result.origin = {new: f"model_init_{old.replace('.', '-')}" for new, old in result.origin.items()}
-    for key, rate in found.items():
+    for key, rate in tensors.items():
         name = names.get(key.removeprefix("log_init_lr_").replace("-", "."))
         if key.startswith("model_init_"):
             continue
@@ -272,8 +287,8 @@ def _authors(source: str, found: dict[str, Tensor]) -> Published:
     return _finish(result)
 
 
-def _rename(found: dict[str, Tensor], rules: Rules, result: Published) -> None:
-    for key, tensor in found.items():
+def _rename(tensors: dict[str, Tensor], rules: Rules, result: Published) -> None:
+    for key, tensor in tensors.items():
         for pattern, new in rules:
             if match := re.fullmatch(pattern, key):
                 name = match.expand(new) if isinstance(new, str) else new(match)
@@ -284,7 +299,7 @@ def _rename(found: dict[str, Tensor], rules: Rules, result: Published) -> None:
 
 
 def _finish(result: Published, eps: float = 1e-5) -> Published:
-    """Take the running statistics of batch norms out of the tensors, and tell the settings from what is there."""
+    """Fold the running statistics of batch norms into `affines`, and derive the settings from the tensors."""
     tensors = result.tensors
     for name in [n.removesuffix(".running_var") for n in tensors if n.endswith(".running_var")]:
         var, mean = tensors.pop(f"{name}.running_var"), tensors.pop(f"{name}.running_mean", None)

@@ -1,4 +1,4 @@
-"""Published weights as files: read without executing what is in them."""
+"""Files of published weights, read without executing what is in them."""
 
 from __future__ import annotations
 
@@ -37,15 +37,16 @@ KINDS = (
 )
 
 
-def unknown_name(source: str) -> str:
-    """What to say to a name that is not among NAMES."""
+def unknown_name_message(source: str) -> str:
+    """Return the message for a name that is not in NAMES."""
     return f"init={source}: expected one of {', '.join(PREFIX + n for n in NAMES)}, or the path of a file"
 
 
 def fetch(source: str, progress: bool) -> Mapping[str, Any]:
+    """Download the weights of a name with `PREFIX`, or take them from torch's cache. Raises UserError if it fails."""
     name = source.removeprefix(PREFIX)
     if name not in NAMES:
-        raise UserError(unknown_name(source))
+        raise UserError(unknown_name_message(source))
     network, member = NAMES[name]
     weights = get_model_weights(network)[member]
     try:
@@ -57,7 +58,11 @@ def fetch(source: str, progress: bool) -> Mapping[str, Any]:
 
 
 def open_file(path: Path) -> tuple[Mapping[str, Any], str]:
-    """What is in a file, and the note in its header; its form is told by its first bytes."""
+    """Read the content of a file and the note in its header; its form is recognised by its first bytes.
+
+    Raises:
+        UserError: if the file is no file of weights, is damaged, or would execute code.
+    """
     if path.exists() and (kind := _kind_of(path)).remedy:
         raise UserError(f"init={path}: is {kind.what}; {kind.remedy}; expected one of: {KINDS}")
     try:
@@ -70,9 +75,9 @@ def open_file(path: Path) -> tuple[Mapping[str, Any], str]:
                     return {key: tensors.get_tensor(key) for key in tensors.keys()}, note  # noqa: SIM118
             if head.startswith(b"PK") or b"\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19" in head:  # torch's, new and old
                 with torch.serialization.safe_globals(_NUMBERS):
-                    found = torch.load(file, map_location="cpu", weights_only=True)
+                    content = torch.load(file, map_location="cpu", weights_only=True)
             else:
-                found = _ArrayUnpickler(file, path).load()
+                content = _ArrayUnpickler(file, path).load()
     except UserError:
         raise
     except (SafetensorError, pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError,
@@ -82,9 +87,9 @@ def open_file(path: Path) -> tuple[Mapping[str, Any], str]:
             raise _refused(path, named[1]) from None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"init={path}: not a readable file of weights ({reason}); expected one of: {KINDS}") from error
-    if not isinstance(found, Mapping):
-        raise UserError(f"init={path}: holds a {type(found).__name__}; expected a dictionary of tensors: {KINDS}")
-    return found, ""
+    if not isinstance(content, Mapping):
+        raise UserError(f"init={path}: holds a {type(content).__name__}; expected a dictionary of tensors: {KINDS}")
+    return content, ""
 
 
 def _kind_of(path: Path) -> Kind:
@@ -102,7 +107,7 @@ for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Pickles of NumPy arrays in plain containers: nothing else that a pickle names is imported or called."""
+    """Unpickler for NumPy arrays in plain containers: nothing else that a pickle names is imported or called."""
 
     _ALLOWED = {
         "_reconstruct": _ARRAY,
@@ -145,14 +150,14 @@ def _refused(path: Path, named: str) -> UserError:
 
 
 def tensors_of(raw: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
-    """Numbers as float32 tensors, and the keys of all else."""
-    found: dict[str, Tensor] = {}
+    """Return the numeric entries as float32 tensors, and the keys of all others."""
+    tensors: dict[str, Tensor] = {}
     other = []
     for key, value in raw.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
             value = torch.from_numpy(np.ascontiguousarray(value, value.dtype.newbyteorder("=")))
         if isinstance(value, Tensor) and not value.is_sparse and not value.is_complex():
-            found[str(key)] = value.detach().float()
+            tensors[str(key)] = value.detach().float()
         else:
             other.append(str(key))
-    return found, other
+    return tensors, other

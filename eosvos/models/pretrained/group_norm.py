@@ -1,9 +1,9 @@
-"""From batch norm to group norm: the affine with which pretrained features survive the change.
+"""Conversion of batch norm to group norm: the affine with which pretrained features survive the change.
 
-A batch norm at test time is a fixed scale and shift per channel. A group norm computes its statistics anew from every
-image and over groups of channels, so with the affine copied (the e-OSVOS code's way) its output has other means and
+A batch norm at test time is a fixed scale and shift per channel. A group norm computes its statistics from every image
+and over groups of channels, so with the affine copied (as in the e-OSVOS code) its output has other means and
 variances, and every later layer sees inputs it was not trained on. `calibrate` chooses the affine of each layer so that
-the group norm's output comes closest, in the mean square over images and positions, to the batch norm's.
+the group norm's output is closest, in the mean square over images and positions, to the batch norm's.
 """
 
 from __future__ import annotations
@@ -22,20 +22,25 @@ _REGIONS = 16  # per image, with which the norms of the heads are fitted
 
 
 def calibrate(model: MaskRCNN, affines: Affines, images: Sequence[Tensor]) -> None:
-    """Fit the affine of the group norms named in `affines`, each on what the layers before it really give.
+    """Fit the affines of group norms to the batch norms that they replace.
 
-    images: float (3, H, W) in [0, 1], like those that the network is to see; memory grows with their number. Both
-    networks, that with batch norm and that with group norm, run at once as the two halves of one batch, so that layer
-    after layer is fitted in the order in which they run, with all errors of the layers before it taken into account.
+    Both networks run at once as the two halves of one batch, so layers are fitted in the order in which they run, with
+    the errors of all layers before them taken into account.
+
+    Args:
+        model: the network; changed in place.
+        affines: the batch norms, by the name of the group norm.
+        images: float (3, H, W) in [0, 1], like those that the network is going to see; memory grows with their number.
     """
     with _twins(model, affines, fit=True):
         _run(model, affines, images)
 
 
 def fidelity(model: MaskRCNN, affines: Affines, images: Sequence[Tensor]) -> dict[str, float]:
-    """How far the features are from those of the batch norm network: ||group - batch|| / ||batch||, 0 at best.
+    """Measure how far the features are from those of the batch norm network: ||group - batch|| / ||batch||, 0 at best.
 
-    Returns the error of each stage of the body up to which all norms are in `affines`.
+    Returns:
+        The error of each stage of the body up to which all norms are in `affines`.
     """
     with _twins(model, affines, fit=False):
         stages = _run(model, affines, images)
@@ -44,8 +49,8 @@ def fidelity(model: MaskRCNN, affines: Affines, images: Sequence[Tensor]) -> dic
         norms = {name for name, layer in _norms(model) if name.startswith(f"backbone.body.layer{number}.")}
         if not norms <= affines.keys():
             break
-        reference, found = features.chunk(2)
-        errors[f"layer{number}"] = float((found - reference).norm() / reference.norm())
+        reference, group_features = features.chunk(2)
+        errors[f"layer{number}"] = float((group_features - reference).norm() / reference.norm())
     return errors
 
 
@@ -55,7 +60,7 @@ def _norms(model: nn.Module) -> list[tuple[str, nn.GroupNorm]]:
 
 @contextmanager
 def _twins(model: MaskRCNN, affines: Affines, *, fit: bool) -> Iterator[None]:
-    """Within it, the first half of every batch goes through the batch norms, the second through the group norms."""
+    """Within the block, the first half of a batch goes through the batch norms, the second through the group norms."""
     hooks = [layer.register_forward_hook(_twin(affines[name], fit)) for name, layer in _norms(model) if name in affines]
     training = model.training
     model.eval()
@@ -84,24 +89,24 @@ def _twin(affine: tuple[Tensor, Tensor], fit: bool):  # type: ignore[no-untyped-
     return hook
 
 
-def _fitted(found: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+def _fitted(normed: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     # Least squares, position by position. To give the output the wanted mean and deviation is the other choice: it
     # keeps the scale of what a group norm cannot follow too, and was a little worse in every stage (docs/results).
     over = (0, 2, 3)
-    mean_found, mean_wanted = found.mean(over, keepdim=True), wanted.mean(over, keepdim=True)
-    covariance = ((found - mean_found) * (wanted - mean_wanted)).mean(over)
-    weight = covariance / ((found - mean_found) ** 2).mean(over).clamp(min=1e-12)
+    mean_found, mean_wanted = normed.mean(over, keepdim=True), wanted.mean(over, keepdim=True)
+    covariance = ((normed - mean_found) * (wanted - mean_wanted)).mean(over)
+    weight = covariance / ((normed - mean_found) ** 2).mean(over).clamp(min=1e-12)
     return weight, mean_wanted.flatten() - weight * mean_found.flatten()
 
 
 def _run(model: MaskRCNN, affines: Affines, images: Sequence[Tensor]) -> list[Tensor]:
-    """The doubled images through body, pyramid and heads; returns the stages of the body."""
+    """Run the doubled images through body, pyramid and heads; return the stages of the body."""
     batch, _ = model.transform(list(images))
     stages = model.backbone.body(torch.cat([batch.tensors, batch.tensors]))
     if any(not name.startswith("backbone.body.") for name in affines):
         features, heads = model.backbone.fpn(stages), model.roi_heads
-        found, _ = model.rpn(batch, {level: feature.chunk(2)[0] for level, feature in features.items()})
-        regions = [boxes[:_REGIONS] for boxes in found] * 2
+        proposals, _ = model.rpn(batch, {level: feature.chunk(2)[0] for level, feature in features.items()})
+        regions = [boxes[:_REGIONS] for boxes in proposals] * 2
         heads.box_head(heads.box_roi_pool(features, regions, batch.image_sizes * 2))
         heads.mask_head(heads.mask_roi_pool(features, regions, batch.image_sizes * 2))
     return list(stages.values())

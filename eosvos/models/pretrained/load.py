@@ -1,4 +1,4 @@
-"""Published weights into our network, with an account of every tensor on both sides."""
+"""Loads published weights into our networks, with a report of every tensor on both sides."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eosvos.models.pretrained.convert import Published
 from eosvos.models.pretrained.group_norm import Affines, calibrate, fidelity
 
 NORMS = ("match", "copy")
-ASIDE = 4  # pictures on which the conversion of norms is measured
+ASIDE = 4  # images on which the conversion of norms is measured
 _PARTS = {
     "body": "backbone.body.", "fpn": "backbone.fpn.", "rpn": "rpn.", "box head": "roi_heads.box_",
     "mask head": "roi_heads.mask_",
@@ -24,9 +24,20 @@ _PARTS = {
 
 @dataclass
 class Report:
-    """What became of every parameter of the network (loaded, converted, new: name -> how; sizes: name -> numbers in it)
-    and of every other tensor of the file (used, skipped: key -> why). parts: a part's name -> how its parameters' names
-    begin."""
+    """What became of every parameter of the network and every tensor of the file.
+
+    Attributes:
+        source: name or path of the weights.
+        kind: what they are, in words.
+        parts: name of a part of the network -> prefix of its parameters.
+        sizes: parameter -> number of values.
+        loaded: parameter -> the key it was loaded from.
+        converted: parameter -> key, and how it was converted.
+        new: parameter -> why it keeps its random values.
+        used: key of the file -> what it was used for besides.
+        skipped: key of the file -> why it is not used.
+        notes: further lines of the report.
+    """
 
     source: str
     kind: str
@@ -40,7 +51,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """A table in tensors (parameters) of the parts, and what else is to be known, in few lines."""
+        """Return a short table of tensors (values) by part, the notes and the reasons for skipping."""
         lines = [f"weights: {self.kind}, {self.source}"]
         lines.append(f"{'':10}{'loaded':>20}{'converted':>20}{'newly initialised':>20}")
         for part, prefix in self.parts.items():
@@ -56,7 +67,7 @@ class Report:
         return "\n".join(lines)
 
     def full(self) -> str:
-        """The same and every name."""
+        """Return the table and every name."""
         lines = [str(self)]
         for word, group in (
             ("loaded", self.loaded), ("converted", self.converted), ("newly initialised", self.new),
@@ -73,19 +84,25 @@ class Report:
 def load(
     model: MaskRCNN, published: Published, *, norm: str = "match", images: Sequence[Tensor] = (), aside: int = ASIDE
 ) -> Report:
-    """Copy what fits by name and shape into `model`; the rest of it keeps its values.
+    """Copy all weights that fit by name and shape into a network; the others keep their values.
 
-    norm: what becomes of batch norms. "copy": the affine is kept and the statistics are dropped, as in the e-OSVOS
-    code. "match": the affine is fitted on `images` (float (3, H, W) in [0, 1]), of which the last `aside` are kept for
-    measuring how far the features then are from those of the batch norm network; without batch norms both are the same.
+    Args:
+        model: the network; changed in place.
+        published: the weights.
+        norm: what becomes of batch norms. "copy": their affine is kept and their statistics are dropped, as in the
+            e-OSVOS code. "match": the affine is fitted on `images`. Without batch norms both are the same.
+        images: float (3, H, W) in [0, 1].
+        aside: number of images, the last ones, that are not fitted on, but used to measure how far the features are
+            from those of the batch norm network.
 
-    Raises UserError where nothing fits, and for "match" without images.
+    Raises:
+        UserError: if nothing fits, or for "match" without images.
     """
     report = Report(published.source, published.kind)
-    theirs = _copied(model, published, norm, report)
+    unused = _copied(model, published, norm, report)
     affines = {name: pair for name, pair in published.affines.items() if f"{name}.weight" in report.converted}
     folded = _fold(model, affines, report)
-    for name, key in theirs.items():
+    for name, key in unused.items():
         layer, _, last = name.rpartition(".")
         if last not in ("running_mean", "running_var", "num_batches_tracked"):
             report.skipped[key] = "the network has no such part"
@@ -112,8 +129,16 @@ def load(
 
 
 def load_trunks(model: nn.Module, published: Published, trunks: Sequence[str]) -> Report:
-    """Copy the weights of a VGG into every `models.vgg.VGG` of `model` that `trunks` names; the rest of it keeps its
-    values. Raises UserError where nothing fits."""
+    """Copy the weights of a VGG into the trunks of a network; the rest keeps its values.
+
+    Args:
+        model: the network; changed in place.
+        published: the weights.
+        trunks: names of its `models.vgg.VGG` modules.
+
+    Raises:
+        UserError: if nothing fits.
+    """
     there = {name for name, _ in model.named_parameters()}
     each = [(f"{trunk}.{name}", name) for trunk in trunks for name in published.tensors if f"{trunk}.{name}" in there]
     placed = replace(
@@ -134,19 +159,19 @@ def load_trunks(model: nn.Module, published: Published, trunks: Sequence[str]) -
 
 
 def _copied(model: nn.Module, published: Published, norm: str, report: Report) -> dict[str, str]:
-    """Copy what fits; returns the origin of what has no place."""
-    theirs = dict(published.origin)
+    """Copy all weights that fit; return the origin of those that do not."""
+    unused = dict(published.origin)
     with torch.no_grad():
         for name, p in model.named_parameters():
             report.sizes[name] = p.numel()
-            found, key = published.tensors.get(name), theirs.pop(name, "")
-            if found is None:
+            tensor, key = published.tensors.get(name), unused.pop(name, "")
+            if tensor is None:
                 report.new[name] = "not in the file"
-            elif found.shape != p.shape:
-                shapes = f"shape {tuple(found.shape)} in the file, {tuple(p.shape)} in the network"
+            elif tensor.shape != p.shape:
+                shapes = f"shape {tuple(tensor.shape)} in the file, {tuple(p.shape)} in the network"
                 report.new[name] = report.skipped[key] = shapes
             else:
-                p.copy_(found)
+                p.copy_(tensor)
                 is_norm = name.rpartition(".")[0] in published.affines
                 how = f"batch norm to group norm, {norm}" if is_norm else published.converted.get(name)
                 if how:
@@ -156,14 +181,14 @@ def _copied(model: nn.Module, published: Published, norm: str, report: Report) -
     if not report.loaded and not report.converted:
         raise UserError(
             f"init={published.source}: {published.kind}, of which nothing fits the network; such as "
-            f"{next(iter((report.skipped | theirs).items()), 'nothing at all')}; expected "
+            f"{next(iter((report.skipped | unused).items()), 'nothing at all')}; expected "
             f"{next(iter(report.sizes))} and others of its kind"
         )
-    return theirs
+    return unused
 
 
 def _fold(model: MaskRCNN, affines: Affines, report: Report) -> set[str]:
-    """Give every `ChannelAffine` the scale and shift that its batch norm has at test time; returns their names."""
+    """Give every `ChannelAffine` the scale and shift of its batch norm at test time; return their names."""
     folded = {name for name in affines if isinstance(model.get_submodule(name), ChannelAffine)}
     with torch.no_grad():
         for name in folded:
@@ -185,8 +210,8 @@ def _convert(
         return words
 
     def errors() -> str:
-        found = fidelity(model, affines, images[len(images) - aside :])
-        return ", ".join(f"{stage} {error:.2f}" for stage, error in found.items())
+        errors_by_stage = fidelity(model, affines, images[len(images) - aside :])
+        return ", ".join(f"{stage} {error:.2f}" for stage, error in errors_by_stage.items())
 
     copied = errors()
     if norm == "copy":
