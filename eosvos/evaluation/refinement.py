@@ -28,7 +28,7 @@ from eosvos.evaluation.metrics.region_contour import statistics
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 from eosvos.evaluation.results import Results, to_csv
 from eosvos.files import write_text
-from eosvos.inference.stream import learning
+from eosvos.inference.stream import learning_method
 from eosvos.inference.suggestion import suggest
 from eosvos.meta.distributed import World
 from eosvos.methods.protocol import Method
@@ -67,7 +67,7 @@ def refine(
     same call continues an interrupted one. Raises UserError for a method that cannot learn from more annotations.
     """
     sequences, out = list(sequences), Path(out)
-    learning(make_method(seed))
+    learning_method(make_method(seed))
     names = [sequence.name for sequence in sequences]
     (world or World()).share(lambda: run_folder.claim(out, fingerprint, seed=seed, sequences=names))
     given: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())

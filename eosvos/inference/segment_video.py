@@ -24,7 +24,7 @@ from eosvos.files import append_line, listed, locked, remove_temporary
 from eosvos.inference.segmenter import Segmenter
 from eosvos.inference.stream import MaskWriter, check_size, decoded
 from eosvos.inference.suggestion import suggest
-from eosvos.methods.protocol import Learning, Method
+from eosvos.methods.protocol import LearningMethod, Method
 
 
 def segment(
@@ -140,7 +140,7 @@ def _ways(sequence: VideoSequence) -> list[_Way]:
 
 def _learn(segmenter: Segmenter, sequence: VideoSequence, wanted: Collection[int]) -> None:
     """The masks of these objects on all frames but the first one's."""
-    for index in sequence.given if isinstance(segmenter.method, Learning) else ():
+    for index in sequence.given if isinstance(segmenter.method, LearningMethod) else ():
         masks = {i: mask for i, mask in sequence.given_masks(index).items() if i in wanted}
         if masks:
             segmenter.learn(sequence.frame(index), masks)

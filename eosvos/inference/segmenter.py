@@ -22,7 +22,7 @@ from eosvos.methods.baselines import CopyFirst, Flow
 from eosvos.methods.eosvos.method import EOSVOS
 from eosvos.methods.osmn.method import OSMN
 from eosvos.methods.osvos.method import OSVOS
-from eosvos.methods.protocol import Learning, Method
+from eosvos.methods.protocol import LearningMethod, Method
 from eosvos.torch_state import own_state
 
 Image = np.ndarray | Tensor
@@ -126,7 +126,7 @@ class Segmenter:
     def show(self, frame: Image, masks: Masks) -> np.ndarray:
         """Masks of known objects on the frame just stepped, of which nothing is learned (now: they may have been, by
         `learn`); returns its id mask, in which they win."""
-        if not isinstance(self.method, Learning):
+        if not isinstance(self.method, LearningMethod):
             return self.correct(frame, masks)
         image = self._image(frame)
         given = masks_of(masks, image.shape[-2:])
@@ -140,7 +140,7 @@ class Segmenter:
         Before `start` (cheapest: objects are then fine-tuned once) or at any time after. Empty masks, in a dict, as in
         `correct`.
         """
-        if not isinstance(self.method, Learning):
+        if not isinstance(self.method, LearningMethod):
             raise ValueError(f"{type(self.method).__name__} learns nothing; use correct() on the frame just stepped")
         image = image_of(frame)
         given = masks_of(masks, image.shape[-2:])

@@ -17,7 +17,7 @@ from eosvos.data.masks import write_mask
 from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 from eosvos.inference.suggestion import uncertainty
-from eosvos.methods.protocol import Learning, Method
+from eosvos.methods.protocol import LearningMethod, Method
 
 AHEAD = 4  # frames decoded and not yet used, and masks not yet written: what bounds the memory
 
@@ -36,7 +36,7 @@ def walk(method: Method, sequence: VideoSequence) -> Generator[np.ndarray, None,
         for mask in masks.values():
             check_size(sequence, index, mask.shape, "mask")
         if masks:
-            learning(method).learn(sequence.frame(index), masks)
+            learning_method(method).learn(sequence.frame(index), masks)
     with closing(decoded(sequence)) as frames:
         for index, (frame, new, given) in enumerate(frames):
             check_size(sequence, index, tuple(frame.shape[-2:]), "frame")
@@ -47,7 +47,7 @@ def walk(method: Method, sequence: VideoSequence) -> Generator[np.ndarray, None,
                 if new:
                     mask = method.add(frame, new)
                 if given:
-                    mask = learning(method).show(frame, given)
+                    mask = learning_method(method).show(frame, given)
             elif new:
                 mask, started = method.start(frame, new), True
             else:
@@ -96,9 +96,9 @@ def note_uncertainty(method: Method, uncertain: dict[int, list[float]]) -> None:
         values.append(round(now.get(i, math.nan), 4))
 
 
-def learning(method: Method) -> Learning:
+def learning_method(method: Method) -> LearningMethod:
     """The method itself. Raises UserError where it cannot learn from masks beyond the first."""
-    if isinstance(method, Learning):
+    if isinstance(method, LearningMethod):
         return method
     raise UserError(
         f"{type(method).__name__} cannot learn from more annotations than an object's first; a method that is "

@@ -78,12 +78,12 @@ def without(planes: Tensor, ids: Sequence[int], gone: Collection[int]) -> Tensor
     return planes[[k for k, i in enumerate(ids) if i not in gone]]
 
 
-def next_index(things: Iterable[Any]) -> int:
+def next_index(objs: Iterable[Any]) -> int:
     """A number for the draws of a new object beside these."""
-    return 1 + max((thing.index for thing in things), default=-1)
+    return 1 + max((obj.index for obj in objs), default=-1)
 
 
-class Taught(ABC):
+class FineTunedMethod(ABC):
     """What all methods of `protocol.Learning` do alike that keep what was given of every object.
 
     _objects: by id; the list `given` of each has its annotated frames, as `_take` keeps them, in the order they came.
@@ -98,7 +98,7 @@ class Taught(ABC):
     _frame_size: tuple[int, ...] | None
 
     @abstractmethod
-    def _take(self, frame: Tensor, mask: np.ndarray, thing: Any = None) -> Any:
+    def _take(self, frame: Tensor, mask: np.ndarray, obj: Any = None) -> Any:
         """What is kept of an annotated frame. thing: the object, if it is known already."""
 
     @abstractmethod
@@ -106,7 +106,7 @@ class Taught(ABC):
         """A new object, which these frames show. index: of its draws."""
 
     @abstractmethod
-    def _fine_tune(self, thing: Any) -> None:
+    def _fine_tune(self, obj: Any) -> None:
         """Make the object's parameters fit all that was given of it."""
 
     @abstractmethod
@@ -125,7 +125,7 @@ class Taught(ABC):
     def remove(self, ids: Collection[int]) -> None:
         check_ids(ids, self._objects)
         self.probabilities = without(self.probabilities, self.object_ids, ids)
-        self._objects = {i: thing for i, thing in self._objects.items() if i not in ids}
+        self._objects = {i: obj for i, obj in self._objects.items() if i not in ids}
 
     @own_state()
     def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
@@ -133,9 +133,9 @@ class Taught(ABC):
         check_new(masks, frame, self._objects)
         for object_id, mask in masks.items():
             given = [self._take(frame, mask), *self._waiting.pop(object_id, [])]
-            thing = self._begin(next_index(self._objects.values()), given)
-            self._fine_tune(thing)
-            self._objects[object_id] = thing
+            obj = self._begin(next_index(self._objects.values()), given)
+            self._fine_tune(obj)
+            self._objects[object_id] = obj
         return self.show(frame, masks)
 
     @own_state()
@@ -149,13 +149,13 @@ class Taught(ABC):
     def learn(self, frame: Tensor, masks: dict[int, np.ndarray]) -> None:
         check_fits(masks, frame)
         for object_id, mask in masks.items():
-            thing = self._objects.get(object_id)
-            taken = self._take(frame, mask, thing)
-            if thing is None:
+            obj = self._objects.get(object_id)
+            taken = self._take(frame, mask, obj)
+            if obj is None:
                 self._waiting.setdefault(object_id, []).append(taken)
             else:
-                thing.given.append(taken)
-                self._fine_tune(thing)
+                obj.given.append(taken)
+                self._fine_tune(obj)
 
     @own_state()
     def show(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:

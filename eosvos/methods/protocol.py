@@ -45,7 +45,7 @@ class Method(Protocol):
 
 
 @runtime_checkable
-class Learning(Method, Protocol):
+class LearningMethod(Method, Protocol):
     """A method that more annotated frames make better, from any place of the video."""
 
     def learn(self, frame: Tensor, masks: dict[int, np.ndarray]) -> None:

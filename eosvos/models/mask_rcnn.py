@@ -159,8 +159,8 @@ class MaskRCNN(detection.MaskRCNN):
         proposals: list[Tensor] | None = None,
         output_sizes: list[tuple[int, int]] | None = None,
         previous: list[Tensor | None] | None = None,
-        continuity: float = 0.0,
-        voting: float = 0.0,
+        iou_prior_weight: float = 0.0,
+        box_voting_iou: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Any:
         """images: float (3, H, W) in [0, 1], any sizes. proposals: per image, further boxes (N, 4) in its own pixels,
@@ -170,7 +170,7 @@ class MaskRCNN(detection.MaskRCNN):
         (N, H, W), pixels left out of the mask loss; generator: see `sampling`. Returns the losses by name (`LOSSES`).
         Evaluation: a list with boxes (M, 4), scores (M,), masks float (M, 1, H', W') of probabilities, at output_sizes
         (default: the image's own size). previous: per image, the object's last box (4,) in the image's pixels, or None;
-        detections are then ranked by their score plus `continuity` times their overlap (IoU) with it. voting: if
+        detections are then ranked by their score plus `iou_prior_weight` times their overlap (IoU) with it. box_voting_iou: if
         above 0, a detection's box is the mean, weighted by score, of all boxes that overlap it (IoU) by so much (box
         voting: Gidaris & Komodakis, ICCV 2015, section 5).
         """
@@ -196,7 +196,7 @@ class MaskRCNN(detection.MaskRCNN):
             None if box is None else _rescale(box[None], size, resized)
             for box, size, resized in zip(previous or [None] * len(sizes), sizes, batch.image_sizes, strict=True)
         ]
-        detections = self._detect(features, boxes, batch.image_sizes, last, continuity, voting)
+        detections = self._detect(features, boxes, batch.image_sizes, last, iou_prior_weight, box_voting_iou)
         return self.transform.postprocess(detections, batch.image_sizes, output_sizes or sizes)
 
     def _roi_losses(
@@ -233,8 +233,8 @@ class MaskRCNN(detection.MaskRCNN):
         proposals: list[Tensor],
         sizes: list[tuple[int, int]],
         last: list[Tensor | None],
-        continuity: float,
-        voting: float,
+        iou_prior_weight: float,
+        box_voting_iou: float,
     ) -> list[dict[str, Tensor]]:
         heads, spec = self.roi_heads, self.network_spec
         logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
@@ -246,11 +246,11 @@ class MaskRCNN(detection.MaskRCNN):
             found = clip_boxes_to_image(found, size)
             kept = torch.where((score > heads.score_thresh) & ((found[:, 2:] - found[:, :2]) >= 0.01).all(1))[0]
             found, score = found[kept], score[kept]
-            rank = score if box is None else score + continuity * box_iou(found, box)[:, 0]
+            rank = score if box is None else score + iou_prior_weight * box_iou(found, box)[:, 0]
             chosen = nms(found, rank, spec.box_nms)[: spec.detections]
             scores.append(score[chosen])
-            if voting:
-                votes = score * (box_iou(found[chosen], found) >= voting)  # (M, N)
+            if box_voting_iou:
+                votes = score * (box_iou(found[chosen], found) >= box_voting_iou)  # (M, N)
                 boxes.append(votes @ found / votes.sum(1, keepdim=True).clamp(min=1e-12))
             else:
                 boxes.append(found[chosen])

@@ -130,7 +130,7 @@ def test_voting_averages_the_boxes_around_the_best():
         all_boxes = small(score=-1.0, rpn_post=0, detections=20, box_nms=1.0).eval()
         every = all_boxes([image], proposals=[proposals])[0]
         best = model([image], proposals=[proposals])[0]["boxes"][0]
-        voted = model([image], proposals=[proposals], voting=0.5)[0]["boxes"][0]
+        voted = model([image], proposals=[proposals], box_voting_iou=0.5)[0]["boxes"][0]
     assert torch.allclose(best, every["boxes"][0])
     near = [(b, float(s)) for b, s in zip(every["boxes"], every["scores"], strict=True) if overlap(b, best) >= 0.5]
     mean = sum(b * s for b, s in near) / sum(s for _, s in near)

@@ -25,7 +25,7 @@ from eosvos.data.transforms import augment, fit
 from eosvos.data.window import Rectangle, widened, window_about
 from eosvos.meta.adapt import Adapted, Loss, Params, TailMean, adapt
 from eosvos.meta.learner import Learner
-from eosvos.methods.base import Taught, Watch, check_frame
+from eosvos.methods.base import FineTunedMethod, Watch, check_frame
 from eosvos.methods.eosvos.loss import inner_losses, loss_of, mean_of
 from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation, Windowing
 from eosvos.methods.snapping import GrabCut
@@ -68,7 +68,7 @@ class _Object:
         return sum(g.gain for g in self.given if not math.isnan(g.gain)) > 0
 
 
-class EOSVOS(Taught):
+class EOSVOS(FineTunedMethod):
     """The method of the paper; see `protocol.Learning`.
 
     learner: theta, rates and the spec of the network. iters: T, fine-tuning steps for each given frame. ona: online
@@ -122,7 +122,7 @@ class EOSVOS(Taught):
     @property
     def parameters_in_use(self) -> dict[int, Params]:
         """The fine-tuned parameters of every object, by id."""
-        return {object_id: thing.phi for object_id, thing in self._objects.items()}
+        return {object_id: obj.phi for object_id, obj in self._objects.items()}
 
     @own_state()
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
@@ -136,22 +136,22 @@ class EOSVOS(Taught):
         check_frame(frame, self._frame_size)
         self._frames += 1
         if self.ona and self._frames > 1 and (self._frames - 1) % self.online.every == 0:
-            for thing in self._objects.values():
-                self._adapt_online(thing)
+            for obj in self._objects.values():
+                self._adapt_online(obj)
         found = torch.zeros(len(self._objects), *frame.shape[-2:], dtype=torch.float32)
-        for plane, thing in zip(found, self._objects.values(), strict=True):
-            plane.copy_(self._segment(thing, frame))
+        for plane, obj in zip(found, self._objects.values(), strict=True):
+            plane.copy_(self._segment(obj, frame))
         # Where the object is next is told by what the network saw: a cut that went wrong does not spread.
         seen = merge(found, self.object_ids)
-        for object_id, thing in self._objects.items():
-            self._follow(thing, box_of(seen == object_id))
-        snapped = [k for k, thing in enumerate(self._objects.values()) if thing.snaps or not self.snapping.trial]
+        for object_id, obj in self._objects.items():
+            self._follow(obj, box_of(seen == object_id))
+        snapped = [k for k, obj in enumerate(self._objects.values()) if obj.snaps or not self.snapping.trial]
         for part in (snapped[k : k + _AT_ONCE] for k in range(0, len(snapped), _AT_ONCE)):
             found[part] = self.snapping(frame, found[part])
         self.probabilities = found
         if self.ona:
-            for thing, plane in zip(self._objects.values(), self.probabilities, strict=True):
-                self._remember(thing, frame, plane)
+            for obj, plane in zip(self._objects.values(), self.probabilities, strict=True):
+                self._remember(obj, frame, plane)
         return merge(self.probabilities, self.object_ids)
 
     @own_state()
@@ -159,48 +159,48 @@ class EOSVOS(Taught):
         """Look for the same objects in another video, with frames of `size` (H, W): where they were is forgotten."""
         self._frames, self._frame_size = 0, size
         self.probabilities = torch.zeros(len(self._objects), *size, dtype=torch.float32)
-        for thing in self._objects.values():
-            thing.box, thing.phi, thing.adaptations = None, thing.first, 0
-            thing.sides, thing.missed, thing.window = None, 0, None
-            thing.past.clear()
+        for obj in self._objects.values():
+            obj.box, obj.phi, obj.adaptations = None, obj.first, 0
+            obj.sides, obj.missed, obj.window = None, 0, None
+            obj.past.clear()
 
     def _begin(self, index: int, given: list[_Given]) -> _Object:
         return _Object(index, given, deque(maxlen=self._memory()))
 
     def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
-        thing, box = self._objects[object_id], box_of(mask)
-        self._follow(thing, box, sure=True)
-        if thing.past:  # the last of it is what was taken for the object on this frame
-            thing.past[-1] = self._sample(frame, mask, self.size, self._window_of(thing, frame))
+        obj, box = self._objects[object_id], box_of(mask)
+        self._follow(obj, box, sure=True)
+        if obj.past:  # the last of it is what was taken for the object on this frame
+            obj.past[-1] = self._sample(frame, mask, self.size, self._window_of(obj, frame))
 
-    def _follow(self, thing: _Object, box: Tensor | None, sure: bool = False) -> None:
+    def _follow(self, obj: _Object, box: Tensor | None, sure: bool = False) -> None:
         """Note where the object was found on a frame; None: not at all. sure: a mask was given."""
         if box is None:
-            thing.missed += 1
+            obj.missed += 1
             return
         sides = box[2:] - box[:2]
-        if thing.sides is None or sure:
-            thing.sides = sides
+        if obj.sides is None or sure:
+            obj.sides = sides
         else:
-            thing.sides = thing.sides + self.windowing.ease * (sides - thing.sides)
-        thing.box, thing.missed = box, 0
+            obj.sides = obj.sides + self.windowing.ease * (sides - obj.sides)
+        obj.box, obj.missed = box, 0
 
-    def _window_of(self, thing: _Object, frame: Tensor) -> Rectangle:
+    def _window_of(self, obj: _Object, frame: Tensor) -> Rectangle:
         """What the network is to see of a frame: about where the object was last, or all where that is not known."""
         size = (int(frame.shape[-2]), int(frame.shape[-1]))
-        if thing.box is None or thing.sides is None:
+        if obj.box is None or obj.sides is None:
             return window_about((0, 0, 0, 0), size, self.size, 0)
-        middle = (thing.box[:2] + thing.box[2:]) / 2
-        box = torch.cat([middle - thing.sides / 2, middle + thing.sides / 2])
-        return window_about(box.tolist(), size, self.size, self.window * self.windowing.widen**thing.missed)
+        middle = (obj.box[:2] + obj.box[2:]) / 2
+        box = torch.cat([middle - obj.sides / 2, middle + obj.sides / 2])
+        return window_about(box.tolist(), size, self.size, self.window * self.windowing.widen**obj.missed)
 
-    def _take(self, frame: Tensor, mask: np.ndarray, thing: _Object | None = None) -> _Given:
+    def _take(self, frame: Tensor, mask: np.ndarray, obj: _Object | None = None) -> _Given:
         size, (short, long) = (int(frame.shape[-2]), int(frame.shape[-1])), self.size
         box = box_of(mask)
         if box is not None:
             window = window_about(box.tolist(), size, self.size, self.window)
         else:  # what is taken for the object there is to be unlearned
-            window = self._window_of(thing or _Object(0, [], deque()), frame)
+            window = self._window_of(obj or _Object(0, [], deque()), frame)
         x0, y0, x1, y1 = around = widened(window, size, 2)
         scale = min(2.0, max(1.0, (min(window[2] - window[0], window[3] - window[1])) / short))
         grown = scale * max((x1 - x0) / (window[2] - window[0]), (y1 - y0) / (window[3] - window[1]))
@@ -221,13 +221,13 @@ class EOSVOS(Taught):
             last = self._pictures[image.shape] = image
         return Sample(last, masks)
 
-    def _fine_tune(self, thing: _Object) -> None:
+    def _fine_tune(self, obj: _Object) -> None:
         """T steps for each given frame, which take turns, from theta_0 on transformed copies of them."""
         began = time.perf_counter()
-        settings, path = self.fine_tuning, (self.seed, thing.index, len(thing.given))
-        steps, samples = self.iters * len(thing.given), []
+        settings, path = self.fine_tuning, (self.seed, obj.index, len(obj.given))
+        steps, samples = self.iters * len(obj.given), []
         for k in range(steps * settings.batch):
-            given = thing.given[k % len(thing.given)]
+            given = obj.given[k % len(obj.given)]
             if not settings.spatial:
                 samples.append(given.sample)
                 continue
@@ -239,7 +239,7 @@ class EOSVOS(Taught):
             )  # fmt: skip
         losses = inner_losses(self.model, samples, steps, settings.batch, (*path, 2)) if steps else []
         mean = TailMean(steps, settings.average)
-        thing.first = thing.phi = mean.of(self._steps(self.learner.theta, losses, mean, tell=self._tell))
+        obj.first = obj.phi = mean.of(self._steps(self.learner.theta, losses, mean, tell=self._tell))
         self.adapt_seconds += time.perf_counter() - began
 
     def _steps(
@@ -255,23 +255,23 @@ class EOSVOS(Taught):
         return adapt(base, self.learner.rates, losses, clip=self.fine_tuning.clip, after=after).phi
 
     @torch.no_grad()
-    def _segment(self, thing: _Object, frame: Tensor) -> Tensor:
+    def _segment(self, obj: _Object, frame: Tensor) -> Tensor:
         """The object's probability in every pixel of a frame (3, H, W): float32 (H, W)."""
         if self.model.training:
             self.model.eval()
-        x0, y0, x1, y1 = thing.window = self._window_of(thing, frame)
-        image, _ = _view(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, thing.window)
+        x0, y0, x1, y1 = obj.window = self._window_of(obj, frame)
+        image, _ = _view(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, obj.window)
         settings, last = self.propagation, None
-        more: dict[str, Any] = {"voting": settings.voting}
-        if thing.box is not None:
-            scale = thing.box.new_tensor([image.shape[-1] / (x1 - x0), image.shape[-2] / (y1 - y0)]).repeat(2)
-            last = ((thing.box - thing.box.new_tensor([x0, y0, x0, y0])) * scale).to(self.device)
-            more |= {"previous": [last], "continuity": settings.continuity}
+        more: dict[str, Any] = {"box_voting_iou": settings.voting}
+        if obj.box is not None:
+            scale = obj.box.new_tensor([image.shape[-1] / (x1 - x0), image.shape[-2] / (y1 - y0)]).repeat(2)
+            last = ((obj.box - obj.box.new_tensor([x0, y0, x0, y0])) * scale).to(self.device)
+            more |= {"previous": [last], "iou_prior_weight": settings.continuity}
         if last is not None and settings.boxes:
-            generator = seeds.generator(self.seed, thing.index, 3, self._frames)
+            generator = seeds.generator(self.seed, obj.index, 3, self._frames)
             more["proposals"] = [moved_boxes(last.cpu(), image.shape[-2:], settings, generator).to(self.device)]
         arguments = {"output_sizes": [(y1 - y0, x1 - x0)], **more}
-        found = functional_call(self.model, thing.phi, ([image.to(self.device)],), arguments)[0]
+        found = functional_call(self.model, obj.phi, ([image.to(self.device)],), arguments)[0]
         plane = torch.zeros(frame.shape[-2:], dtype=torch.float32)
         if len(found["scores"]):
             plane[y0:y1, x0:x1] = found["masks"][0, 0].cpu()
@@ -280,49 +280,49 @@ class EOSVOS(Taught):
     def _memory(self) -> int:
         return max(1, self.online.past * self.online.stride)
 
-    def _remember(self, thing: _Object, frame: Tensor, plane: Tensor) -> None:
+    def _remember(self, obj: _Object, frame: Tensor, plane: Tensor) -> None:
         """Keep the prediction as a training sample, with the doubtful band left out."""
-        assert thing.window is not None
-        x0, y0, x1, y1 = thing.window
-        image, _ = _view(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, thing.window)
+        assert obj.window is not None
+        x0, y0, x1, y1 = obj.window
+        image, _ = _view(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, obj.window)
         small = torch.nn.functional.interpolate(plane[None, None, y0:y1, x0:x1], image.shape[-2:], mode="area")[0]
         doubtful = ((small > self.online.low) & (small < self.online.high))[0]
-        thing.past.append(Sample(image, small >= 0.5, doubtful))
+        obj.past.append(Sample(image, small >= 0.5, doubtful))
 
-    def _adapt_online(self, thing: _Object) -> None:
+    def _adapt_online(self, obj: _Object) -> None:
         """T_OnA steps on the given frames and past predictions, from the first-frame state (section 4.2)."""
         began = time.perf_counter()
         settings = self.online
-        thing.adaptations += 1
-        latest = list(thing.past)[::-1][:: settings.stride][: settings.past]
+        obj.adaptations += 1
+        latest = list(obj.past)[::-1][:: settings.stride][: settings.past]
         past = [s for s in latest if float(s.masks.float().mean()) >= settings.min_area]
         joining = min(settings.joining, settings.steps) if past else 0
         alone = settings.steps - joining
-        phi, mean = self._alone(thing, alone)
+        phi, mean = self._alone(obj, alone)
         losses = []
         for t in range(alone, settings.steps):
             weight = settings.weight * len(past) * settings.steps / joining
-            of_past = loss_of(self.model, past, (self.seed, thing.index, 4, thing.adaptations, t))
-            losses.append(mean_of([(1.0, self._given_loss(thing, t)), (weight, of_past)]))
-        thing.phi = mean.of(self._steps(phi, losses, mean, done=alone))
+            of_past = loss_of(self.model, past, (self.seed, obj.index, 4, obj.adaptations, t))
+            losses.append(mean_of([(1.0, self._given_loss(obj, t)), (weight, of_past)]))
+        obj.phi = mean.of(self._steps(phi, losses, mean, done=alone))
         self.adapt_seconds += time.perf_counter() - began
 
-    def _alone(self, thing: _Object, count: int) -> tuple[Params, TailMean]:
+    def _alone(self, obj: _Object, count: int) -> tuple[Params, TailMean]:
         """After the first `count` steps of an online adaptation, which see the given frames alone."""
-        base = thing.first if self.online.reset else thing.phi
-        known = self._begun.get((thing.index, count))
+        base = obj.first if self.online.reset else obj.phi
+        known = self._begun.get((obj.index, count))
         if known is None or known[0] is not base:
             mean = TailMean(self.online.steps, self.fine_tuning.average)
-            known = base, self._steps(base, [self._given_loss(thing, t) for t in range(count)], mean), mean
+            known = base, self._steps(base, [self._given_loss(obj, t) for t in range(count)], mean), mean
             if self.online.reset:
                 there = {other.index for other in self._objects.values()}  # the others were removed
                 self._begun = {key: kept for key, kept in self._begun.items() if key[0] in there}
-                self._begun[thing.index, count] = known
+                self._begun[obj.index, count] = known
         return known[1], copy.deepcopy(known[2])
 
-    def _given_loss(self, thing: _Object, t: int) -> Loss:
+    def _given_loss(self, obj: _Object, t: int) -> Loss:
         """Of step t of an online adaptation: the given frames take turns, without transforms (section 4.2)."""
-        return loss_of(self.model, [thing.given[t % len(thing.given)].sample], (self.seed, thing.index, 4, 0, t))
+        return loss_of(self.model, [obj.given[t % len(obj.given)].sample], (self.seed, obj.index, 4, 0, t))
 
 
 def _view(frame: Tensor, masks: np.ndarray, size: tuple[int, int], window: Rectangle) -> tuple[Tensor, Tensor]:

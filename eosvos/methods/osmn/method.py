@@ -25,7 +25,7 @@ from eosvos.data.tasks import Sample
 from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, adapt
 from eosvos.meta.learner import Learner
-from eosvos.methods.base import Taught, check_frame
+from eosvos.methods.base import FineTunedMethod, check_frame
 from eosvos.methods.osmn.guides import Guidance, heat_map, moved_prior, prior_of, visual_guide
 from eosvos.methods.snapping import GrabCut
 from eosvos.models.osmn import OSMN as Network
@@ -79,7 +79,7 @@ class _Object:
     phi: Params = field(default_factory=dict)  # fine-tuned parameters in use; none: the learner's
 
 
-class OSMN(Taught):
+class OSMN(FineTunedMethod):
     """The method of the paper; see `protocol.Learning`.
 
     learner: the trained networks, and the rate of fine-tuning. iters: T, steps of fine-tuning on the given frames (the
@@ -126,7 +126,7 @@ class OSMN(Taught):
     @property
     def gammas(self) -> dict[int, Tensor]:
         """What the visual modulator has made of every object, float32 (C,), by id."""
-        return {i: thing.gamma for i, thing in self._objects.items() if thing.gamma is not None}
+        return {i: obj.gamma for i, obj in self._objects.items() if obj.gamma is not None}
 
     @own_state()
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
@@ -176,22 +176,22 @@ class OSMN(Taught):
         """The objects' probabilities in every pixel of a frame of `size`, float32 (K, H, W), from its image (3, h, w)
         at the network's size."""
         self.model.eval()
-        things = list(self._objects.values())
-        x, heat, gammas = image[None].to(self.device), self._heat(image), self._gammas(things)
-        if any(thing.phi for thing in things):
+        objs = list(self._objects.values())
+        x, heat, gammas = image[None].to(self.device), self._heat(image), self._gammas(objs)
+        if any(obj.phi for obj in objs):
             each = [
                 functional_call(
-                    self.model, thing.phi, (x, None if heat is None else heat[k : k + 1]),
+                    self.model, obj.phi, (x, None if heat is None else heat[k : k + 1]),
                     {"gammas": None if gammas is None else gammas[k : k + 1]}, strict=False,
                 )
-                for k, thing in enumerate(things)
+                for k, obj in enumerate(objs)
             ]  # fmt: skip
             logits = torch.cat(each)
         else:
             logits = self.model(x, heat, gammas=gammas)
         if logits.shape[-2:] != size:
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
-        odds = logits.new_tensor([thing.odds for thing in things])[:, None, None]
+        odds = logits.new_tensor([obj.odds for obj in objs])[:, None, None]
         return (logits[:, 0] - self.modulation.balance * odds).sigmoid().cpu()
 
     def _heat(self, image: Tensor) -> Tensor | None:
@@ -201,12 +201,12 @@ class OSMN(Taught):
         height, width = image.shape[-2:]
         return torch.stack([heat_map(self.priors[i], (height, width)) for i in self._objects]).to(self.device)
 
-    def _gammas(self, things: list[_Object]) -> Tensor | None:
+    def _gammas(self, objs: list[_Object]) -> Tensor | None:
         """float32 (K, C)."""
-        found = [thing.gamma for thing in things if thing.gamma is not None]
+        found = [obj.gamma for obj in objs if obj.gamma is not None]
         return torch.stack(found).to(self.device) if found else None
 
-    def _take(self, frame: Tensor, mask: np.ndarray, thing: _Object | None = None) -> _Given:
+    def _take(self, frame: Tensor, mask: np.ndarray, obj: _Object | None = None) -> _Given:
         """Look at the object in an annotated frame, and keep it for fine-tuning if there is any."""
         began, mask, gamma, source = time.perf_counter(), np.asarray(mask, bool), None, None
         if mask.any() and self.modulation.visual and self.model.visual is not None:
@@ -229,32 +229,32 @@ class OSMN(Taught):
     def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
         self._look_for(object_id, mask)
 
-    def _fine_tune(self, thing: _Object) -> None:
+    def _fine_tune(self, obj: _Object) -> None:
         """The means of what was seen of it, and T steps from theta on all but the visual modulator."""
         began = time.perf_counter()
-        gammas = [g.gamma for g in thing.given if g.gamma is not None]
-        thing.gamma = torch.stack(gammas).mean(0) if gammas else None
-        odds = [g.odds for g in thing.given if g.odds is not None]
-        thing.odds = sum(odds) / len(odds)  # the first mask of an object is never empty
+        gammas = [g.gamma for g in obj.given if g.gamma is not None]
+        obj.gamma = torch.stack(gammas).mean(0) if gammas else None
+        odds = [g.odds for g in obj.given if g.odds is not None]
+        obj.odds = sum(odds) / len(odds)  # the first mask of an object is never empty
         if self.iters:
             start = {name: p for name, p in self.learner.theta.items() if not name.startswith("visual.")}
             clip = math.inf if self.modulation.clip is None else self.modulation.clip
             result = adapt(
-                start, self.learner.rates, self._losses(thing), momentum=self.modulation.momentum, clip=clip,
+                start, self.learner.rates, self._losses(obj), momentum=self.modulation.momentum, clip=clip,
                 after=lambda done, adapted: self._tell(done, self.iters, adapted.losses[-1]),
             )  # fmt: skip
-            thing.phi = {name: p.detach() for name, p in result.phi.items()}
+            obj.phi = {name: p.detach() for name, p in result.phi.items()}
         self.adapt_seconds += time.perf_counter() - began
 
-    def _losses(self, thing: _Object) -> Iterator[Loss]:
+    def _losses(self, obj: _Object) -> Iterator[Loss]:
         """One for each step, on copies of the given frames in turn."""
-        sources = [g.source for g in thing.given if g.source is not None]
+        sources = [g.source for g in obj.given if g.source is not None]
         # An empty frame ("the object is not here") is all negative, and weighs as much as in the other frames.
         shares = [1 - float(s.masks.float().mean()) for s in sources if s.masks.any()]
         places = [prior for s in sources if (prior := prior_of(s.masks[0])) is not None]
         for number in range(self.iters):
             source = sources[number % len(sources)]
-            draws = seeds.generator(self.seed, thing.index, len(sources), number)
+            draws = seeds.generator(self.seed, obj.index, len(sources), number)
             image, masks = augment(
                 source.image, source.masks, draws, size=self.size, scale=self.modulation.zoom, rotation=0.0,
                 translation=0.0, flip=self.modulation.flip, colour=0.0,
@@ -266,7 +266,7 @@ class OSMN(Taught):
             yield loss_of(
                 self.model, Sample(image, masks),
                 moved_prior(prior, Guidance(), draws) if self.modulation.spatial else None,
-                gamma=thing.gamma, beta=beta,
+                gamma=obj.gamma, beta=beta,
             )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from eosvos.data.tasks import Sample
 from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, adapt
 from eosvos.meta.learner import Learner
-from eosvos.methods.base import Taught, check_frame
+from eosvos.methods.base import FineTunedMethod, check_frame
 from eosvos.methods.osvos.contours import Contours
 from eosvos.methods.osvos.loss import loss_of, probability
 from eosvos.methods.snapping import Bilateral, GrabCut
@@ -55,7 +55,7 @@ class _Object:
     phi: Params  # in use
 
 
-class OSVOS(Taught):
+class OSVOS(FineTunedMethod):
     """The method of the paper; see `protocol.Learning`.
 
     learner: the parent network, and the rate of its fine-tuning. iters: T, steps for each given frame; 0: the parent
@@ -98,7 +98,7 @@ class OSVOS(Taught):
     @property
     def parameters_in_use(self) -> dict[int, Params]:
         """The fine-tuned parameters of every object, by id."""
-        return {object_id: thing.phi for object_id, thing in self._objects.items()}
+        return {object_id: obj.phi for object_id, obj in self._objects.items()}
 
     @own_state()
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
@@ -112,7 +112,7 @@ class OSVOS(Taught):
         check_frame(frame, self._frame_size)
         size = (int(frame.shape[-2]), int(frame.shape[-1]))
         image, _ = fit(frame, np.zeros((0, *size), bool), size=self.size)
-        planes = [probability(self.model, thing.phi, image, size) for thing in self._objects.values()]
+        planes = [probability(self.model, obj.phi, image, size) for obj in self._objects.values()]
         self.probabilities = torch.stack(planes) if planes else torch.zeros(0, *size, dtype=torch.float32)
         if planes and self.snap is not None:
             self.probabilities = self.snap(frame, self.probabilities)
@@ -123,7 +123,7 @@ class OSVOS(Taught):
         """Look for the same objects in another video, with frames of `size` (H, W)."""
         self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size, dtype=torch.float32)
 
-    def _take(self, frame: Tensor, mask: np.ndarray, thing: _Object | None = None) -> Sample:
+    def _take(self, frame: Tensor, mask: np.ndarray, obj: _Object | None = None) -> Sample:
         short, long = self.size
         scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
         size = (round(short * scale), round(long * scale))
@@ -135,27 +135,27 @@ class OSVOS(Taught):
     def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
         """Frames do not depend on one another."""
 
-    def _fine_tune(self, thing: _Object) -> None:
+    def _fine_tune(self, obj: _Object) -> None:
         """From the parent, on all of the object's given frames."""
         began, tuning = time.perf_counter(), self.tuning
-        losses = self._losses(thing, began) if self.iters else ()
+        losses = self._losses(obj, began) if self.iters else ()
         clip = math.inf if tuning.clip is None else tuning.clip
-        total = self.iters * len(thing.given) if tuning.seconds is None else 0
+        total = self.iters * len(obj.given) if tuning.seconds is None else 0
         result = adapt(
             self.learner.theta, self.learner.rates, losses, momentum=tuning.momentum, clip=clip,
             after=lambda done, adapted: self._tell(done, total, adapted.losses[-1]),
         )  # fmt: skip
-        thing.phi = {name: p.detach() for name, p in result.phi.items()}
+        obj.phi = {name: p.detach() for name, p in result.phi.items()}
         self.adapt_seconds += time.perf_counter() - began
 
-    def _losses(self, thing: _Object, began: float) -> Iterator[Loss]:
+    def _losses(self, obj: _Object, began: float) -> Iterator[Loss]:
         """One for each step, on copies of the given frames in turn."""
-        seconds, number, steps = self.tuning.seconds, 0, self.iters * len(thing.given)
+        seconds, number, steps = self.tuning.seconds, 0, self.iters * len(obj.given)
         # An empty frame ("the object is not here") is all negative, and weighs as much as in the other frames.
-        shares = [1 - float(s.masks.float().mean()) for s in thing.given if s.masks.any()]
+        shares = [1 - float(s.masks.float().mean()) for s in obj.given if s.masks.any()]
         while number < steps if seconds is None else time.perf_counter() - began < seconds:
-            source = thing.given[number % len(thing.given)]
-            draw = seeds.generator(self.seed, thing.index, len(thing.given), number)
+            source = obj.given[number % len(obj.given)]
+            draw = seeds.generator(self.seed, obj.index, len(obj.given), number)
             image, masks = augment(
                 source.image, source.masks, draw, size=self.size, scale=self.tuning.zoom, rotation=0.0,
                 translation=0.0, flip=self.tuning.flip, colour=0.0,
