@@ -170,9 +170,9 @@ class MaskRCNN(detection.MaskRCNN):
         (N, H, W), pixels left out of the mask loss; generator: see `sampling`. Returns the losses by name (`LOSSES`).
         Evaluation: a list with boxes (M, 4), scores (M,), masks float (M, 1, H', W') of probabilities, at output_sizes
         (default: the image's own size). previous: per image, the object's last box (4,) in the image's pixels, or None;
-        detections are then ranked by their score plus `iou_prior_weight` times their overlap (IoU) with it. box_voting_iou: if
-        above 0, a detection's box is the mean, weighted by score, of all boxes that overlap it (IoU) by so much (box
-        voting: Gidaris & Komodakis, ICCV 2015, section 5).
+        detections are then ranked by their score plus `iou_prior_weight` times their overlap (IoU) with it.
+        box_voting_iou: if above 0, a detection's box is the mean, weighted by score, of all boxes that overlap it (IoU)
+        by so much (box voting: Gidaris & Komodakis, ICCV 2015, section 5).
         """
         sizes = [(int(i.shape[-2]), int(i.shape[-1])) for i in images]
         if targets is not None:
