@@ -25,7 +25,9 @@ def score(settings: ScoreConfig) -> float:
     out, fingerprint = run_names.score_folder(settings, job)
     print(f"{out}: the masks of {settings.results}", file=sys.stderr, flush=True)
     results, missing, binary = settings.results or "", settings.missing, settings.binary
-    opened = predictions.opened(results, sequences, measures, out=out, dataset=data, missing=missing, binary=binary)
+    opened = predictions.open_predictions(
+        results, sequences, measures, out=out, dataset=data, missing=missing, binary=binary
+    )
     with opened as (found, told):
         for line in told:
             print(line, file=sys.stderr, flush=True)
@@ -34,7 +36,7 @@ def score(settings: ScoreConfig) -> float:
             sequences,
             out,
             fingerprint=fingerprint,
-            measures=measures,
+            rules=measures,
             processes=settings.processes or devices.cores(),
             resume=settings.resume,
             submission=settings.dataset.kind if settings.submission else None,

@@ -22,14 +22,14 @@ from eosvos.data.image_files import several
 from eosvos.data.masks import read_mask
 from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
-from eosvos.evaluation.metrics.aggregate import figures, objects
-from eosvos.evaluation.metrics.region_contour import Measures
+from eosvos.evaluation.metrics.aggregate import mean_metrics, scored_objects
+from eosvos.evaluation.metrics.region_contour import ScoringRules
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 from eosvos.evaluation.processes import over_processes, spread
 from eosvos.evaluation.results import Results
 from eosvos.evaluation.run_folder import claim, read_sequence, sequence_file
-from eosvos.evaluation.score_sequence import Score, outdated, proof
-from eosvos.evaluation.segment_sequence import Evaluate, mask_files
+from eosvos.evaluation.score_sequence import ScoreSequence, outdated_reason, proof
+from eosvos.evaluation.segment_sequence import EvaluateSequence, mask_files
 from eosvos.evaluation.submission import write_submission
 from eosvos.files import locked
 from eosvos.inference import overlay as inference_overlay
@@ -51,7 +51,7 @@ def run(
     *,
     seed: int = 0,
     fingerprint: dict[str, Any],
-    measures: Measures | None = None,
+    rules: ScoringRules | None = None,
     processes: int = 1,
     gpus: int = 0,
     world: World | None = None,
@@ -77,14 +77,14 @@ def run(
     first frame only is segmented, not measured. Raises UserError for an unusable `out` (see `claim`), sequences without
     objects or of one name, and unreadable files. KeyboardInterrupt goes through; what is finished stays.
     """
-    sequences, out, world, measures = list(sequences), Path(out), world or World(), measures or Measures()
+    sequences, out, world, rules = list(sequences), Path(out), world or World(), rules or ScoringRules()
     names = [sequence.name for sequence in sequences]
 
     def begin() -> dict[str, tuple[SequenceResult, str | None]]:
         _check(sequences, processes)
-        claim(out, fingerprint, seed=seed, resume=resume, sequences=names, measures=measures)
+        claim(out, fingerprint, seed=seed, resume=resume, sequences=names, rules=rules)
         lock.enter_context(locked(out))
-        found = {sequence.name: _segmented(out, sequence, measures) for sequence in sequences}
+        found = {sequence.name: _segmented(out, sequence, rules) for sequence in sequences}
         return {name: kept for name, kept in found.items() if kept is not None}
 
     with ExitStack() as lock:
@@ -95,7 +95,7 @@ def run(
         if processes * world.size > 1:  # the longest first: then the processes end at about the same time
             todo = sorted(todo, key=len, reverse=True)[world.rank :: world.size]
         work = {sequence.name: (sequence, again.get(sequence.name, (None, None))[0]) for sequence in todo}
-        job = Evaluate(make_method, out, seed, measures)
+        job = EvaluateSequence(make_method, out, seed, rules)
         if work and world.first:
             (out / SUBMISSION).unlink(missing_ok=True)  # of other masks
         with _progress(out, sequences, todo, done, visible=progress and world.first) as bar:
@@ -124,7 +124,7 @@ def score(
     out: str | Path,
     *,
     fingerprint: dict[str, Any],
-    measures: Measures | None = None,
+    rules: ScoringRules | None = None,
     processes: int = 1,
     resume: bool = True,
     submission: str | None = None,
@@ -136,21 +136,21 @@ def score(
     `fingerprint`: whose masks of which data they are, as JSON. Figures in `out` are kept, if `resume`, where they are
     proven to be of these masks, truth and rules. Raises UserError as `run` does.
     """
-    sequences, out, measures = list(sequences), Path(out), measures or Measures()
+    sequences, out, rules = list(sequences), Path(out), rules or ScoringRules()
     names = [sequence.name for sequence in sequences]
     _check(sequences, processes)
-    claim(out, fingerprint, resume=resume, sequences=names, measures=measures)
+    claim(out, fingerprint, resume=resume, sequences=names, rules=rules)
     with locked(out):
         done = {}
         for sequence in sequences:
             kept = read_sequence(sequence_file(out, sequence.name))
-            if kept is not None and kept.proof == proof(sequence, predictions[sequence.name].files, measures):
+            if kept is not None and kept.proof == proof(sequence, predictions[sequence.name].files, rules):
                 done[sequence.name] = kept
         todo = sorted((s for s in sequences if s.name not in done), key=len, reverse=True)
         if todo:
             (out / SUBMISSION).unlink(missing_ok=True)  # of other masks
         with _progress(out, sequences, todo, done, visible=progress) as bar:
-            for result in spread(Score(out, measures), [(s, predictions[s.name]) for s in todo], processes):
+            for result in spread(ScoreSequence(out, rules), [(s, predictions[s.name]) for s in todo], processes):
                 done[result.name] = result
                 bar.tick(result.frames)
                 _finished(bar, result, done)
@@ -186,13 +186,13 @@ def _progress(
 
 
 def _finished(bar: Progress, result: SequenceResult, done: Mapping[str, SequenceResult]) -> None:
-    own, so_far = (figures(objects(of))["J-Mean"] for of in ([result], done.values()))
+    own, so_far = (mean_metrics(scored_objects(of))["J-Mean"] for of in ([result], done.values()))
     fps = None if result.seconds is None else result.fps
     bar.finished(result.name, None if math.isnan(own) else own, None if math.isnan(so_far) else so_far, fps)
 
 
 def _work(
-    job: Evaluate,
+    job: EvaluateSequence,
     work: Mapping[str, tuple[VideoSequence, SequenceResult | None]],
     done: dict[str, SequenceResult],
     processes: int,
@@ -225,7 +225,7 @@ def _check(sequences: list[VideoSequence], processes: int) -> None:
             raise UserError(f"{sequence.name}: no frame has a mask with an object; leave it out with sequences=[...]")
 
 
-def _segmented(out: Path, sequence: VideoSequence, measures: Measures) -> tuple[SequenceResult, str | None] | None:
+def _segmented(out: Path, sequence: VideoSequence, rules: ScoringRules) -> tuple[SequenceResult, str | None] | None:
     """What is kept of a sequence whose masks are all there, and why its figures are out of date if they are."""
     result = read_sequence(sequence_file(out, sequence.name))
     if result is None or result.frames != len(sequence):
@@ -234,7 +234,7 @@ def _segmented(out: Path, sequence: VideoSequence, measures: Measures) -> tuple[
     there = set(os.listdir(files[0].parent)) if files[0].parent.is_dir() else set()
     if not all(path.name in there for path in files):
         return None
-    return result, outdated(result, proof(sequence, files, measures))
+    return result, outdated_reason(result, proof(sequence, files, rules))
 
 
 def _read(files: tuple[Path, ...], index: int) -> np.ndarray:

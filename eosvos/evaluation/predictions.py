@@ -25,7 +25,7 @@ from eosvos.data.mask_files.json_files import open_json
 from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import entries, folders, listing
 from eosvos.errors import UserError
-from eosvos.evaluation.metrics.region_contour import Measures, counts
+from eosvos.evaluation.metrics.region_contour import ScoringRules, counts
 from eosvos.files import shipped, unpacked
 
 _EMPTY = "write what is missing, or count it as empty with missing=empty"
@@ -69,7 +69,7 @@ class Predictions:
         return mask
 
     @property
-    def shared(self) -> dict[str, int]:
+    def overlap_pixels(self) -> dict[str, int]:
         """Frames read so far in which objects overlap, and how many pixels; see `masks.stacked`."""
         return {} if self.masks is None else self.masks.shared
 
@@ -81,10 +81,10 @@ class Predictions:
 
 
 @contextmanager
-def opened(
+def open_predictions(
     results: str | Path,
     sequences: Collection[VideoSequence],
-    measures: Measures,
+    rules: ScoringRules,
     *,
     out: Path,
     dataset: str,
@@ -123,14 +123,14 @@ def opened(
             told.append(f"beware: {len(absent)} sequences without any mask are counted as empty: {several(absent)}")
         if others:
             told.append(f"not in {dataset}, and left aside: {several(others)}")
-        found, more = _open(places, sequences, measures, missing, binary)
+        found, more = _open(places, sequences, rules, missing, binary)
         yield found, told + more
 
 
 def _open(
     places: Mapping[str, Path | MaskSet],
     sequences: Collection[VideoSequence],
-    measures: Measures,
+    rules: ScoringRules,
     missing: str,
     binary: bool | None,
 ) -> tuple[dict[str, Predictions], list[str]]:
@@ -145,7 +145,7 @@ def _open(
             one = next(iter(place.files.values()))[0]
             own = own or any(path.name == one.name and path.samefile(one) for path in sequence.files)
             _check_objects(sequence, place)
-            absent[sequence.name], extra[sequence.name] = _check_frames(sequence, place, measures, missing)
+            absent[sequence.name], extra[sequence.name] = _check_frames(sequence, place, rules, missing)
         objects, empty = tuple(sequence.objects), missing == "empty"
         mine = Predictions(sequence.name, sequence.frame_names, sequence.size, objects, place, empty)
         if place is not None and place.form == "json":  # of others the headers have told the size
@@ -177,14 +177,14 @@ def _told(frames: Mapping[str, Names], what: str) -> list[str]:
 
 
 def _check_frames(
-    sequence: VideoSequence, masks: MaskSet, measures: Measures, missing: str
+    sequence: VideoSequence, masks: MaskSet, rules: ScoringRules, missing: str
 ) -> tuple[list[str], list[str]]:
     """The frames that lack a mask and have to have one, and masks of no frame. Raises UserError where some are missing
     that must not, or are misnumbered."""
     there = list(masks.files)
     extra = sorted(set(there) - set(sequence.frame_names))
     without = [index for index, name in enumerate(sequence.frame_names) if name not in masks.files]
-    absent = [sequence.frame_names[index] for index in counts(sequence, without, measures)]
+    absent = [sequence.frame_names[index] for index in counts(sequence, without, rules)]
     place = f"{masks.files[there[0]][0].parent}" if there else sequence.name
     if without and extra and (shift := _renumbered(sequence.frame_names, there, extra)):
         raise UserError(

@@ -13,7 +13,7 @@ from eosvos.evaluation.metrics.region_contour import ends_of
 from eosvos.evaluation.metrics.temporal_stability import UNSTABLE
 from eosvos.evaluation.results import Results
 
-FIGURE_COLUMNS = ("J&F", "J", "J recall", "J decay", "F", "F recall", "F decay")
+METRIC_COLUMNS = ("J&F", "J", "J recall", "J decay", "F", "F recall", "F decay")
 SPEED_COLUMNS = ("fps", "fps w/o tuning", "s", "MiB")
 
 
@@ -25,11 +25,11 @@ def show(results: Results, *, file: IO[str] | None = None) -> None:
     further = ("T-Mean",) if "T-Mean" in everything else ()
     for result in results.sequences:
         one = Results(results.out, results.fingerprint, results.seed, (result,)).summary
-        rows.append([result.name, *figure_cells(one, further), result.frames, *speed_cells(one)])
+        rows.append([result.name, *metric_cells(one, further), result.frames, *speed_cells(one)])
     frames = sum(result.frames for result in results.sequences)
-    total = [f"all ({everything['sequences']}, {everything['objects']} objects)", *figure_cells(everything, further)]
+    total = [f"all ({everything['sequences']}, {everything['objects']} objects)", *metric_cells(everything, further)]
     rows.append([*total, frames, *speed_cells(everything)])
-    header = ["sequence", *FIGURE_COLUMNS, *("T" for _ in further), "frames", *SPEED_COLUMNS]
+    header = ["sequence", *METRIC_COLUMNS, *("T" for _ in further), "frames", *SPEED_COLUMNS]
     if math.isnan(everything["fps"]):  # masks of others, and nobody took the time
         header, rows = header[: -len(SPEED_COLUMNS)], [row[: -len(SPEED_COLUMNS)] for row in rows]
     print(table(header, rows, total=True), file=file)
@@ -38,8 +38,8 @@ def show(results: Results, *, file: IO[str] | None = None) -> None:
     for name, found in results.tables().items():
         if found and name != "over_time":
             print("\n" + table([_heading(key) for key in found[0]], [list(row.values()) for row in found]), file=file)
-    if not all(math.isnan(everything.get(name, math.nan)) for name in aggregate.YOUTUBE_VOS):
-        words = [f"{name} {_cell(everything[name])}" for name in aggregate.YOUTUBE_VOS]
+    if not all(math.isnan(everything.get(name, math.nan)) for name in aggregate.YOUTUBE_VOS_METRICS):
+        words = [f"{name} {_cell(everything[name])}" for name in aggregate.YOUTUBE_VOS_METRICS]
         print("\n" + "   ".join(words), file=file)
 
 
@@ -54,21 +54,23 @@ def _remarks(results: Results) -> list[str]:
     never = [f"{r.name} {i}" for r in results.sequences if r.scored for i in r.region if i not in r.objects]
     if never:
         lines.append(f"not measured, as no frame counts for them by this protocol: {', '.join(never)}")
-    unstable = [r.name for r in results.sequences if "T" in r.more and r.name in UNSTABLE]
+    unstable = [r.name for r in results.sequences if "T" in r.extra_metrics and r.name in UNSTABLE]
     if unstable:
         lines.append(
             f"T is over the other sequences, as DAVIS has it: the shape changes by itself in {several(unstable)}"
         )
     lines.append(f"protocol: {results.summary['protocol']}")
     for result in results.sequences:
-        if result.strange:
-            counts = ", ".join(f"{i} in {n} of {len(result.scored)} frames" for i, n in sorted(result.strange.items()))
+        if result.unknown_ids:
+            counts = ", ".join(
+                f"{i} in {n} of {len(result.scored)} frames" for i, n in sorted(result.unknown_ids.items())
+            )
             hint = "; binary=true takes them as parts of the one object" * (
                 result.seconds is None and len(result.region) == 1
             )
             lines.append(f"beware: {result.name} has predicted ids that are no object: {counts}{hint}")
     for key, whose in (("truth", "of the data set"), ("masks", "of the results")):
-        found = {result.name: result.shared[key] for result in results.sequences if key in result.shared}
+        found = {result.name: result.overlaps[key] for result in results.sequences if key in result.overlaps}
         if found:
             frames, pixels = (sum(counted) for counted in zip(*found.values(), strict=True))
             lines.append(
@@ -93,8 +95,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, total: bool =
     return "\n".join(lines)
 
 
-def figure_cells(row: dict[str, Any], further: Sequence[str] = ()) -> list[str]:
-    return [_cell(row.get(key, math.nan)) for key in (*aggregate.FIGURES, *further)]
+def metric_cells(row: dict[str, Any], further: Sequence[str] = ()) -> list[str]:
+    return [_cell(row.get(key, math.nan)) for key in (*aggregate.METRICS, *further)]
 
 
 def speed_cells(row: dict[str, Any]) -> list[str]:

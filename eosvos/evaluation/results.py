@@ -40,7 +40,7 @@ class Results:
         "s-per-frame", the same as a time (OSVOS, Figure 8; OSMN, Table 1); "fps-without-fine-tuning", for objects that
         were trained on beforehand (OSVOS, Figure 8, "Pre"). nan where nobody took the time.
         """
-        found = aggregate.objects(self.sequences)
+        found = aggregate.scored_objects(self.sequences)
         frames = sum(result.frames for result in self.sequences)
         seconds = _total(result.seconds for result in self.sequences)
         adapting = _total(result.adapt_seconds for result in self.sequences)
@@ -48,7 +48,7 @@ class Results:
         cuda = [result.peak_cuda_MiB for result in self.sequences if result.peak_cuda_MiB is not None]
         rest = None if seconds is None or adapting is None else seconds - adapting
         return {
-            **aggregate.figures(found),
+            **aggregate.mean_metrics(found),
             "fps": per_second(frames, seconds),
             "seconds": math.nan if seconds is None else seconds,
             "peak_MiB": max(memory, default=None),
@@ -58,25 +58,25 @@ class Results:
             "protocol": ", ".join(sorted({result.protocol for result in self.sequences})),
             "s-per-frame": math.nan if seconds is None else seconds / frames,
             "fps-without-fine-tuning": per_second(frames, rest),
-            "strange-ids": sum(len(result.strange) for result in self.sequences),
+            "strange-ids": sum(len(result.unknown_ids) for result in self.sequences),
             **aggregate.seen_and_unseen(self.sequences),
-            **self._further(),
+            **self._extra_metrics(),
         }
 
-    def _further(self) -> dict[str, float]:
+    def _extra_metrics(self) -> dict[str, float]:
         """Further measures over all objects. T as DAVIS 2016 reports it: without sequences in which the object's shape
         changes by itself."""
         stable = [result for result in self.sequences if result.name not in UNSTABLE]
-        found, calm = (aggregate.further(aggregate.objects(of)) for of in (self.sequences, stable))
+        found, calm = (aggregate.mean_extra_metrics(aggregate.scored_objects(of)) for of in (self.sequences, stable))
         return found | {key: calm.get(key, math.nan) for key in found if key == "T-Mean"}
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per object, "<sequence>_<id>" as the official toolkit names it; unmeasured ones have none."""
         rows = []
-        for result, i in aggregate.objects(self.sequences):
+        for result, i in aggregate.scored_objects(self.sequences):
             j, f = result.statistics(i)
             official = (f"{result.name}_{i}", j.mean, f.mean, j.recall, j.decay, f.recall, f.decay, result.fps)
-            rows.append({**dict(zip(COLUMNS, official, strict=True)), **aggregate.further([(result, i)])})
+            rows.append({**dict(zip(COLUMNS, official, strict=True)), **aggregate.mean_extra_metrics([(result, i)])})
         return rows
 
     def write(self) -> None:
@@ -97,7 +97,7 @@ class Results:
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """What there is besides, by the name of its file; without rows where it does not apply."""
-        found = self._further()
+        found = self._extra_metrics()
         overlaps = [t for t in THRESHOLDS if f"boxes-{t:g}" in found]
         kinds = [kind for kind in Errors._fields if f"error-{kind}" in found]
         return {

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from eosvos.errors import UserError
-from eosvos.evaluation.metrics.region_contour import Measures
+from eosvos.evaluation.metrics.region_contour import ScoringRules
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 from eosvos.files import create_text, listed, write_text
 
@@ -22,7 +21,7 @@ def claim(
     seed: int = 0,
     resume: bool = True,
     sequences: Iterable[str] = (),
-    measures: Measures | None = None,
+    rules: ScoringRules | None = None,
 ) -> None:
     """Make `out` the folder of this run, or see that it is; a command may call it before anything slow. Of runs that
     do so at once the first has it, which creating run.json decides.
@@ -31,8 +30,10 @@ def claim(
     is false, or other files (hidden ones aside), or cannot be written.
     """
     out = Path(out)
-    rules, names = asdict(measures or Measures()), list(sequences)
-    run = _as_json({"fingerprint": fingerprint, "seed": seed, "sequences": names, "measures": rules})
+    names = list(sequences)
+    run = _as_json(
+        {"fingerprint": fingerprint, "seed": seed, "sequences": names, "measures": (rules or ScoringRules()).as_json()}
+    )
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, expected a folder; choose another one with out={free_name(out)}")
     there = read_run(out)
@@ -55,7 +56,7 @@ def claim(
         )
     if there is None and not create_text(out / "run.json", json.dumps(run, indent=1)):
         # Another run was quicker: whose folder it is has been decided.
-        return claim(out, fingerprint, seed=seed, resume=resume, sequences=names, measures=measures)
+        return claim(out, fingerprint, seed=seed, resume=resume, sequences=names, rules=rules)
     if there not in (None, run):
         write_text(out / "run.json", json.dumps(run, indent=1))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from eosvos.data.sequence import VideoSequence
-from eosvos.evaluation.metrics.region_contour import Measures, Scores, score_sequence
+from eosvos.evaluation.metrics.region_contour import Scores, ScoringRules, score_sequence
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 from eosvos.evaluation.processes import spread
 from eosvos.evaluation.run_folder import differences, write_sequence
@@ -39,57 +39,56 @@ class Masks(Protocol):
     def files(self) -> Sequence[Path]: ...
 
     @property
-    def shared(self) -> Mapping[str, int]: ...
+    def overlap_pixels(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)
-class Score:
+class ScoreSequence:
     """Measures masks of one sequence after the other, into `out`; may be sent to other processes."""
 
     out: Path
-    measures: Measures
+    rules: ScoringRules
 
     def __call__(self, item: tuple[VideoSequence, Masks]) -> SequenceResult:
         sequence, predictions = item
         blank = SequenceResult(sequence.name, len(sequence), None, None, None, None)
-        result = measured(blank, sequence, predictions, predictions.files, self.measures)
-        if predictions.shared:
-            result = replace(result, shared={**result.shared, "masks": _extent(predictions.shared)})
+        result = with_scores(blank, sequence, predictions, predictions.files, self.rules)
+        if predictions.overlap_pixels:
+            result = replace(result, overlaps={**result.overlaps, "masks": _extent(predictions.overlap_pixels)})
         write_sequence(self.out, result)
         return result
 
 
-def measured(
+def with_scores(
     result: SequenceResult,
     sequence: VideoSequence,
     read_prediction: Callable[[int], np.ndarray],
     files: Sequence[Path],
-    measures: Measures,
+    rules: ScoringRules,
 ) -> SequenceResult:
     """`result` with the figures of the masks that `read_prediction` reads from `files`, and their proof.
 
     Raises UserError for masks that cannot be read, ValueError where one has not the sequence's size.
     """
-    evidence = proof(sequence, files, measures)  # before anything is read: what changes meanwhile is found out later
-    rules = {"protocol": measures.protocol, "ends": measures.ends, "void": measures.void, "measures": measures.more}
-    _, scores = score_one(rules, (sequence, read_prediction))
+    evidence = proof(sequence, files, rules)  # before anything is read: what changes meanwhile is found out later
+    _, scores = score_one(vars(rules), (sequence, read_prediction))
     return replace(
         result,
         scored=[sequence.frame_names[index] for index in scores.frames],
         region=scores.region,
         contour=scores.contour,
-        protocol=measures.protocol,
+        protocol=rules.protocol,
         attributes=sequence.attributes,
         categories=dict(sequence.categories),
         unseen=sequence.unseen,
-        strange=scores.strange,
-        shared={"truth": _extent(sequence.shared)} if sequence.shared else {},
-        more=scores.more,
+        unknown_ids=scores.unknown_ids,
+        overlaps={"truth": _extent(sequence.shared)} if sequence.shared else {},
+        extra_metrics=scores.extra_metrics,
         proof=evidence,
     )
 
 
-def proof(sequence: VideoSequence, files: Sequence[Path], measures: Measures) -> dict[str, Any]:
+def proof(sequence: VideoSequence, files: Sequence[Path], rules: ScoringRules) -> dict[str, Any]:
     """All that figures are computed from, as JSON: the rules, a hash of the masks' bytes, one of the truth (names,
     sizes and times of the data set's files, and what it tells of the sequence), and one of the code."""
     masks = hashlib.sha256()
@@ -102,11 +101,10 @@ def proof(sequence: VideoSequence, files: Sequence[Path], measures: Measures) ->
     unseen = None if sequence.unseen is None else sorted(sequence.unseen)
     told = [tuple(sequence.frame_names), sequence.size, sequence.truth, sequence.attributes, of_objects, unseen, stats]
     truth = hashlib.sha256(json.dumps(told).encode())
-    rules = json.loads(json.dumps(asdict(measures)))
-    return {"rules": rules, "masks": masks.hexdigest()[:16], "truth": truth.hexdigest()[:16], "code": _code()}
+    return {"rules": rules.as_json(), "masks": masks.hexdigest()[:16], "truth": truth.hexdigest()[:16], "code": _code()}
 
 
-def outdated(kept: SequenceResult, now: dict[str, Any]) -> str | None:
+def outdated_reason(kept: SequenceResult, now: dict[str, Any]) -> str | None:
     """Why figures that were `kept` are not those of the proof `now`, in words; None where they are."""
     if kept.proof == now:
         return None

@@ -14,23 +14,23 @@ import torch
 
 from eosvos.data.masks import read_mask
 from eosvos.data.sequence import VideoSequence
-from eosvos.evaluation.metrics.region_contour import Measures
+from eosvos.evaluation.metrics.region_contour import ScoringRules
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 from eosvos.evaluation.run_folder import write_sequence
-from eosvos.evaluation.score_sequence import measured
+from eosvos.evaluation.score_sequence import with_scores
 from eosvos.inference.stream import segment
 from eosvos.methods.protocol import Method
 from eosvos.seeds import derive
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class EvaluateSequence:
     """The evaluation of one sequence after the other by a method, into `out`."""
 
     make_method: Callable[[int], Method]
     out: Path
     seed: int
-    measures: Measures
+    rules: ScoringRules
 
     def __call__(
         self, sequence: VideoSequence, kept: SequenceResult | None = None, tick: Callable[[int], object] | None = None
@@ -41,7 +41,7 @@ class Evaluate:
         if kept is not None and tick is not None:
             tick(len(sequence))
         files = mask_files(self.out, sequence)
-        result = measured(result, sequence, lambda index: read_mask(files[index]), files, self.measures)
+        result = with_scores(result, sequence, lambda index: read_mask(files[index]), files, self.rules)
         write_sequence(self.out, result)
         return result
 

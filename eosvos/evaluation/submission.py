@@ -57,9 +57,9 @@ def _check(sequence: VideoSequence, name: str, mask: np.ndarray) -> None:
             f"{sequence.name} {name}: the mask is {mask.shape[1]}x{mask.shape[0]} pixels, its frame {sequence.size[1]}x"
             f"{sequence.size[0]}; no submission was written"
         )
-    strange = sorted({*ids_of(mask), *([VOID] if (mask == VOID).any() else [])} - set(sequence.objects))
-    if strange:
+    unknown_ids = sorted({*ids_of(mask), *([VOID] if (mask == VOID).any() else [])} - set(sequence.objects))
+    if unknown_ids:
         raise UserError(
-            f"{sequence.name} {name}: the mask has the ids {', '.join(map(str, strange))}, and the objects are "
+            f"{sequence.name} {name}: the mask has the ids {', '.join(map(str, unknown_ids))}, and the objects are "
             f"{', '.join(map(str, sequence.objects))}; no submission was written: a server would refuse it"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from eosvos.errors import UserError
-from eosvos.evaluation.report import FIGURE_COLUMNS, SPEED_COLUMNS, figure_cells, speed_cells, table
+from eosvos.evaluation.report import METRIC_COLUMNS, SPEED_COLUMNS, metric_cells, speed_cells, table
 from eosvos.evaluation.results import Results, load, to_csv
 from eosvos.evaluation.run_folder import differences
 from eosvos.files import atomic, write_text
@@ -35,8 +35,8 @@ def compare(
     found = [load(run) for run in runs]
     names = list(labels) if labels is not None else label(found)
     rows = [{"run": name, **results.summary} for name, results in zip(names, found, strict=True)]
-    cells = [[row["run"], *figure_cells(row), *speed_cells(row)] for row in rows]
-    print(table(["run", *FIGURE_COLUMNS, *SPEED_COLUMNS], cells), file=file or sys.stdout)
+    cells = [[row["run"], *metric_cells(row), *speed_cells(row)] for row in rows]
+    print(table(["run", *METRIC_COLUMNS, *SPEED_COLUMNS], cells), file=file or sys.stdout)
     measured = [{(result.name, i) for result in results.sequences for i in result.objects} for results in found]
     if any(objects != measured[0] for objects in measured):
         print("beware: these runs are not over the same objects; their means do not compare", file=file or sys.stdout)

@@ -20,8 +20,8 @@ from eosvos.data.masks import read_mask
 from eosvos.data.sequence import VideoSequence
 from eosvos.data.video.write import write_video
 from eosvos.errors import UserError
-from eosvos.evaluation.metrics.region_contour import Measures
-from eosvos.evaluation.predictions import opened
+from eosvos.evaluation.metrics.region_contour import ScoringRules
+from eosvos.evaluation.predictions import open_predictions
 from eosvos.files import atomic, listed
 from eosvos.inference.overlay import animate, draw
 from eosvos.plots.bars_and_curves import per_frame
@@ -197,7 +197,9 @@ def _masks(run: Run, videos: Sequence[VideoSequence]) -> Iterator[dict[str, Mask
         yield {one.name: _own(run.results.out / "masks" / one.name, one) for one in videos}
         return
     out, binary = run.results.out, told.get("binary")
-    scored = opened(told["results"], videos, Measures(), out=out, dataset="this run", missing="empty", binary=binary)
+    scored = open_predictions(
+        told["results"], videos, ScoringRules(), out=out, dataset="this run", missing="empty", binary=binary
+    )
     with scored as (found, _):
         every = told.get("missing") == "empty"
         there = {name: set() if one.masks is None else set(one.masks.files) for name, one in found.items()}

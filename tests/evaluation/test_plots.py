@@ -62,7 +62,7 @@ def drawn(monkeypatch):
     return kept
 
 
-def opened(path, least=20):
+def open_predictions(path, least=20):
     """The picture as grey values; nothing is cut off: its border is white, its inside not."""
     with Image.open(path) as image:
         grey = np.array(image.convert("L"))
@@ -144,7 +144,7 @@ def test_every_kind_of_run_can_be_read(tmp_path, runs):
     bars_and_curves.over_time(runs, tmp_path / "time.png")
     quality_speed.draw(runs, [], tmp_path / "speed.png")
     for name in ("bars", "time", "speed"):
-        height, width = opened(tmp_path / f"{name}.png", least=8).shape
+        height, width = open_predictions(tmp_path / f"{name}.png", least=8).shape
         assert 500 < width < 3000 and 200 < height < 6000
 
 
@@ -217,7 +217,7 @@ def test_quality_is_drawn_against_speed_without_one_label_on_another(tmp_path, d
     runs = [random_run("a rather long name of a run", ["a"]), random_run("b", ["b"], 1)]
     behind, note = quality_speed.backdrop(data, runs)
     quality_speed.draw(runs, behind, tmp_path / "speed.png", measure=measure, note=note)
-    opened(tmp_path / "speed.png")
+    open_predictions(tmp_path / "speed.png")
     axis = drawn[-1].axes[0]
     at = [tuple(points.get_offsets()[0]) for points in axis.collections]
     key = {"J": "J", "JF": "J&F"}[measure]
@@ -339,8 +339,8 @@ def test_frames_without_masks_are_left_out(two, tmp_path):
 def test_masks_of_others_are_found_where_they_were_scored(two, tmp_path):
     runs, videos = two
     theirs, shown = runs[0].results.out / "masks", [videos["a"], videos["Ü b"]]
-    out, rules = tmp_path / "scored", region_contour.Measures()
-    with predictions.opened(theirs, shown, rules, out=out, dataset="made") as (found, _):
+    out, rules = tmp_path / "scored", region_contour.ScoringRules()
+    with predictions.open_predictions(theirs, shown, rules, out=out, dataset="made") as (found, _):
         settings = {"results": str(theirs), "missing": "error", "binary": None}
         benchmark.score(found, shown, out, fingerprint=settings, progress=False)
     (scored,) = open_runs([out], ["same"])

@@ -54,14 +54,14 @@ def test_several_processes_find_what_one_finds(items):
             sequence.objects,
             range(len(sequence)),
             ends="keep",
-            measures=["boxes"],
+            extra_metrics=["boxes"],
         )
         for sequence, folder in items
     }
     one = [(sequence, partial(read, folder)) for sequence, folder in items]
     two = [(sequence, partial(read_and_tell, folder)) for sequence, folder in items]
     for processes, given in ((1, one), (2, two)):
-        found = list(score_sequences(given, processes, ends="keep", measures=["boxes"]))
+        found = list(score_sequences(given, processes, ends="keep", extra_metrics=["boxes"]))
         assert dict(found) == expected and len(found) == 3
         assert processes == 2 or [name for name, _ in found] == ["long", "middle", "short"]
     assert all(0 < value < 1 for values in expected["long"].region.values() for value in values)

@@ -17,40 +17,40 @@ from eosvos.evaluation.metrics.boxes_errors import THRESHOLDS, Errors, error_sha
 if TYPE_CHECKING:
     from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 
-Objects = Iterable[tuple["SequenceResult", int]]
+ScoredObjects = Iterable[tuple["SequenceResult", int]]
 
-FIGURES = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")  # the official toolkit's names
-YOUTUBE_VOS = ("Overall", "J-seen", "F-seen", "J-unseen", "F-unseen")
+METRICS = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")  # the official toolkit's names
+YOUTUBE_VOS_METRICS = ("Overall", "J-seen", "F-seen", "J-unseen", "F-unseen")
 _MEANS = ("J&F-Mean", "J-Mean", "F-Mean")
 
 
-def objects(results: Iterable[SequenceResult]) -> list[tuple[SequenceResult, int]]:
+def scored_objects(results: Iterable[SequenceResult]) -> list[tuple[SequenceResult, int]]:
     """All measured objects."""
     return [(result, i) for result in results for i in result.objects]
 
 
-def figures(of: Objects) -> dict[str, float]:
+def mean_metrics(of: ScoredObjects) -> dict[str, float]:
     """The official figures of some objects; nan without any."""
     both = [result.statistics(i) for result, i in of]
     region, contour = (np.array([pair[k] for pair in both]).reshape(-1, 3) for k in (0, 1))
     # An empty mean would warn; no annotation is no reason to.
     j, f = (values.mean(0) if len(values) else np.full(3, math.nan) for values in (region, contour))
-    return {name: float(value) for name, value in zip(FIGURES, [(j[0] + f[0]) / 2, *j, *f], strict=True)}
+    return {name: float(value) for name, value in zip(METRICS, [(j[0] + f[0]) / 2, *j, *f], strict=True)}
 
 
-def further(of: Objects) -> dict[str, float]:
+def mean_extra_metrics(of: ScoredObjects) -> dict[str, float]:
     """What was measured of some objects besides J and F: the mean of T, the share of boxes above each overlap (OSVOS,
     Table 5), the wrong pixels and the share of each kind in them (OSVOS, Figure 5)."""
     of = list(of)
     found: dict[str, float] = {}
-    if any("T" in result.more for result, _ in of):
-        means = [_mean(result.more["T"][i]) for result, i in of if "T" in result.more]
+    if any("T" in result.extra_metrics for result, _ in of):
+        means = [_mean(result.extra_metrics["T"][i]) for result, i in of if "T" in result.extra_metrics]
         found["T-Mean"] = _mean(means)
-    if any("boxes" in result.more for result, _ in of):
-        overlaps = [value for result, i in of for value in result.more["boxes"][i]]
+    if any("boxes" in result.extra_metrics for result, _ in of):
+        overlaps = [value for result, i in of for value in result.extra_metrics["boxes"][i]]
         found |= {f"boxes-{t:g}": share for t, share in zip(THRESHOLDS, share_above(overlaps), strict=True)}
-    if any("near" in result.more for result, _ in of):
-        kinds = [[result.more[kind][i] for kind in Errors._fields] for result, i in of]
+    if any("near" in result.extra_metrics for result, _ in of):
+        kinds = [[result.extra_metrics[kind][i] for kind in Errors._fields] for result, i in of]
         errors = [pixels for columns in kinds for pixels in zip(*columns, strict=True)]
         found["error-pixels"] = float(np.nansum(np.array(errors, np.float64)))
         found |= {f"error-{kind}": share for kind, share in error_shares(errors)._asdict().items()}
@@ -62,11 +62,11 @@ def by_attribute(results: Sequence[SequenceResult]) -> list[dict[str, Any]]:
     Table 3); none where the data set names no attributes."""
     rows = []
     for attribute in sorted({attribute for result in results for attribute in result.attributes}):
-        having = objects(result for result in results if attribute in result.attributes)
-        others = objects(result for result in results if attribute not in result.attributes)
+        having = scored_objects(result for result in results if attribute in result.attributes)
+        others = scored_objects(result for result in results if attribute not in result.attributes)
         count = len({result.name for result, _ in having})
         row: dict[str, Any] = {"Attribute": attribute, "sequences": count, "objects": len(having)}
-        within, without = figures(having), figures(others)
+        within, without = mean_metrics(having), mean_metrics(others)
         rows.append(row | {k: within[k] for k in _MEANS} | {f"{k}-without": without[k] for k in _MEANS})
     return rows
 
@@ -74,11 +74,11 @@ def by_attribute(results: Sequence[SequenceResult]) -> list[dict[str, Any]]:
 def by_category(results: Sequence[SequenceResult]) -> list[dict[str, Any]]:
     """A row per class of objects; none where the data set names no classes."""
     members: dict[str, list[tuple[SequenceResult, int]]] = {}
-    for result, i in objects(results):
+    for result, i in scored_objects(results):
         if i in result.categories:
             members.setdefault(result.categories[i], []).append((result, i))
     return [
-        {"Category": name, "objects": len(of), **{k: v for k, v in figures(of).items() if k in _MEANS}}
+        {"Category": name, "objects": len(of), **{k: v for k, v in mean_metrics(of).items() if k in _MEANS}}
         for name, of in sorted(members.items())
     ]
 
@@ -91,16 +91,16 @@ def seen_and_unseen(results: Sequence[SequenceResult]) -> dict[str, float]:
         return {}
     found: dict[str, float] = {}
     for word in ("seen", "unseen"):
-        of = figures((r, i) for r, i in objects(told) if (i in (r.unseen or ())) == (word == "unseen"))
+        of = mean_metrics((r, i) for r, i in scored_objects(told) if (i in (r.unseen or ())) == (word == "unseen"))
         found |= {f"J-{word}": of["J-Mean"], f"F-{word}": of["F-Mean"]}
-    return dict(zip(YOUTUBE_VOS, [float(np.mean(list(found.values()))), *found.values()], strict=True))
+    return dict(zip(YOUTUBE_VOS_METRICS, [float(np.mean(list(found.values()))), *found.values()], strict=True))
 
 
 def over_time(results: Sequence[SequenceResult], bins: int = 20) -> list[dict[str, Any]]:
     """J and F in each of `bins` equal parts of the videos, the position being that of the part's middle, from 0 to 1
     (OSMN, Figure 4). The mean is over the objects that have a counted frame there."""
     parts: list[list[tuple[float, float]]] = [[] for _ in range(bins)]
-    for result, i in objects(results):
+    for result, i in scored_objects(results):
         values = np.array([result.region[i], result.contour[i]])
         place = np.arange(values.shape[1]) * bins // values.shape[1]
         for part in np.unique(place[~np.isnan(values[0])]):

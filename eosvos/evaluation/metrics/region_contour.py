@@ -23,7 +23,7 @@ from eosvos.evaluation.metrics.temporal_stability import matching_cost, shape_co
 
 PROTOCOLS = ("davis", "youtube-vos", "lvos", "from-first-appearance")
 # What may be measured besides J and F, and the names that it has in `Scores.more`
-MEASURES = {"T": ("T",), "boxes": ("boxes",), "errors": ("near", "far", "missed")}
+EXTRA_METRICS = {"T": ("T",), "boxes": ("boxes",), "errors": ("near", "far", "missed")}
 
 
 class Statistics(NamedTuple):
@@ -47,8 +47,8 @@ class Scores:
     frames: list[int] = field(default_factory=list)
     region: dict[int, list[float]] = field(default_factory=dict)
     contour: dict[int, list[float]] = field(default_factory=dict)
-    strange: dict[int, int] = field(default_factory=dict)
-    more: dict[str, dict[int, list[float]]] = field(default_factory=dict)
+    unknown_ids: dict[int, int] = field(default_factory=dict)
+    extra_metrics: dict[str, dict[int, list[float]]] = field(default_factory=dict)
 
 
 def region_similarity(prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None) -> float:
@@ -104,7 +104,7 @@ def score_sequence(
     protocol: str = "davis",
     ends: str | None = None,
     void: str = "background",
-    measures: Collection[str] = (),
+    extra_metrics: Collection[str] = (),
     last: Mapping[int, int] | None = None,
 ) -> Scores:
     """J and F per object and frame of one sequence, each mask read once; two frames' masks are held at most.
@@ -135,7 +135,7 @@ def score_sequence(
         ("protocol", protocol, PROTOCOLS),
         ("ends", ends, ("skip", "keep", None)),
         ("void", void, ("background", "ignore")),
-        *(("measures", measure, tuple(MEASURES)) for measure in measures),
+        *(("measures", metric, tuple(EXTRA_METRICS)) for metric in extra_metrics),
     ):
         if value not in known:
             raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(str, known))}")
@@ -143,7 +143,7 @@ def score_sequence(
     if not all(0 < i < 255 for i in objects):
         raise ValueError(f"objects have ids from 1 to 254, found {sorted(objects)}")
     scores = Scores([], {i: [] for i in objects}, {i: [] for i in objects})
-    scores.more = {key: {i: [] for i in objects} for measure in measures for key in MEASURES[measure]}
+    scores.extra_metrics = {key: {i: [] for i in objects} for metric in extra_metrics for key in EXTRA_METRICS[metric]}
     seen: set[int] = set()  # in the truth or a prediction
     true: set[int] = set()  # in the truth
     before: dict[int, np.ndarray | None] = {}  # each object's shape contexts in the last measured frame
@@ -164,7 +164,7 @@ def score_sequence(
         prediction, truth = prediction[crop], truth[crop]
         predicted = _ids(prediction)
         for i in sorted(predicted - objects.keys()):
-            scores.strange[i] = scores.strange.get(i, 0) + 1
+            scores.unknown_ids[i] = scores.unknown_ids.get(i, 0) + 1
         if protocol == "from-first-appearance":
             true.update(_ids(truth))
             seen.update(predicted | true)
@@ -173,8 +173,8 @@ def score_sequence(
         for i in objects:
             scores.region[i].append(values[i][0] if i in counted else math.nan)
             scores.contour[i].append(values[i][1] if i in counted else math.nan)
-            if measures:
-                _more(scores, i, prediction == i, truth == i, i in counted, before)
+            if extra_metrics:
+                _append_extra_metrics(scores, i, prediction == i, truth == i, i in counted, before)
 
     held: tuple[int, np.ndarray] | None = None  # the last annotated frame: measured once a later one is seen
     skip = (ends or ends_of(protocol)) == "skip"
@@ -190,7 +190,7 @@ def score_sequence(
     if held is not None and not skip:
         score(*held)
     if protocol == "from-first-appearance":
-        for values in (scores.region, scores.contour, *scores.more.values()):
+        for values in (scores.region, scores.contour, *scores.extra_metrics.values()):
             values.update({i: [math.nan] * len(scores.frames) for i in objects.keys() - true})
     return scores
 
@@ -219,20 +219,20 @@ def _compare(prediction: np.ndarray, truth: np.ndarray, ids: list[int], radius: 
     return found
 
 
-def _more(
+def _append_extra_metrics(
     scores: Scores, i: int, prediction: np.ndarray, truth: np.ndarray, counts: bool, before: dict[int, Any]
 ) -> None:
     """Append what else is measured of object `i` in a frame, nan where the frame does not count for it."""
-    if "T" in scores.more:
+    if "T" in scores.extra_metrics:
         now = shape_contexts(prediction) if counts else None
-        scores.more["T"][i].append(matching_cost(before.get(i), now))
+        scores.extra_metrics["T"][i].append(matching_cost(before.get(i), now))
         before[i] = now
-    if "boxes" in scores.more:
-        scores.more["boxes"][i].append(box_overlap(prediction, truth) if counts else math.nan)
-    if "missed" in scores.more:
+    if "boxes" in scores.extra_metrics:
+        scores.extra_metrics["boxes"][i].append(box_overlap(prediction, truth) if counts else math.nan)
+    if "missed" in scores.extra_metrics:
         errors = contour_errors(prediction, truth) if counts else (math.nan,) * 3
-        for key, value in zip(MEASURES["errors"], errors, strict=True):
-            scores.more[key][i].append(value)
+        for key, value in zip(EXTRA_METRICS["errors"], errors, strict=True):
+            scores.extra_metrics[key][i].append(value)
 
 
 def _ids(mask: np.ndarray) -> set[int]:
@@ -284,23 +284,28 @@ def _boolean(mask: np.ndarray, name: str) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Measures:
+class ScoringRules:
     """What is measured, and by which rules: see `region_contour.score_sequence`."""
 
     protocol: str = "davis"
     ends: str | None = None  # None: as the protocol has it
     void: str = "background"
-    more: tuple[str, ...] = ()  # of `region_contour.MEASURES`, besides J and F
+    extra_metrics: tuple[str, ...] = ()  # keys of `EXTRA_METRICS`, besides J and F
+
+    def as_json(self) -> dict[str, Any]:
+        """The rules as they are stored in run.json and in proofs, and as folder names are made of them."""
+        stored = {"protocol": self.protocol, "ends": self.ends, "void": self.void}
+        return stored | {"more": list(self.extra_metrics)}  # under the name that earlier versions stored it by
 
 
-def counts(sequence: VideoSequence, indices: Iterable[int], measures: Measures) -> list[int]:
+def counts(sequence: VideoSequence, indices: Iterable[int], rules: ScoringRules) -> list[int]:
     """Those of some frames that figures can be of: that have a truth, and are no end that is left out."""
     if not sequence.truth:
         return []
     indices = list(indices)
     ends = set()
-    if indices and (measures.ends or ends_of(measures.protocol)) == "skip":
+    if indices and (rules.ends or ends_of(rules.protocol)) == "skip":
         order = range(len(sequence))
         ends = {next(i for i in way if sequence.mask(i) is not None) for way in (order, reversed(order))}
-    of = (measures.protocol, sequence.objects, sequence.last)
+    of = (rules.protocol, sequence.objects, sequence.last)
     return [i for i in indices if i not in ends and counted_objects(*of, i) and sequence.mask(i) is not None]

@@ -8,6 +8,9 @@ from typing import Any
 
 from eosvos.evaluation.metrics.region_contour import Statistics, statistics
 
+# Fields whose names in the files differ, so that the files of earlier versions are still read.
+_STORED = {"unknown_ids": "strange", "overlaps": "shared", "extra_metrics": "more"}
+
 
 @dataclass(frozen=True)
 class SequenceResult:
@@ -30,9 +33,9 @@ class SequenceResult:
     attributes: tuple[str, ...] = ()  # of the video, as the data set names them
     categories: dict[int, str] = field(default_factory=dict)  # object id -> its class
     unseen: frozenset[int] | None = None  # objects of classes that training lacks; None: no such distinction
-    strange: dict[int, int] = field(default_factory=dict)  # predicted id that is no object -> frames that have it
-    shared: dict[str, list[int]] = field(default_factory=dict)  # "truth", "masks" -> frames and pixels of overlaps
-    more: dict[str, dict[int, Any]] = field(default_factory=dict)  # further measure -> object id -> its values
+    unknown_ids: dict[int, int] = field(default_factory=dict)  # predicted id that is no object -> frames that have it
+    overlaps: dict[str, list[int]] = field(default_factory=dict)  # "truth", "masks" -> frames and pixels of overlaps
+    extra_metrics: dict[str, dict[int, Any]] = field(default_factory=dict)  # further measure -> object id -> its values
     uncertain: dict[int, list[float]] = field(
         default_factory=dict
     )  # object id -> of each frame, see inference/suggestion.py
@@ -53,7 +56,8 @@ class SequenceResult:
         return statistics(self.region[i]), statistics(self.contour[i])
 
     def to_json(self) -> dict[str, Any]:
-        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("region", "contour")}
+        names = {f.name: _STORED.get(f.name, f.name) for f in fields(self) if f.name not in ("region", "contour")}
+        content = {stored: getattr(self, name) for name, stored in names.items()}
         content["unseen"] = None if self.unseen is None else sorted(self.unseen)
         content["fps"] = None if self.seconds is None else round(self.fps, 4)
         content["objects"] = {str(i): {"J": self.region[i], "F": self.contour[i]} for i in self.region}
@@ -66,11 +70,12 @@ class SequenceResult:
         # Those that older versions did not write may be missing.
         content["attributes"] = tuple(content.get("attributes", ()))
         content["unseen"] = frozenset(content["unseen"]) if content.get("unseen") is not None else None
-        for key in ("categories", "strange"):
-            content[key] = {int(i): value for i, value in content.get(key, {}).items()}
-        content["more"] = {
+        content["categories"] = {int(i): value for i, value in content.get("categories", {}).items()}
+        content["unknown_ids"] = {int(i): frames for i, frames in content.pop("strange", {}).items()}
+        content["overlaps"] = content.pop("shared", {})
+        content["extra_metrics"] = {
             name: {int(i): _with_nan(values) for i, values in of.items()}
-            for name, of in content.get("more", {}).items()
+            for name, of in content.pop("more", {}).items()
         }
         content["uncertain"] = {int(i): _with_nan(values) for i, values in content.get("uncertain", {}).items()}
         region, contour = ({i: _with_nan(values[k]) for i, values in objects.items()} for k in ("J", "F"))
