@@ -28,11 +28,11 @@ def score(settings: ScoreConfig) -> float:
     opened = predictions.open_predictions(
         results, sequences, measures, out=out, dataset=data, missing=missing, binary=binary
     )
-    with opened as (found, told):
-        for line in told:
+    with opened as (masks, messages):
+        for line in messages:
             print(line, file=sys.stderr, flush=True)
         figures = benchmark.score(
-            found,
+            masks,
             sequences,
             out,
             fingerprint=fingerprint,

@@ -25,7 +25,7 @@ from eosvos.errors import UserError
 from eosvos.evaluation.metrics.aggregate import mean_metrics, scored_objects
 from eosvos.evaluation.metrics.region_contour import ScoringRules
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
-from eosvos.evaluation.processes import over_processes, spread
+from eosvos.evaluation.processes import check_picklable, map_in_processes
 from eosvos.evaluation.results import Results
 from eosvos.evaluation.run_folder import claim, read_sequence, sequence_file
 from eosvos.evaluation.score_sequence import ScoreSequence, outdated_reason, proof
@@ -150,7 +150,9 @@ def score(
         if todo:
             (out / SUBMISSION).unlink(missing_ok=True)  # of other masks
         with _progress(out, sequences, todo, done, visible=progress) as bar:
-            for result in spread(ScoreSequence(out, rules), [(s, predictions[s.name]) for s in todo], processes):
+            for result in map_in_processes(
+                ScoreSequence(out, rules), [(s, predictions[s.name]) for s in todo], processes
+            ):
                 done[result.name] = result
                 bar.tick(result.frames)
                 _finished(bar, result, done)
@@ -199,13 +201,14 @@ def _work(
     gpus: int,
     bar: Progress,
 ) -> None:
-    """Do all of `work` (name -> arguments of the job), into `done`."""
+    """Evaluate the items of `work` (by sequence name) and add their results to `done`."""
     if processes == 1 or len(work) < 2:
-        for name, arguments in work.items():
-            done[name] = job(*arguments, tick=bar.tick)
+        for name, item in work.items():
+            done[name] = job(item, tick=bar.tick)
             _finished(bar, done[name], done)
     else:
-        for result in over_processes(job, work, processes, gpus):
+        check_picklable({**vars(job), **work})
+        for result in map_in_processes(job, work.values(), processes, gpus=gpus, resumable=str(job.out)):
             done[result.name] = result
             bar.tick(result.frames)
             _finished(bar, result, done)

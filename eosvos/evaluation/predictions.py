@@ -112,7 +112,7 @@ def open_predictions(
             if isinstance(among, Path) and Path(out).resolve().is_relative_to(among.resolve()):
                 raise UserError(f"out={out}: lies among the masks, which are left as they are; choose another out=")
         names = [sequence.name for sequence in sequences]
-        absent, told = [name for name in names if name not in places], []
+        absent, messages = [name for name in names if name not in places], []
         if absent and missing == "error":
             raise UserError(
                 f"results={results}: no masks of {len(absent)} of the {len(names)} sequences of {dataset}: "
@@ -120,11 +120,11 @@ def open_predictions(
                 "sequences=[...], or count them as empty with missing=empty"
             )
         if absent:
-            told.append(f"beware: {len(absent)} sequences without any mask are counted as empty: {several(absent)}")
+            messages.append(f"beware: {len(absent)} sequences without any mask are counted as empty: {several(absent)}")
         if others:
-            told.append(f"not in {dataset}, and left aside: {several(others)}")
-        found, more = _open(places, sequences, rules, missing, binary)
-        yield found, told + more
+            messages.append(f"not in {dataset}, and left aside: {several(others)}")
+        predictions, more_messages = _open(places, sequences, rules, missing, binary)
+        yield predictions, messages + more_messages
 
 
 def _open(
@@ -135,27 +135,27 @@ def _open(
     binary: bool | None,
 ) -> tuple[dict[str, Predictions], list[str]]:
     absent, extra = dict[str, list[str]](), dict[str, list[str]]()
-    found, sets, own = {}, {}, False
+    predictions, mask_sets, is_own_truth = {}, {}, False
     for sequence in sequences:
         place = places.get(sequence.name)
         if isinstance(place, Path):
             place = open_masks(place, sequence.frame_names, binary=binary, size=sequence.size)
         if place is not None:
-            sets[sequence.name] = place
+            mask_sets[sequence.name] = place
             one = next(iter(place.files.values()))[0]
-            own = own or any(path.name == one.name and path.samefile(one) for path in sequence.files)
+            is_own_truth = is_own_truth or any(path.name == one.name and path.samefile(one) for path in sequence.files)
             _check_objects(sequence, place)
             absent[sequence.name], extra[sequence.name] = _check_frames(sequence, place, rules, missing)
         objects, empty = tuple(sequence.objects), missing == "empty"
-        mine = Predictions(sequence.name, sequence.frame_names, sequence.size, objects, place, empty)
+        prediction = Predictions(sequence.name, sequence.frame_names, sequence.size, objects, place, empty)
         if place is not None and place.form == "json":  # of others the headers have told the size
-            mine(next(index for index, name in enumerate(sequence.frame_names) if name in place.files))
-        found[sequence.name] = mine
-    told = [forms(sets), *_told(absent, "missing masks are counted as empty")]
-    told += _told(extra, "masks are of no frame and left aside")
-    if own:
-        told.append("beware: these are the data set's own masks")
-    return found, told
+            prediction(next(index for index, name in enumerate(sequence.frame_names) if name in place.files))
+        predictions[sequence.name] = prediction
+    messages = [forms(mask_sets), *_told(absent, "missing masks are counted as empty")]
+    messages += _told(extra, "masks are of no frame and left aside")
+    if is_own_truth:
+        messages.append("beware: these are the data set's own masks")
+    return predictions, messages
 
 
 def _check_objects(sequence: VideoSequence, masks: MaskSet) -> None:

@@ -39,9 +39,9 @@ def claim(
     there = read_run(out)
     if there is not None:
         if differing := _differing(there, run):
-            told = "; ".join(f"{key}: {old} there, {new} now" for key, (old, new) in differing.items())
+            message = "; ".join(f"{key}: {old} there, {new} now" for key, (old, new) in differing.items())
             raise UserError(
-                f"{out}: holds a run with other settings ({told}); choose another folder with out={free_name(out)}"
+                f"{out}: holds a run with other settings ({message}); choose another folder with out={free_name(out)}"
             )
         if not resume and any(listed(out / part) for part in ("masks", "per_sequence")):
             raise UserError(
@@ -101,14 +101,14 @@ def _as_json(content: Any) -> Any:
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
     """Where two nested settings differ: dotted name -> (old, new); "nothing" where one lacks it."""
-    found: dict[str, tuple[Any, Any]] = {}
+    differing: dict[str, tuple[Any, Any]] = {}
     for key in [*old, *(key for key in new if key not in old)]:
         a, b = old.get(key, "nothing"), new.get(key, "nothing")
         if isinstance(a, dict) and isinstance(b, dict):
-            found |= differences(a, b, f"{prefix}{key}.")
+            differing |= differences(a, b, f"{prefix}{key}.")
         elif a != b:
-            found[f"{prefix}{key}"] = (a, b)
-    return found
+            differing[f"{prefix}{key}"] = (a, b)
+    return differing
 
 
 def sequence_file(out: Path, name: str) -> Path:

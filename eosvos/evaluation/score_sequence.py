@@ -15,7 +15,7 @@ import numpy as np
 from eosvos.data.sequence import VideoSequence
 from eosvos.evaluation.metrics.region_contour import Scores, ScoringRules, score_sequence
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
-from eosvos.evaluation.processes import spread
+from eosvos.evaluation.processes import map_in_processes
 from eosvos.evaluation.run_folder import differences, write_sequence
 
 # The code that decides the figures of given masks.
@@ -99,9 +99,22 @@ def proof(sequence: VideoSequence, files: Sequence[Path], rules: ScoringRules) -
     stats = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in sequence.files]
     of_objects = [sorted(of.items()) for of in (sequence.objects, sequence.last, sequence.categories)]
     unseen = None if sequence.unseen is None else sorted(sequence.unseen)
-    told = [tuple(sequence.frame_names), sequence.size, sequence.truth, sequence.attributes, of_objects, unseen, stats]
-    truth = hashlib.sha256(json.dumps(told).encode())
-    return {"rules": rules.as_json(), "masks": masks.hexdigest()[:16], "truth": truth.hexdigest()[:16], "code": _code()}
+    described = [
+        tuple(sequence.frame_names),
+        sequence.size,
+        sequence.truth,
+        sequence.attributes,
+        of_objects,
+        unseen,
+        stats,
+    ]
+    truth_hash = hashlib.sha256(json.dumps(described).encode())
+    return {
+        "rules": rules.as_json(),
+        "masks": masks.hexdigest()[:16],
+        "truth": truth_hash.hexdigest()[:16],
+        "code": _code(),
+    }
 
 
 def outdated_reason(kept: SequenceResult, now: dict[str, Any]) -> str | None:
@@ -139,10 +152,10 @@ def score_sequences(items: Iterable[Item], processes: int = 1, **rules: Any) -> 
 
     An item is a sequence, read for its truth, and a function that reads the id mask uint8 (H, W) of frame i; both must
     be picklable where there are several processes. `rules`: protocol, ends, void and measures of `score_sequence`.
-    Raises what `score_sequence` and `spread` do; a ValueError names the sequence.
+    Raises what `score_sequence` and `map_in_processes` do; a ValueError names the sequence.
     """
     longest_first = sorted(items, key=lambda item: len(item[0]), reverse=True)
-    return spread(partial(score_one, rules), longest_first, processes)
+    return map_in_processes(partial(score_one, rules), longest_first, processes)
 
 
 def score_one(rules: Mapping[str, Any], item: Item) -> tuple[str, Scores]:

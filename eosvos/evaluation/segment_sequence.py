@@ -33,10 +33,15 @@ class EvaluateSequence:
     rules: ScoringRules
 
     def __call__(
-        self, sequence: VideoSequence, kept: SequenceResult | None = None, tick: Callable[[int], object] | None = None
+        self, item: tuple[VideoSequence, SequenceResult | None], tick: Callable[[int], object] | None = None
     ) -> SequenceResult:
-        """Segment a sequence into `out`/masks, measure it, and mark it as finished; only measure it where its masks are
-        `kept`. `tick(n)` is called where n more frames are done."""
+        """Segment a sequence into `out`/masks, score its masks and write its result, which marks it as finished.
+
+        Args:
+            item: the sequence; and, if its masks are there already, its result so far: then they are only scored.
+            tick: called with the number of frames that were done since the last call.
+        """
+        sequence, kept = item
         result = self.segment(sequence, tick) if kept is None else kept
         if kept is not None and tick is not None:
             tick(len(sequence))

@@ -81,8 +81,8 @@ def _segment(
             for done, ids in enumerate(masks, at + 1):
                 name = sequence.frame_names[way.frame(done - 1)]
                 writer.put(name, ids.copy())
-                told = {str(i): round(value, 4) for i, value in segmenter.uncertainty.items()}
-                append_line(out / "uncertainty.jsonl", json.dumps({"frame": name, **told}))
+                uncertainty = {str(i): round(value, 4) for i, value in segmenter.uncertainty.items()}
+                append_line(out / "uncertainty.jsonl", json.dumps({"frame": name, **uncertainty}))
                 first = done == 1 and not (sequence.counted and way.length(sequence) == 1)
                 if first or (time.monotonic() - saved >= save_every and done < way.length(sequence)):
                     writer.flush()
@@ -102,12 +102,12 @@ def suggested(sequence: VideoSequence, out: str | Path, annotated: Collection[in
     seen = set()
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
-            told = json.loads(line)
+            line_content = json.loads(line)
         except ValueError:  # the last one, cut off
             continue
-        seen.add(place[told["frame"]])
-        for i in uncertain.keys() & {int(key) for key in told if key != "frame"}:
-            uncertain[i][place[told["frame"]]] = told[str(i)]
+        seen.add(place[line_content["frame"]])
+        for i in uncertain.keys() & {int(key) for key in line_content if key != "frame"}:
+            uncertain[i][place[line_content["frame"]]] = line_content[str(i)]
     return suggest(uncertain, annotated, seen)
 
 

@@ -57,7 +57,7 @@ def check_ids(ids: Collection[int], known: Collection[int]) -> None:
             raise ValueError(f"object {i} is unknown; known are {list(known)}; use add() for new ones")
 
 
-def shown(planes: Tensor, ids: Sequence[int], masks: Mapping[int, np.ndarray]) -> Tensor:
+def with_given_masks(planes: Tensor, ids: Sequence[int], masks: Mapping[int, np.ndarray]) -> Tensor:
     """Probabilities float32 (K, H, W) of the K objects `ids` in which the given masks are 1 within and 0 without.
 
     planes: (k, H, W), those of the first k of them so far; the others had none. In the pixels of a given mask the
@@ -73,7 +73,7 @@ def shown(planes: Tensor, ids: Sequence[int], masks: Mapping[int, np.ndarray]) -
     return result
 
 
-def without(planes: Tensor, ids: Sequence[int], gone: Collection[int]) -> Tensor:
+def without_objects(planes: Tensor, ids: Sequence[int], gone: Collection[int]) -> Tensor:
     """Probabilities (K, H, W) of the objects `ids` without those of `gone`."""
     return planes[[k for k, i in enumerate(ids) if i not in gone]]
 
@@ -98,11 +98,11 @@ class FineTunedMethod(ABC):
     _frame_size: tuple[int, ...] | None
 
     @abstractmethod
-    def _take(self, frame: Tensor, mask: np.ndarray, obj: Any = None) -> Any:
+    def _annotated(self, frame: Tensor, mask: np.ndarray, obj: Any = None) -> Any:
         """What is kept of an annotated frame. thing: the object, if it is known already."""
 
     @abstractmethod
-    def _begin(self, index: int, given: list[Any]) -> Any:
+    def _new_object(self, index: int, given: list[Any]) -> Any:
         """A new object, which these frames show. index: of its draws."""
 
     @abstractmethod
@@ -110,21 +110,21 @@ class FineTunedMethod(ABC):
         """Make the object's parameters fit all that was given of it."""
 
     @abstractmethod
-    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+    def _set_position(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
         """Note that in `frame`, the last one, the object is where `mask` has it; where that is empty, nowhere."""
 
     @property
     def object_ids(self) -> list[int]:
         return list(self._objects)
 
-    def _tell(self, done: int, total: int, loss: float) -> None:
+    def _report_step(self, done: int, total: int, loss: float) -> None:
         if self.watch is not None:
             self.watch(done, total, loss)
 
     @own_state()
     def remove(self, ids: Collection[int]) -> None:
         check_ids(ids, self._objects)
-        self.probabilities = without(self.probabilities, self.object_ids, ids)
+        self.probabilities = without_objects(self.probabilities, self.object_ids, ids)
         self._objects = {i: obj for i, obj in self._objects.items() if i not in ids}
 
     @own_state()
@@ -132,8 +132,8 @@ class FineTunedMethod(ABC):
         check_frame(frame, self._frame_size)
         check_new(masks, frame, self._objects)
         for object_id, mask in masks.items():
-            given = [self._take(frame, mask), *self._waiting.pop(object_id, [])]
-            obj = self._begin(next_index(self._objects.values()), given)
+            given = [self._annotated(frame, mask), *self._waiting.pop(object_id, [])]
+            obj = self._new_object(next_index(self._objects.values()), given)
             self._fine_tune(obj)
             self._objects[object_id] = obj
         return self.show(frame, masks)
@@ -150,7 +150,7 @@ class FineTunedMethod(ABC):
         check_fits(masks, frame)
         for object_id, mask in masks.items():
             obj = self._objects.get(object_id)
-            taken = self._take(frame, mask, obj)
+            taken = self._annotated(frame, mask, obj)
             if obj is None:
                 self._waiting.setdefault(object_id, []).append(taken)
             else:
@@ -162,6 +162,6 @@ class FineTunedMethod(ABC):
         check_frame(frame, self._frame_size)
         check_known(masks, frame, self._objects)
         for object_id, mask in masks.items():
-            self._place(object_id, frame, mask)
-        self.probabilities = shown(self.probabilities, self.object_ids, masks)
+            self._set_position(object_id, frame, mask)
+        self.probabilities = with_given_masks(self.probabilities, self.object_ids, masks)
         return merge(self.probabilities, self.object_ids)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from eosvos.data.masks import merge
-from eosvos.methods.base import check_frame, check_ids, check_known, check_new, shown, without
+from eosvos.methods.base import check_frame, check_ids, check_known, check_new, with_given_masks, without_objects
 from eosvos.torch_state import own_state
 
 # Rows and columns that DIS needs for two levels of its pyramid: with fewer, OpenCV 5.0 refuses frames, or reads beyond
@@ -61,11 +61,11 @@ class CopyFirst:
     @own_state()
     def remove(self, ids: Collection[int]) -> None:
         check_ids(ids, self.object_ids)
-        self.probabilities = without(self.probabilities, self.object_ids, ids)
+        self.probabilities = without_objects(self.probabilities, self.object_ids, ids)
         self.object_ids = [i for i in self.object_ids if i not in ids]
 
     def _show(self, masks: dict[int, np.ndarray]) -> np.ndarray:
-        self.probabilities = shown(self.probabilities, self.object_ids, masks)
+        self.probabilities = with_given_masks(self.probabilities, self.object_ids, masks)
         return merge(self.probabilities, self.object_ids)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eosvos.data.masks import jaccard
 from eosvos.errors import UserError
 
 KINDS = ("none", "grabcut", "bilateral", "contours")
@@ -73,12 +74,9 @@ class GrabCut:
         rough = [cv2.dilate(plane, disk), cv2.erode(plane, disk)]
         rough += [cv2.warpAffine(plane, np.array([[1.0, 0, x], [0, 1, y]]), size) for x, y in ((0, reach), (reach, 0))]
 
-        def overlap(found: np.ndarray) -> float:
-            return np.count_nonzero(found & true) / np.count_nonzero(found | true)
-
         wrong = [mask for mask in (one > 0 for one in rough) if mask.any()]
         pairs = zip(wrong, self._cuts(image, wrong), strict=True)
-        gains = [overlap(after) - overlap(before) for before, after in pairs]
+        gains = [jaccard(after, true) - jaccard(before, true) for before, after in pairs]
         return sum(gains) / len(gains) if true.any() and gains else math.nan
 
     def _cuts(self, image: np.ndarray, masks: list[np.ndarray]) -> list[np.ndarray]:

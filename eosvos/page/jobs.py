@@ -33,7 +33,7 @@ class Cancelled(Exception):
     """The user does not want a job any more, or the server ends."""
 
 
-class Turns:
+class FairLock:
     """A lock that is given to those who wait in the order in which they came.
 
     One job computes at a time, as two at once would each take twice as long; they change places between two steps or
@@ -64,7 +64,7 @@ class Turns:
 class Job:
     """What a thread is doing for a session. kind: "run" or "export". message: why it failed."""
 
-    def __init__(self, kind: str, turns: Turns) -> None:
+    def __init__(self, kind: str, turns: FairLock) -> None:
         self.kind, self.done, self.total, self.step, self.message = kind, 0, 0, "", ""
         self.cancelled, self.ended = threading.Event(), threading.Event()
         self._turns, self._began, self._skipped = turns, 0.0, 0
@@ -101,7 +101,7 @@ class Work:
     """All jobs, by the id of their session."""
 
     def __init__(self) -> None:
-        self._turns, self._lock = Turns(), threading.Lock()
+        self._turns, self._lock = FairLock(), threading.Lock()
         self._jobs: dict[str, Job] = {}
         self.failures: dict[str, str] = {}  # messages of the last jobs that failed
 
@@ -162,7 +162,7 @@ class Work:
         job.ended.set()
 
 
-class Maker(Protocol):
+class MethodFactory(Protocol):
     """What the page segments with, whatever number of fine-tuning steps a user asks for."""
 
     device: torch.device
@@ -177,7 +177,7 @@ class Maker(Protocol):
         ...
 
 
-def segment(session: Session, run: Run, make: Maker, job: Job) -> None:
+def segment(session: Session, run: Run, make: MethodFactory, job: Job) -> None:
     """Segment the video, or what a run that was cut off left of it; the outcome goes to its run.json."""
     folder, began, before = session.run_folder(run.number), time.monotonic(), run.seconds
 
@@ -188,7 +188,7 @@ def segment(session: Session, run: Run, make: Maker, job: Job) -> None:
     run.state, run.message = "running", ""
     session.keep(run)
     try:
-        sequence, _ = session.given(folder / "annotations")
+        sequence, _ = session.annotated_video(folder / "annotations")
         method = partial(make, run.steps, watch)
         job.begin("masks", segment_video.total(sequence) if sequence.counted else 0)
 
@@ -213,7 +213,7 @@ def segment(session: Session, run: Run, make: Maker, job: Job) -> None:
 def export(session: Session, number: int, outputs: Collection[str], job: Job) -> None:
     """Write the zip of a finished run: its masks, what was painted, and the `outputs` asked for."""
     folder = session.run_folder(number)
-    sequence, rate = session.given(folder / "annotations")
+    sequence, rate = session.annotated_video(folder / "annotations")
     _count(sequence, job)
     parts = [folder / "masks", folder / "annotations", folder / "run.json"]
     for kind in outputs:

@@ -27,8 +27,8 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        if told := self._refused(scope["method"], Headers(scope=scope)):
-            return await JSONResponse({"error": told}, 403)(scope, receive, send)
+        if message := self._refused(scope["method"], Headers(scope=scope)):
+            return await JSONResponse({"error": message}, 403)(scope, receive, send)
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":

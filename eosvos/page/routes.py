@@ -30,9 +30,9 @@ from eosvos.files import atomic
 from eosvos.inference import segment_video
 from eosvos.inference.export import OUTPUTS
 from eosvos.page import jobs
-from eosvos.page.jobs import Job, Maker, Work
+from eosvos.page.jobs import Job, MethodFactory, Work
 from eosvos.page.middleware import Guard
-from eosvos.page.sessions import Missing, Run, Session, Sessions
+from eosvos.page.sessions import NotFound, Run, Session, Sessions
 
 STATIC = Path(__file__).resolve().parent / "static"
 WIDTH = 1280  # pixels, of a frame in the page at most
@@ -43,7 +43,7 @@ _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # what has
 class Server:
     """limit: bytes of an upload. sample: the built-in video."""
 
-    def __init__(self, sessions: Sessions, make: Maker, sample: VideoSequence, *, limit: int) -> None:
+    def __init__(self, sessions: Sessions, make: MethodFactory, sample: VideoSequence, *, limit: int) -> None:
         self.sessions, self.make, self.sample_clip, self.limit, self.work = sessions, make, sample, limit, Work()
         self._suggestion: tuple[tuple[Any, ...], int | None] = ((), None)
         self._received: Counter[str] = Counter()  # bytes of the uploads that are not over
@@ -63,16 +63,16 @@ class Server:
             Route(one + "/frames/{index:int}", self.frame),
             Route(one + "/annotations/{index:int}", self.annotation),
             Route(one + "/annotations/{index:int}", self.annotate, methods=["PUT"]),
-            Route(one + "/annotations/{index:int}", self.forget, methods=["DELETE"]),
+            Route(one + "/annotations/{index:int}", self.delete_annotation, methods=["DELETE"]),
             Route(one + "/run", self.run, methods=["POST"]),
-            Route(one + "/continue", self.go_on, methods=["POST"]),
+            Route(one + "/continue", self.continue_run, methods=["POST"]),
             Route(one + "/cancel", self.cancel, methods=["POST"]),
             Route(one + "/runs/{number:int}/masks/{index:int}", self.mask),
             Route(one + "/runs/{number:int}/export", self.export, methods=["POST"]),
             Route(one + "/runs/{number:int}/export", self.exported),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
-        errors: dict[Any, Any] = {UserError: self._mistake, HTTPException: _refusal, Exception: _failure}
+        errors: dict[Any, Any] = {UserError: self._user_error, HTTPException: _refusal, Exception: _failure}
         guard = Middleware(Guard, hosts=hosts)
         return Starlette(routes=routes, middleware=[guard], exception_handlers=errors, lifespan=self._lifespan)
 
@@ -155,7 +155,7 @@ class Server:
                 "previous": runs[-2].number if len(runs) > 1 else None,
                 "finished": finished, "exported": exported,  # the run that can be exported, maybe not the newest
                 "job": None if job is None else job.describe(),
-                "failure": self._plain(self.work.failures.get(session.id, "") or session.failure),
+                "failure": self._without_folders(self.work.failures.get(session.id, "") or session.failure),
             }
         )  # fmt: skip
 
@@ -169,7 +169,7 @@ class Server:
             suggested = self._suggested(session, run)
         return {
             "number": run.number, "state": state, "steps": run.steps, "frames": run.frames, "objects": run.objects,
-            "seconds": run.seconds, "message": self._plain(run.message), "losses": session.losses(run.number),
+            "seconds": run.seconds, "message": self._without_folders(run.message), "losses": session.losses(run.number),
             "suggested": suggested, "done": _ranges([name in done for name in names]), "latest": latest,
         }  # fmt: skip
 
@@ -216,8 +216,8 @@ class Server:
         await run_in_threadpool(session.annotate, index, ids)
         return JSONResponse({"version": session.versions().get(index)})
 
-    def forget(self, request: Request) -> Response:
-        self._session(request).forget(request.path_params["index"])
+    def delete_annotation(self, request: Request) -> Response:
+        self._session(request).delete_annotation(request.path_params["index"])
         return JSONResponse({})
 
     async def run(self, request: Request) -> Response:
@@ -228,7 +228,7 @@ class Server:
         await run_in_threadpool(self._start, session, steps)
         return JSONResponse({})
 
-    def go_on(self, request: Request) -> Response:
+    def continue_run(self, request: Request) -> Response:
         """Continue a run that was cut off; with another program or learner than it had begun with, from its start."""
         session = self._session(request)
         runs = session.runs()
@@ -265,19 +265,19 @@ class Server:
         session.run(number)
         path = jobs.archive(session, number)
         if not path.is_file():
-            raise Missing("nothing is exported yet")
+            raise NotFound("nothing is exported yet")
         name = f"{Path(session.name).stem or 'video'}-masks.zip"
         return FileResponse(path, filename=name, headers={"Cache-Control": "no-store"})
 
     def _session(self, request: Request) -> Session:
         return self.sessions.get(request.path_params["id"])
 
-    def _plain(self, message: str) -> str:
+    def _without_folders(self, message: str) -> str:
         """Without the server's folders, which mean nothing in the page."""
         return re.sub(re.escape(f"{self.sessions.folder}/") + "(?:[0-9a-f]{32}/)?(?:video/)?", "", message)
 
-    def _mistake(self, request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": self._plain(str(error))}, 404 if isinstance(error, Missing) else 400)
+    def _user_error(self, request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": self._without_folders(str(error))}, 404 if isinstance(error, NotFound) else 400)
 
     async def _json(self, request: Request) -> dict[str, Any]:
         try:

@@ -33,14 +33,14 @@ from eosvos.data.readers.user_video import open_own
 from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 from eosvos.files import atomic, listed, numbered_folder, write_bytes
-from eosvos.page.uploads import count, free_path, look, video_in
+from eosvos.page.uploads import count, free_path, open_upload, video_in
 
 log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{32}")
 _OPEN = 8  # sessions whose decoder and last frames are kept in memory
 
 
-class Missing(UserError):
+class NotFound(UserError):
     """Something that is asked for is not there."""
 
 
@@ -66,7 +66,7 @@ class Session:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._told: set[Path] = set()  # damaged runs
+        self._reported: set[Path] = set()  # damaged runs
         self._frames: VideoSequence | None = None
         self._lock, self.writing = threading.Lock(), threading.Lock()  # writing: of session.json
         self.failure = ""  # why frames could not be counted
@@ -91,7 +91,7 @@ class Session:
         """The video without masks, whose frames are counted by a thread from then on where they are not yet."""
         with self._lock:
             if self._frames is None:
-                found = look(self.video, self.levels)[0]
+                found = open_upload(self.video, self.levels)[0]
                 self._frames = found if self._names is None else replace(found, frame_names=tuple(self._names))
                 if self._names is None:
                     count(found, self._keep)
@@ -125,7 +125,7 @@ class Session:
         """The video file, or the folder of frames."""
         return video_in(self.folder / "video") if self.path is None else Path(self.path)
 
-    def given(self, annotations: Path) -> tuple[VideoSequence, float]:
+    def annotated_video(self, annotations: Path) -> tuple[VideoSequence, float]:
         """The video with its masks, as the command opens it, and its rate."""
         return open_own(self.video, masks=annotations, binary=False, levels=self.levels, absent="all")
 
@@ -152,13 +152,13 @@ class Session:
             raise UserError(f"the mask has the value {VOID}; expected 0 and the numbers of objects, 1 to {VOID - 1}")
         write_mask(self.folder / "annotations" / f"{self.frame_name(index)}.png", ids)
 
-    def forget(self, index: int) -> None:
+    def delete_annotation(self, index: int) -> None:
         """Take back what was painted on a frame."""
         (self.folder / "annotations" / f"{self.frame_name(index)}.png").unlink(missing_ok=True)
 
     def frame_name(self, index: int) -> str:
         if not 0 <= index < len(self.names):
-            raise Missing(f"frame {index}: {self.name} has the frames 0 to {len(self.names) - 1}")
+            raise NotFound(f"frame {index}: {self.name} has the frames 0 to {len(self.names) - 1}")
         return self.names[index]
 
     def runs(self) -> list[Run]:
@@ -168,15 +168,15 @@ class Session:
             try:
                 found.append(_read_run(path))
             except UserError as error:
-                if path not in self._told and path.is_file():  # else it was removed meanwhile
-                    self._told.add(path)
+                if path not in self._reported and path.is_file():  # else it was removed meanwhile
+                    self._reported.add(path)
                     log.warning("this run is left out: %s", error)
         return sorted(found, key=lambda run: run.number)
 
     def run(self, number: int) -> Run:
         path = self.run_folder(number) / "run.json"
         if not path.is_file():
-            raise Missing(f"run {number} is not there any more")
+            raise NotFound(f"run {number} is not there any more")
         return _read_run(path)
 
     def run_folder(self, number: int) -> Path:
@@ -223,7 +223,7 @@ class Session:
     def _mask(self, folder: Path, index: int) -> np.ndarray:
         path = folder / f"{self.frame_name(index)}.png"
         if not path.is_file():
-            raise Missing(f"frame {index} has no such mask")
+            raise NotFound(f"frame {index} has no such mask")
         return read_mask(path, size=self.size)
 
 
@@ -252,7 +252,7 @@ class Sessions:
             if _ID.fullmatch(id):
                 try:
                     found.append(self.get(id))
-                except Missing:
+                except NotFound:
                     continue  # deleted meanwhile
                 except UserError as error:
                     log.warning("this session is left out: %s", error)
@@ -263,7 +263,7 @@ class Sessions:
         session = self._open.get(id)
         if session is None:
             if not _ID.fullmatch(id) or not (self.folder / id / "session.json").is_file():
-                raise Missing("this session is not there; open a video anew")
+                raise NotFound("this session is not there; open a video anew")
             session = self._open.setdefault(id, Session(self.folder / id))
             if len(self._open) > _OPEN:  # not one whose frames are being counted
                 self._open.pop(next((old for old, s in list(self._open.items()) if s.length is not None), ""), None)
@@ -283,7 +283,7 @@ class Sessions:
     def uploading(self, id: str) -> Path:
         """The folder for an upload's files. Raises UserError where there is no such upload, or it is over."""
         if not _ID.fullmatch(id) or not (self.folder / id / "video").is_dir():
-            raise Missing("this upload is not there; open the video anew")
+            raise NotFound("this upload is not there; open the video anew")
         if (self.folder / id / "session.json").exists():
             raise UserError("this session has its video already; open another one on the first page")
         return self.folder / id / "video"
@@ -293,7 +293,7 @@ class Sessions:
         where they are no video."""
         folder = self.folder / id
         try:
-            found = look(video_in(folder / "video"), self.levels)
+            found = open_upload(video_in(folder / "video"), self.levels)
         except UserError:
             self.remove(id)
             raise
@@ -307,7 +307,7 @@ class Sessions:
             for session in self.all()[0]:
                 if session.path == path and session.levels == self.levels:
                     return session
-            return self._made(secrets.token_hex(16), video.name, *look(Path(path), self.levels), path=path)
+            return self._made(secrets.token_hex(16), video.name, *open_upload(Path(path), self.levels), path=path)
 
     def _made(self, id: str, name: str, sequence: VideoSequence, rate: float, **more: str) -> Session:
         names = list(sequence.frame_names) if sequence.counted else None

@@ -51,7 +51,7 @@ def video_in(folder: Path) -> Path:
     )
 
 
-def look(video: Path, levels: Levels = "auto") -> tuple[VideoSequence, float]:
+def open_upload(video: Path, levels: Levels = "auto") -> tuple[VideoSequence, float]:
     """A video file or folder of frames, without masks, and its frames per second. levels: see data.levels."""
     if not video.is_dir():
         return open_video(video, levels=levels), frame_rate(video)

@@ -108,7 +108,7 @@ def pick_sequences(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys([names[0], names[len(names) // 2], names[-1]]))
 
 
-def with_masks(runs: Sequence[Run], one: VideoSequence) -> list[int]:
+def frames_with_masks(runs: Sequence[Run], one: VideoSequence) -> list[int]:
     """The frames of a video for which every run has a mask."""
     with ExitStack() as stack:
         return _common([stack.enter_context(_masks(run, [one]))[one.name] for run in runs], one)
@@ -175,7 +175,7 @@ def _reopened(runs: Sequence[Run], reopen: Reopen, names: Sequence[str]) -> list
     """Sequences of the first run; none where the data or all masks of one are gone, which is said."""
     try:
         found = reopen(runs[0], names)
-        bare = [one.name for one in found if not with_masks(runs, one)]
+        bare = [one.name for one in found if not frames_with_masks(runs, one)]
     except UserError as error:
         _say(f"{runs[0].label}: no pictures of frames: {error}; if the data has moved, give its folder with data_root=")
         return []
@@ -192,16 +192,16 @@ def _say(text: str) -> None:
 def _masks(run: Run, videos: Sequence[VideoSequence]) -> Iterator[dict[str, Masks]]:
     """The masks of some sequences by name: an evaluation's own, or those of another program that were scored. Raises
     UserError where the latter are not there any more."""
-    told = run.results.fingerprint
-    if "results" not in told:
+    fingerprint = run.results.fingerprint
+    if "results" not in fingerprint:
         yield {one.name: _own(run.results.out / "masks" / one.name, one) for one in videos}
         return
-    out, binary = run.results.out, told.get("binary")
+    out, binary = run.results.out, fingerprint.get("binary")
     scored = open_predictions(
-        told["results"], videos, ScoringRules(), out=out, dataset="this run", missing="empty", binary=binary
+        fingerprint["results"], videos, ScoringRules(), out=out, dataset="this run", missing="empty", binary=binary
     )
     with scored as (found, _):
-        every = told.get("missing") == "empty"
+        every = fingerprint.get("missing") == "empty"
         there = {name: set() if one.masks is None else set(one.masks.files) for name, one in found.items()}
         yield {
             one.name: Masks(

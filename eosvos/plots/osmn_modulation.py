@@ -25,7 +25,7 @@ def embedding(gammas: np.ndarray) -> np.ndarray:
     return np.pad(places, ((0, 0), (0, 2 - places.shape[1])))
 
 
-def alike(gammas: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
+def neighbour_agreement(gammas: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
     """(found, chance): how often the nearest of all objects is of the same group, and how often a random one is, over
     the objects whose group has another member."""
     names, others = np.array(groups), len(groups) - 1

@@ -39,7 +39,7 @@ def published() -> list[Published]:
         return [_point(row) for row in csv.DictReader(file)]
 
 
-def backdrop(name: str | None, runs: Sequence[Run]) -> tuple[list[Published], str]:
+def published_behind(name: str | None, runs: Sequence[Run]) -> tuple[list[Published], str]:
     """The points behind `runs`: those on data set `name`, of none for "none", or for None those on the runs' own one.
 
     Also returns what a reader must know about the choice. Raises UserError for a name without points.
@@ -143,9 +143,9 @@ def _explained(shown: Sequence[Published]) -> list[str]:
     if not shown:
         return []
     hardware = sorted({point.hardware for point in shown if point.hardware})
-    told = f"{'; '.join(hardware)}; mostly not told" if hardware else "not told"
+    others = f"{'; '.join(hardware)}; mostly not told" if hardware else "not told"
     return [
-        f"Published points ({shown[0].dataset} {shown[0].split}): as printed, on other hardware ({told}) and each "
+        f"Published points ({shown[0].dataset} {shown[0].split}): as printed, on other hardware ({others}) and each "
         "counted in its own way: qualities compare, speeds only by orders of magnitude. "
         f"Sources: {'; '.join(dict.fromkeys(point.source for point in shown))}."
     ]

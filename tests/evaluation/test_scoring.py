@@ -12,7 +12,7 @@ from eosvos.data.masks import read_mask, write_mask
 from eosvos.data.readers.davis import open_davis
 from eosvos.errors import UserError
 from eosvos.evaluation.metrics.region_contour import score_sequence
-from eosvos.evaluation.processes import spread
+from eosvos.evaluation.processes import map_in_processes
 from eosvos.evaluation.score_sequence import score_sequences
 
 
@@ -87,6 +87,6 @@ def fail(number):
 
 def test_a_failing_and_a_lost_process_are_told():
     with pytest.raises(UserError, match="number 1 fails"):
-        list(spread(fail, [0, 1, 2, 3], 2))
+        list(map_in_processes(fail, [0, 1, 2, 3], 2))
     with pytest.raises(UserError, match="killed from outside.*processes=1"):
-        list(spread(fail, [7, 7], 2))
+        list(map_in_processes(fail, [7, 7], 2))

@@ -86,14 +86,16 @@ def by_category(results: Sequence[SequenceResult]) -> list[dict[str, Any]]:
 def seen_and_unseen(results: Sequence[SequenceResult]) -> dict[str, float]:
     """J and F over objects of classes that training has seen and has not, and the mean of the four, as YouTube-VOS
     reports them; empty where the data set does not tell them apart."""
-    told = [result for result in results if result.unseen is not None]
-    if not told:
+    split_results = [result for result in results if result.unseen is not None]
+    if not split_results:
         return {}
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for word in ("seen", "unseen"):
-        of = mean_metrics((r, i) for r, i in scored_objects(told) if (i in (r.unseen or ())) == (word == "unseen"))
-        found |= {f"J-{word}": of["J-Mean"], f"F-{word}": of["F-Mean"]}
-    return dict(zip(YOUTUBE_VOS_METRICS, [float(np.mean(list(found.values()))), *found.values()], strict=True))
+        of = mean_metrics(
+            (r, i) for r, i in scored_objects(split_results) if (i in (r.unseen or ())) == (word == "unseen")
+        )
+        metrics |= {f"J-{word}": of["J-Mean"], f"F-{word}": of["F-Mean"]}
+    return dict(zip(YOUTUBE_VOS_METRICS, [float(np.mean(list(metrics.values()))), *metrics.values()], strict=True))
 
 
 def over_time(results: Sequence[SequenceResult], bins: int = 20) -> list[dict[str, Any]]:

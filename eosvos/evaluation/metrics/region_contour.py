@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from eosvos.data.masks import jaccard
 from eosvos.data.sequence import VideoSequence
 from eosvos.evaluation.metrics.bit_planes import GROUP, compare
 from eosvos.evaluation.metrics.boxes_errors import box_overlap, contour_errors
@@ -58,8 +59,7 @@ def region_similarity(prediction: np.ndarray, truth: np.ndarray, void: np.ndarra
     value in [0, 1]. Raises ValueError where shapes or values do not fit.
     """
     prediction, truth = _pair(prediction, truth, void)
-    union = np.count_nonzero(prediction | truth)
-    return np.count_nonzero(prediction & truth) / union if union else 1.0
+    return jaccard(prediction, truth)
 
 
 def contour_accuracy(

@@ -107,8 +107,8 @@ class EOSVOS(FineTunedMethod):
         self.size = (self.model.network_spec.short, self.model.network_spec.long)
         self._objects: dict[int, _Object] = {}
         self._waiting: dict[int, list[_Given]] = {}  # learned of objects that are still to come
-        self._begun: dict[tuple[int, int], tuple[Params, Params, TailMean]] = {}  # see `_alone`
-        self._pictures: dict[torch.Size, Tensor] = {}  # see `_sample`
+        self._online_start: dict[tuple[int, int], tuple[Params, Params, TailMean]] = {}  # see `_alone`
+        self._images: dict[torch.Size, Tensor] = {}  # see `_sample`
         self._frames = 0
         self._frame_size: tuple[int, ...] | None = None
         self.probabilities = torch.zeros(0, 0, 0, dtype=torch.float32)
@@ -126,7 +126,7 @@ class EOSVOS(FineTunedMethod):
 
     @own_state()
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        self._begun = {}
+        self._online_start = {}
         self._objects, self._frames, self._frame_size = {}, 0, tuple(frame.shape[-2:])
         self.probabilities = torch.zeros(0, *self._frame_size, dtype=torch.float32)
         return self.add(frame, masks)
@@ -144,7 +144,7 @@ class EOSVOS(FineTunedMethod):
         # Where the object is next is told by what the network saw: a cut that went wrong does not spread.
         seen = merge(found, self.object_ids)
         for object_id, obj in self._objects.items():
-            self._follow(obj, box_of(seen == object_id))
+            self._update_box(obj, box_of(seen == object_id))
         snapped = [k for k, obj in enumerate(self._objects.values()) if obj.snaps or not self.snapping.trial]
         for part in (snapped[k : k + _AT_ONCE] for k in range(0, len(snapped), _AT_ONCE)):
             found[part] = self.snapping(frame, found[part])
@@ -164,16 +164,16 @@ class EOSVOS(FineTunedMethod):
             obj.sides, obj.missed, obj.window = None, 0, None
             obj.past.clear()
 
-    def _begin(self, index: int, given: list[_Given]) -> _Object:
-        return _Object(index, given, deque(maxlen=self._memory()))
+    def _new_object(self, index: int, given: list[_Given]) -> _Object:
+        return _Object(index, given, deque(maxlen=self._memory_length()))
 
-    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+    def _set_position(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
         obj, box = self._objects[object_id], box_of(mask)
-        self._follow(obj, box, sure=True)
+        self._update_box(obj, box, sure=True)
         if obj.past:  # the last of it is what was taken for the object on this frame
             obj.past[-1] = self._sample(frame, mask, self.size, self._window_of(obj, frame))
 
-    def _follow(self, obj: _Object, box: Tensor | None, sure: bool = False) -> None:
+    def _update_box(self, obj: _Object, box: Tensor | None, sure: bool = False) -> None:
         """Note where the object was found on a frame; None: not at all. sure: a mask was given."""
         if box is None:
             obj.missed += 1
@@ -194,7 +194,7 @@ class EOSVOS(FineTunedMethod):
         box = torch.cat([middle - obj.sides / 2, middle + obj.sides / 2])
         return window_about(box.tolist(), size, self.size, self.window * self.windowing.widen**obj.missed)
 
-    def _take(self, frame: Tensor, mask: np.ndarray, obj: _Object | None = None) -> _Given:
+    def _annotated(self, frame: Tensor, mask: np.ndarray, obj: _Object | None = None) -> _Given:
         size, (short, long) = (int(frame.shape[-2]), int(frame.shape[-1])), self.size
         box = box_of(mask)
         if box is not None:
@@ -215,10 +215,10 @@ class EOSVOS(FineTunedMethod):
 
     def _sample(self, frame: Tensor, mask: np.ndarray, size: tuple[int, int], window: Rectangle) -> Sample:
         """A window of a frame and of a mask at network size. Objects given on the same one share its picture."""
-        image, masks = _view(frame, np.asarray(mask, bool)[None], size, window)
-        last = self._pictures.get(image.shape)
+        image, masks = _crop(frame, np.asarray(mask, bool)[None], size, window)
+        last = self._images.get(image.shape)
         if last is None or not torch.equal(last, image):
-            last = self._pictures[image.shape] = image
+            last = self._images[image.shape] = image
         return Sample(last, masks)
 
     def _fine_tune(self, obj: _Object) -> None:
@@ -239,10 +239,10 @@ class EOSVOS(FineTunedMethod):
             )  # fmt: skip
         losses = inner_losses(self.model, samples, steps, settings.batch, (*path, 2)) if steps else []
         mean = TailMean(steps, settings.average)
-        obj.first = obj.phi = mean.of(self._steps(self.learner.theta, losses, mean, tell=self._tell))
+        obj.first = obj.phi = mean.of(self._adapt(self.learner.theta, losses, mean, tell=self._report_step))
         self.adapt_seconds += time.perf_counter() - began
 
-    def _steps(
+    def _adapt(
         self, base: Params, losses: Sequence[Loss], mean: TailMean, *, done: int = 0, tell: Watch | None = None
     ) -> Params:
         """One step for each loss, from `base` on; `done` of those that `mean` is of were made before."""
@@ -260,7 +260,7 @@ class EOSVOS(FineTunedMethod):
         if self.model.training:
             self.model.eval()
         x0, y0, x1, y1 = obj.window = self._window_of(obj, frame)
-        image, _ = _view(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, obj.window)
+        image, _ = _crop(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, obj.window)
         settings, last = self.propagation, None
         more: dict[str, Any] = {"box_voting_iou": settings.voting}
         if obj.box is not None:
@@ -269,7 +269,7 @@ class EOSVOS(FineTunedMethod):
             more |= {"previous": [last], "iou_prior_weight": settings.continuity}
         if last is not None and settings.boxes:
             generator = seeds.generator(self.seed, obj.index, 3, self._frames)
-            more["proposals"] = [moved_boxes(last.cpu(), image.shape[-2:], settings, generator).to(self.device)]
+            more["proposals"] = [jittered_boxes(last.cpu(), image.shape[-2:], settings, generator).to(self.device)]
         arguments = {"output_sizes": [(y1 - y0, x1 - x0)], **more}
         found = functional_call(self.model, obj.phi, ([image.to(self.device)],), arguments)[0]
         plane = torch.zeros(frame.shape[-2:], dtype=torch.float32)
@@ -277,14 +277,14 @@ class EOSVOS(FineTunedMethod):
             plane[y0:y1, x0:x1] = found["masks"][0, 0].cpu()
         return plane
 
-    def _memory(self) -> int:
+    def _memory_length(self) -> int:
         return max(1, self.online.past * self.online.stride)
 
     def _remember(self, obj: _Object, frame: Tensor, plane: Tensor) -> None:
         """Keep the prediction as a training sample, with the doubtful band left out."""
         assert obj.window is not None
         x0, y0, x1, y1 = obj.window
-        image, _ = _view(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, obj.window)
+        image, _ = _crop(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, obj.window)
         small = torch.nn.functional.interpolate(plane[None, None, y0:y1, x0:x1], image.shape[-2:], mode="area")[0]
         doubtful = ((small > self.online.low) & (small < self.online.high))[0]
         obj.past.append(Sample(image, small >= 0.5, doubtful))
@@ -298,26 +298,26 @@ class EOSVOS(FineTunedMethod):
         past = [s for s in latest if float(s.masks.float().mean()) >= settings.min_area]
         joining = min(settings.joining, settings.steps) if past else 0
         alone = settings.steps - joining
-        phi, mean = self._alone(obj, alone)
+        phi, mean = self._adapt_on_given(obj, alone)
         losses = []
         for t in range(alone, settings.steps):
             weight = settings.weight * len(past) * settings.steps / joining
             of_past = loss_of(self.model, past, (self.seed, obj.index, 4, obj.adaptations, t))
             losses.append(mean_of([(1.0, self._given_loss(obj, t)), (weight, of_past)]))
-        obj.phi = mean.of(self._steps(phi, losses, mean, done=alone))
+        obj.phi = mean.of(self._adapt(phi, losses, mean, done=alone))
         self.adapt_seconds += time.perf_counter() - began
 
-    def _alone(self, obj: _Object, count: int) -> tuple[Params, TailMean]:
+    def _adapt_on_given(self, obj: _Object, count: int) -> tuple[Params, TailMean]:
         """After the first `count` steps of an online adaptation, which see the given frames alone."""
         base = obj.first if self.online.reset else obj.phi
-        known = self._begun.get((obj.index, count))
+        known = self._online_start.get((obj.index, count))
         if known is None or known[0] is not base:
             mean = TailMean(self.online.steps, self.fine_tuning.average)
-            known = base, self._steps(base, [self._given_loss(obj, t) for t in range(count)], mean), mean
+            known = base, self._adapt(base, [self._given_loss(obj, t) for t in range(count)], mean), mean
             if self.online.reset:
                 there = {other.index for other in self._objects.values()}  # the others were removed
-                self._begun = {key: kept for key, kept in self._begun.items() if key[0] in there}
-                self._begun[obj.index, count] = known
+                self._online_start = {key: kept for key, kept in self._online_start.items() if key[0] in there}
+                self._online_start[obj.index, count] = known
         return known[1], copy.deepcopy(known[2])
 
     def _given_loss(self, obj: _Object, t: int) -> Loss:
@@ -325,13 +325,13 @@ class EOSVOS(FineTunedMethod):
         return loss_of(self.model, [obj.given[t % len(obj.given)].sample], (self.seed, obj.index, 4, 0, t))
 
 
-def _view(frame: Tensor, masks: np.ndarray, size: tuple[int, int], window: Rectangle) -> tuple[Tensor, Tensor]:
+def _crop(frame: Tensor, masks: np.ndarray, size: tuple[int, int], window: Rectangle) -> tuple[Tensor, Tensor]:
     """A window of a frame (3, H, W) and of masks (N, H, W) at the network's size."""
     x0, y0, x1, y1 = window
     return fit(frame[:, y0:y1, x0:x1], masks[:, y0:y1, x0:x1], size=size)
 
 
-def moved_boxes(box: Tensor, size: Sequence[int], settings: Propagation, generator: torch.Generator) -> Tensor:
+def jittered_boxes(box: Tensor, size: Sequence[int], settings: Propagation, generator: torch.Generator) -> Tensor:
     """Randomly moved copies of a box (4,), the box itself first: float32 (N, 4), within an image of `size` (H, W).
 
     Copies that leave the image are left out.

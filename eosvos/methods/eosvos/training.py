@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from eosvos.data.masks import jaccard
 from eosvos.data.tasks import Sample, Task
 from eosvos.meta.adapt import MetaGradient, Params, adapt, annealed_weights, meta_gradient
 from eosvos.meta.distributed import World
@@ -21,7 +22,7 @@ from eosvos.meta.learner import Learner
 from eosvos.meta.second_order import second_order_meta_gradient
 from eosvos.meta.unrolled import unrolled_meta_gradient
 from eosvos.methods.eosvos.loss import inner_losses, loss_of
-from eosvos.methods.rate_search import Item, best_of
+from eosvos.methods.rate_search import Item, best_of, single_rate_learner
 from eosvos.models.mask_rcnn import MaskRCNN
 from eosvos.torch_state import own_state
 
@@ -148,11 +149,10 @@ def picture_similarity(model: MaskRCNN, phi: Params, sample: Sample) -> float:
     """J of the best-scoring detection with the sample's only mask (1, h, w)."""
     model.eval()
     image = sample.image.to(next(model.parameters()).device)
-    found = functional_call(model, phi, ([image],))[0]
+    detections = functional_call(model, phi, ([image],))[0]
     truth = sample.masks[0].cpu()
-    predicted = found["masks"][0, 0].cpu() >= 0.5 if len(found["scores"]) else torch.zeros_like(truth)
-    union = int((predicted | truth).sum())
-    return int((predicted & truth).sum()) / union if union else 1.0
+    predicted = detections["masks"][0, 0].cpu() >= 0.5 if len(detections["scores"]) else torch.zeros_like(truth)
+    return jaccard(predicted.numpy(), truth.numpy())
 
 
 @own_state()
@@ -179,9 +179,7 @@ def search_rate(
         for loss in mask_losses:
             model.network_spec = replace(own, mask_loss=loss)
             for rate in rates:
-                tensor = next(iter(theta.values())).new_tensor(rate)
-                learner = Learner(theta, {name: tensor for name in theta}, "single", spec | {"model": model.spec})
-                yield f"{loss} {rate:g}", learner
+                yield f"{loss} {rate:g}", single_rate_learner(theta, rate, spec | {"model": model.spec})
         model.network_spec = own
 
     def judge(learner: Learner) -> float:

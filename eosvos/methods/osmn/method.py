@@ -206,7 +206,7 @@ class OSMN(FineTunedMethod):
         found = [obj.gamma for obj in objs if obj.gamma is not None]
         return torch.stack(found).to(self.device) if found else None
 
-    def _take(self, frame: Tensor, mask: np.ndarray, obj: _Object | None = None) -> _Given:
+    def _annotated(self, frame: Tensor, mask: np.ndarray, obj: _Object | None = None) -> _Given:
         """Look at the object in an annotated frame, and keep it for fine-tuning if there is any."""
         began, mask, gamma, source = time.perf_counter(), np.asarray(mask, bool), None, None
         if mask.any() and self.modulation.visual and self.model.visual is not None:
@@ -223,10 +223,10 @@ class OSMN(FineTunedMethod):
         odds = math.log(max(1 - share, 1 / mask.size) / share) if share else None
         return _Given(gamma, odds, source)
 
-    def _begin(self, index: int, given: list[_Given]) -> _Object:
+    def _new_object(self, index: int, given: list[_Given]) -> _Object:
         return _Object(index, given)
 
-    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+    def _set_position(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
         self._look_for(object_id, mask)
 
     def _fine_tune(self, obj: _Object) -> None:
@@ -241,7 +241,7 @@ class OSMN(FineTunedMethod):
             clip = math.inf if self.modulation.clip is None else self.modulation.clip
             result = adapt(
                 start, self.learner.rates, self._losses(obj), momentum=self.modulation.momentum, clip=clip,
-                after=lambda done, adapted: self._tell(done, self.iters, adapted.losses[-1]),
+                after=lambda done, adapted: self._report_step(done, self.iters, adapted.losses[-1]),
             )  # fmt: skip
             obj.phi = {name: p.detach() for name, p in result.phi.items()}
         self.adapt_seconds += time.perf_counter() - began

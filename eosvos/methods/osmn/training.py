@@ -18,8 +18,7 @@ from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
 from eosvos.methods.osmn.guides import Guided, heat_map, prior_of
 from eosvos.methods.osmn.method import OSMN, Modulation, loss_of
-from eosvos.methods.osvos.training import similarity
-from eosvos.methods.rate_search import Item, best_of
+from eosvos.methods.rate_search import Item, best_of, jaccard_of, single_rate_learner
 from eosvos.models.osmn import OSMN as Network
 from eosvos.torch_state import own_state
 
@@ -62,7 +61,7 @@ def validate(model: Network, learner: Learner, objects: Sequence[Guided], *, wor
         height, width = sample.image.shape[-2:]
         inputs = (sample.image[None].to(device), heat_map(guided.prior, (height, width))[None].to(device))
         logits = functional_call(model, learner.theta, inputs, {"gammas": gammas}, strict=False)
-        totals[1] += similarity(logits[0, 0].cpu() >= 0, sample.masks[0], sample.ignore)
+        totals[1] += jaccard_of(logits[0, 0].cpu() >= 0, sample.masks[0], sample.ignore)
     loss, j = (world.sum_(totals) / len(objects)).tolist()
     first, second = world.sum_(moments) / len(objects)
     spread = float((second - first**2).clamp(min=0).sqrt().mean())
@@ -94,12 +93,8 @@ def search_rate(
                 prior = prior_of(sample.masks[0])
                 assert prior is not None, "a task's object is in sight"
                 method.priors[1] = prior
-                found = torch.from_numpy(method.step(sample.image) == 1)
-                total += similarity(found, sample.masks[0], sample.ignore) / len(judges)
+                predicted = torch.from_numpy(method.step(sample.image) == 1)
+                total += jaccard_of(predicted, sample.masks[0], sample.ignore) / len(judges)
         return float(world.sum_(total)) / len(tasks)
 
-    def candidate(rate: float) -> Learner:
-        single = next(iter(theta.values())).new_tensor(rate)
-        return Learner(theta, {name: single for name in theta}, "single", dict(spec))
-
-    return best_of(((f"{rate:g}", candidate(rate)) for rate in rates), judge)
+    return best_of(((f"{rate:g}", single_rate_learner(theta, rate, spec)) for rate in rates), judge)

@@ -15,7 +15,7 @@ from eosvos.models.osvos import FCN, total_loss
 BRANCHES = ("foreground", "contours")
 
 
-def truth_of(sample: Sample, branch: str = "foreground") -> Tensor:
+def target_mask(sample: Sample, branch: str = "foreground") -> Tensor:
     """bool (h, w): what any instance covers, or the pixels on both sides of the contour of any instance."""
     height, width = sample.image.shape[-2:]
     if branch == "foreground":
@@ -42,7 +42,7 @@ def loss_of(
 ) -> Loss:
     """The closure phi -> `models.osvos.total_loss` of one sample. note: gets the part of the fused output."""
     device = next(model.parameters()).device
-    image, truth = sample.image[None].to(device), truth_of(sample, branch)[None, None].to(device)
+    image, truth = sample.image[None].to(device), target_mask(sample, branch)[None, None].to(device)
     ignore = None if sample.ignore is None else sample.ignore[None, None].to(device)
 
     def loss(phi: Params) -> Tensor:

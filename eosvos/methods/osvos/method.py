@@ -123,16 +123,16 @@ class OSVOS(FineTunedMethod):
         """Look for the same objects in another video, with frames of `size` (H, W)."""
         self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size, dtype=torch.float32)
 
-    def _take(self, frame: Tensor, mask: np.ndarray, obj: _Object | None = None) -> Sample:
+    def _annotated(self, frame: Tensor, mask: np.ndarray, obj: _Object | None = None) -> Sample:
         short, long = self.size
         scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
         size = (round(short * scale), round(long * scale))
         return Sample(*fit(frame, np.asarray(mask, bool)[None], size=size))
 
-    def _begin(self, index: int, given: list[Sample]) -> _Object:
+    def _new_object(self, index: int, given: list[Sample]) -> _Object:
         return _Object(index, given, {})
 
-    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+    def _set_position(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
         """Frames do not depend on one another."""
 
     def _fine_tune(self, obj: _Object) -> None:
@@ -143,7 +143,7 @@ class OSVOS(FineTunedMethod):
         total = self.iters * len(obj.given) if tuning.seconds is None else 0
         result = adapt(
             self.learner.theta, self.learner.rates, losses, momentum=tuning.momentum, clip=clip,
-            after=lambda done, adapted: self._tell(done, total, adapted.losses[-1]),
+            after=lambda done, adapted: self._report_step(done, total, adapted.losses[-1]),
         )  # fmt: skip
         obj.phi = {name: p.detach() for name, p in result.phi.items()}
         self.adapt_seconds += time.perf_counter() - began

@@ -14,9 +14,9 @@ from eosvos.data.tasks import Sample, Task
 from eosvos.meta.adapt import MetaGradient, Params, meta_gradient
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
-from eosvos.methods.osvos.loss import loss_of, probability, truth_of
+from eosvos.methods.osvos.loss import loss_of, probability, target_mask
 from eosvos.methods.osvos.method import OSVOS, Tuning
-from eosvos.methods.rate_search import Item, best_of
+from eosvos.methods.rate_search import Item, best_of, jaccard_of, single_rate_learner
 from eosvos.models.osvos import FCN
 from eosvos.torch_state import own_state
 
@@ -51,8 +51,8 @@ def validate(
         with torch.no_grad():
             totals[0] += float(loss_of(model, sample, branch=branch)(learner.theta))
         height, width = sample.image.shape[-2:]
-        found = probability(model, learner.theta, sample.image, (height, width)) >= 0.5
-        totals[1] += similarity(found, truth_of(sample, branch), sample.ignore)
+        predicted = probability(model, learner.theta, sample.image, (height, width)) >= 0.5
+        totals[1] += jaccard_of(predicted, target_mask(sample, branch), sample.ignore)
     loss, j = (world.sum_(totals) / len(pictures)).tolist()
     return {"validation_loss": loss, **({"J": j} if branch == "foreground" else {}), "score": -loss}
 
@@ -78,19 +78,8 @@ def search_rate(
             method.start(task.train[0].image, {1: task.train[0].masks[0].numpy()})
             judges = [task.meta, *task.more]
             for sample in judges:
-                found = torch.from_numpy(method.step(sample.image) == 1)
-                total += similarity(found, sample.masks[0], sample.ignore) / len(judges)
+                predicted = torch.from_numpy(method.step(sample.image) == 1)
+                total += jaccard_of(predicted, sample.masks[0], sample.ignore) / len(judges)
         return float(world.sum_(total)) / len(tasks)
 
-    def candidate(rate: float) -> Learner:
-        single = next(iter(theta.values())).new_tensor(rate)
-        return Learner(theta, {name: single for name in theta}, "single", dict(spec))
-
-    return best_of(((f"{rate:g}", candidate(rate)) for rate in rates), judge)
-
-
-def similarity(found: torch.Tensor, truth: torch.Tensor, ignore: torch.Tensor | None = None) -> float:
-    """J of two bool masks (H, W), where not ignored; 1 where both are empty."""
-    known = torch.ones_like(truth) if ignore is None else ~ignore
-    union = int(((found | truth) & known).sum())
-    return int((found & truth & known).sum()) / union if union else 1.0
+    return best_of(((f"{rate:g}", single_rate_learner(theta, rate, spec)) for rate in rates), judge)
