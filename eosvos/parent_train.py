@@ -35,7 +35,7 @@ def parent_train(settings: schema.ParentTrainConfig) -> float:
             learner,
             (tasks, "picture"),
             training.ordinary_gradients(model, seed=settings.seed, mask_warm_up=parent.mask_warm_up),
-            lambda learner: training.validate_pictures(model, learner, validation, world=world),
+            lambda learner: training.validate_images(model, learner, validation, world=world),
             folder,
             fingerprint=fingerprint, world=world, progress=progress,
         )  # fmt: skip

@@ -93,10 +93,10 @@ class GrabCut:
             return mask
         band = max(4.0, self.band * math.sqrt(mask.sum()))
         sides = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
-        more = round(1.5 * band + self.around * max(sides))
+        margin = round(1.5 * band + self.around * max(sides))
         window = (
-            slice(max(int(rows[0]) - more, 0), int(rows[-1]) + 1 + more),
-            slice(max(int(columns[0]) - more, 0), int(columns[-1]) + 1 + more),
+            slice(max(int(rows[0]) - margin, 0), int(rows[-1]) + 1 + margin),
+            slice(max(int(columns[0]) - margin, 0), int(columns[-1]) + 1 + margin),
         )
         part, inside = image[window], mask[window].astype(np.uint8)
         height, width = inside.shape
@@ -118,9 +118,9 @@ class GrabCut:
             np.ascontiguousarray(part), labels, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), self.rounds,
             cv2.GC_INIT_WITH_MASK,
         )  # fmt: skip
-        found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+        foreground = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
         result = np.zeros_like(mask)
-        result[window] = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
+        result[window] = cv2.resize(foreground, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
         return result if 3 * np.count_nonzero(result) > np.count_nonzero(mask) else mask
 
 
@@ -194,5 +194,5 @@ class _Grid:
         weight, right = self._sum(confidence), self._sum(confidence * target)
         system = strength * self.smoothness + sparse.diags_array(weight)
         near = sparse.diags_array(1 / system.diagonal())
-        found, _ = linalg.cg(system, right, x0=right / weight, rtol=1e-5, maxiter=25, M=near)
-        return found[self.cell_of].reshape(plane.shape).clip(0, 1)
+        solution, _ = linalg.cg(system, right, x0=right / weight, rtol=1e-5, maxiter=25, M=near)
+        return solution[self.cell_of].reshape(plane.shape).clip(0, 1)

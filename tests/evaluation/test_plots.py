@@ -51,10 +51,10 @@ def random_run(label, names, seed=0, length=30, **more):
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that were drawn, the last one last."""
-    kept = []
+    kept, plain = [], style.subplots
 
     def noted(*given, **more):
-        figure, axes = style.subplots(*given, **more)
+        figure, axes = plain(*given, **more)
         kept.append(figure)
         return figure, axes
 
@@ -62,7 +62,7 @@ def drawn(monkeypatch):
     return kept
 
 
-def open_predictions(path, least=20):
+def opened(path, least=20):
     """The picture as grey values; nothing is cut off: its border is white, its inside not."""
     with Image.open(path) as image:
         grey = np.array(image.convert("L"))
@@ -144,7 +144,7 @@ def test_every_kind_of_run_can_be_read(tmp_path, runs):
     bars_and_curves.over_time(runs, tmp_path / "time.png")
     quality_speed.draw(runs, [], tmp_path / "speed.png")
     for name in ("bars", "time", "speed"):
-        height, width = open_predictions(tmp_path / f"{name}.png", least=8).shape
+        height, width = opened(tmp_path / f"{name}.png", least=8).shape
         assert 500 < width < 3000 and 200 < height < 6000
 
 
@@ -217,7 +217,7 @@ def test_quality_is_drawn_against_speed_without_one_label_on_another(tmp_path, d
     runs = [random_run("a rather long name of a run", ["a"]), random_run("b", ["b"], 1)]
     behind, note = quality_speed.published_behind(data, runs)
     quality_speed.draw(runs, behind, tmp_path / "speed.png", measure=measure, note=note)
-    open_predictions(tmp_path / "speed.png")
+    opened(tmp_path / "speed.png")
     axis = drawn[-1].axes[0]
     at = [tuple(points.get_offsets()[0]) for points in axis.collections]
     key = {"J": "J", "JF": "J&F"}[measure]

@@ -12,7 +12,8 @@ from eosvos.data.transforms import fit
 from eosvos.inference import state_file
 from eosvos.meta.learner import Learner
 from eosvos.methods.eosvos import method
-from eosvos.methods.eosvos.method import EOSVOS, jittered_boxes
+from eosvos.methods.eosvos.box_propagation import jittered_boxes
+from eosvos.methods.eosvos.method import EOSVOS
 from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation
 from eosvos.methods.snapping import GrabCut
 from eosvos.models import mask_rcnn

@@ -118,34 +118,32 @@ def validate_tasks(
             phi = adapt(phi, learner.rates, losses[done:count], clip=clip).phi
             done = count
             judges = [task.meta, *task.more]
-            totals[0, place] += sum(picture_similarity(model, phi, sample) for sample in judges) / len(judges)
+            totals[0, place] += sum(image_jaccard(model, phi, sample) for sample in judges) / len(judges)
             with torch.no_grad():
                 totals[1, place] += float(loss_of(model, [task.meta], (0, _VALIDATION, number, 0))(phi))
     means = world.sum_(totals) / len(tasks)
-    figures = {
+    metrics = {
         f"{what}@{count}": float(value)
         for what, row in zip(("J", "loss"), means, strict=True)
         for count, value in zip(steps, row, strict=True)
     }
-    return figures | {"score": figures[f"J@{steps[-1]}"]}
+    return metrics | {"score": metrics[f"J@{steps[-1]}"]}
 
 
-def validate_pictures(
-    model: MaskRCNN, learner: Learner, pictures: Sequence[Sample], *, world: World
-) -> dict[str, float]:
+def validate_images(model: MaskRCNN, learner: Learner, images: Sequence[Sample], *, world: World) -> dict[str, float]:
     """Mean loss over held-out pictures, whose mask loss is cross-entropy whichever one trains, so that the figures of
     a training compare; "score" is its negative."""
     model.mask_loss = "cross_entropy"
     total = torch.zeros(1, dtype=torch.float64)
-    for number in range(world.rank, len(pictures), world.size):
+    for number in range(world.rank, len(images), world.size):
         with torch.no_grad():
-            total += float(loss_of(model, [pictures[number]], (0, _VALIDATION, number))(learner.theta))
-    mean = float(world.sum_(total)) / len(pictures)
+            total += float(loss_of(model, [images[number]], (0, _VALIDATION, number))(learner.theta))
+    mean = float(world.sum_(total)) / len(images)
     return {"validation_loss": mean, "score": -mean}
 
 
 @torch.no_grad()
-def picture_similarity(model: MaskRCNN, phi: Params, sample: Sample) -> float:
+def image_jaccard(model: MaskRCNN, phi: Params, sample: Sample) -> float:
     """J of the best-scoring detection with the sample's only mask (1, h, w)."""
     model.eval()
     image = sample.image.to(next(model.parameters()).device)

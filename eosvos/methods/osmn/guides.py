@@ -90,7 +90,7 @@ def prior_of(mask: Tensor | np.ndarray) -> Tensor | None:
     A pixel counts as the unit square that it is, not as a point, so that a single one has a deviation too.
     """
     inside = np.asarray(mask, bool)
-    found = []
+    moments = []
     for axis, length in ((0, inside.shape[1]), (1, inside.shape[0])):
         counts = inside.sum(axis)
         total = int(counts.sum())
@@ -99,8 +99,8 @@ def prior_of(mask: Tensor | np.ndarray) -> Tensor | None:
         places = (np.arange(length) + 0.5) / length
         mean = float(counts @ places) / total
         variance = float(counts @ (places - mean) ** 2) / total + 1 / (12 * length**2)
-        found.append((mean, max(math.sqrt(variance), _LEAST)))
-    return torch.tensor([found[0][0], found[1][0], found[0][1], found[1][1]], dtype=torch.float32)
+        moments.append((mean, max(math.sqrt(variance), _LEAST)))
+    return torch.tensor([moments[0][0], moments[1][0], moments[0][1], moments[1][1]], dtype=torch.float32)
 
 
 def moved_prior(prior: Tensor, guidance: Guidance, draws: torch.Generator) -> Tensor:
@@ -142,31 +142,31 @@ class GuidedTasks:
             draws, area = numpy_generator(seed, *path, 0), self.guidance.min_area
             frames = list(islice(taskset.frames(sequence, object_id, draws, min_area=area), 2))
             if frames:
-                guide, found = frames[0], frames[-1]
+                guide, annotated = frames[0], frames[-1]
                 varied = self._varied(guide, object_id, generator(seed, *path, 1))
-                sample, prior = self._sample(taskset, sequence, found, object_id, generator(seed, *path, 2))
+                sample, prior = self._sample(taskset, sequence, annotated, object_id, generator(seed, *path, 2))
                 category = sequence.categories.get(object_id)
                 return Guided(sample, varied, prior, sequence.name, object_id, category)
         raise taskset.nothing(self.guidance.min_area)
 
-    def _varied(self, found: Found, object_id: int, draws: torch.Generator) -> Tensor:
+    def _varied(self, annotated: Found, object_id: int, draws: torch.Generator) -> Tensor:
         turn, zoom = (2 * torch.rand(2, generator=draws, dtype=torch.float64) - 1).tolist()
         guidance = self.guidance
         return visual_guide(
-            found.image, found.mask == object_id, self.side,
+            annotated.image, annotated.mask == object_id, self.side,
             turn=guidance.guide_rotation * turn, zoom=(1 + guidance.guide_scale) ** zoom,
         )  # fmt: skip
 
     def _sample(
-        self, taskset: Taskset, sequence: VideoSequence, found: Found, object_id: int, draws: torch.Generator
+        self, taskset: Taskset, sequence: VideoSequence, annotated: Found, object_id: int, draws: torch.Generator
     ) -> tuple[Sample, Tensor]:
         """The transformed picture and the varied prior, from the frame before it under the same transform."""
-        before = sequence.mask(found.place - 1) if found.place else None
+        before = sequence.mask(annotated.place - 1) if annotated.place else None
         if before is None or not (before == object_id).any():
-            before = found.mask
-        void = found.mask == VOID
-        layers = np.stack([found.mask == object_id, before == object_id, void])
-        image, size = found.image, taskset.size
+            before = annotated.mask
+        void = annotated.mask == VOID
+        layers = np.stack([annotated.mask == object_id, before == object_id, void])
+        image, size = annotated.image, taskset.size
         if self.guidance.squares:
             side = self.guidance.squares[int(torch.randint(len(self.guidance.squares), (1,), generator=draws))]
             image, layers, size = *_squeezed(image, layers, max(side, min(image.shape[:2]))), (side, side)

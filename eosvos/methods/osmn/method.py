@@ -203,8 +203,8 @@ class OSMN(FineTunedMethod):
 
     def _gammas(self, objs: list[_Object]) -> Tensor | None:
         """float32 (K, C)."""
-        found = [obj.gamma for obj in objs if obj.gamma is not None]
-        return torch.stack(found).to(self.device) if found else None
+        gammas = [obj.gamma for obj in objs if obj.gamma is not None]
+        return torch.stack(gammas).to(self.device) if gammas else None
 
     def _annotated(self, frame: Tensor, mask: np.ndarray, obj: _Object | None = None) -> _Given:
         """Look at the object in an annotated frame, and keep it for fine-tuning if there is any."""
@@ -291,7 +291,7 @@ def loss_of(
     image, truth = sample.image[None].to(device), sample.masks[None].to(device)
     ignore = None if sample.ignore is None else sample.ignore[None, None].to(device)
     heat = None if prior is None else heat_map(prior, (height, width))[None].to(device)
-    more: dict[str, Any] = {
+    options: dict[str, Any] = {
         "guides": None if guide is None else guide[None].to(device),
         "gammas": None if gamma is None else gamma[None].to(device),
     }
@@ -299,7 +299,7 @@ def loss_of(
     def loss(phi: Params) -> Tensor:
         model.train(seed is not None)
         draws = {"generator": None if seed is None else seeds.generator(*seed)}
-        logits = functional_call(model, phi, (image, heat), more | draws, strict=False)
+        logits = functional_call(model, phi, (image, heat), options | draws, strict=False)
         return balanced_cross_entropy(logits, truth, ignore, beta) / PIXELS
 
     return loss

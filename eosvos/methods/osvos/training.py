@@ -42,18 +42,18 @@ def gradients(
 
 
 def validate(
-    model: FCN, learner: Learner, pictures: Sequence[Sample], *, branch: str = "foreground", world: World
+    model: FCN, learner: Learner, images: Sequence[Sample], *, branch: str = "foreground", world: World
 ) -> dict[str, float]:
     """Over held-out pictures: the mean loss of the fused output, whose negative is "score", and of the foreground the
     mean J."""
     totals = torch.zeros(2, dtype=torch.float64)
-    for sample in pictures[world.rank :: world.size]:
+    for sample in images[world.rank :: world.size]:
         with torch.no_grad():
             totals[0] += float(loss_of(model, sample, branch=branch)(learner.theta))
         height, width = sample.image.shape[-2:]
         predicted = probability(model, learner.theta, sample.image, (height, width)) >= 0.5
         totals[1] += jaccard_of(predicted, target_mask(sample, branch), sample.ignore)
-    loss, j = (world.sum_(totals) / len(pictures)).tolist()
+    loss, j = (world.sum_(totals) / len(images)).tolist()
     return {"validation_loss": loss, **({"J": j} if branch == "foreground" else {}), "score": -loss}
 
 
