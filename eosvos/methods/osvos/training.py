@@ -1,6 +1,6 @@
-"""What `eosvos.osvos_train` is made of: gradients of a picture's loss, validation, and the search of the online rate.
+"""Training of OSVOS's parent network: gradients, validation, search for the fine-tuning rate.
 
-A stream's item is ((iteration, index), picture), see `methods.rate_search.stream`.
+An item of a stream is ((iteration, index), image), see `methods.rate_search.stream`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,17 @@ TERMS = ("fused",)
 def gradients(
     model: FCN, *, branch: str = "foreground", deep_supervision: int = 0
 ) -> Callable[[Learner, Item], MetaGradient]:
-    """The gradient of one picture's loss. deep_supervision: iterations over which the part of the side outputs falls
-    from 1 to 0, as in the authors' code."""
+    """Build the function that computes the gradient of one image's loss.
+
+    Args:
+        model: the network.
+        branch: "foreground" or "contours".
+        deep_supervision: number of iterations in which the weight of the side outputs' losses falls from 1 to 0, as in
+            the authors' code; 0: the side outputs are not trained.
+
+    Returns:
+        A function from a learner and an item to the gradient.
+    """
 
     def gradient(learner: Learner, item: Item) -> MetaGradient:
         (iteration, _), sample = item
@@ -44,8 +53,12 @@ def gradients(
 def validate(
     model: FCN, learner: Learner, images: Sequence[Sample], *, branch: str = "foreground", world: World
 ) -> dict[str, float]:
-    """Over held-out pictures: the mean loss of the fused output, whose negative is "score", and of the foreground the
-    mean J."""
+    """Validate the parent network on held-out images.
+
+    Returns:
+        "validation_loss", the mean loss of the fused output; "score", its negative; "J", the mean J of the foreground
+        branch.
+    """
     totals = torch.zeros(2, dtype=torch.float64)
     for sample in images[world.rank :: world.size]:
         with torch.no_grad():
@@ -69,8 +82,23 @@ def search_rate(
     device: torch.device | str,
     world: World,
 ) -> tuple[Learner, dict[str, float]]:
-    """The best rate of online fine-tuning for a parent network: a learner of level "single" with it, and the mean J by
-    rate, of the method itself on frames that judge after `steps` on one that trains."""
+    """Find the best fine-tuning rate for a parent network.
+
+    Each rate is judged by OSVOS itself: fine-tuned on one frame of each task, measured on its other frames.
+
+    Args:
+        theta: parameters of the parent network.
+        rates: learning rates to try.
+        tasks: held-out tasks.
+        steps: number of fine-tuning steps.
+        tuning: settings of fine-tuning.
+        spec: spec of the learner.
+        device: where the network runs.
+        world: the process group.
+
+    Returns:
+        The best learner, of level "single"; and the mean J by rate.
+    """
 
     def judge(learner: Learner) -> float:
         method, total = OSVOS(learner, iters=steps, device=device, tuning=tuning), torch.zeros(1, dtype=torch.float64)
