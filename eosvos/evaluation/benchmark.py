@@ -1,9 +1,12 @@
-"""A method over a data set: masks, figures, time and memory; over several processes, and resumable.
+"""Evaluation of a method, or of masks made elsewhere, on a data set; in several processes, and resumable.
 
-A run's folder: run.json (what it was made with), masks/<sequence>/<frame>.png (the layout that the official toolkit
-takes), per_sequence/<sequence>.json (written last: it marks a sequence as finished), and at the end global.csv,
-per_sequence.csv, per_frame.json and the tables of `Results.tables`; overlay/ with pictures, export/ and submission.zip
-where asked for. Where masks of others are measured, it is the same without masks/.
+A run's folder:
+
+    run.json                          settings of the run
+    masks/SEQUENCE/FRAME.png          id masks, in the official toolkit's layout; not for masks made elsewhere
+    per_sequence/SEQUENCE.json        scores, time and memory; written last, it marks the sequence as finished
+    global.csv, per_sequence.csv, per_frame.json, and the tables of `Results.tables`
+    overlay/, export/, submission.zip on request
 """
 
 from __future__ import annotations
@@ -61,21 +64,36 @@ def run(
     forms: Collection[str] = (),
     progress: bool = True,
 ) -> Results:
-    """Segment every sequence, measure the masks that were written, and write the tables.
+    """Segment every sequence, score the masks and write the tables.
 
-    `make_method(seed)` gives a fresh method for each sequence, seeded by `seed` and the sequence's name, so that
-    neither order nor processes change a mask; with `processes` > 1 it and the sequences must be picklable.
-    `fingerprint`: all that decides the masks (settings, learner, code), as JSON. `measures`: the rules of the figures,
-    by default DAVIS's. Each process computes on one thread; this one, which does so with `processes` = 1, on as many
-    as it is set to: after torch.set_num_threads(1) with the same last bit. `gpus` > 0: process k makes GPU k modulo
-    `gpus` its present one. `world`: that of torchrun; each of its processes takes a share of the sequences, and all see
-    the same folder. `submission`: write the masks as submission.zip, too, for the server of data sets of this kind;
-    `forms`: into export/, in other forms (see `export.FORMS`).
+    Finished sequences of the same run in `out` are kept if `resume`. Their scores are kept only if they provably belong
+    to these masks, annotations and rules; otherwise the masks are scored again, with a message. A sequence that is
+    annotated on its first frame only is segmented, not scored. KeyboardInterrupt goes through; what is finished stays.
 
-    Finished sequences of the same run in `out` are kept if `resume`. Their figures are kept only where they are proven
-    to be of these masks, truth and rules, else the masks are measured again, which is said. A sequence annotated on its
-    first frame only is segmented, not measured. Raises UserError for an unusable `out` (see `claim`), sequences without
-    objects or of one name, and unreadable files. KeyboardInterrupt goes through; what is finished stays.
+    Args:
+        make_method: gives a new method for a seed, which derives from `seed` and the sequence's name: neither the order
+            of the sequences nor the number of processes changes a mask. With several processes it must be picklable.
+        sequences: what to evaluate; with several processes they must be picklable.
+        out: the run's folder, see the module.
+        seed: of the run.
+        fingerprint: everything that determines the masks (settings, learner, code), as JSON.
+        rules: rules of scoring; None: those of DAVIS.
+        processes: number of processes on this machine. Several compute on one thread each; a single one, this process,
+            on as many as torch is set to: torch.set_num_threads(1) gives the same last bit.
+        gpus: number of GPUs to share out: process k uses GPU k modulo `gpus`; 0: none.
+        world: process group of torchrun; its processes share the sequences, and all see the same folder.
+        resume: whether to continue a run in `out`.
+        overlay: whether to draw the masks over the videos, into overlay/.
+        submission: kind of data set; writes submission.zip for its server, see `submission.SERVERS`.
+        forms: further formats to write the masks in, into export/, see `inference.export.FORMS`.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The results of all sequences, in their order.
+
+    Raises:
+        UserError: if `out` cannot be used (see `run_folder.claim`), a sequence has no object, two have the same name,
+            or a file cannot be read.
     """
     sequences, out, world, rules = list(sequences), Path(out), world or World(), rules or ScoringRules()
     names = [sequence.name for sequence in sequences]
@@ -131,10 +149,25 @@ def score(
     forms: Collection[str] = (),
     progress: bool = True,
 ) -> Results:
-    """Measure masks that any program made (see `predictions.opened`) and write the tables, as `run` does, into `out`.
+    """Score masks that any program made, and write the tables.
 
-    `fingerprint`: whose masks of which data they are, as JSON. Figures in `out` are kept, if `resume`, where they are
-    proven to be of these masks, truth and rules. Raises UserError as `run` does.
+    Args:
+        predictions: masks by sequence name, see `predictions.open_predictions`.
+        sequences: what to score.
+        out: the run's folder, see the module.
+        fingerprint: which masks of which data they are, as JSON.
+        rules: rules of scoring; None: those of DAVIS.
+        processes: number of processes.
+        resume: whether to keep scores in `out` that provably belong to these masks, annotations and rules.
+        submission: as in `run`.
+        forms: as in `run`.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The results of all sequences, in their order.
+
+    Raises:
+        UserError: as in `run`.
     """
     sequences, out, rules = list(sequences), Path(out), rules or ScoringRules()
     names = [sequence.name for sequence in sequences]
@@ -229,7 +262,7 @@ def _check(sequences: list[VideoSequence], processes: int) -> None:
 
 
 def _segmented(out: Path, sequence: VideoSequence, rules: ScoringRules) -> tuple[SequenceResult, str | None] | None:
-    """What is kept of a sequence whose masks are all there, and why its figures are out of date if they are."""
+    """Read the result of a sequence whose masks are all there, and why its scores are outdated, if they are."""
     result = read_sequence(sequence_file(out, sequence.name))
     if result is None or result.frames != len(sequence):
         return None

@@ -1,4 +1,4 @@
-"""One sequence: segmented by a method, its masks written, then measured; time and memory are taken."""
+"""Evaluation of one sequence: segment it, write its masks, score them; time and memory are measured."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ from eosvos.seeds import derive
 
 @dataclass(frozen=True)
 class EvaluateSequence:
-    """The evaluation of one sequence after the other by a method, into `out`."""
+    """Evaluates sequences, each with a new method; picklable if `make_method` is.
+
+    Attributes:
+        make_method: gives a new method for a seed.
+        out: the run's folder.
+        seed: of the run.
+        rules: rules of scoring.
+    """
 
     make_method: Callable[[int], Method]
     out: Path
@@ -51,7 +58,7 @@ class EvaluateSequence:
         return result
 
     def segment(self, sequence: VideoSequence, tick: Callable[[int], object] | None = None) -> SequenceResult:
-        """Masks, time and memory of a sequence."""
+        """Segment a sequence and write its masks; returns its result with time and memory, without scores."""
         folder = self.out / "masks" / sequence.name
         for path in [*folder.glob("*.png"), *folder.glob(".*.tmp*")]:  # of an attempt that was cut off
             path.unlink()
@@ -69,7 +76,7 @@ class EvaluateSequence:
 
 
 def mask_files(out: Path, sequence: VideoSequence) -> tuple[Path, ...]:
-    """Where a run keeps the masks of a sequence, one per frame."""
+    """Return the paths of a sequence's masks in a run's folder, one per frame."""
     return tuple(out / "masks" / sequence.name / f"{name}.png" for name in sequence.frame_names)
 
 
@@ -79,7 +86,7 @@ def _reset_peak() -> None:
 
 
 def _peak() -> float:
-    """Highest resident memory of this process in MiB, since `_reset_peak` where the system can tell."""
+    """Return the peak resident memory of this process in MiB, on Linux since `_reset_peak`."""
     with suppress(OSError):
         # Not getrusage, where there is a choice: it counts the memory of the process that started this one.
         for line in Path("/proc/self/status").read_text().splitlines():
