@@ -1,4 +1,4 @@
-"""Masks that another program made of the sequences of a data set: found, checked before any work, read frame by frame.
+"""Masks that another program made for the sequences of a data set: where they may lie, their checks, their reading.
 
     RESULTS/SEQUENCE/...             in any form that data/mask_files/formats.py reads
     RESULTS/masks/SEQUENCE/...       as an evaluation writes; also RESULTS/Annotations/..., as servers take them
@@ -41,17 +41,17 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Predictions:
-    """The masks of one sequence; `predictions(i)` is the id mask uint8 (H, W) of frame i. May be pickled."""
+    """The masks of one sequence: `predictions(i)` is the id mask of frame i, uint8 (H, W). Picklable."""
 
     name: str
     frame_names: Names[str]
     size: tuple[int, int]
     objects: tuple[int, ...]
-    masks: MaskSet | None = field(repr=False)  # None: there are none at all
-    empty: bool  # what is missing is an empty mask
+    masks: MaskSet | None = field(repr=False)  # None: the sequence has no masks
+    empty: bool  # whether missing masks count as empty
 
     def __call__(self, index: int) -> np.ndarray:
-        """Raises UserError where the mask is missing, cannot be read, or has not the frames' size."""
+        """Read a mask. Raises UserError if it is missing, cannot be read, or has another size than the frame."""
         name = self.frame_names[index]
         if self.masks is None or name not in self.masks.files:
             if self.empty:
@@ -70,14 +70,14 @@ class Predictions:
 
     @property
     def overlap_pixels(self) -> dict[str, int]:
-        """Frames read so far in which objects overlap, and how many pixels; see `masks.stacked`."""
+        """Number of overlapping pixels by frame name, of the frames read so far; see `data.masks.stacked`."""
         return {} if self.masks is None else self.masks.shared
 
     @property
     def files(self) -> list[Path]:
-        """All that is read, each once."""
-        found = {} if self.masks is None else self.masks.files
-        return sorted({path for name in self.frame_names for path in found.get(name, ())})
+        """All files of the masks, sorted."""
+        files_of_frames = {} if self.masks is None else self.masks.files
+        return sorted({path for name in self.frame_names for path in files_of_frames.get(name, ())})
 
 
 @contextmanager
@@ -91,16 +91,24 @@ def open_predictions(
     missing: str = "error",
     binary: bool | None = None,
 ) -> Iterator[tuple[dict[str, Predictions], list[str]]]:
-    """Yield the masks of every sequence, by name, and what a user should be told about them.
+    """Find and check the masks of sequences; yields them by sequence name, and messages for the user.
 
-    `out`: where figures will go. `dataset`: what the sequences are called, for messages. `missing`: "error", or "empty"
-    to take sequences and frames without a mask as predicted empty. `binary`: all that is not 0 is one object; None
-    looks. A zip file is unpacked for as long as this lasts. The bytes of masks are looked at before anything is
-    yielded, and as many are decoded as it takes to know their form.
+    A zip file is unpacked for as long as the context lasts. All files are looked at before anything is yielded; masks
+    are decoded only to recognise their format.
 
-    Raises UserError where there are no masks of these sequences (saying which folder or data set was meant instead),
-    some are missing, wrongly numbered, of another size, damaged or JPEGs, or hold one object where ids are due; and
-    where `out` lies among them.
+    Args:
+        results: folder, zip file or JSON file, see the module.
+        sequences: the sequences to score.
+        rules: rules of scoring; they determine which frames need a mask.
+        out: where results will be written.
+        dataset: name of the data set, for messages.
+        missing: "error", or "empty" to count missing masks as empty.
+        binary: whether all values but 0 are one object; None: it is recognised.
+
+    Raises:
+        UserError: if there are no masks of these sequences (the message names the folder or data set that was probably
+            meant), masks are missing, wrongly numbered, of another size, damaged, JPEGs, or show one object where there
+            are several; or if `out` lies among the masks.
     """
     results = Path(results).expanduser()
     with ExitStack() as stack:
@@ -168,19 +176,21 @@ def _check_objects(sequence: VideoSequence, masks: MaskSet) -> None:
 
 
 def _told(frames: Mapping[str, Names], what: str) -> list[str]:
-    """A line on some frames of sequences, whether there are one or hundreds of these; none without any."""
-    of = {name: names for name, names in frames.items() if names}
-    if len(of) < 2:
-        return [f"beware: {name}: {len(names)} {what}: {several(names)}" for name, names in of.items()]
-    shown = several([f"{name} ({several(names, 3)})" for name, names in of.items()], 3)
-    return [f"beware: {sum(map(len, of.values()))} {what}, of {len(of)} sequences: {shown}"]
+    """Summarise frames by sequence in one line; returns no line if there are none."""
+    affected = {name: names for name, names in frames.items() if names}
+    if len(affected) < 2:
+        return [f"beware: {name}: {len(names)} {what}: {several(names)}" for name, names in affected.items()]
+    shown = several([f"{name} ({several(names, 3)})" for name, names in affected.items()], 3)
+    return [f"beware: {sum(map(len, affected.values()))} {what}, of {len(affected)} sequences: {shown}"]
 
 
 def _check_frames(
     sequence: VideoSequence, masks: MaskSet, rules: ScoringRules, missing: str
 ) -> tuple[list[str], list[str]]:
-    """The frames that lack a mask and have to have one, and masks of no frame. Raises UserError where some are missing
-    that must not, or are misnumbered."""
+    """Find frames that need a mask and have none, and masks that belong to no frame.
+
+    Raises UserError if masks are missing that must not, or are numbered differently from the frames.
+    """
     there = list(masks.files)
     extra = sorted(set(there) - set(sequence.frame_names))
     without = [index for index, name in enumerate(sequence.frame_names) if name not in masks.files]
@@ -197,12 +207,14 @@ def _check_frames(
 
 
 def _renumbered(frames: Names, there: Names, extra: Names) -> str | None:
-    """In what way the names of masks, of which `extra` are those of no frame, have other numbers than the frames; None
-    where they have, and it is no system."""
-    wanted, found = ([re.sub(r"^\D+", "", name) for name in names] for names in (frames, there))
-    if not all(name.isdecimal() for name in [*wanted, *found]):
+    """Describe how masks are numbered differently from the frames; None if no system is found.
+
+    frames: names of the frames. there: names of the masks. extra: names of masks that belong to no frame.
+    """
+    wanted, numbers = ([re.sub(r"^\D+", "", name) for name in names] for names in (frames, there))
+    if not all(name.isdecimal() for name in [*wanted, *numbers]):
         return None
-    first, last = sorted(map(int, wanted)), sorted(map(int, found))
+    first, last = sorted(map(int, wanted)), sorted(map(int, numbers))
     if set(last) <= set(first):
         number = int(re.sub(r"^\D+", "", extra[0]))
         return f"{extra[0]}, where the frame is called {frames[first.index(number)]}"
@@ -217,10 +229,19 @@ def _renumbered(frames: Names, there: Names, extra: Names) -> str | None:
 def find_masks(
     folder: Path, sequences: Collection[VideoSequence], dataset: str, *, given: Path
 ) -> tuple[Mapping[str, Path | MaskSet], list[str]]:
-    """Where in `folder` the masks of each sequence are that has any, and the names of others that are there.
+    """Find where the masks of each sequence are.
 
-    `given`, `dataset`: what a user calls the folder and the sequences, for messages. Raises UserError where there are
-    no masks of any of the sequences.
+    Args:
+        folder: where to look.
+        sequences: the sequences to score.
+        dataset: name of the data set, for messages.
+        given: what the user called the folder, for messages.
+
+    Returns:
+        Folder or masks by sequence name, for the sequences that have any; and the names of other sequences found.
+
+    Raises:
+        UserError: if there are no masks of any of the sequences.
     """
     names = {sequence.name for sequence in sequences}
     if not folder.exists():
@@ -255,7 +276,7 @@ def find_masks(
 
 
 def _misplaced(folder: Path, given: Path, names: set[str], dataset: str) -> UserError:
-    """The error where no sequence is in `folder`: which folder was meant, or which data set the masks are of."""
+    """Build the error for a folder without a sequence: which folder or data set was probably meant."""
     below = [Path(one) for one in folders(folder)]
     below += [one / two for one in below for two in folders(folder / one)]
     for path in below:
@@ -284,7 +305,7 @@ def _foreign(given: Path, there: list[str], dataset: str) -> UserError:
 
 
 def recognised(there: Collection[str], dataset: str) -> str:
-    """Which data set has sequences of these names, as a part of a message; nothing where none is known to."""
+    """Say which data set has sequences of these names, as part of a message; empty if none is known."""
     if not there:
         return ""
     lists = {
@@ -294,5 +315,7 @@ def recognised(there: Collection[str], dataset: str) -> str:
     if best is not None and len(lists[best] & set(there)) >= 0.8 * len(there):
         kind, _, split = best.partition("-")
         return "" if best == dataset else f" (by their names, these are of dataset={kind} split={split})"
-    found = next((name for name, form in _NAMES.items() if all(re.fullmatch(form, one) for one in there)), None)
-    return f" (by their names, these are of {found})" if found else ""
+    kind_by_pattern = next(
+        (name for name, form in _NAMES.items() if all(re.fullmatch(form, one) for one in there)), None
+    )
+    return f" (by their names, these are of {kind_by_pattern})" if kind_by_pattern else ""

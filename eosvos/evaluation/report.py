@@ -1,4 +1,4 @@
-"""What a person reads of one run, and of several side by side."""
+"""Reports of runs as text."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ SPEED_COLUMNS = ("fps", "fps w/o tuning", "s", "MiB")
 
 
 def show(results: Results, *, file: IO[str] | None = None) -> None:
-    """Print a run: a line per sequence (means over its objects) and one for all (means over all objects); what is known
-    of groups of objects; and whatever a reader should beware of."""
+    """Print a run: a line per sequence and one for all objects, metrics of groups of objects, and warnings.
+
+    Args:
+        results: the run.
+        file: where to print to; None: standard output.
+    """
     file = file or sys.stdout
     everything, rows = results.summary, []
     further = ("T-Mean",) if "T-Mean" in everything else ()
@@ -35,16 +39,19 @@ def show(results: Results, *, file: IO[str] | None = None) -> None:
     print(table(header, rows, total=True), file=file)
     for line in _remarks(results):
         print(line, file=file)
-    for name, found in results.tables().items():
-        if found and name != "over_time":
-            print("\n" + table([_heading(key) for key in found[0]], [list(row.values()) for row in found]), file=file)
+    for name, table_rows in results.tables().items():
+        if table_rows and name != "over_time":
+            print(
+                "\n" + table([_heading(key) for key in table_rows[0]], [list(row.values()) for row in table_rows]),
+                file=file,
+            )
     if not all(math.isnan(everything.get(name, math.nan)) for name in aggregate.YOUTUBE_VOS_METRICS):
         words = [f"{name} {_cell(everything[name])}" for name in aggregate.YOUTUBE_VOS_METRICS]
         print("\n" + "   ".join(words), file=file)
 
 
 def _remarks(results: Results) -> list[str]:
-    """By which protocol, what is not measured, and what was predicted that does not exist."""
+    """Return the protocol and warnings: what is not scored, unknown ids, overlapping masks."""
     lines = []
     unmeasured = [result.name for result in results.sequences if not result.scored]
     if unmeasured:
@@ -70,18 +77,18 @@ def _remarks(results: Results) -> list[str]:
             )
             lines.append(f"beware: {result.name} has predicted ids that are no object: {counts}{hint}")
     for key, whose in (("truth", "of the data set"), ("masks", "of the results")):
-        found = {result.name: result.overlaps[key] for result in results.sequences if key in result.overlaps}
-        if found:
-            frames, pixels = (sum(counted) for counted in zip(*found.values(), strict=True))
+        overlaps = {result.name: result.overlaps[key] for result in results.sequences if key in result.overlaps}
+        if overlaps:
+            frames, pixels = (sum(counted) for counted in zip(*overlaps.values(), strict=True))
             lines.append(
-                f"beware: masks {whose} overlap in {frames} frames ({pixels} pixels) of {several(list(found))}; the"
+                f"beware: masks {whose} overlap in {frames} frames ({pixels} pixels) of {several(list(overlaps))}; the"
                 " smaller object has the pixels, so that figures are not those of each object's files by themselves"
             )
     return lines
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, total: bool = False) -> str:
-    """Aligned plain text; the last row under a line of its own if `total`."""
+    """Format a table as aligned text; `total` draws a line above the last row."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(row[k]) for row in [list(header), *cells]) for k in range(len(header))]
 

@@ -40,7 +40,7 @@ class Results:
         Table 2); "s-per-frame", the same as a time (OSVOS, Figure 8; OSMN, Table 1); "fps-without-fine-tuning", for
         objects that were trained on beforehand (OSVOS, Figure 8, "Pre"). nan if the time was not measured.
         """
-        found = aggregate.scored_objects(self.sequences)
+        scored = aggregate.scored_objects(self.sequences)
         frames = sum(result.frames for result in self.sequences)
         seconds = _total(result.seconds for result in self.sequences)
         adapting = _total(result.adapt_seconds for result in self.sequences)
@@ -48,13 +48,13 @@ class Results:
         cuda = [result.peak_cuda_MiB for result in self.sequences if result.peak_cuda_MiB is not None]
         rest = None if seconds is None or adapting is None else seconds - adapting
         return {
-            **aggregate.mean_metrics(found),
+            **aggregate.mean_metrics(scored),
             "fps": per_second(frames, seconds),
             "seconds": math.nan if seconds is None else seconds,
             "peak_MiB": max(memory, default=None),
             "peak_cuda_MiB": max(cuda, default=None),
             "sequences": len(self.sequences),
-            "objects": len(found),
+            "objects": len(scored),
             "protocol": ", ".join(sorted({result.protocol for result in self.sequences})),
             "s-per-frame": math.nan if seconds is None else seconds / frames,
             "fps-without-fine-tuning": per_second(frames, rest),
@@ -66,8 +66,8 @@ class Results:
     def _extra_metrics(self) -> dict[str, float]:
         """Average the extra metrics over all objects; T as in DAVIS 2016, without the sequences `UNSTABLE`."""
         stable = [result for result in self.sequences if result.name not in UNSTABLE]
-        found, calm = (aggregate.mean_extra_metrics(aggregate.scored_objects(of)) for of in (self.sequences, stable))
-        return found | {key: calm.get(key, math.nan) for key in found if key == "T-Mean"}
+        metrics, calm = (aggregate.mean_extra_metrics(aggregate.scored_objects(of)) for of in (self.sequences, stable))
+        return metrics | {key: calm.get(key, math.nan) for key in metrics if key == "T-Mean"}
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row per scored object, named "<sequence>_<id>" as in the official toolkit."""
@@ -95,15 +95,15 @@ class Results:
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return further tables by file name; one that does not apply has no rows."""
-        found = self._extra_metrics()
-        overlaps = [t for t in THRESHOLDS if f"boxes-{t:g}" in found]
-        kinds = [kind for kind in Errors._fields if f"error-{kind}" in found]
+        metrics = self._extra_metrics()
+        overlaps = [t for t in THRESHOLDS if f"boxes-{t:g}" in metrics]
+        kinds = [kind for kind in Errors._fields if f"error-{kind}" in metrics]
         return {
             "over_time": aggregate.over_time(self.sequences),
             "attributes": aggregate.by_attribute(self.sequences),
             "categories": aggregate.by_category(self.sequences),
-            "boxes": [{"Overlap-above": f"{t:g}", "boxes": found[f"boxes-{t:g}"]} for t in overlaps],
-            "errors": [{"Error": kind, "share-of-wrong-pixels": found[f"error-{kind}"]} for kind in kinds],
+            "boxes": [{"Overlap-above": f"{t:g}", "boxes": metrics[f"boxes-{t:g}"]} for t in overlaps],
+            "errors": [{"Error": kind, "share-of-wrong-pixels": metrics[f"error-{kind}"]} for kind in kinds],
         }
 
 

@@ -42,19 +42,19 @@ def mean_extra_metrics(of: ScoredObjects) -> dict[str, float]:
     """What was measured of some objects besides J and F: the mean of T, the share of boxes above each overlap (OSVOS,
     Table 5), the wrong pixels and the share of each kind in them (OSVOS, Figure 5)."""
     of = list(of)
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     if any("T" in result.extra_metrics for result, _ in of):
         means = [_mean(result.extra_metrics["T"][i]) for result, i in of if "T" in result.extra_metrics]
-        found["T-Mean"] = _mean(means)
+        metrics["T-Mean"] = _mean(means)
     if any("boxes" in result.extra_metrics for result, _ in of):
         overlaps = [value for result, i in of for value in result.extra_metrics["boxes"][i]]
-        found |= {f"boxes-{t:g}": share for t, share in zip(THRESHOLDS, share_above(overlaps), strict=True)}
+        metrics |= {f"boxes-{t:g}": share for t, share in zip(THRESHOLDS, share_above(overlaps), strict=True)}
     if any("near" in result.extra_metrics for result, _ in of):
         kinds = [[result.extra_metrics[kind][i] for kind in Errors._fields] for result, i in of]
         errors = [pixels for columns in kinds for pixels in zip(*columns, strict=True)]
-        found["error-pixels"] = float(np.nansum(np.array(errors, np.float64)))
-        found |= {f"error-{kind}": share for kind, share in error_shares(errors)._asdict().items()}
-    return found
+        metrics["error-pixels"] = float(np.nansum(np.array(errors, np.float64)))
+        metrics |= {f"error-{kind}": share for kind, share in error_shares(errors)._asdict().items()}
+    return metrics
 
 
 def by_attribute(results: Sequence[SequenceResult]) -> list[dict[str, Any]]:
@@ -109,11 +109,11 @@ def over_time(results: Sequence[SequenceResult], bins: int = 20) -> list[dict[st
             j, f = np.nanmean(values[:, place == part], axis=1)
             parts[part].append((float(j), float(f)))
     rows = []
-    for part, found in enumerate(parts):
-        if found:
-            j, f = np.mean(found, axis=0)
+    for part, values_of_part in enumerate(parts):
+        if values_of_part:
+            j, f = np.mean(values_of_part, axis=0)
             position = round((part + 0.5) / bins, 6)
-            rows.append({"Position": position, "J-Mean": float(j), "F-Mean": float(f), "objects": len(found)})
+            rows.append({"Position": position, "J-Mean": float(j), "F-Mean": float(f), "objects": len(values_of_part)})
     return rows
 
 

@@ -27,7 +27,7 @@ def compare(planes: np.ndarray, radius: int) -> list[tuple[float, float]]:
         return [(1.0, 1.0)] * GROUP
     planes = planes[max(y - 1, 0) : y + h + 1, max(x - 1, 0) : x + w + 1]
     lengths, matched = _match(planes, radius)
-    found = []
+    scores = []
     for k in range(GROUP):
         both = np.uint8(0x11 << k)
         either = planes & both
@@ -38,8 +38,8 @@ def compare(planes: np.ndarray, radius: int) -> list[tuple[float, float]]:
         else:
             precision, recall = matched[k] / lengths[k], matched[k + 4] / lengths[k + 4]
             contour = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-        found.append((region, contour))
-    return found
+        scores.append((region, contour))
+    return scores
 
 
 def _match(planes: np.ndarray, radius: int) -> tuple[list[int], list[int]]:

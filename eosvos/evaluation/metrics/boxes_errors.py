@@ -33,8 +33,8 @@ def box_overlap(prediction: np.ndarray, truth: np.ndarray) -> float:
     if not w2 or not h2:
         return math.nan
     width, height = min(x1 + w1, x2 + w2) - max(x1, x2), min(y1 + h1, y2 + h2) - max(y1, y2)
-    shared = max(width, 0) * max(height, 0)
-    return shared / (w1 * h1 + w2 * h2 - shared)
+    overlap = max(width, 0) * max(height, 0)
+    return overlap / (w1 * h1 + w2 * h2 - overlap)
 
 
 def share_above(overlaps: Iterable[float], thresholds: Sequence[float] = THRESHOLDS) -> list[float]:

@@ -210,13 +210,13 @@ def counted_objects(protocol: str, objects: Mapping[int, int], last: Mapping[int
 
 def _compare(prediction: np.ndarray, truth: np.ndarray, ids: list[int], radius: int) -> dict[int, tuple[float, float]]:
     """J and F of objects in two id masks uint8 (H, W)."""
-    found: dict[int, tuple[float, float]] = {}
+    scores: dict[int, tuple[float, float]] = {}
     for group in (ids[k : k + GROUP] for k in range(0, len(ids), GROUP)):
         bits = np.zeros(256, np.uint8)
         bits[group] = 1 << np.arange(len(group))
         planes = cv2.bitwise_or(cv2.LUT(prediction, bits), cv2.LUT(truth, bits << 4))
-        found |= zip(group, compare(planes, radius), strict=False)
-    return found
+        scores |= zip(group, compare(planes, radius), strict=False)
+    return scores
 
 
 def _append_extra_metrics(

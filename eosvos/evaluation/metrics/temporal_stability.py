@@ -198,9 +198,9 @@ def _curves(mask: np.ndarray) -> list[np.ndarray]:
                 del path[cut + 1 :]
                 if point == first:
                     break
-    found = []
+    result = []
     for curve in curves:
         curve = np.roll(curve, -int(curve.argmin()))
         curve = np.append(curve, curve[0])
-        found.append(np.stack([curve % (w + 1) + x0, curve // (w + 1) + y0], 1))
-    return found
+        result.append(np.stack([curve % (w + 1) + x0, curve // (w + 1) + y0], 1))
+    return result
