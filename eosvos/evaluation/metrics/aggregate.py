@@ -1,7 +1,6 @@
-"""Means of J and F over groups of objects: all of them, those of an attribute or a class, seen and unseen ones, and
-over the course of the videos.
+"""Means of metrics over groups of objects: all, per attribute, per class, seen and unseen classes, and over time.
 
-Every mean is one over objects, each of which is first averaged over its frames, as in the official DAVIS toolkit.
+Every mean is over objects; each object is first averaged over its frames, as in the official DAVIS toolkit.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ _MEANS = ("J&F-Mean", "J-Mean", "F-Mean")
 
 
 def scored_objects(results: Iterable[SequenceResult]) -> list[tuple[SequenceResult, int]]:
-    """All measured objects."""
+    """Return pairs of result and object id for all scored objects."""
     return [(result, i) for result in results for i in result.objects]
 
 
 def mean_metrics(of: ScoredObjects) -> dict[str, float]:
-    """The official figures of some objects; nan without any."""
+    """Average the official metrics, by their names in `METRICS`, over objects; nan without any."""
     both = [result.statistics(i) for result, i in of]
     region, contour = (np.array([pair[k] for pair in both]).reshape(-1, 3) for k in (0, 1))
     # An empty mean would warn; no annotation is no reason to.
@@ -39,8 +38,13 @@ def mean_metrics(of: ScoredObjects) -> dict[str, float]:
 
 
 def mean_extra_metrics(of: ScoredObjects) -> dict[str, float]:
-    """What was measured of some objects besides J and F: the mean of T, the share of boxes above each overlap (OSVOS,
-    Table 5), the wrong pixels and the share of each kind in them (OSVOS, Figure 5)."""
+    """Average the extra metrics over objects.
+
+    Returns:
+        As far as they were computed: "T-Mean"; "boxes-0.5" and so on, the share of boxes above an overlap (OSVOS,
+        Table 5); "error-pixels", the number of wrong pixels, and "error-KIND", the share of each kind (OSVOS, Figure
+        5).
+    """
     of = list(of)
     metrics: dict[str, float] = {}
     if any("T" in result.extra_metrics for result, _ in of):
@@ -58,8 +62,7 @@ def mean_extra_metrics(of: ScoredObjects) -> dict[str, float]:
 
 
 def by_attribute(results: Sequence[SequenceResult]) -> list[dict[str, Any]]:
-    """A row per attribute of the videos: the means over the sequences that have it, and over those "without" it (OSVOS,
-    Table 3); none where the data set names no attributes."""
+    """Return a row per video attribute: means over the sequences with and without it (OSVOS, Table 3)."""
     rows = []
     for attribute in sorted({attribute for result in results for attribute in result.attributes}):
         having = scored_objects(result for result in results if attribute in result.attributes)
@@ -72,7 +75,7 @@ def by_attribute(results: Sequence[SequenceResult]) -> list[dict[str, Any]]:
 
 
 def by_category(results: Sequence[SequenceResult]) -> list[dict[str, Any]]:
-    """A row per class of objects; none where the data set names no classes."""
+    """Return a row per class of objects."""
     members: dict[str, list[tuple[SequenceResult, int]]] = {}
     for result, i in scored_objects(results):
         if i in result.categories:
@@ -84,8 +87,12 @@ def by_category(results: Sequence[SequenceResult]) -> list[dict[str, Any]]:
 
 
 def seen_and_unseen(results: Sequence[SequenceResult]) -> dict[str, float]:
-    """J and F over objects of classes that training has seen and has not, and the mean of the four, as YouTube-VOS
-    reports them; empty where the data set does not tell them apart."""
+    """Average J and F over objects of seen and of unseen classes, as YouTube-VOS does.
+
+    Returns:
+        The values of `YOUTUBE_VOS_METRICS`, "Overall" being the mean of the four others; empty if the data set does not
+        distinguish the classes.
+    """
     split_results = [result for result in results if result.unseen is not None]
     if not split_results:
         return {}
@@ -99,8 +106,16 @@ def seen_and_unseen(results: Sequence[SequenceResult]) -> dict[str, float]:
 
 
 def over_time(results: Sequence[SequenceResult], bins: int = 20) -> list[dict[str, Any]]:
-    """J and F in each of `bins` equal parts of the videos, the position being that of the part's middle, from 0 to 1
-    (OSMN, Figure 4). The mean is over the objects that have a counted frame there."""
+    """Average J and F in equal parts of the videos (OSMN, Figure 4).
+
+    Args:
+        results: the sequences.
+        bins: number of parts.
+
+    Returns:
+        A row per part: the position of its middle, in [0, 1], the means over the objects with a scored frame in it, and
+        their number.
+    """
     parts: list[list[tuple[float, float]]] = [[] for _ in range(bins)]
     for result, i in scored_objects(results):
         values = np.array([result.region[i], result.contour[i]])
@@ -118,6 +133,6 @@ def over_time(results: Sequence[SequenceResult], bins: int = 20) -> list[dict[st
 
 
 def _mean(values: Sequence[float]) -> float:
-    """The mean without nan; nan where nothing is left."""
+    """Average without nan; nan if nothing is left."""
     known = [value for value in values if not math.isnan(value)]
     return math.fsum(known) / len(known) if known else math.nan

@@ -38,9 +38,7 @@ class SequenceResult:
     extra_metrics: dict[str, dict[int, Any]] = field(default_factory=dict)  # values by metric and object id
     # Uncertainty of each frame, by object id: see inference/suggestion.py
     uncertain: dict[int, list[float]] = field(default_factory=dict)
-    proof: dict[str, Any] = field(
-        default_factory=dict
-    )  # what the scores were computed from, see `score_sequence.proof`
+    proof: dict[str, Any] = field(default_factory=dict)  # of what was scored, see `score_sequence.proof`
 
     @property
     def fps(self) -> float:
