@@ -62,29 +62,29 @@ def _segment(
     save_every: float,
     tick: Callable[[int], object] | None,
 ) -> None:
-    ways = _ways(sequence)
-    number, at, segmenter = _saved(sequence, ways, out, device)
+    passes = _passes(sequence)
+    number, at, segmenter = _saved_state(sequence, passes, out, device)
     if tick is not None and (number or at):
-        tick(sum(way.length(sequence) for way in ways[:number]) + at)
-    while number < len(ways):
-        way = ways[number]
+        tick(sum(part.length(sequence) for part in passes[:number]) + at)
+    while number < len(passes):
+        part = passes[number]
         if segmenter is None and number and (path := _state(out, 0, 1)).exists():  # fine-tuned for the way back
             segmenter, at = Segmenter.load(path, device=device), 1
-            _learn(segmenter, sequence, [i for i, first in sequence.objects.items() if first > way.first])
+            _learn(segmenter, sequence, [i for i, first in sequence.objects.items() if first > part.first])
             if tick is not None:
                 tick(1)
         elif segmenter is None:
             segmenter = Segmenter(make_method())
-            _learn(segmenter, sequence, [i for i, f in sequence.objects.items() if f == way.first or way.step > 0])
-        with MaskWriter(out / "masks") as writer, closing(_masks(segmenter, sequence, way, at)) as masks:
+            _learn(segmenter, sequence, [i for i, f in sequence.objects.items() if f == part.first or part.step > 0])
+        with MaskWriter(out / "masks") as writer, closing(_segment_pass(segmenter, sequence, part, at)) as masks:
             saved = time.monotonic()
             for done, ids in enumerate(masks, at + 1):
-                name = sequence.frame_names[way.frame(done - 1)]
+                name = sequence.frame_names[part.frame(done - 1)]
                 writer.put(name, ids.copy())
                 uncertainty = {str(i): round(value, 4) for i, value in segmenter.uncertainty.items()}
                 append_line(out / "uncertainty.jsonl", json.dumps({"frame": name, **uncertainty}))
-                first = done == 1 and not (sequence.counted and way.length(sequence) == 1)
-                if first or (time.monotonic() - saved >= save_every and done < way.length(sequence)):
+                first = done == 1 and not (sequence.counted and part.length(sequence) == 1)
+                if first or (time.monotonic() - saved >= save_every and done < part.length(sequence)):
                     writer.flush()
                     _save(segmenter, out, number, done)
                     saved = time.monotonic()
@@ -113,10 +113,10 @@ def suggested(sequence: VideoSequence, out: str | Path, annotated: Collection[in
 
 def total(sequence: VideoSequence) -> int:
     """The masks that `segment` makes of a video: that of the first given mask's frame twice where it goes both ways."""
-    return sum(way.length(sequence) for way in _ways(sequence))
+    return sum(part.length(sequence) for part in _passes(sequence))
 
 
-class _Way(NamedTuple):
+class _Pass(NamedTuple):
     """From a frame on to the end of the video, or (step -1) to its beginning; its end may not be known yet."""
 
     first: int
@@ -133,9 +133,9 @@ class _Way(NamedTuple):
         return range(self.frame(at), self.frame(self.length(sequence)), self.step)
 
 
-def _ways(sequence: VideoSequence) -> list[_Way]:
+def _passes(sequence: VideoSequence) -> list[_Pass]:
     first = min(sequence.objects.values())
-    return [_Way(first, -1)] * (first > 0) + [_Way(first, 1)]
+    return [_Pass(first, -1)] * (first > 0) + [_Pass(first, 1)]
 
 
 def _learn(segmenter: Segmenter, sequence: VideoSequence, wanted: Collection[int]) -> None:
@@ -146,18 +146,20 @@ def _learn(segmenter: Segmenter, sequence: VideoSequence, wanted: Collection[int
             segmenter.learn(sequence.frame(index), masks)
 
 
-def _masks(segmenter: Segmenter, sequence: VideoSequence, way: _Way, at: int) -> Generator[np.ndarray, None, None]:
+def _segment_pass(
+    segmenter: Segmenter, sequence: VideoSequence, part: _Pass, at: int
+) -> Generator[np.ndarray, None, None]:
     """The id masks of the frames of a way, from number `at` on."""
     if at == 0:  # for itself: the others may not be counted yet
-        frame = sequence.frame(way.first)
-        check_size(sequence, way.first, tuple(frame.shape[-2:]), "frame")
-        yield segmenter.start(frame, sequence.new_objects(way.first))
+        frame = sequence.frame(part.first)
+        check_size(sequence, part.first, tuple(frame.shape[-2:]), "frame")
+        yield segmenter.start(frame, sequence.new_objects(part.first))
         at = 1
-    with closing(decoded(sequence, way.frames(sequence, at))) as frames:
+    with closing(decoded(sequence, part.frames(sequence, at))) as frames:
         for number, (frame, new, given) in enumerate(frames, at):
-            check_size(sequence, way.frame(number), tuple(frame.shape[-2:]), "frame")
+            check_size(sequence, part.frame(number), tuple(frame.shape[-2:]), "frame")
             ids = segmenter.step(frame)
-            if new and way.step > 0:
+            if new and part.step > 0:
                 ids = segmenter.add(frame, new)
             if given:
                 ids = segmenter.show(frame, given)
@@ -183,8 +185,8 @@ def _states(out: Path) -> list[Path]:
     return [out / "state" / name for name in names if re.fullmatch(r"\d+-\d+\.safetensors", name)]
 
 
-def _saved(
-    sequence: VideoSequence, ways: list[_Way], out: Path, device: torch.device | str
+def _saved_state(
+    sequence: VideoSequence, passes: list[_Pass], out: Path, device: torch.device | str
 ) -> tuple[int, int, Segmenter | None]:
     """The way that a run was cut off on, how many of its frames were done, and the state; all from the start where
     there is none, or masks are missing."""
@@ -192,8 +194,8 @@ def _saved(
     if not places:
         return 0, 0, None
     number, done = max(places)
-    frames = [i for way in ways[:number] for i in way.frames(sequence, 0)]
-    frames += map(ways[number].frame, range(done))
+    frames = [i for part in passes[:number] for i in part.frames(sequence, 0)]
+    frames += map(passes[number].frame, range(done))
     if not all((out / "masks" / f"{sequence.frame_names[i]}.png").is_file() for i in frames):
         return 0, 0, None
     return number, done, Segmenter.load(_state(out, number, done), device=device)

@@ -62,7 +62,7 @@ class Segmenter:
     @property
     def object_ids(self) -> list[int]:
         """The ids of the objects, in the order in which they were given."""
-        own = {inner: outer for outer, inner in self._ids.items()}
+        own = {method_id: user_id for user_id, method_id in self._ids.items()}
         return [own[i] for i in self.method.object_ids]
 
     @property
@@ -85,27 +85,27 @@ class Segmenter:
         """
         image = image_of(frame)
         given = masks_of(masks, image.shape[-2:])
-        waiting = {outer: i for outer, i in self._ids.items() if i not in self.method.object_ids}
-        ids = {**waiting, **self._named(given, waiting)}
+        waiting = {user_id: i for user_id, i in self._ids.items() if i not in self.method.object_ids}
+        ids = {**waiting, **self._new_method_ids(given, waiting)}
         check_new({ids[i]: mask for i, mask in given.items()}, image)  # before a former video is forgotten
         self._ids = ids
-        result = self.method.start(image, self._inner(given))
+        result = self.method.start(image, self._to_method_ids(given))
         self._new_video = False
-        return self._outer(result)
+        return self._to_user_ids(result)
 
     @own_state()
     def step(self, frame: Image) -> np.ndarray:
         """The id mask of the next frame."""
-        return self._outer(self.method.step(self._image(frame)))
+        return self._to_user_ids(self.method.step(self._image(frame)))
 
     @own_state()
     def add(self, frame: Image, masks: Masks) -> np.ndarray:
         """New objects, on the frame just stepped (give it again); returns its id mask, in which they win."""
         image = self._image(frame)
         given = masks_of(masks, image.shape[-2:])
-        former, self._ids = self._ids, {**self._ids, **self._named(given, self._ids)}
+        former, self._ids = self._ids, {**self._ids, **self._new_method_ids(given, self._ids)}
         try:
-            return self._outer(self.method.add(image, self._inner(given)))
+            return self._to_user_ids(self.method.add(image, self._to_method_ids(given)))
         except ValueError:
             self._ids = former
             raise
@@ -120,7 +120,7 @@ class Segmenter:
         image = self._image(frame)
         given = masks_of(masks, image.shape[-2:])
         self._check_known(given)
-        return self._outer(self.method.correct(image, self._inner(given)))
+        return self._to_user_ids(self.method.correct(image, self._to_method_ids(given)))
 
     @own_state()
     def show(self, frame: Image, masks: Masks) -> np.ndarray:
@@ -131,7 +131,7 @@ class Segmenter:
         image = self._image(frame)
         given = masks_of(masks, image.shape[-2:])
         self._check_known(given)
-        return self._outer(self.method.show(image, self._inner(given)))
+        return self._to_user_ids(self.method.show(image, self._to_method_ids(given)))
 
     @own_state()
     def learn(self, frame: Image, masks: Masks) -> None:
@@ -144,7 +144,7 @@ class Segmenter:
             raise ValueError(f"{type(self.method).__name__} learns nothing; use correct() on the frame just stepped")
         image = image_of(frame)
         given = masks_of(masks, image.shape[-2:])
-        ids = {**self._ids, **self._named(given, self._ids)}
+        ids = {**self._ids, **self._new_method_ids(given, self._ids)}
         self.method.learn(image, {ids[i]: mask for i, mask in given.items()})
         self._ids = ids
 
@@ -153,7 +153,7 @@ class Segmenter:
         gone = [int(ids)] if isinstance(ids, Integral) else list(ids)  # type: ignore[arg-type]
         self._check_known(gone)
         self.method.remove([self._ids[i] for i in gone])
-        self._ids = {outer: inner for outer, inner in self._ids.items() if outer not in gone}
+        self._ids = {user_id: method_id for user_id, method_id in self._ids.items() if user_id not in gone}
 
     @own_state()
     def save(self, path: str | Path) -> None:
@@ -215,7 +215,7 @@ class Segmenter:
             self._new_video = False
         return image
 
-    def _named(self, masks: Iterable[int], known: Mapping[int, int]) -> dict[int, int]:
+    def _new_method_ids(self, masks: Iterable[int], known: Mapping[int, int]) -> dict[int, int]:
         """The method's ids for objects, as far as they are not known: their own where that is free."""
         new = [i for i in masks if i not in known]
         if len(known) + len(new) >= VOID:
@@ -229,15 +229,15 @@ class Segmenter:
             if i not in self.object_ids:
                 raise ValueError(f"object {i} is unknown; known are {self.object_ids}; use add() for new ones")
 
-    def _inner(self, masks: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+    def _to_method_ids(self, masks: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
         return {self._ids[i]: mask for i, mask in masks.items()}
 
-    def _outer(self, ids: np.ndarray) -> np.ndarray:
-        if all(outer == inner for outer, inner in self._ids.items()):
+    def _to_user_ids(self, ids: np.ndarray) -> np.ndarray:
+        if all(user_id == method_id for user_id, method_id in self._ids.items()):
             return ids
         table = np.zeros(VOID + 1, np.uint8 if max(self._ids) < VOID else np.int32)
-        for outer, inner in self._ids.items():
-            table[inner] = outer
+        for user_id, method_id in self._ids.items():
+            table[method_id] = user_id
         return table[ids]
 
 
@@ -273,15 +273,15 @@ def masks_of(masks: Masks, size: Iterable[int]) -> dict[int, np.ndarray]:
     for an id mask without an object, of which nothing could be learned."""
     expected = tuple(int(side) for side in size)
     if isinstance(masks, Mapping):
-        found = {}
+        result = {}
         for i, mask in masks.items():
             if not isinstance(i, int | np.integer) or isinstance(i, bool) or not 0 < i < 2**31:
                 raise ValueError(f"object ids are integers from 1 to 2**31 - 1, found {i!r}")
             array = _array(mask)
             if array.shape != expected:
                 raise ValueError(f"object {i}: the mask is {array.shape}, the frame {expected}")
-            found[int(i)] = array != 0
-        return found
+            result[int(i)] = array != 0
+        return result
     array = _array(masks)
     if array.shape != expected:
         raise ValueError(f"the id mask is {array.shape}, the frame {expected}")

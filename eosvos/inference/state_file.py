@@ -134,8 +134,8 @@ def read(path: str | Path) -> Packed:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
-                found = header.get("format", "none")
-                raise UserError(f"state {path}: format {found!r} found in its header, {FORMAT!r} expected")
+                found_format = header.get("format", "none")
+                raise UserError(f"state {path}: format {found_format!r} found in its header, {FORMAT!r} expected")
             return Packed(json.loads(header["tree"]), {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UserError(f"state {path}: not a readable file of this kind ({error}); is it truncated?") from error

@@ -23,7 +23,7 @@ from eosvos.errors import UserError
 from eosvos.evaluation.metrics.region_contour import ScoringRules
 from eosvos.evaluation.predictions import open_predictions
 from eosvos.files import atomic, listed
-from eosvos.inference.overlay import animate, draw
+from eosvos.inference.overlay import animate, draw, tile_images
 from eosvos.plots.bars_and_curves import per_frame
 from eosvos.plots.runs import Run, means
 from eosvos.plots.style import font_file, readable
@@ -123,15 +123,15 @@ def contact_sheet(run: Run, videos: Mapping[str, VideoSequence], out: Path, *, c
             for frame in frames:
                 one = videos[frame.sequence]
                 index = one.frame_names.index(frame.name)
-                picture = _panel(one.read_frame(index), masks[one.name].read(index), one.mask(index))
-                tiles.append((picture, f"J {frame.region:.2f}  {frame.sequence} {frame.name}"))
-            size = (PANEL[0], max(picture.shape[0] for picture, _ in tiles))
-            rows.append((f"{word} frames by J", [_titled(picture, text, size) for picture, text in tiles]))
+                image = _panel(one.read_frame(index), masks[one.name].read(index), one.mask(index))
+                tiles.append((image, f"J {frame.region:.2f}  {frame.sequence} {frame.name}"))
+            size = (PANEL[0], max(image.shape[0] for image, _ in tiles))
+            rows.append((f"{word} frames by J", [_titled(image, text, size) for image, text in tiles]))
     width = max(len(tiles) for _, tiles in rows) * (PANEL[0] + GAP) - GAP
     title = f"{run.label}: tint: its masks; white line: the truth; frames of different sequences where there are"
     parts = [_text(title, width, 15)]
     for text, row in rows:
-        parts += [_text("", width, 7), _text(text, width, 17), _grid(row, len(row))]
+        parts += [_text("", width, 7), _text(text, width, 17), tile_images(row, len(row), GAP)]
     widest = max(part.shape[1] for part in parts)
     sheet = np.concatenate([np.pad(p, ((0, 0), (0, widest - p.shape[1]), (0, 0)), constant_values=255) for p in parts])
     with atomic(out) as path:
@@ -159,7 +159,7 @@ def side_by_side(runs: Sequence[Run], one: VideoSequence, out: Path) -> None:
                 j = values.get(name, math.nan)
                 figure = else_told if math.isnan(j) else f"J {j:.2f}"
                 tiles.append(_titled(_panel(image, ids, truth), f"{figure}  {run.label}".strip()))
-            yield _grid(tiles, len(tiles) if len(tiles) < 4 else -(-len(tiles) // 2))
+            yield tile_images(tiles, len(tiles) if len(tiles) < 4 else -(-len(tiles) // 2), GAP)
 
     with ExitStack() as stack:
         masks = [stack.enter_context(_masks(run, [one]))[one.name] for run in runs]
@@ -242,12 +242,12 @@ def _panel(image: np.ndarray, ids: np.ndarray, truth: np.ndarray | None) -> np.n
     return draw(large(image), large(ids), within, truth=None if truth is None else large(truth))
 
 
-def _titled(picture: np.ndarray, text: str, size: tuple[int, int] | None = None) -> np.ndarray:
+def _titled(image: np.ndarray, text: str, size: tuple[int, int] | None = None) -> np.ndarray:
     """A line of text above a picture; centred on white in a tile of `size` (width, height) where that is given."""
-    width, height = size or (picture.shape[1], picture.shape[0])
+    width, height = size or (image.shape[1], image.shape[0])
     tile = np.full((height, width, 3), 255, np.uint8)
-    y, x = 0, (width - picture.shape[1]) // 2
-    tile[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+    y, x = 0, (width - image.shape[1]) // 2
+    tile[y : y + image.shape[0], x : x + image.shape[1]] = image
     return np.concatenate([_text(text, width, 13), tile])
 
 
@@ -263,14 +263,3 @@ def _text(text: str, width: int, size: int) -> np.ndarray:
 @lru_cache(maxsize=4)
 def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(font_file()), size)
-
-
-def _grid(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Tiles of one size in rows, white between and around what is missing."""
-    height, width = tiles[0].shape[:2]
-    rows = -(-len(tiles) // columns)
-    sheet = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8)
-    for k, tile in enumerate(tiles):
-        y, x = k // columns * (height + GAP), k % columns * (width + GAP)
-        sheet[y : y + height, x : x + width] = tile
-    return sheet

@@ -58,7 +58,7 @@ def contour_errors(prediction: np.ndarray, truth: np.ndarray, distance: float = 
     Args:
         prediction: bool or 0/1 (H, W).
         truth: bool or 0/1 (H, W).
-        distance: Euclidean distance in pixels from the true object up to which a pixel is near; OSVOS's 20 are for 480p.
+        distance: Euclidean distance in pixels from the true object up to which a pixel is near; 20 is for 480p.
     """
     prediction, truth = _bytes(prediction), _bytes(truth)
     wrong, missed = cv2.subtract(prediction, truth), cv2.countNonZero(cv2.subtract(truth, prediction))
