@@ -34,7 +34,7 @@ def walk(method: Method, sequence: VideoSequence) -> Generator[np.ndarray, None,
         sequence: the video with its annotated frames.
 
     Raises:
-        UserError: if a frame or mask is not of the sequence's size, or the method cannot learn from further annotations.
+        UserError: if a frame or mask is not of the sequence's size, or the method cannot be fine-tuned on more.
     """
     started = False
     for index in sequence.given:
