@@ -39,18 +39,17 @@ class Segmenter:
         method: the method; None: e-OSVOS with the learner that ships, ten fine-tuning steps, on the CPU.
         settings: other settings of `EOSVOS` for that, for example iters=50, ona=True or device="cuda".
 
-    Frames: uint8 (H, W, 3) or (H, W) arrays, floating ones with values in [0, 1], or tensors (3, H, W), all RGB and of
-    one size. Masks: an id mask (H, W) of integers, 0 being background and, in uint8, 255 unknown, but where there is
-    nothing else, object 1; or a dict from id to mask (H, W), everything but 0 being the object. Ids are any positive
-    integers below 2**31, at most 254 of them.
-    Everything that is not so raises ValueError before anything is changed.
+    All methods take and return these; anything else raises ValueError before anything is changed:
+
+    - a frame is an array (H, W, 3) or (H, W), uint8 or floating in [0, 1], or a tensor (3, H, W); RGB, all of one size;
+    - masks are an id mask, integer (H, W): 0 is background and, in uint8, 255 unknown (object 1 if there is no other
+      value); or a dict from object id to mask (H, W), in which all but 0 is the object. Ids are positive integers below
+      2**31, at most 254 of them;
+    - results are id masks (H, W), uint8, or int32 if an id does not fit.
 
     The caller's torch state (grad mode, autocast, default device and dtype, random numbers) is neither used nor
-    changed; several Segmenters may work in threads. The number of torch's threads is the caller's too, by default all
-    cores: more than one rarely helps the small learner, and slows it several times beside other work, so that
-    torch.set_num_threads(1) is a good choice on a CPU.
-
-    Results: id masks (H, W), uint8, or int32 where an id does not fit.
+    changed; several Segmenters may work in threads. The number of torch's threads is the caller's: on a CPU,
+    torch.set_num_threads(1) is a good choice for the small learner, which more threads rarely speed up.
     """
 
     def __init__(self, method: Method | None = None, **settings: Any) -> None:
@@ -91,9 +90,6 @@ class Segmenter:
 
         Returns:
             The id mask of the frame.
-
-        Raises:
-            ValueError: if frame or masks are not as described above.
         """
         image = image_of(frame)
         given = masks_of(masks, image.shape[-2:])
@@ -120,9 +116,6 @@ class Segmenter:
 
         Returns:
             The id mask of the frame.
-
-        Raises:
-            ValueError: if an object is known, or frame or masks are not as described above.
         """
         image = self._image(frame)
         given = masks_of(masks, image.shape[-2:])
@@ -144,9 +137,6 @@ class Segmenter:
 
         Returns:
             The id mask of the frame.
-
-        Raises:
-            ValueError: if an object is unknown, or frame or masks are not as described above.
         """
         image = self._image(frame)
         given = masks_of(masks, image.shape[-2:])
@@ -155,15 +145,7 @@ class Segmenter:
 
     @own_state()
     def show(self, frame: Image, masks: Masks) -> np.ndarray:
-        """Replace masks of known objects without fine-tuning on them.
-
-        Args:
-            frame: the frame that was segmented last.
-            masks: as in `correct`.
-
-        Returns:
-            The id mask of the frame.
-        """
+        """Replace masks of known objects without fine-tuning on them; otherwise as `correct`."""
         if not isinstance(self.method, LearningMethod):
             return self.correct(frame, masks)
         image = self._image(frame)
@@ -180,9 +162,6 @@ class Segmenter:
         Args:
             frame: any frame of the video.
             masks: as in `correct`; also of objects that do not exist yet.
-
-        Raises:
-            ValueError: if the method does not learn, or frame or masks are not as described above.
         """
         if not isinstance(self.method, LearningMethod):
             raise ValueError(f"{type(self.method).__name__} learns nothing; use correct() on the frame just stepped")

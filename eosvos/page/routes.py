@@ -1,4 +1,4 @@
-"""The page's routes: what they are asked, checked, and what they answer. Everything else is in the other modules."""
+"""The HTTP routes of the page: requests are checked, answers are built."""
 
 from __future__ import annotations
 
@@ -41,7 +41,14 @@ _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # what has
 
 
 class Server:
-    """limit: bytes of an upload. sample: the built-in video."""
+    """The page's server.
+
+    Args:
+        sessions: where sessions are stored.
+        make: builds the method.
+        sample: the built-in video.
+        limit: largest size of an upload in bytes.
+    """
 
     def __init__(self, sessions: Sessions, make: MethodFactory, sample: VideoSequence, *, limit: int) -> None:
         self.sessions, self.make, self.sample_clip, self.limit, self.work = sessions, make, sample, limit, Work()
@@ -49,7 +56,7 @@ class Server:
         self._received: Counter[str] = Counter()  # bytes of the uploads that are not over
 
     def app(self, hosts: Collection[str]) -> Starlette:
-        """The application; `hosts`: the names that it may be called by."""
+        """Build the application; `hosts` are the names that it may be called by."""
         one = "/api/sessions/{id}"
         routes = [
             Route("/", self.index),
@@ -87,10 +94,10 @@ class Server:
         return FileResponse(STATIC / "index.html")
 
     def listed(self, request: Request) -> Response:
-        found, damaged = self.sessions.all()
+        sessions, damaged = self.sessions.all()
         sessions = [
             {"id": s.id, "name": s.name, "made": s.made, "frames": s.length, "busy": bool(self.work.job(s.id))}
-            for s in found
+            for s in sessions
         ]
         about = {"limit": self.limit, "steps": self.make.steps, "damaged": damaged}
         return JSONResponse({"sessions": sessions, **about})
@@ -102,7 +109,7 @@ class Server:
         return JSONResponse({"id": self.sessions.sample(self.sample_clip).id})
 
     async def upload(self, request: Request) -> Response:
-        """A file of the video, in the body as it is; its name in ?name=."""
+        """Store a file of a video: its content is the body, its name ?name=."""
         id = request.path_params["id"]
         target = self.sessions.upload(id, request.query_params.get("name", ""))
         too_large = HTTPException(
@@ -125,7 +132,7 @@ class Server:
         return JSONResponse({})
 
     async def open(self, request: Request) -> Response:
-        """The upload is complete."""
+        """Open the session of a complete upload."""
         id, name = request.path_params["id"], str((await self._json(request)).get("name", ""))[:200]
         self.sessions.uploading(id)
         self._received.pop(id, None)
@@ -139,7 +146,7 @@ class Server:
         return JSONResponse({})
 
     def state(self, request: Request) -> Response:
-        """All that the page shows, besides pixels."""
+        """Return all that the page shows, except pixels."""
         session = self._session(request)
         job = self.work.job(session.id)
         runs = session.runs()
@@ -174,7 +181,7 @@ class Server:
         }  # fmt: skip
 
     def _suggested(self, session: Session, run: Run) -> int | None:
-        """The frame to annotate next; looked for once, as the page asks all the time."""
+        """Return the frame to annotate next; cached, as the page polls it."""
         annotated = session.annotated()
         asked = (session.id, run.number, *annotated)
         known = self._suggestion
@@ -187,7 +194,7 @@ class Server:
         return known[1]
 
     def frame(self, request: Request) -> Response:
-        """A frame as JPEG, at most `WIDTH` wide."""
+        """Return a frame as JPEG, at most `WIDTH` pixels wide."""
         session, index = self._session(request), request.path_params["index"]
         session.frame_name(index)
         pixels = session.frames.read_frame(index)
@@ -206,7 +213,7 @@ class Server:
         return _ids(session.mask(where["number"], where["index"]), _FOREVER)
 
     async def annotate(self, request: Request) -> Response:
-        """An id mask in the body: a byte for each pixel, row by row."""
+        """Store a painted id mask; the body has a byte per pixel, row by row."""
         session, index = self._session(request), request.path_params["index"]
         height, width = session.size
         body = await _body(request, height * width)
@@ -221,7 +228,7 @@ class Server:
         return JSONResponse({})
 
     async def run(self, request: Request) -> Response:
-        """Segment anew, from all that is painted."""
+        """Start a new run from all painted masks."""
         session, steps = self._session(request), (await self._json(request)).get("steps", self.make.steps)
         if type(steps) is not int or not 0 <= steps <= MOST_STEPS:
             raise UserError(f"steps={steps!r}: expected a number from 0 to {MOST_STEPS}")
@@ -229,7 +236,7 @@ class Server:
         return JSONResponse({})
 
     def continue_run(self, request: Request) -> Response:
-        """Continue a run that was cut off; with another program or learner than it had begun with, from its start."""
+        """Continue an interrupted run; if program or learner have changed since, start it again."""
         session = self._session(request)
         runs = session.runs()
         if not runs or runs[-1].state == "finished":
@@ -273,7 +280,7 @@ class Server:
         return self.sessions.get(request.path_params["id"])
 
     def _without_folders(self, message: str) -> str:
-        """Without the server's folders, which mean nothing in the page."""
+        """Remove the server's folders, which mean nothing to the page's user, from a message."""
         return re.sub(re.escape(f"{self.sessions.folder}/") + "(?:[0-9a-f]{32}/)?(?:video/)?", "", message)
 
     def _user_error(self, request: Request, error: Exception) -> Response:
@@ -290,7 +297,7 @@ class Server:
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    """Raises an error of 413 where it has more bytes, without reading them."""
+    """Read a request's body; raises HTTPException 413 if it has more than `limit` bytes."""
     parts, length = [], 0
     async for chunk in request.stream():
         length += len(chunk)
@@ -301,13 +308,13 @@ async def _body(request: Request, limit: int) -> bytes:
 
 
 def _ids(ids: np.ndarray, headers: dict[str, str]) -> Response:
-    """An id mask as bytes, row by row, which every browser unpacks: lossless, whatever it does to colours."""
+    """Answer with an id mask as compressed bytes, row by row: lossless, unlike an image in a browser."""
     content = gzip.compress(np.ascontiguousarray(ids).tobytes(), 1)
     return Response(content, media_type="application/octet-stream", headers=headers | {"Content-Encoding": "gzip"})
 
 
 def _ranges(flags: Collection[bool]) -> list[tuple[int, int]]:
-    """First and last index of each row of trues."""
+    """Return first and last index of each run of true flags."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], np.array(flags, bool), [False]]).astype(np.int8)))
     return [(int(a), int(b) - 1) for a, b in edges.reshape(-1, 2)]
 
