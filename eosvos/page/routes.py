@@ -94,10 +94,10 @@ class Server:
         return FileResponse(STATIC / "index.html")
 
     def listed(self, request: Request) -> Response:
-        sessions, damaged = self.sessions.all()
+        existing, damaged = self.sessions.all()
         sessions = [
             {"id": s.id, "name": s.name, "made": s.made, "frames": s.length, "busy": bool(self.work.job(s.id))}
-            for s in sessions
+            for s in existing
         ]
         about = {"limit": self.limit, "steps": self.make.steps, "damaged": damaged}
         return JSONResponse({"sessions": sessions, **about})

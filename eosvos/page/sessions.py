@@ -4,7 +4,7 @@
                              with the frame names of a large file when they are counted
     ID/video/                the video file, or the frames; not where session.json has the path of those elsewhere
     ID/annotations/          FRAME.png: painted id masks
-    ID/runs/N/               a run of `segment_video.segment`: run.json (its state), annotations/ (what it was given), masks/,
+    ID/runs/N/               a run of `segment_video.segment`: run.json (its state), annotations/ (its input), masks/,
                              loss.jsonl, and what was exported of it
 
 Of the runs the newest and the one before are kept.
@@ -187,13 +187,8 @@ class Session:
     def new_run(self, steps: int, fingerprint: dict[str, Any], annotations: Path | None = None) -> Run:
         """Create a run; of the earlier runs only the last finished one is kept.
 
-        Args:
-            steps: of fine-tuning.
-            fingerprint: everything that determines the masks.
-            annotations: folder of the masks to start from; None: those painted so far.
-
-        Raises:
-            UserError: if no object is painted.
+        annotations: folder of the masks to start from; None: those painted so far. Raises UserError if no object is
+        painted.
         """
         source = annotations or self.folder / "annotations"
         there = [index for index, name in enumerate(self.names) if (source / f"{name}.png").is_file()]
@@ -234,13 +229,9 @@ class Session:
 
 
 class Sessions:
-    """All sessions in a folder, used by one server at a time (see `files.locked`).
+    """All sessions in a folder, used by one server at a time (see `files.locked`); leftovers of a killed one go.
 
-    What a killed server left of uploads, deletions and new runs is removed.
-
-    Args:
-        folder: it is created if needed.
-        levels: of new sessions, for frames of more than 8 bits, see data.levels.
+    levels: of new sessions, for frames of more than 8 bits, see data.levels.
     """
 
     def __init__(self, folder: Path, levels: Levels = "auto") -> None:
@@ -286,10 +277,7 @@ class Sessions:
         return id
 
     def upload(self, id: str, name: str) -> Path:
-        """Create an empty file for a file of an upload, see `uploads.free_path`.
-
-        Raises UserError if it has no name or the upload is over.
-        """
+        """Create an empty file for an upload, see `uploads.free_path`. Raises UserError if the upload is over."""
         return free_path(self.uploading(id), name)
 
     def uploading(self, id: str) -> Path:
@@ -311,10 +299,7 @@ class Sessions:
         return self._create(id, name, *video_and_rate)
 
     def refer(self, video: Path) -> Session:
-        """Open the session of a video file or folder of frames that stays where it is, an existing one if there is one.
-
-        Raises UserError if it is no video.
-        """
+        """Open the session of a video that stays where it is, if possible an existing one."""
         path = str(video.expanduser().resolve())
         with self._path_lock:
             for session in self.all()[0]:
