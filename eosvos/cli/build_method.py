@@ -93,7 +93,7 @@ class MakeMethod:
             self.settings = {"iters": config.iters, "modulation": Modulation(**modulation), "snap": snap}
 
     def __call__(self, seed: int, watch: Watch | None = None) -> Method:
-        """watch: told of the fine-tuning, where there is any (see `methods.base.Taught`)."""
+        """watch: told of the fine-tuning, where there is any (see `methods.base.FineTunedMethod`)."""
         method = self._made(seed)
         if isinstance(method, FineTunedMethod):
             method.watch = watch

@@ -168,7 +168,7 @@ class Server:
 
     def _describe(self, session: Session, run: Run, busy: bool) -> dict[str, Any]:
         done, names = session.done(run.number), session.names
-        way = [*range(run.first, -1, -1), *range(run.first, len(names))]  # the order of `own.segment`
+        way = [*range(run.first, -1, -1), *range(run.first, len(names))]  # the order of `segment_video.segment`
         latest = next((k for k in reversed(way) if names[k] in done), None)
         state = "stopped" if run.state == "running" and not busy else run.state
         suggested = None

@@ -11,7 +11,7 @@ from eosvos.data.tasks import Sample
 from eosvos.data.transforms import fit
 from eosvos.inference import state_file
 from eosvos.meta.learner import Learner
-from eosvos.methods.eosvos import method
+from eosvos.methods.eosvos import method, online_adaptation
 from eosvos.methods.eosvos.box_propagation import jittered_boxes
 from eosvos.methods.eosvos.method import EOSVOS
 from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation
@@ -154,8 +154,10 @@ def test_past_frames_count_by_their_weight(learner):
 
 def test_past_frames_that_join_few_steps_have_the_same_share_of_all(learner, monkeypatch):
     frames, masks = clip(4)
-    weighed, mean_of = [], method.mean_of
-    monkeypatch.setattr(method, "mean_of", lambda parts: weighed.append([w for w, _ in parts]) or mean_of(parts))
+    weighed, mean_of = [], online_adaptation.mean_of
+    monkeypatch.setattr(
+        online_adaptation, "mean_of", lambda parts: weighed.append([w for w, _ in parts]) or mean_of(parts)
+    )
 
     def weights(**online):
         method = EOSVOS(learner, iters=0, ona=True, online=Online(every=1000, stride=1, min_area=0.0, **online))
