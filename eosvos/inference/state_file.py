@@ -76,8 +76,16 @@ def pack(value: Any) -> Packed:
 
 
 def unpack(packed: Packed, classes: tuple[type, ...] = (), device: torch.device | str = "cpu") -> Any:
-    """What was packed. classes: the dataclasses within; `device`: of tensors that stand in a dict by name, which are
-    the parameters of networks; all others stay on the CPU. Raises ValueError for a tree that `pack` did not make."""
+    """Rebuild a packed value.
+
+    Args:
+        packed: the result of `pack`.
+        classes: the dataclasses that may occur.
+        device: of tensors in dicts by name, which are parameters of networks; all others stay on the CPU.
+
+    Raises:
+        ValueError: if the tree was not made by `pack`.
+    """
     known = {c.__name__: c for c in classes}
     moved: dict[str, Tensor] = {}
 

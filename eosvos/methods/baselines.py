@@ -105,6 +105,6 @@ class Flow(CopyFirst):
 
 
 def _grey(frame: Tensor) -> np.ndarray:
-    """uint8 (H, W) of a float32 (3, H, W) RGB in [0, 1]."""
+    """Convert a frame float32 (3, H, W), RGB in [0, 1], to grey uint8 (H, W)."""
     pixels = (frame * 255).round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
     return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)

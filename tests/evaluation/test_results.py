@@ -92,6 +92,20 @@ def test_results_are_the_same_from_their_file(tmp_path):
     assert read_sequence(path) is None
 
 
+def test_names_in_files_are_those_of_earlier_versions(tmp_path):
+    """Results and rules that an earlier version stored are read, and its programs read ours."""
+    one = replace(RESULTS[0], overlaps={"masks": [3, 40]}, extra_metrics={"boxes": {1: [0.5, 0.5]}})
+    stored = one.to_json()
+    assert stored["strange"] == {"7": 2} and stored["shared"] == {"masks": [3, 40]}
+    assert stored["more"] == {"boxes": {"1": [0.5, 0.5]}}
+    assert not {"unknown_ids", "overlaps", "extra_metrics"} & stored.keys()
+    for key in ("strange", "shared", "more", "uncertain", "proof"):  # which the first version did not write
+        del stored[key]
+    assert repr(SequenceResult.from_json(stored)) == repr(replace(RESULTS[0], unknown_ids={}))
+    rules = ScoringRules(extra_metrics=("T",)).as_json()
+    assert rules == {"protocol": "davis", "ends": None, "void": "background", "more": ["T"]}
+
+
 def test_what_a_run_tells_besides(tmp_path):
     results = Results(tmp_path, {}, 0, tuple(RESULTS))
     results.write()

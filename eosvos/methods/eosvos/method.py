@@ -1,4 +1,4 @@
-"""e-OSVOS: fine-tune on the given mask, propagate boxes, adapt online (sections 3.2, 3.3 and 4.2 of the paper).
+"""e-OSVOS: fine-tune on annotated frames, propagate boxes, adapt online (sections 3.2, 3.3 and 4.2 of the paper).
 
 Every object has its own fine-tuned parameters; the network itself is shared.
 """
