@@ -19,7 +19,7 @@ from eosvos.methods.protocol import Method
 
 
 class Make:
-    """The method as the settings have it, but for the number of fine-tuning steps (see page.jobs.Maker)."""
+    """The method as the settings have it, but for the number of fine-tuning steps (see page.jobs.MethodFactory)."""
 
     def __init__(self, settings: schema.AppConfig) -> None:
         self.settings, self.steps = settings, settings.iters

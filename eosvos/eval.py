@@ -29,7 +29,7 @@ def evaluate(settings: schema.EvalConfig) -> float:
             # The configuration may only lie in a folder that is this run's.
             names = [sequence.name for sequence in sequences]
             run_folder.claim(
-                out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=names, measures=measures
+                out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=names, rules=measures
             )
             write_text(out / "config.yaml", overrides.as_yaml(settings))
     results = benchmark.run(
@@ -38,7 +38,7 @@ def evaluate(settings: schema.EvalConfig) -> float:
         out,
         seed=settings.seed,
         fingerprint=fingerprint,
-        measures=measures,
+        rules=measures,
         processes=processes,
         gpus=gpus,
         world=world,

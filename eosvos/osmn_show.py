@@ -35,7 +35,7 @@ def show(settings: schema.OSMNShowConfig) -> float:
         gammas = torch.cat([visual(thing.guide[None]) for thing in things]).numpy()
         guides = np.stack([(255 * thing.guide).round().byte().permute(1, 2, 0).numpy() for thing in things])
         groups = [thing.category or f"{thing.name} {thing.object_id}" for thing in things]
-        found, chance = osmn_modulation.alike(gammas, groups)
+        found, chance = osmn_modulation.neighbour_agreement(gammas, groups)
         print(f"nearest of {len(things)} objects of the same group: {found:.1%}, by chance {chance:.1%}")
         drawn.append(osmn_modulation.draw_embedding(gammas, guides, groups, out / "embedding.png"))
         spread = np.split(gammas.std(0), np.cumsum(model.channels)[:-1])

@@ -22,7 +22,7 @@ def plot(settings: schema.PlotConfig) -> list[Path]:
     known = common(runs)
     if unknown := [name for name in settings.sequences if name not in known]:
         raise UserError(f"sequences=[{unknown[0]}]: not in all of these runs; expected some of {several(known)}")
-    behind, note = quality_speed.backdrop(settings.published, runs)
+    behind, note = quality_speed.published_behind(settings.published, runs)
     drawings: dict[str, Callable[[Path], None]] = {}
     if any(run.measured for run in runs):
         drawings = {

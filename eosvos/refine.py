@@ -31,7 +31,7 @@ def refine(settings: schema.RefineConfig) -> float:
         choice=settings.choice,
         seed=settings.seed,
         fingerprint=fingerprint,
-        measures=run_names.measures(settings),
+        rules=run_names.measures(settings),
         processes=processes,
         gpus=gpus,
         world=world,

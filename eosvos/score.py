@@ -25,16 +25,18 @@ def score(settings: ScoreConfig) -> float:
     out, fingerprint = run_names.score_folder(settings, job)
     print(f"{out}: the masks of {settings.results}", file=sys.stderr, flush=True)
     results, missing, binary = settings.results or "", settings.missing, settings.binary
-    opened = predictions.opened(results, sequences, measures, out=out, dataset=data, missing=missing, binary=binary)
-    with opened as (found, told):
-        for line in told:
+    opened = predictions.open_predictions(
+        results, sequences, measures, out=out, dataset=data, missing=missing, binary=binary
+    )
+    with opened as (masks, messages):
+        for line in messages:
             print(line, file=sys.stderr, flush=True)
         figures = benchmark.score(
-            found,
+            masks,
             sequences,
             out,
             fingerprint=fingerprint,
-            measures=measures,
+            rules=measures,
             processes=settings.processes or devices.cores(),
             resume=settings.resume,
             submission=settings.dataset.kind if settings.submission else None,

@@ -15,7 +15,7 @@ from eosvos.errors import UserError
 from eosvos.learners import path_of
 from eosvos.meta.learner import Learner
 from eosvos.methods import snapping
-from eosvos.methods.base import Taught, Watch
+from eosvos.methods.base import FineTunedMethod, Watch
 from eosvos.methods.eosvos.method import EOSVOS
 from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation, Windowing
 from eosvos.methods.osmn.method import OSMN, Modulation
@@ -93,9 +93,9 @@ class MakeMethod:
             self.settings = {"iters": config.iters, "modulation": Modulation(**modulation), "snap": snap}
 
     def __call__(self, seed: int, watch: Watch | None = None) -> Method:
-        """watch: told of the fine-tuning, where there is any (see `methods.base.Taught`)."""
+        """watch: told of the fine-tuning, where there is any (see `methods.base.FineTunedMethod`)."""
         method = self._made(seed)
-        if isinstance(method, Taught):
+        if isinstance(method, FineTunedMethod):
             method.watch = watch
         return method
 

@@ -6,22 +6,21 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from eosvos.cli import build_data
 from eosvos.cli.fingerprint import data_fingerprint
 from eosvos.cli.schema import EvalConfig, FiguresConfig, ScoreConfig
-from eosvos.evaluation.metrics.region_contour import Measures
+from eosvos.evaluation.metrics.region_contour import ScoringRules
 
 RUNS = Path("runs")
 
 
-def measures(config: FiguresConfig) -> Measures:
+def measures(config: FiguresConfig) -> ScoringRules:
     """The rules of the figures: the data set's own protocol where none is given."""
     protocol = config.protocol or config.dataset.protocol
-    return Measures(protocol, config.ends, config.void, tuple(dict.fromkeys(config.measures)))
+    return ScoringRules(protocol, config.ends, config.void, tuple(dict.fromkeys(config.measures)))
 
 
 def evaluation_folder(config: EvalConfig, fingerprint: dict[str, Any], job: str | None, command: str = "eval") -> Path:
@@ -39,8 +38,8 @@ def evaluation_folder(config: EvalConfig, fingerprint: dict[str, Any], job: str 
         words.append(f"T{config.iters}" if config.osvos.seconds is None else f"{config.osvos.seconds:g}s")
         words += [config.osvos.snapping] * (config.osvos.snapping != "none")
     rules = measures(config)
-    if job and rules != Measures(config.dataset.protocol):  # of a sweep over them, which are to be compared
-        words.append(_short(asdict(rules)))
+    if job and rules != ScoringRules(config.dataset.protocol):  # of a sweep over them, which are to be compared
+        words.append(_short(rules.as_json()))
     return RUNS / command / data_name(config) / "-".join([*words, f"s{config.seed}", _short(fingerprint)])
 
 
@@ -61,7 +60,7 @@ def score_folder(config: ScoreConfig, job: str | None) -> tuple[Path, dict[str, 
         "binary": config.binary,
         **data_fingerprint(config),
     }
-    name = "-".join([results.stem, data_name(config), _short(fingerprint | asdict(measures(config)))])
+    name = "-".join([results.stem, data_name(config), _short(fingerprint | measures(config).as_json())])
     out = RUNS / "score" / name if config.out is None else Path(config.out) / (job or "")
     return out, fingerprint
 

@@ -13,7 +13,7 @@ from eosvos.cli.schema import FiguresConfig, MetaSection
 from eosvos.data.levels import parse_levels
 from eosvos.data.mask_files.appearances import ABSENT
 from eosvos.errors import UserError
-from eosvos.evaluation.metrics.region_contour import MEASURES, PROTOCOLS
+from eosvos.evaluation.metrics.region_contour import EXTRA_METRICS, PROTOCOLS
 from eosvos.evaluation.refinement import FRAME_CHOICES
 from eosvos.evaluation.submission import SERVERS
 from eosvos.inference.export import FORMS, OUTPUTS
@@ -101,7 +101,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
     "dataset.kind": DATASETS, "dataset.protocol": PROTOCOLS, "choice": FRAME_CHOICES,
     "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
-    "protocol": PROTOCOLS, "ends": ("skip", "keep"), "void": ("background", "ignore"), "measures": tuple(MEASURES),
+    "protocol": PROTOCOLS, "ends": ("skip", "keep"), "void": ("background", "ignore"), "measures": tuple(EXTRA_METRICS),
     "missing": ("error", "empty"), "pictures": PICTURES, "measure": tuple(QUALITIES), "outputs": tuple(OUTPUTS),
     "export": FORMS, "absent": ABSENT, "dataset.absent": ABSENT,
 }  # fmt: skip

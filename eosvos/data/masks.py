@@ -266,6 +266,26 @@ def merge(probabilities: Tensor | np.ndarray, ids: Sequence[int]) -> np.ndarray:
     return torch.where(best >= 0.5, names[which], 0).to(torch.uint8).cpu().numpy()
 
 
+def jaccard(prediction: np.ndarray, truth: np.ndarray, ignore: np.ndarray | None = None) -> float:
+    """Region similarity J: the Jaccard index |A & B| / |A | B| of two masks.
+
+    Args:
+        prediction: bool (H, W).
+        truth: bool (H, W).
+        ignore: bool (H, W), pixels that are left out of both; None: all pixels count.
+
+    Returns:
+        A value in [0, 1]; 1 where both masks are empty.
+
+    Source: Perazzi et al., CVPR 2016, section 3.
+    """
+    overlap, union = prediction & truth, prediction | truth
+    if ignore is not None:
+        overlap, union = overlap & ~ignore, union & ~ignore
+    count = np.count_nonzero(union)
+    return np.count_nonzero(overlap) / count if count else 1.0
+
+
 def no_object_message(mask: np.ndarray | None = None) -> str:
     """Return the message for a first mask that shows no object: it is empty (`mask` None) or holds 0 and 255 alone."""
     if mask is not None and mask.any():

@@ -1,9 +1,12 @@
-"""A method over a data set: masks, figures, time and memory; over several processes, and resumable.
+"""Evaluation of a method, or of masks made elsewhere, on a data set; in several processes, and resumable.
 
-A run's folder: run.json (what it was made with), masks/<sequence>/<frame>.png (the layout that the official toolkit
-takes), per_sequence/<sequence>.json (written last: it marks a sequence as finished), and at the end global.csv,
-per_sequence.csv, per_frame.json and the tables of `Results.tables`; overlay/ with pictures, export/ and submission.zip
-where asked for. Where masks of others are measured, it is the same without masks/.
+A run's folder:
+
+    run.json                          settings of the run
+    masks/SEQUENCE/FRAME.png          id masks, in the official toolkit's layout; not for masks made elsewhere
+    per_sequence/SEQUENCE.json        scores, time and memory; written last, it marks the sequence as finished
+    global.csv, per_sequence.csv, per_frame.json, and the tables of `Results.tables`
+    overlay/, export/, submission.zip on request
 """
 
 from __future__ import annotations
@@ -22,14 +25,14 @@ from eosvos.data.image_files import several
 from eosvos.data.masks import read_mask
 from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
-from eosvos.evaluation.metrics.aggregate import figures, objects
-from eosvos.evaluation.metrics.region_contour import Measures
+from eosvos.evaluation.metrics.aggregate import mean_metrics, scored_objects
+from eosvos.evaluation.metrics.region_contour import ScoringRules
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
-from eosvos.evaluation.processes import over_processes, spread
+from eosvos.evaluation.processes import check_picklable, map_in_processes
 from eosvos.evaluation.results import Results
 from eosvos.evaluation.run_folder import claim, read_sequence, sequence_file
-from eosvos.evaluation.score_sequence import Score, outdated, proof
-from eosvos.evaluation.segment_sequence import Evaluate, mask_files
+from eosvos.evaluation.score_sequence import ScoreSequence, outdated_reason, proof
+from eosvos.evaluation.segment_sequence import EvaluateSequence, mask_files
 from eosvos.evaluation.submission import write_submission
 from eosvos.files import locked
 from eosvos.inference import overlay as inference_overlay
@@ -51,7 +54,7 @@ def run(
     *,
     seed: int = 0,
     fingerprint: dict[str, Any],
-    measures: Measures | None = None,
+    rules: ScoringRules | None = None,
     processes: int = 1,
     gpus: int = 0,
     world: World | None = None,
@@ -61,30 +64,45 @@ def run(
     forms: Collection[str] = (),
     progress: bool = True,
 ) -> Results:
-    """Segment every sequence, measure the masks that were written, and write the tables.
+    """Segment every sequence, score the masks and write the tables.
 
-    `make_method(seed)` gives a fresh method for each sequence, seeded by `seed` and the sequence's name, so that
-    neither order nor processes change a mask; with `processes` > 1 it and the sequences must be picklable.
-    `fingerprint`: all that decides the masks (settings, learner, code), as JSON. `measures`: the rules of the figures,
-    by default DAVIS's. Each process computes on one thread; this one, which does so with `processes` = 1, on as many
-    as it is set to: after torch.set_num_threads(1) with the same last bit. `gpus` > 0: process k makes GPU k modulo
-    `gpus` its present one. `world`: that of torchrun; each of its processes takes a share of the sequences, and all see
-    the same folder. `submission`: write the masks as submission.zip, too, for the server of data sets of this kind;
-    `forms`: into export/, in other forms (see `export.FORMS`).
+    Finished sequences of the same run in `out` are kept if `resume`. Their scores are kept only if they provably belong
+    to these masks, annotations and rules; otherwise the masks are scored again, with a message. A sequence that is
+    annotated on its first frame only is segmented, not scored. KeyboardInterrupt goes through; what is finished stays.
 
-    Finished sequences of the same run in `out` are kept if `resume`. Their figures are kept only where they are proven
-    to be of these masks, truth and rules, else the masks are measured again, which is said. A sequence annotated on its
-    first frame only is segmented, not measured. Raises UserError for an unusable `out` (see `claim`), sequences without
-    objects or of one name, and unreadable files. KeyboardInterrupt goes through; what is finished stays.
+    Args:
+        make_method: gives a new method for a seed, which derives from `seed` and the sequence's name: neither the order
+            of the sequences nor the number of processes changes a mask. With several processes it must be picklable.
+        sequences: what to evaluate; with several processes they must be picklable.
+        out: the run's folder, see the module.
+        seed: of the run.
+        fingerprint: everything that determines the masks (settings, learner, code), as JSON.
+        rules: rules of scoring; None: those of DAVIS.
+        processes: number of processes on this machine. Several compute on one thread each; a single one, this process,
+            on as many as torch is set to: torch.set_num_threads(1) gives the same last bit.
+        gpus: number of GPUs to share out: process k uses GPU k modulo `gpus`; 0: none.
+        world: process group of torchrun; its processes share the sequences, and all see the same folder.
+        resume: whether to continue a run in `out`.
+        overlay: whether to draw the masks over the videos, into overlay/.
+        submission: kind of data set; writes submission.zip for its server, see `submission.SERVERS`.
+        forms: further formats to write the masks in, into export/, see `inference.export.FORMS`.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The results of all sequences, in their order.
+
+    Raises:
+        UserError: if `out` cannot be used (see `run_folder.claim`), a sequence has no object, two have the same name,
+            or a file cannot be read.
     """
-    sequences, out, world, measures = list(sequences), Path(out), world or World(), measures or Measures()
+    sequences, out, world, rules = list(sequences), Path(out), world or World(), rules or ScoringRules()
     names = [sequence.name for sequence in sequences]
 
     def begin() -> dict[str, tuple[SequenceResult, str | None]]:
         _check(sequences, processes)
-        claim(out, fingerprint, seed=seed, resume=resume, sequences=names, measures=measures)
+        claim(out, fingerprint, seed=seed, resume=resume, sequences=names, rules=rules)
         lock.enter_context(locked(out))
-        found = {sequence.name: _segmented(out, sequence, measures) for sequence in sequences}
+        found = {sequence.name: _segmented(out, sequence, rules) for sequence in sequences}
         return {name: kept for name, kept in found.items() if kept is not None}
 
     with ExitStack() as lock:
@@ -95,7 +113,7 @@ def run(
         if processes * world.size > 1:  # the longest first: then the processes end at about the same time
             todo = sorted(todo, key=len, reverse=True)[world.rank :: world.size]
         work = {sequence.name: (sequence, again.get(sequence.name, (None, None))[0]) for sequence in todo}
-        job = Evaluate(make_method, out, seed, measures)
+        job = EvaluateSequence(make_method, out, seed, rules)
         if work and world.is_main_process:
             (out / SUBMISSION).unlink(missing_ok=True)  # of other masks
         with _progress(out, sequences, todo, done, visible=progress and world.is_main_process) as bar:
@@ -124,33 +142,50 @@ def score(
     out: str | Path,
     *,
     fingerprint: dict[str, Any],
-    measures: Measures | None = None,
+    rules: ScoringRules | None = None,
     processes: int = 1,
     resume: bool = True,
     submission: str | None = None,
     forms: Collection[str] = (),
     progress: bool = True,
 ) -> Results:
-    """Measure masks that any program made (see `predictions.opened`) and write the tables, as `run` does, into `out`.
+    """Score masks that any program made, and write the tables.
 
-    `fingerprint`: whose masks of which data they are, as JSON. Figures in `out` are kept, if `resume`, where they are
-    proven to be of these masks, truth and rules. Raises UserError as `run` does.
+    Args:
+        predictions: masks by sequence name, see `predictions.open_predictions`.
+        sequences: what to score.
+        out: the run's folder, see the module.
+        fingerprint: which masks of which data they are, as JSON.
+        rules: rules of scoring; None: those of DAVIS.
+        processes: number of processes.
+        resume: whether to keep scores in `out` that provably belong to these masks, annotations and rules.
+        submission: as in `run`.
+        forms: as in `run`.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The results of all sequences, in their order.
+
+    Raises:
+        UserError: as in `run`.
     """
-    sequences, out, measures = list(sequences), Path(out), measures or Measures()
+    sequences, out, rules = list(sequences), Path(out), rules or ScoringRules()
     names = [sequence.name for sequence in sequences]
     _check(sequences, processes)
-    claim(out, fingerprint, resume=resume, sequences=names, measures=measures)
+    claim(out, fingerprint, resume=resume, sequences=names, rules=rules)
     with locked(out):
         done = {}
         for sequence in sequences:
             kept = read_sequence(sequence_file(out, sequence.name))
-            if kept is not None and kept.proof == proof(sequence, predictions[sequence.name].files, measures):
+            if kept is not None and kept.proof == proof(sequence, predictions[sequence.name].files, rules):
                 done[sequence.name] = kept
         todo = sorted((s for s in sequences if s.name not in done), key=len, reverse=True)
         if todo:
             (out / SUBMISSION).unlink(missing_ok=True)  # of other masks
         with _progress(out, sequences, todo, done, visible=progress) as bar:
-            for result in spread(Score(out, measures), [(s, predictions[s.name]) for s in todo], processes):
+            for result in map_in_processes(
+                ScoreSequence(out, rules), [(s, predictions[s.name]) for s in todo], processes
+            ):
                 done[result.name] = result
                 bar.tick(result.frames)
                 _finished(bar, result, done)
@@ -186,26 +221,27 @@ def _progress(
 
 
 def _finished(bar: Progress, result: SequenceResult, done: Mapping[str, SequenceResult]) -> None:
-    own, so_far = (figures(objects(of))["J-Mean"] for of in ([result], done.values()))
+    own, so_far = (mean_metrics(scored_objects(of))["J-Mean"] for of in ([result], done.values()))
     fps = None if result.seconds is None else result.fps
     bar.finished(result.name, None if math.isnan(own) else own, None if math.isnan(so_far) else so_far, fps)
 
 
 def _work(
-    job: Evaluate,
+    job: EvaluateSequence,
     work: Mapping[str, tuple[VideoSequence, SequenceResult | None]],
     done: dict[str, SequenceResult],
     processes: int,
     gpus: int,
     bar: Progress,
 ) -> None:
-    """Do all of `work` (name -> arguments of the job), into `done`."""
+    """Evaluate the items of `work` (by sequence name) and add their results to `done`."""
     if processes == 1 or len(work) < 2:
-        for name, arguments in work.items():
-            done[name] = job(*arguments, tick=bar.tick)
+        for name, item in work.items():
+            done[name] = job(item, tick=bar.tick)
             _finished(bar, done[name], done)
     else:
-        for result in over_processes(job, work, processes, gpus):
+        check_picklable({**vars(job), **work})
+        for result in map_in_processes(job, work.values(), processes, gpus=gpus, resumable=str(job.out)):
             done[result.name] = result
             bar.tick(result.frames)
             _finished(bar, result, done)
@@ -225,8 +261,8 @@ def _check(sequences: list[VideoSequence], processes: int) -> None:
             raise UserError(f"{sequence.name}: no frame has a mask with an object; leave it out with sequences=[...]")
 
 
-def _segmented(out: Path, sequence: VideoSequence, measures: Measures) -> tuple[SequenceResult, str | None] | None:
-    """What is kept of a sequence whose masks are all there, and why its figures are out of date if they are."""
+def _segmented(out: Path, sequence: VideoSequence, rules: ScoringRules) -> tuple[SequenceResult, str | None] | None:
+    """Read the result of a sequence whose masks are all there, and why its scores are outdated, if they are."""
     result = read_sequence(sequence_file(out, sequence.name))
     if result is None or result.frames != len(sequence):
         return None
@@ -234,7 +270,7 @@ def _segmented(out: Path, sequence: VideoSequence, measures: Measures) -> tuple[
     there = set(os.listdir(files[0].parent)) if files[0].parent.is_dir() else set()
     if not all(path.name in there for path in files):
         return None
-    return result, outdated(result, proof(sequence, files, measures))
+    return result, outdated_reason(result, proof(sequence, files, rules))
 
 
 def _read(files: tuple[Path, ...], index: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Masks that another program made of the sequences of a data set: found, checked before any work, read frame by frame.
+"""Masks that another program made for the sequences of a data set: where they may lie, their checks, their reading.
 
     RESULTS/SEQUENCE/...             in any form that data/mask_files/formats.py reads
     RESULTS/masks/SEQUENCE/...       as an evaluation writes; also RESULTS/Annotations/..., as servers take them
@@ -25,7 +25,7 @@ from eosvos.data.mask_files.json_files import open_json
 from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import list_entries, list_files, list_folders
 from eosvos.errors import UserError
-from eosvos.evaluation.metrics.region_contour import Measures, counts
+from eosvos.evaluation.metrics.region_contour import ScoringRules, counts
 from eosvos.files import shipped, unpacked
 
 _EMPTY = "write what is missing, or count it as empty with missing=empty"
@@ -41,17 +41,17 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Predictions:
-    """The masks of one sequence; `predictions(i)` is the id mask uint8 (H, W) of frame i. May be pickled."""
+    """The masks of one sequence: `predictions(i)` is the id mask of frame i, uint8 (H, W). Picklable."""
 
     name: str
     frame_names: Names[str]
     size: tuple[int, int]
     objects: tuple[int, ...]
-    masks: MaskSet | None = field(repr=False)  # None: there are none at all
-    empty: bool  # what is missing is an empty mask
+    masks: MaskSet | None = field(repr=False)  # None: the sequence has no masks
+    empty: bool  # whether missing masks count as empty
 
     def __call__(self, index: int) -> np.ndarray:
-        """Raises UserError where the mask is missing, cannot be read, or has not the frames' size."""
+        """Read a mask. Raises UserError if it is missing, cannot be read, or has another size than the frame."""
         name = self.frame_names[index]
         if self.masks is None or name not in self.masks.files:
             if self.empty:
@@ -70,37 +70,45 @@ class Predictions:
 
     @property
     def overlap_pixels(self) -> dict[str, int]:
-        """Frames read so far in which objects overlap, and how many pixels; see `masks.stack_masks`."""
+        """Number of overlapping pixels by frame name, of the frames read so far; see `data.masks.stack_masks`."""
         return {} if self.masks is None else self.masks.overlap_pixels
 
     @property
     def files(self) -> list[Path]:
-        """All that is read, each once."""
-        found = {} if self.masks is None else self.masks.files
-        return sorted({path for name in self.frame_names for path in found.get(name, ())})
+        """All files of the masks, sorted."""
+        files_of_frames = {} if self.masks is None else self.masks.files
+        return sorted({path for name in self.frame_names for path in files_of_frames.get(name, ())})
 
 
 @contextmanager
-def opened(
+def open_predictions(
     results: str | Path,
     sequences: Collection[VideoSequence],
-    measures: Measures,
+    rules: ScoringRules,
     *,
     out: Path,
     dataset: str,
     missing: str = "error",
     binary: bool | None = None,
 ) -> Iterator[tuple[dict[str, Predictions], list[str]]]:
-    """Yield the masks of every sequence, by name, and what a user should be told about them.
+    """Find and check the masks of sequences; yields them by sequence name, and messages for the user.
 
-    `out`: where figures will go. `dataset`: what the sequences are called, for messages. `missing`: "error", or "empty"
-    to take sequences and frames without a mask as predicted empty. `binary`: all that is not 0 is one object; None
-    looks. A zip file is unpacked for as long as this lasts. The bytes of masks are looked at before anything is
-    yielded, and as many are decoded as it takes to know their form.
+    A zip file is unpacked for as long as the context lasts. All files are looked at before anything is yielded; masks
+    are decoded only to recognise their format.
 
-    Raises UserError where there are no masks of these sequences (saying which folder or data set was meant instead),
-    some are missing, wrongly numbered, of another size, damaged or JPEGs, or hold one object where ids are due; and
-    where `out` lies among them.
+    Args:
+        results: folder, zip file or JSON file, see the module.
+        sequences: the sequences to score.
+        rules: rules of scoring; they determine which frames need a mask.
+        out: where results will be written.
+        dataset: name of the data set, for messages.
+        missing: "error", or "empty" to count missing masks as empty.
+        binary: whether all values but 0 are one object; None: it is recognised.
+
+    Raises:
+        UserError: if there are no masks of these sequences (the message names the folder or data set that was probably
+            meant), masks are missing, wrongly numbered, of another size, damaged, JPEGs, or show one object where there
+            are several; or if `out` lies among the masks.
     """
     results = Path(results).expanduser()
     with ExitStack() as stack:
@@ -112,7 +120,7 @@ def opened(
             if isinstance(among, Path) and Path(out).resolve().is_relative_to(among.resolve()):
                 raise UserError(f"out={out}: lies among the masks, which are left as they are; choose another out=")
         names = [sequence.name for sequence in sequences]
-        absent, told = [name for name in names if name not in places], []
+        absent, messages = [name for name in names if name not in places], []
         if absent and missing == "error":
             raise UserError(
                 f"results={results}: no masks of {len(absent)} of the {len(names)} sequences of {dataset}: "
@@ -120,42 +128,42 @@ def opened(
                 "sequences=[...], or count them as empty with missing=empty"
             )
         if absent:
-            told.append(f"beware: {len(absent)} sequences without any mask are counted as empty: {several(absent)}")
+            messages.append(f"beware: {len(absent)} sequences without any mask are counted as empty: {several(absent)}")
         if others:
-            told.append(f"not in {dataset}, and left aside: {several(others)}")
-        found, more = _open(places, sequences, measures, missing, binary)
-        yield found, told + more
+            messages.append(f"not in {dataset}, and left aside: {several(others)}")
+        predictions, more_messages = _open(places, sequences, rules, missing, binary)
+        yield predictions, messages + more_messages
 
 
 def _open(
     places: Mapping[str, Path | MaskSet],
     sequences: Collection[VideoSequence],
-    measures: Measures,
+    rules: ScoringRules,
     missing: str,
     binary: bool | None,
 ) -> tuple[dict[str, Predictions], list[str]]:
     absent, extra = dict[str, list[str]](), dict[str, list[str]]()
-    found, sets, own = {}, {}, False
+    predictions, mask_sets, is_own_truth = {}, {}, False
     for sequence in sequences:
         place = places.get(sequence.name)
         if isinstance(place, Path):
             place = open_masks(place, sequence.frame_names, binary=binary, size=sequence.size)
         if place is not None:
-            sets[sequence.name] = place
+            mask_sets[sequence.name] = place
             one = next(iter(place.files.values()))[0]
-            own = own or any(path.name == one.name and path.samefile(one) for path in sequence.files)
+            is_own_truth = is_own_truth or any(path.name == one.name and path.samefile(one) for path in sequence.files)
             _check_objects(sequence, place)
-            absent[sequence.name], extra[sequence.name] = _check_frames(sequence, place, measures, missing)
+            absent[sequence.name], extra[sequence.name] = _check_frames(sequence, place, rules, missing)
         objects, empty = tuple(sequence.first_frame), missing == "empty"
-        mine = Predictions(sequence.name, sequence.frame_names, sequence.size, objects, place, empty)
+        prediction = Predictions(sequence.name, sequence.frame_names, sequence.size, objects, place, empty)
         if place is not None and place.form == "json":  # of others the headers have told the size
-            mine(next(index for index, name in enumerate(sequence.frame_names) if name in place.files))
-        found[sequence.name] = mine
-    told = [describe_forms(sets), *_told(absent, "missing masks are counted as empty")]
-    told += _told(extra, "masks are of no frame and left aside")
-    if own:
-        told.append("beware: these are the data set's own masks")
-    return found, told
+            prediction(next(index for index, name in enumerate(sequence.frame_names) if name in place.files))
+        predictions[sequence.name] = prediction
+    messages = [describe_forms(mask_sets), *_told(absent, "missing masks are counted as empty")]
+    messages += _told(extra, "masks are of no frame and left aside")
+    if is_own_truth:
+        messages.append("beware: these are the data set's own masks")
+    return predictions, messages
 
 
 def _check_objects(sequence: VideoSequence, masks: MaskSet) -> None:
@@ -168,23 +176,25 @@ def _check_objects(sequence: VideoSequence, masks: MaskSet) -> None:
 
 
 def _told(frames: Mapping[str, Names], what: str) -> list[str]:
-    """A line on some frames of sequences, whether there are one or hundreds of these; none without any."""
-    of = {name: names for name, names in frames.items() if names}
-    if len(of) < 2:
-        return [f"beware: {name}: {len(names)} {what}: {several(names)}" for name, names in of.items()]
-    shown = several([f"{name} ({several(names, 3)})" for name, names in of.items()], 3)
-    return [f"beware: {sum(map(len, of.values()))} {what}, of {len(of)} sequences: {shown}"]
+    """Summarise frames by sequence in one line; returns no line if there are none."""
+    affected = {name: names for name, names in frames.items() if names}
+    if len(affected) < 2:
+        return [f"beware: {name}: {len(names)} {what}: {several(names)}" for name, names in affected.items()]
+    shown = several([f"{name} ({several(names, 3)})" for name, names in affected.items()], 3)
+    return [f"beware: {sum(map(len, affected.values()))} {what}, of {len(affected)} sequences: {shown}"]
 
 
 def _check_frames(
-    sequence: VideoSequence, masks: MaskSet, measures: Measures, missing: str
+    sequence: VideoSequence, masks: MaskSet, rules: ScoringRules, missing: str
 ) -> tuple[list[str], list[str]]:
-    """The frames that lack a mask and have to have one, and masks of no frame. Raises UserError where some are missing
-    that must not, or are misnumbered."""
+    """Find frames that need a mask and have none, and masks that belong to no frame.
+
+    Raises UserError if masks are missing that must not, or are numbered differently from the frames.
+    """
     there = list(masks.files)
     extra = sorted(set(there) - set(sequence.frame_names))
     without = [index for index, name in enumerate(sequence.frame_names) if name not in masks.files]
-    absent = [sequence.frame_names[index] for index in counts(sequence, without, measures)]
+    absent = [sequence.frame_names[index] for index in counts(sequence, without, rules)]
     place = f"{masks.files[there[0]][0].parent}" if there else sequence.name
     if without and extra and (shift := _renumbered(sequence.frame_names, there, extra)):
         raise UserError(
@@ -197,12 +207,14 @@ def _check_frames(
 
 
 def _renumbered(frames: Names, there: Names, extra: Names) -> str | None:
-    """In what way the names of masks, of which `extra` are those of no frame, have other numbers than the frames; None
-    where they have, and it is no system."""
-    wanted, found = ([re.sub(r"^\D+", "", name) for name in names] for names in (frames, there))
-    if not all(name.isdecimal() for name in [*wanted, *found]):
+    """Describe how masks are numbered differently from the frames; None if no system is found.
+
+    frames: names of the frames. there: names of the masks. extra: names of masks that belong to no frame.
+    """
+    wanted, numbers = ([re.sub(r"^\D+", "", name) for name in names] for names in (frames, there))
+    if not all(name.isdecimal() for name in [*wanted, *numbers]):
         return None
-    first, last = sorted(map(int, wanted)), sorted(map(int, found))
+    first, last = sorted(map(int, wanted)), sorted(map(int, numbers))
     if set(last) <= set(first):
         number = int(re.sub(r"^\D+", "", extra[0]))
         return f"{extra[0]}, where the frame is called {frames[first.index(number)]}"
@@ -217,10 +229,19 @@ def _renumbered(frames: Names, there: Names, extra: Names) -> str | None:
 def find_masks(
     folder: Path, sequences: Collection[VideoSequence], dataset: str, *, given: Path
 ) -> tuple[Mapping[str, Path | MaskSet], list[str]]:
-    """Where in `folder` the masks of each sequence are that has any, and the names of others that are there.
+    """Find where the masks of each sequence are.
 
-    `given`, `dataset`: what a user calls the folder and the sequences, for messages. Raises UserError where there are
-    no masks of any of the sequences.
+    Args:
+        folder: where to look.
+        sequences: the sequences to score.
+        dataset: name of the data set, for messages.
+        given: what the user called the folder, for messages.
+
+    Returns:
+        Folder or masks by sequence name, for the sequences that have any; and the names of other sequences found.
+
+    Raises:
+        UserError: if there are no masks of any of the sequences.
     """
     names = {sequence.name for sequence in sequences}
     if not folder.exists():
@@ -257,7 +278,7 @@ def find_masks(
 
 
 def _misplaced(folder: Path, given: Path, names: set[str], dataset: str) -> UserError:
-    """The error where no sequence is in `folder`: which folder was meant, or which data set the masks are of."""
+    """Build the error for a folder without a sequence: which folder or data set was probably meant."""
     below = [Path(one) for one in list_folders(folder)]
     below += [one / two for one in below for two in list_folders(folder / one)]
     for path in below:
@@ -286,7 +307,7 @@ def _foreign(given: Path, there: list[str], dataset: str) -> UserError:
 
 
 def recognised(there: Collection[str], dataset: str) -> str:
-    """Which data set has sequences of these names, as a part of a message; nothing where none is known to."""
+    """Say which data set has sequences of these names, as part of a message; empty if none is known."""
     if not there:
         return ""
     lists = {
@@ -296,5 +317,7 @@ def recognised(there: Collection[str], dataset: str) -> str:
     if best is not None and len(lists[best] & set(there)) >= 0.8 * len(there):
         kind, _, split = best.partition("-")
         return "" if best == dataset else f" (by their names, these are of dataset={kind} split={split})"
-    found = next((name for name, form in _NAMES.items() if all(re.fullmatch(form, one) for one in there)), None)
-    return f" (by their names, these are of {found})" if found else ""
+    kind_by_pattern = next(
+        (name for name, form in _NAMES.items() if all(re.fullmatch(form, one) for one in there)), None
+    )
+    return f" (by their names, these are of {kind_by_pattern})" if kind_by_pattern else ""

@@ -1,5 +1,4 @@
-"""Work spread over several processes, which end with the one that started them: a function over many items, which
-needs no network, and a method over sequences."""
+"""A function mapped over items in several processes, which end with the process that started them."""
 
 from __future__ import annotations
 
@@ -12,31 +11,45 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 
 from eosvos.errors import UserError
-from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_function: Callable[[Any], Any]  # of this worker process
 _working = _stopped = False
 
 
-def spread(function: Callable[[Item], Result], items: Iterable[Item], processes: int = 1) -> Iterator[Result]:
-    """`function` of each item, each in one of `processes` processes; results come as they are finished.
+def map_in_processes(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    processes: int = 1,
+    *,
+    gpus: int = 0,
+    resumable: str = "",
+) -> Iterator[Result]:
+    """Yield the results of a function over items, as they are finished.
 
-    The function, the items and the results must be picklable, unless all is done in this process: with `processes` = 1
-    or a single item. Items are begun in their order: the longest first, and the processes end at about the same time.
-    A process imports what the function's module does, so that a module without torch starts in a fifth of a second.
+    With one process or one item everything is computed in the calling process, in order.
 
-    The first error, KeyboardInterrupt too, ends the other processes and is raised. Raises UserError where a process was
-    killed from outside, and for `processes` that are no number from 1 on.
+    Args:
+        function: must be picklable; it is sent to every process once. A process imports what the function's module
+            imports: a module without torch starts in a fifth of a second.
+        items: must be picklable. They are started in their order: with the longest first, all processes end at about
+            the same time.
+        processes: number of worker processes, at least 1. Each computes on one thread.
+        gpus: number of GPUs to share out. Process k uses GPU k modulo `gpus`; 0: no GPU is chosen.
+        resumable: name of the result folder, if the same command continues an interrupted run; for the error message.
+
+    Raises:
+        UserError: if `processes` is no number from 1 on, or a process was killed from outside.
+        Exception: the first error of `function`, KeyboardInterrupt included; the other processes are ended.
     """
     if not isinstance(processes, int) or processes < 1:
         raise UserError(f"processes={processes}: expected a whole number from 1 on")
@@ -44,23 +57,50 @@ def spread(function: Callable[[Item], Result], items: Iterable[Item], processes:
     if processes == 1 or len(items) < 2:
         yield from map(function, items)
         return
-    context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks
-    pool = ProcessPoolExecutor(min(processes, len(items)), mp_context=context, initializer=_begin)
+    context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks, and CUDA cannot
+    devices = context.SimpleQueue()
+    for number in range(processes):
+        devices.put(number % gpus if gpus else None)
+    pool = ProcessPoolExecutor(
+        min(processes, len(items)), mp_context=context, initializer=_start_worker, initargs=(function, devices)
+    )
     try:
-        for future in as_completed([pool.submit(function, item) for item in items]):
+        for future in as_completed([pool.submit(_work, item) for item in items]):
             yield future.result()
     except BrokenProcessPool as error:
-        end(pool)
+        _terminate(pool)
+        where = f"{resumable}: " if resumable else ""
+        remedy = "what is finished stays: the same command continues, " if resumable else ""
         raise UserError(
-            "a process was killed from outside, perhaps for want of memory; with processes=1 it needs less"
+            f"{where}a process was killed from outside, perhaps for want of memory; {remedy}with processes=1 it needs "
+            "less"
         ) from error
     except BaseException:
-        end(pool)
+        _terminate(pool)
         raise
     pool.shutdown()
 
 
-def end(pool: ProcessPoolExecutor) -> None:
+def check_picklable(values: Mapping[str, object]) -> None:
+    """Check that values can be sent to another process.
+
+    Args:
+        values: by the name that an error message calls them.
+
+    Raises:
+        TypeError: if one cannot be pickled, with its name and what to do.
+    """
+    for name, value in values.items():
+        try:
+            pickle.dumps(value)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise TypeError(
+                f"{name} cannot be sent to another process ({error}); use functools.partial of functions at the top of "
+                "a module, or processes=1"
+            ) from error
+
+
+def _terminate(pool: ProcessPoolExecutor) -> None:
     """End a pool's processes at once."""
     workers = list((pool._processes or {}).values())
     pool.shutdown(wait=False, cancel_futures=True)
@@ -70,7 +110,23 @@ def end(pool: ProcessPoolExecutor) -> None:
         worker.join()
 
 
-def end_with_parent() -> None:
+def _start_worker(function: Callable[[Any], Any], devices: SimpleQueue[int | None]) -> None:
+    global _function
+    _function = function
+    gpu = devices.get()
+    if gpu is not None:
+        import torch
+
+        torch.cuda.set_device(gpu)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process decides and ends the others
+    signal.signal(signal.SIGTERM, _stop)
+    _end_with_parent()
+    if "torch" in sys.modules:  # scoring works without it, and starts fifteen times faster
+        sys.modules["torch"].set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def _end_with_parent() -> None:
     """Let this process end when the one that started it does, however that comes to its end."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -82,77 +138,11 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _begin() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process decides and ends the others
-    end_with_parent()
-    cv2.setNumThreads(1)
-
-
-class Job(Protocol):
-    """The work on one item; sent to every process once."""
-
-    @property
-    def out(self) -> Path: ...
-
-    def __call__(self, *arguments: Any) -> SequenceResult: ...
-
-
-_job: Job
-
-
-def over_processes(
-    job: Job, items: Mapping[str, tuple[Any, ...]], processes: int, gpus: int = 0
-) -> Iterator[SequenceResult]:
-    """Do `job(*arguments)` for each item (name -> arguments), in `processes` processes; results come as they are
-    finished. `gpus` > 0: process k computes on GPU k modulo `gpus`.
-
-    The first error, KeyboardInterrupt too, ends the other processes and is raised. Raises UserError where a process was
-    killed from outside.
-    """
-    _check_picklable({**vars(job), **items})
-    context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks, and CUDA cannot
-    turns = context.SimpleQueue()
-    for number in range(processes):
-        turns.put(number % gpus if gpus else None)
-    pool = ProcessPoolExecutor(
-        min(processes, len(items)), mp_context=context, initializer=_begin_worker, initargs=(job, turns)
-    )
-    try:
-        for future in as_completed([pool.submit(_work, arguments) for arguments in items.values()]):
-            yield future.result()
-    except BrokenProcessPool as error:
-        end(pool)
-        raise UserError(
-            f"{job.out}: a process was killed from outside, perhaps for want of memory; what is finished stays: the "
-            "same command continues, with processes=1 it needs less"
-        ) from error
-    except BaseException:
-        end(pool)
-        raise
-    pool.shutdown()
-
-
-def _begin_worker(job: Job, turns: SimpleQueue[int | None]) -> None:
-    global _job
-    _job = job
-    gpu = turns.get()
-    if gpu is not None:
-        import torch
-
-        torch.cuda.set_device(gpu)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process decides and ends the others
-    signal.signal(signal.SIGTERM, _stop)
-    end_with_parent()
-    if "torch" in sys.modules:  # what only measures does without it, and starts fifteen times faster
-        sys.modules["torch"].set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
-def _work(arguments: tuple[Any, ...]) -> SequenceResult:
+def _work(item: Any) -> Any:
     global _working
     _working = True
     try:
-        return _job(*arguments)
+        return _function(item)
     finally:
         _working = False
         if _stopped:
@@ -165,16 +155,4 @@ def _stop(*_: object) -> None:
         os._exit(1)
     if not _stopped:
         _stopped = True
-        raise KeyboardInterrupt  # unwinds the sequence, so that temporary files are removed
-
-
-def _check_picklable(things: Mapping[str, object]) -> None:
-    """Raise TypeError, saying what to do, where something cannot be sent to another process."""
-    for what, thing in things.items():
-        try:
-            pickle.dumps(thing)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise TypeError(
-                f"{what} cannot be sent to another process ({error}); use functools.partial of functions at the top of "
-                "a module, or processes=1"
-            ) from error
+        raise KeyboardInterrupt  # unwinds the item's work, so that temporary files are removed

@@ -1,12 +1,13 @@
-"""Progressive refinement: annotate one frame more, fine-tune on all annotated ones, segment again.
+"""Progressive refinement: annotate one more frame, fine-tune on all annotated ones, segment again.
 
-Source: OSVOS, section 4, "Refinement of results" and Table 4. There as here the frame is the one where the result is
-worst, and annotated frames count: its last column is measured on the very frames that were trained on. What counts of
-them there is the network's answer; here a given mask wins on its own frame, as ever. So that given masks cannot pass
-for what was learned, J and F stand beside over the frames that are annotated at no count, the same ones for all counts.
+As in the source, the next frame is the one with the worst result, and annotated frames are scored too. The source
+scores the network's prediction on them; here a given mask overrides the prediction on its own frame. So J and F are
+also reported "elsewhere": over the frames that are annotated in none of the rounds, the same ones for all rounds.
 
-A run's folder: 1/, 2/, ... hold the run of each number of annotations (see `benchmark`), refinement.csv the figures,
+A run's folder: 1/, 2/, ... hold the run of each number of annotations (see `benchmark`), refinement.csv the metrics,
 annotations.csv the annotated frames and J of each sequence.
+
+Source: OSVOS, section 4, "Refinement of results", and Table 4.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from eosvos.evaluation.metrics.region_contour import statistics
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 from eosvos.evaluation.results import Results, to_csv
 from eosvos.files import write_text
-from eosvos.inference.stream import learning
+from eosvos.inference.stream import learning_method
 from eosvos.inference.suggestion import suggest
 from eosvos.meta.distributed import World
 from eosvos.methods.protocol import Method
@@ -38,11 +39,10 @@ FRAME_CHOICES = ("worst", "suggested", "random", "even")
 
 @dataclass(frozen=True)
 class Round:
-    """The run with `count` annotated frames. given: the names of those besides the first, in the order chosen, by
-    sequence."""
+    """The run with `count` annotated frames per sequence."""
 
     count: int
-    given: dict[str, tuple[str, ...]]
+    annotated_frames: dict[str, tuple[str, ...]]  # by sequence: names of those after the first, in the order chosen
     results: Results
 
 
@@ -58,16 +58,31 @@ def refine(
     world: World | None = None,
     **settings: Any,
 ) -> list[Round]:
-    """Evaluate with each number of annotated frames in `counts`; 1 is the first masks alone, and always run.
+    """Evaluate a method with several numbers of annotated frames.
 
-    choice: the next annotated frame is the "worst", of the lowest J (mean over objects) among the measured ones, or the
-    one that is "suggested" without the truth (see inference/suggestion.py), for both of which the numbers in between
-    are run too; or a "random" one; or all are spaced "even", the first at the beginning. A sequence that has no
-    measured frame left keeps what it has. settings: further ones of `benchmark.run`, where the others are told. The
-    same call continues an interrupted one. Raises UserError for a method that cannot learn from more annotations.
+    A sequence without a scored frame left keeps the annotations it has. The same call continues an interrupted one.
+
+    Args:
+        make_method: as in `benchmark.run`.
+        sequences: as in `benchmark.run`.
+        out: folder of the runs, see the module.
+        counts: numbers of annotated frames; 1, the first masks alone, is always run.
+        choice: which frame is annotated next: "worst": of the lowest J, mean over objects; "suggested": see
+            inference/suggestion.py, without ground truth; "random"; "even": all evenly spaced, from the first frame.
+            For "worst" and "suggested" the numbers in between are run too.
+        seed: of the runs and of "random".
+        fingerprint: as in `benchmark.run`.
+        world: as in `benchmark.run`.
+        settings: further arguments of `benchmark.run`.
+
+    Returns:
+        A round for each of `counts`.
+
+    Raises:
+        UserError: if the method cannot learn from further annotations, or as `benchmark.run` does.
     """
     sequences, out = list(sequences), Path(out)
-    learning(make_method(seed))
+    learning_method(make_method(seed))
     names = [sequence.name for sequence in sequences]
     (world or World()).broadcast(lambda: run_folder.claim(out, fingerprint, seed=seed, sequences=names))
     given: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
@@ -94,9 +109,18 @@ def refine(
 def choose(
     choice: str, sequence: VideoSequence, result: SequenceResult, given: tuple[str, ...], count: int, seed: int
 ) -> tuple[str, ...]:
-    """The names of the frames to annotate for `count` annotations: count - 1, as the first masks' are one of them.
+    """Choose the frames to annotate for `count` annotations, of which the first masks are one.
 
-    result: with the frames `given` annotated. Only measured frames, whose truth is known, are chosen.
+    Args:
+        choice: see `refine`.
+        sequence: the video.
+        result: its result with the frames `given` annotated; only scored frames are chosen.
+        given: names of the frames annotated so far, besides the first.
+        count: number of annotations.
+        seed: of "random".
+
+    Returns:
+        Names of `count` - 1 frames, fewer if no scored frame is left.
     """
     left = [k for k, name in enumerate(result.scored) if name not in given]
     if choice == "even" and result.scored:
@@ -120,8 +144,9 @@ def choose(
 
 
 def table(rounds: Sequence[Round]) -> list[dict[str, Any]]:
-    """A row for each count: all figures of `Results.summary`, and J and F of the frames annotated at none of them."""
-    touched = {name: {frame for one in rounds for frame in one.given[name]} for name in rounds[0].given}
+    """Return a row per round: `Results.summary`, and J and F over the frames that are annotated in none of them."""
+    names = rounds[0].annotated_frames
+    touched = {name: {frame for one in rounds for frame in one.annotated_frames[name]} for name in names}
     elsewhere = [_untouched(one.results, touched) for one in rounds]
     return [
         {"annotations": one.count, **one.results.summary, "J-Elsewhere": j, "F-Elsewhere": f}
@@ -130,10 +155,9 @@ def table(rounds: Sequence[Round]) -> list[dict[str, Any]]:
 
 
 def show(rounds: Sequence[Round], out: str | Path, *, file: IO[str] | None = None) -> None:
-    """Print a line for each count, with the gains in J over the line before; write refinement.csv and annotations.csv
-    into `out`."""
-    found, lines = table(rounds), []
-    for row, before in zip(found, [None, *found], strict=False):
+    """Print a line per round, with the gain in J over the line before; write refinement.csv and annotations.csv."""
+    rows, lines = table(rounds), []
+    for row, before in zip(rows, [None, *rows], strict=False):
         gain = {key: "" if before is None else f"{row[key] - before[key]:+.3f}" for key in ("J-Mean", "J-Elsewhere")}
         of_all = [row["J&F-Mean"], row["J-Mean"], gain["J-Mean"], row["F-Mean"]]
         of_others = [row["J-Elsewhere"], gain["J-Elsewhere"], row["F-Elsewhere"]]
@@ -141,12 +165,12 @@ def show(rounds: Sequence[Round], out: str | Path, *, file: IO[str] | None = Non
     header = ["annotations", "J&F", "J", "gain", "F", "J elsewhere", "gain", "F elsewhere", "fps", "s"]
     print(report.table(header, lines), file=file or sys.stdout)
     print("elsewhere: on the frames that are annotated at none of these counts", file=file or sys.stdout)
-    write_text(Path(out) / "refinement.csv", to_csv(found))
+    write_text(Path(out) / "refinement.csv", to_csv(rows))
     per_sequence = [
         {
             "Sequence": results[0].name,
             **{f"J-{one.count}": _mean(result) for one, result in zip(rounds, results, strict=True)},
-            "annotated": " ".join(rounds[-1].given[results[0].name]),
+            "annotated": " ".join(rounds[-1].annotated_frames[results[0].name]),
         }
         for results in zip(*(one.results.sequences for one in rounds), strict=True)
     ]
@@ -154,7 +178,7 @@ def show(rounds: Sequence[Round], out: str | Path, *, file: IO[str] | None = Non
 
 
 def _untouched(results: Results, touched: dict[str, set[str]]) -> tuple[float, float]:
-    """J and F, means over objects of the means over their frames that are not `touched`."""
+    """Average J and F over objects, each over its frames that are not in `touched` (names by sequence)."""
     means: list[tuple[float, float]] = []
     for result in results.sequences:
         kept = [k for k, name in enumerate(result.scored) if name not in touched[result.name]]
@@ -166,6 +190,6 @@ def _untouched(results: Results, touched: dict[str, set[str]]) -> tuple[float, f
 
 
 def _mean(result: SequenceResult) -> float:
-    """J of a sequence, mean over its objects."""
+    """Average J over the objects of a sequence; nan without any."""
     means = [result.statistics(i)[0].mean for i in result.objects]
     return sum(means) / len(means) if means else math.nan

@@ -1,4 +1,4 @@
-"""The figures of a run: what is kept per sequence, the means over objects, and the files they are written to."""
+"""The results of a run: per sequence, means over objects, and the files that they are written to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLUMNS = ("Sequence", "J-Mean", "F-Mean", "J-Recall", "J-Decay", "F-Recall", "F
 
 @dataclass(frozen=True)
 class Results:
-    """A finished run: its folder, the settings it was made with, and its sequences in the order asked for."""
+    """A finished run: its folder, its settings, and the results of its sequences in the order of the run."""
 
     out: Path
     fingerprint: dict[str, Any]
@@ -33,14 +33,14 @@ class Results:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """One row for the run: the official figures (means over all objects, nan without any), speed, memory, and
-        whatever else is known: seen and unseen classes, further measures.
+        """Summarise the run in one row.
 
-        Speed as the papers define it: "fps" over the whole video, fine-tuning included (e-OSVOS, Figure 1 and Table 2);
-        "s-per-frame", the same as a time (OSVOS, Figure 8; OSMN, Table 1); "fps-without-fine-tuning", for objects that
-        were trained on beforehand (OSVOS, Figure 8, "Pre"). nan where nobody took the time.
+        It holds the official metrics (means over all objects; nan without any), those of seen and unseen classes, the
+        extra metrics, speed and memory. Speed: "fps" over the whole video with fine-tuning (e-OSVOS, Figure 1 and
+        Table 2); "s-per-frame", the same as a time (OSVOS, Figure 8; OSMN, Table 1); "fps-without-fine-tuning", for
+        objects that were trained on beforehand (OSVOS, Figure 8, "Pre"). nan if the time was not measured.
         """
-        found = aggregate.objects(self.sequences)
+        scored = aggregate.scored_objects(self.sequences)
         frames = sum(result.frames for result in self.sequences)
         seconds = _total(result.seconds for result in self.sequences)
         adapting = _total(result.adapt_seconds for result in self.sequences)
@@ -48,40 +48,38 @@ class Results:
         cuda = [result.peak_cuda_MiB for result in self.sequences if result.peak_cuda_MiB is not None]
         rest = None if seconds is None or adapting is None else seconds - adapting
         return {
-            **aggregate.figures(found),
+            **aggregate.mean_metrics(scored),
             "fps": per_second(frames, seconds),
             "seconds": math.nan if seconds is None else seconds,
             "peak_MiB": max(memory, default=None),
             "peak_cuda_MiB": max(cuda, default=None),
             "sequences": len(self.sequences),
-            "objects": len(found),
+            "objects": len(scored),
             "protocol": ", ".join(sorted({result.protocol for result in self.sequences})),
             "s-per-frame": math.nan if seconds is None else seconds / frames,
             "fps-without-fine-tuning": per_second(frames, rest),
-            "strange-ids": sum(len(result.strange) for result in self.sequences),
+            "strange-ids": sum(len(result.unknown_ids) for result in self.sequences),
             **aggregate.seen_and_unseen(self.sequences),
-            **self._further(),
+            **self._extra_metrics(),
         }
 
-    def _further(self) -> dict[str, float]:
-        """Further measures over all objects. T as DAVIS 2016 reports it: without sequences in which the object's shape
-        changes by itself."""
+    def _extra_metrics(self) -> dict[str, float]:
+        """Average the extra metrics over all objects; T as in DAVIS 2016, without the sequences `UNSTABLE`."""
         stable = [result for result in self.sequences if result.name not in UNSTABLE]
-        found, calm = (aggregate.further(aggregate.objects(of)) for of in (self.sequences, stable))
-        return found | {key: calm.get(key, math.nan) for key in found if key == "T-Mean"}
+        metrics, calm = (aggregate.mean_extra_metrics(aggregate.scored_objects(of)) for of in (self.sequences, stable))
+        return metrics | {key: calm.get(key, math.nan) for key in metrics if key == "T-Mean"}
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row per object, "<sequence>_<id>" as the official toolkit names it; unmeasured ones have none."""
+        """Return one row per scored object, named "<sequence>_<id>" as in the official toolkit."""
         rows = []
-        for result, i in aggregate.objects(self.sequences):
+        for result, i in aggregate.scored_objects(self.sequences):
             j, f = result.statistics(i)
             official = (f"{result.name}_{i}", j.mean, f.mean, j.recall, j.decay, f.recall, f.decay, result.fps)
-            rows.append({**dict(zip(COLUMNS, official, strict=True)), **aggregate.further([(result, i)])})
+            rows.append({**dict(zip(COLUMNS, official, strict=True)), **aggregate.mean_extra_metrics([(result, i)])})
         return rows
 
     def write(self) -> None:
-        """Write the tables into the run's folder: global.csv, per_sequence.csv, per_frame.json, and those of `tables`
-        that have rows."""
+        """Write global.csv, per_sequence.csv, per_frame.json and the non-empty tables of `tables` into `out`."""
         write_text(self.out / "global.csv", to_csv([self.summary]))
         write_text(self.out / "per_sequence.csv", to_csv(self.rows()) or ",".join(COLUMNS) + "\n")
         frames = {}
@@ -92,25 +90,25 @@ class Results:
         for name, rows in self.tables().items():
             if rows:
                 write_text(self.out / f"{name}.csv", to_csv(rows))
-            else:  # of figures that were measured otherwise
+            else:  # of scores by other rules
                 (self.out / f"{name}.csv").unlink(missing_ok=True)
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """What there is besides, by the name of its file; without rows where it does not apply."""
-        found = self._further()
-        overlaps = [t for t in THRESHOLDS if f"boxes-{t:g}" in found]
-        kinds = [kind for kind in Errors._fields if f"error-{kind}" in found]
+        """Return further tables by file name; one that does not apply has no rows."""
+        metrics = self._extra_metrics()
+        overlaps = [t for t in THRESHOLDS if f"boxes-{t:g}" in metrics]
+        kinds = [kind for kind in Errors._fields if f"error-{kind}" in metrics]
         return {
             "over_time": aggregate.over_time(self.sequences),
             "attributes": aggregate.by_attribute(self.sequences),
             "categories": aggregate.by_category(self.sequences),
-            "boxes": [{"Overlap-above": f"{t:g}", "boxes": found[f"boxes-{t:g}"]} for t in overlaps],
-            "errors": [{"Error": kind, "share-of-wrong-pixels": found[f"error-{kind}"]} for kind in kinds],
+            "boxes": [{"Overlap-above": f"{t:g}", "boxes": metrics[f"boxes-{t:g}"]} for t in overlaps],
+            "errors": [{"Error": kind, "share-of-wrong-pixels": metrics[f"error-{kind}"]} for kind in kinds],
         }
 
 
 def to_csv(rows: list[dict[str, Any]], columns: list[str] | None = None) -> str:
-    """Rows as CSV, floats with 6 digits; `columns` are by default all that a row has. Empty without rows."""
+    """Format rows as CSV, floats with 6 digits; `columns` are by default all keys. No rows give an empty text."""
     text = io.StringIO()
     every = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, columns or every, lineterminator="\n")
@@ -122,8 +120,14 @@ def to_csv(rows: list[dict[str, Any]], columns: list[str] | None = None) -> str:
 
 
 def load(out: str | Path) -> Results:
-    """The results in the folder `out`: every finished sequence of the run, measured by the rules that the run was last
-    given. Raises UserError where there is no run."""
+    """Read the results of the run in a folder.
+
+    Returns:
+        All finished sequences whose scores follow the rules that the run was last given.
+
+    Raises:
+        UserError: if there is no run, or none of its sequences is finished.
+    """
     out = Path(out)
     run = read_run(out)
     if run is None:
@@ -141,6 +145,6 @@ def load(out: str | Path) -> Results:
 
 
 def _total(seconds: Iterable[float | None]) -> float | None:
-    """The sum; None where one is not known."""
+    """Sum up; None if one is not known."""
     known = list(seconds)
     return None if None in known else math.fsum(s for s in known if s is not None)

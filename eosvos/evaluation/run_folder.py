@@ -1,16 +1,15 @@
-"""A run's folder: claimed by one run, its settings in run.json, and the figures of each finished sequence."""
+"""A run's folder: it belongs to one run, whose settings are in run.json, and holds the finished sequences."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from eosvos.errors import UserError
-from eosvos.evaluation.metrics.region_contour import Measures
+from eosvos.evaluation.metrics.region_contour import ScoringRules
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 from eosvos.files import create_text, listed, write_text
 
@@ -22,25 +21,38 @@ def claim(
     seed: int = 0,
     resume: bool = True,
     sequences: Iterable[str] = (),
-    measures: Measures | None = None,
+    rules: ScoringRules | None = None,
 ) -> None:
-    """Make `out` the folder of this run, or see that it is; a command may call it before anything slow. Of runs that
-    do so at once the first has it, which creating run.json decides.
+    """Make `out` the folder of this run, or check that it is.
 
-    Raises UserError if `out` holds a run with another fingerprint or seed (naming what differs), results and `resume`
-    is false, or other files (hidden ones aside), or cannot be written.
+    It is fast, so that a command can call it first. If several runs call it at once, the one that creates run.json gets
+    the folder.
+
+    Args:
+        out: the folder.
+        fingerprint: everything that determines the masks, as JSON.
+        seed: of the run.
+        resume: whether results in the folder are continued.
+        sequences: names of the run's sequences, for run.json.
+        rules: rules of scoring, for run.json; None: those of DAVIS.
+
+    Raises:
+        UserError: if `out` holds a run with another fingerprint or seed (the message names the differences), holds
+            results and `resume` is false, holds other files (hidden ones are ignored), or cannot be written.
     """
     out = Path(out)
-    rules, names = asdict(measures or Measures()), list(sequences)
-    run = _as_json({"fingerprint": fingerprint, "seed": seed, "sequences": names, "measures": rules})
+    names = list(sequences)
+    run = _as_json(
+        {"fingerprint": fingerprint, "seed": seed, "sequences": names, "measures": (rules or ScoringRules()).as_json()}
+    )
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, expected a folder; choose another one with out={free_name(out)}")
     there = read_run(out)
     if there is not None:
         if differing := _differing(there, run):
-            told = "; ".join(f"{key}: {old} there, {new} now" for key, (old, new) in differing.items())
+            message = "; ".join(f"{key}: {old} there, {new} now" for key, (old, new) in differing.items())
             raise UserError(
-                f"{out}: holds a run with other settings ({told}); choose another folder with out={free_name(out)}"
+                f"{out}: holds a run with other settings ({message}); choose another folder with out={free_name(out)}"
             )
         if not resume and any(listed(out / part) for part in ("masks", "per_sequence")):
             raise UserError(
@@ -55,14 +67,23 @@ def claim(
         )
     if there is None and not create_text(out / "run.json", json.dumps(run, indent=1)):
         # Another run was quicker: whose folder it is has been decided.
-        return claim(out, fingerprint, seed=seed, resume=resume, sequences=names, measures=measures)
+        return claim(out, fingerprint, seed=seed, resume=resume, sequences=names, rules=rules)
     if there not in (None, run):
         write_text(out / "run.json", json.dumps(run, indent=1))
 
 
 def claim_free(out: Path, fingerprint: dict[str, Any], *, seed: int = 0, **more: Any) -> Path:
-    """`claim` the first of `out`, `out`-2, `out`-3, ... that holds a run with this fingerprint and seed, or nothing;
-    returns it. more: arguments of `claim`."""
+    """Claim the first of `out`, `out`-2, `out`-3, ... that is free or holds a run with this fingerprint and seed.
+
+    Args:
+        out: the first folder to try.
+        fingerprint: as in `claim`.
+        seed: as in `claim`.
+        more: further arguments of `claim`.
+
+    Returns:
+        The claimed folder.
+    """
     run = _as_json({"fingerprint": fingerprint, "seed": seed})
 
     def fits(path: Path) -> bool:
@@ -81,7 +102,7 @@ def claim_free(out: Path, fingerprint: dict[str, Any], *, seed: int = 0, **more:
 
 
 def free_name(out: Path) -> Path:
-    """`out`-2, `out`-3, ...: the first that does not exist."""
+    """Return the first of `out`-2, `out`-3, ... that does not exist."""
     return next(path for path in _numbered(out) if not path.exists())
 
 
@@ -90,7 +111,7 @@ def _numbered(out: Path) -> Iterator[Path]:
 
 
 def _differing(there: dict[str, Any], run: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What decides the masks, in two runs: name -> its values."""
+    """Compare what determines the masks of two runs, see `differences`."""
     return differences({**there["fingerprint"], "seed": there["seed"]}, {**run["fingerprint"], "seed": run["seed"]})
 
 
@@ -99,29 +120,33 @@ def _as_json(content: Any) -> Any:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Where two nested settings differ: dotted name -> (old, new); "nothing" where one lacks it."""
-    found: dict[str, tuple[Any, Any]] = {}
+    """Compare nested settings.
+
+    Returns:
+        (old value, new value) by dotted name, for the settings that differ; "nothing" stands for a missing one.
+    """
+    differing: dict[str, tuple[Any, Any]] = {}
     for key in [*old, *(key for key in new if key not in old)]:
         a, b = old.get(key, "nothing"), new.get(key, "nothing")
         if isinstance(a, dict) and isinstance(b, dict):
-            found |= differences(a, b, f"{prefix}{key}.")
+            differing |= differences(a, b, f"{prefix}{key}.")
         elif a != b:
-            found[f"{prefix}{key}"] = (a, b)
-    return found
+            differing[f"{prefix}{key}"] = (a, b)
+    return differing
 
 
 def sequence_file(out: Path, name: str) -> Path:
-    """Where a finished sequence's figures are kept."""
+    """Return the path of a finished sequence's result."""
     return out / "per_sequence" / f"{name}.json"
 
 
 def write_sequence(out: Path, result: SequenceResult) -> None:
-    """Keep a finished sequence's figures: marks it as finished."""
+    """Write a sequence's result, which marks it as finished."""
     write_text(sequence_file(out, result.name), json.dumps(result.to_json(), allow_nan=False))
 
 
 def read_run(out: Path) -> dict[str, Any] | None:
-    """The content of run.json, or None where there is none."""
+    """Read run.json; None if there is none. Raises UserError if it is damaged."""
     path = out / "run.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -135,7 +160,7 @@ def read_run(out: Path) -> dict[str, Any] | None:
 
 
 def read_sequence(path: Path) -> SequenceResult | None:
-    """A finished sequence's figures, or None where the file is missing or no such thing."""
+    """Read a sequence's result; None if the file is missing or damaged."""
     try:
         return SequenceResult.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

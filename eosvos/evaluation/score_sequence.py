@@ -1,11 +1,11 @@
-"""The measuring of a sequence's masks by explicit rules, and the proof of what its figures were computed from."""
+"""Scoring of a sequence's masks, and the proof of what its scores were computed from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,12 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from eosvos.data.sequence import VideoSequence
-from eosvos.evaluation.metrics.region_contour import Measures, Scores, score_sequence
+from eosvos.evaluation.metrics.region_contour import Scores, ScoringRules, score_sequence
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
-from eosvos.evaluation.processes import spread
+from eosvos.evaluation.processes import map_in_processes
 from eosvos.evaluation.run_folder import differences, write_sequence
 
-# The code that decides the figures of given masks.
+# The code that decides the scores of given masks.
 _CODE = (
     "score_sequence.py",
     "metrics/region_contour.py",
@@ -31,7 +31,7 @@ Item = tuple["VideoSequence", Callable[[int], np.ndarray]]
 
 
 class Masks(Protocol):
-    """The id masks uint8 (H, W) of the frames of one sequence, in files; see `predictions.Predictions`."""
+    """Id masks, uint8 (H, W) by frame index, of one sequence, in files; see `predictions.Predictions`."""
 
     def __call__(self, index: int) -> np.ndarray: ...
 
@@ -43,55 +43,70 @@ class Masks(Protocol):
 
 
 @dataclass(frozen=True)
-class Score:
-    """Measures masks of one sequence after the other, into `out`; may be sent to other processes."""
+class ScoreSequence:
+    """Scores masks of sequences and writes the results into the run folder `out`; picklable."""
 
     out: Path
-    measures: Measures
+    rules: ScoringRules
 
     def __call__(self, item: tuple[VideoSequence, Masks]) -> SequenceResult:
         sequence, predictions = item
         blank = SequenceResult(sequence.name, len(sequence), None, None, None, None)
-        result = measured(blank, sequence, predictions, predictions.files, self.measures)
+        result = with_scores(blank, sequence, predictions, predictions.files, self.rules)
         if predictions.overlap_pixels:
-            result = replace(result, shared={**result.shared, "masks": _extent(predictions.overlap_pixels)})
+            result = replace(result, overlaps={**result.overlaps, "masks": _extent(predictions.overlap_pixels)})
         write_sequence(self.out, result)
         return result
 
 
-def measured(
+def with_scores(
     result: SequenceResult,
     sequence: VideoSequence,
     read_prediction: Callable[[int], np.ndarray],
     files: Sequence[Path],
-    measures: Measures,
+    rules: ScoringRules,
 ) -> SequenceResult:
-    """`result` with the figures of the masks that `read_prediction` reads from `files`, and their proof.
+    """Add scores and their proof to the result of a sequence.
 
-    Raises UserError for masks that cannot be read, ValueError where one has not the sequence's size.
+    Args:
+        result: time and memory of the sequence.
+        sequence: gives the annotations.
+        read_prediction: reads the predicted id mask, uint8 (H, W), of a frame index.
+        files: what `read_prediction` reads from.
+        rules: rules of scoring.
+
+    Returns:
+        A new result.
+
+    Raises:
+        UserError: if a mask cannot be read.
+        ValueError: if a mask has another size than the sequence.
     """
-    evidence = proof(sequence, files, measures)  # before anything is read: what changes meanwhile is found out later
-    rules = {"protocol": measures.protocol, "ends": measures.ends, "void": measures.void, "measures": measures.more}
-    _, scores = score_one(rules, (sequence, read_prediction))
+    evidence = proof(sequence, files, rules)  # before anything is read: what changes meanwhile is found out later
+    _, scores = score_one(vars(rules), (sequence, read_prediction))
     return replace(
         result,
         scored=[sequence.frame_names[index] for index in scores.frames],
         region=scores.region,
         contour=scores.contour,
-        protocol=measures.protocol,
+        protocol=rules.protocol,
         attributes=sequence.attributes,
         categories=dict(sequence.categories),
         unseen=sequence.unseen,
-        strange=scores.strange,
-        shared={"truth": _extent(sequence.overlap_pixels)} if sequence.overlap_pixels else {},
-        more=scores.more,
+        unknown_ids=scores.unknown_ids,
+        overlaps={"truth": _extent(sequence.overlap_pixels)} if sequence.overlap_pixels else {},
+        extra_metrics=scores.extra_metrics,
         proof=evidence,
     )
 
 
-def proof(sequence: VideoSequence, files: Sequence[Path], measures: Measures) -> dict[str, Any]:
-    """All that figures are computed from, as JSON: the rules, a hash of the masks' bytes, one of the truth (names,
-    sizes and times of the data set's files, and what it tells of the sequence), and one of the code."""
+def proof(sequence: VideoSequence, files: Sequence[Path], rules: ScoringRules) -> dict[str, Any]:
+    """Describe everything that scores depend on.
+
+    Returns:
+        As JSON: the rules; a hash of the masks' bytes; a hash of the annotations (names, sizes and times of their
+        files, and the sequence's metadata); a hash of the scoring code.
+    """
     masks = hashlib.sha256()
     for path in files:
         stat = path.stat()
@@ -100,7 +115,7 @@ def proof(sequence: VideoSequence, files: Sequence[Path], measures: Measures) ->
     stats = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in sequence.files]
     of_objects = [sorted(of.items()) for of in (sequence.first_frame, sequence.last_frame, sequence.categories)]
     unseen = None if sequence.unseen is None else sorted(sequence.unseen)
-    told = [
+    described = [
         tuple(sequence.frame_names),
         sequence.size,
         sequence.has_ground_truth,
@@ -109,13 +124,17 @@ def proof(sequence: VideoSequence, files: Sequence[Path], measures: Measures) ->
         unseen,
         stats,
     ]
-    truth = hashlib.sha256(json.dumps(told).encode())
-    rules = json.loads(json.dumps(asdict(measures)))
-    return {"rules": rules, "masks": masks.hexdigest()[:16], "truth": truth.hexdigest()[:16], "code": _code()}
+    truth_hash = hashlib.sha256(json.dumps(described).encode())
+    return {
+        "rules": rules.as_json(),
+        "masks": masks.hexdigest()[:16],
+        "truth": truth_hash.hexdigest()[:16],
+        "code": _code(),
+    }
 
 
-def outdated(kept: SequenceResult, now: dict[str, Any]) -> str | None:
-    """Why figures that were `kept` are not those of the proof `now`, in words; None where they are."""
+def outdated_reason(kept: SequenceResult, now: dict[str, Any]) -> str | None:
+    """Say why the scores in `kept` do not belong to the proof `now`; None if they do."""
     if kept.proof == now:
         return None
     rules = differences(kept.proof.get("rules", {}), now["rules"])
@@ -125,7 +144,7 @@ def outdated(kept: SequenceResult, now: dict[str, Any]) -> str | None:
 
 
 def _extent(shared: Mapping[str, int]) -> list[int]:
-    """Frames in which objects overlap, and their pixels."""
+    """Count the frames in which objects overlap, and the pixels."""
     return [len(shared), sum(shared.values())]
 
 
@@ -145,18 +164,24 @@ def _code() -> str:
 
 
 def score_sequences(items: Iterable[Item], processes: int = 1, **rules: Any) -> Iterator[tuple[str, Scores]]:
-    """The name and scores of each sequence, as they are finished.
+    """Score sequences in several processes; yields name and scores as they are finished.
 
-    An item is a sequence, read for its truth, and a function that reads the id mask uint8 (H, W) of frame i; both must
-    be picklable where there are several processes. `rules`: protocol, ends, void and measures of `score_sequence`.
-    Raises what `score_sequence` and `spread` do; a ValueError names the sequence.
+    Args:
+        items: pairs of a sequence, which gives the annotations, and a function that reads the predicted id mask,
+            uint8 (H, W), of a frame index. With several processes both must be picklable.
+        processes: number of processes.
+        rules: protocol, ends, void and extra_metrics of `score_sequence`.
+
+    Raises:
+        UserError: as `map_in_processes` does.
+        ValueError: as `score_sequence` does; the message names the sequence.
     """
     longest_first = sorted(items, key=lambda item: len(item[0]), reverse=True)
-    return spread(partial(score_one, rules), longest_first, processes)
+    return map_in_processes(partial(score_one, rules), longest_first, processes)
 
 
 def score_one(rules: Mapping[str, Any], item: Item) -> tuple[str, Scores]:
-    """The name and scores of one sequence, as of `score_sequences`."""
+    """Score one item of `score_sequences`; returns its name and scores."""
     sequence, read_prediction = item
     frames = range(len(sequence)) if sequence.has_ground_truth else ()
     try:

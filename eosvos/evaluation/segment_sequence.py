@@ -1,4 +1,4 @@
-"""One sequence: segmented by a method, its masks written, then measured; time and memory are taken."""
+"""Evaluation of one sequence: segment it, write its masks, score them; time and memory are measured."""
 
 from __future__ import annotations
 
@@ -14,39 +14,51 @@ import torch
 
 from eosvos.data.masks import read_mask
 from eosvos.data.sequence import VideoSequence
-from eosvos.evaluation.metrics.region_contour import Measures
+from eosvos.evaluation.metrics.region_contour import ScoringRules
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 from eosvos.evaluation.run_folder import write_sequence
-from eosvos.evaluation.score_sequence import measured
+from eosvos.evaluation.score_sequence import with_scores
 from eosvos.inference.stream import segment
 from eosvos.methods.protocol import Method
 from eosvos.seeds import derive
 
 
 @dataclass(frozen=True)
-class Evaluate:
-    """The evaluation of one sequence after the other by a method, into `out`."""
+class EvaluateSequence:
+    """Evaluates sequences, each with a new method; picklable if `make_method` is.
+
+    Attributes:
+        make_method: gives a new method for a seed.
+        out: the run's folder.
+        seed: of the run.
+        rules: rules of scoring.
+    """
 
     make_method: Callable[[int], Method]
     out: Path
     seed: int
-    measures: Measures
+    rules: ScoringRules
 
     def __call__(
-        self, sequence: VideoSequence, kept: SequenceResult | None = None, tick: Callable[[int], object] | None = None
+        self, item: tuple[VideoSequence, SequenceResult | None], tick: Callable[[int], object] | None = None
     ) -> SequenceResult:
-        """Segment a sequence into `out`/masks, measure it, and mark it as finished; only measure it where its masks are
-        `kept`. `tick(n)` is called where n more frames are done."""
+        """Segment a sequence into `out`/masks, score its masks and write its result, which marks it as finished.
+
+        Args:
+            item: the sequence; and, if its masks are there already, its result so far: then they are only scored.
+            tick: called with the number of frames that were done since the last call.
+        """
+        sequence, kept = item
         result = self.segment(sequence, tick) if kept is None else kept
         if kept is not None and tick is not None:
             tick(len(sequence))
         files = mask_files(self.out, sequence)
-        result = measured(result, sequence, lambda index: read_mask(files[index]), files, self.measures)
+        result = with_scores(result, sequence, lambda index: read_mask(files[index]), files, self.rules)
         write_sequence(self.out, result)
         return result
 
     def segment(self, sequence: VideoSequence, tick: Callable[[int], object] | None = None) -> SequenceResult:
-        """Masks, time and memory of a sequence."""
+        """Segment a sequence and write its masks; returns its result with time and memory, without scores."""
         folder = self.out / "masks" / sequence.name
         for path in [*folder.glob("*.png"), *folder.glob(".*.tmp*")]:  # of an attempt that was cut off
             path.unlink()
@@ -64,7 +76,7 @@ class Evaluate:
 
 
 def mask_files(out: Path, sequence: VideoSequence) -> tuple[Path, ...]:
-    """Where a run keeps the masks of a sequence, one per frame."""
+    """Return the paths of a sequence's masks in a run's folder, one per frame."""
     return tuple(out / "masks" / sequence.name / f"{name}.png" for name in sequence.frame_names)
 
 
@@ -74,7 +86,7 @@ def _reset_peak() -> None:
 
 
 def _peak() -> float:
-    """Highest resident memory of this process in MiB, since `_reset_peak` where the system can tell."""
+    """Return the peak resident memory of this process in MiB, on Linux since `_reset_peak`."""
     with suppress(OSError):
         # Not getrusage, where there is a choice: it counts the memory of the process that started this one.
         for line in Path("/proc/self/status").read_text().splitlines():

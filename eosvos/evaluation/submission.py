@@ -1,9 +1,9 @@
-"""The zip file that the data sets' servers take, checked before it is there.
+"""Zip files for the evaluation servers of data sets, checked while they are written.
 
 DAVIS 2017 (test-dev, test-challenge) and MOSE want the folders of the sequences at its top level, SEQUENCE/FRAME.png;
-YouTube-VOS and LVOS in a folder, Annotations/SEQUENCE/FRAME.png, and YouTube-VOS only the frames that it asks for. The
-server of DAVIS says so where it is otherwise (https://github.com/codalab/codalab-competitions/issues/2709); the others
-as in what is handed in by https://github.com/hkchengrex/Cutie (cutie/inference/utils/results_utils.py).
+YouTube-VOS and LVOS in a folder, Annotations/SEQUENCE/FRAME.png, and YouTube-VOS only the frames that it lists.
+Sources: for DAVIS the server's error (https://github.com/codalab/codalab-competitions/issues/2709), for the others the
+submissions of https://github.com/hkchengrex/Cutie (cutie/inference/utils/results_utils.py).
 """
 
 from __future__ import annotations
@@ -29,13 +29,17 @@ def write_submission(
     predictions: Mapping[str, Callable[[int], np.ndarray]],
     kind: str,
 ) -> None:
-    """Write the masks of all sequences as `path`, a zip file for the server of data sets of a `kind` in `SERVERS`.
+    """Write a zip file of the masks, as palette PNGs in DAVIS's colours; equal masks give an equal file.
 
-    `predictions[name](i)` gives the id mask uint8 (H, W) of frame i and raises UserError where there is none. In the
-    zip are palette PNGs in the colours of DAVIS, of every frame that is asked for. Equal masks make an equal file.
+    Args:
+        path: the zip file.
+        sequences: the sequences to submit.
+        predictions: by sequence name, a function from a frame index to its id mask, uint8 (H, W).
+        kind: kind of data set, a key of `SERVERS`.
 
-    Raises UserError, and leaves no file, where a mask is missing, has another size than its frame, or an id that is no
-    object of its sequence.
+    Raises:
+        UserError: if a mask is missing, has another size than its frame, or an id that is no object of its sequence.
+            Then no file is written.
     """
     folder = SERVERS[kind]
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:  # PNGs are compressed already
@@ -57,9 +61,9 @@ def _check(sequence: VideoSequence, name: str, mask: np.ndarray) -> None:
             f"{sequence.name} {name}: the mask is {mask.shape[1]}x{mask.shape[0]} pixels, its frame {sequence.size[1]}x"
             f"{sequence.size[0]}; no submission was written"
         )
-    strange = sorted({*ids_of(mask), *([VOID] if (mask == VOID).any() else [])} - set(sequence.first_frame))
-    if strange:
+    unknown_ids = sorted({*ids_of(mask), *([VOID] if (mask == VOID).any() else [])} - set(sequence.first_frame))
+    if unknown_ids:
         raise UserError(
-            f"{sequence.name} {name}: the mask has the ids {', '.join(map(str, strange))}, and the objects are "
+            f"{sequence.name} {name}: the mask has the ids {', '.join(map(str, unknown_ids))}, and the objects are "
             f"{', '.join(map(str, sequence.first_frame))}; no submission was written: a server would refuse it"
         )

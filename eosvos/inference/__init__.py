@@ -1,1 +1,1 @@
-"""Videos segmented: frame by frame, from a file, and what is written of the masks."""
+"""Segmentation of videos, frame by frame or whole, and export of the masks."""

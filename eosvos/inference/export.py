@@ -1,5 +1,5 @@
-"""The masks of a video in the forms that other programs take: an overlay, masks apart, cut-outs, run-length codes;
-and those of a whole data set:
+"""Export of masks for other programs: of a video (overlay, masks per object, cut-outs, run-length codes), and of a
+whole data set:
 
 FOLDER/grey/SEQUENCE/FRAME.png      the value is the id
 FOLDER/binary/SEQUENCE/FRAME.png    255 where any object is
@@ -7,7 +7,7 @@ FOLDER/colours/SEQUENCE/FRAME.png   RGB, the colours of DAVIS
 FOLDER/objects/SEQUENCE/ID/FRAME.png    255 where the object is; ID has three digits, as in SA-V
 FOLDER/json/SEQUENCE.json           run-length codes in the form of YouTube-VIS
 
-All of them are read again by data/mask_files/formats.py and data/mask_files/json_files.py.
+All of these are read by data/mask_files/formats.py and data/mask_files/json_files.py.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ FORMS = (*_IMAGES, "objects", "json")
 
 
 def overlay(sequence: VideoSequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
-    """The masks drawn over the video, at its size and `rate` of frames per second: overlay.mp4; where PyAV is missing,
-    which writes it, a sheet of pictures and a short animation in its place."""
+    """Draw the masks over the video at its size, `rate` frames per second: overlay.mp4; without PyAV, a sheet of frames
+    and a short animation instead. Returns the path, as all functions of `OUTPUTS` do."""
     if find_spec("av") is None:
         tick(len(sequence))
         return inference_overlay.overlay(sequence, masks, out)[1]
@@ -51,14 +51,14 @@ def overlay(sequence: VideoSequence, masks: Path, out: Path, rate: float, tick: 
 
 
 def objects(sequence: VideoSequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
-    """A mask of 0 and 255 for each object and frame: objects/ID/FRAME.png."""
+    """Write a mask of 0 and 255 per object and frame: objects/ID/FRAME.png."""
     for index, ids in _read(sequence, masks, tick):
         write_objects(out / "objects", sequence.frame_names[index], ids, sorted(sequence.first_frame))
     return out / "objects"
 
 
 def cutout(sequence: VideoSequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
-    """The frames with everything but the objects transparent: cutout/FRAME.png, RGBA."""
+    """Write the frames with all but the objects transparent: cutout/FRAME.png, RGBA."""
     for index, ids in _read(sequence, masks, tick):
         shown = ((ids > 0) & (ids != VOID)).astype(np.uint8) * 255
         with atomic(out / "cutout" / f"{sequence.frame_names[index]}.png") as path:
@@ -67,7 +67,7 @@ def cutout(sequence: VideoSequence, masks: Path, out: Path, rate: float, tick: T
 
 
 def json(sequence: VideoSequence, masks: Path, out: Path, rate: float, tick: Tick) -> Path:
-    """Run-length codes of COCO, in the form of YouTube-VIS: masks.json."""
+    """Write COCO run-length codes in the format of YouTube-VIS: masks.json."""
     named = ((sequence.frame_names[index], ids) for index, ids in _read(sequence, masks, tick))
     write_json(out / "masks.json", named, video=sequence.name)
     return out / "masks.json"
@@ -90,10 +90,16 @@ def convert(
     predictions: Mapping[str, Callable[[int], np.ndarray]],
     forms: Collection[str],
 ) -> None:
-    """Write the masks of all sequences into `folder` in some of `FORMS`, each file atomically.
+    """Write the masks of a data set in further formats.
 
-    `predictions[name](i)` gives the id mask uint8 (H, W) of frame i and raises UserError where there is none. Masks are
-    read one by one, for run-length codes a second time.
+    Args:
+        folder: where to write, see the module.
+        sequences: the sequences.
+        predictions: by sequence name, a function from a frame index to its id mask, uint8 (H, W).
+        forms: formats, of `FORMS`.
+
+    Raises:
+        UserError: if a mask is missing or a file cannot be written.
     """
     folder = Path(folder)
     for sequence in sequences:

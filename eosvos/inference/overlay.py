@@ -1,8 +1,8 @@
-"""Masks drawn over their video: a sheet of frames and an animation."""
+"""Overlays: masks drawn over their frames, as a sheet of frames and as an animation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -29,11 +29,23 @@ def overlay(
     rows: int = 3,
     again: bool = False,
 ) -> tuple[Path, Path]:
-    """Draw a run's masks over its video: `out`/<sequence>.png, a sheet of frames, and `out`/<sequence>.webp, animated.
+    """Draw masks over their video, as a sheet of frames and as an animation; frames with given masks are marked.
 
-    `masks`: the folder with <frame>.png. `frames`: how many, evenly spaced, the animation has at most; it lasts about
-    as long as the video at 24 frames per second. Frames whose masks were given are marked. Pictures that are there and
-    newer than the masks are left unless `again`. Returns the two paths. Raises UserError where a mask is missing.
+    Args:
+        sequence: the video.
+        masks: folder with FRAME.png.
+        out: folder to write SEQUENCE.png and SEQUENCE.webp into.
+        frames: largest number of frames in the animation, evenly spaced; it lasts about as long as the video at 24
+            frames per second.
+        columns: of the sheet.
+        rows: of the sheet.
+        again: whether to draw although the files are newer than the masks.
+
+    Returns:
+        The paths of sheet and animation.
+
+    Raises:
+        UserError: if a mask is missing.
     """
     sheet, animation = out / f"{sequence.name}.png", out / f"{sequence.name}.webp"
     newest = max(((masks / name).stat().st_mtime for name in listed(masks, ".png")), default=0.0)
@@ -49,13 +61,18 @@ def overlay(
     shown = _spread(len(sequence), columns * rows)
     tiles = [_write(drawn(index, TILE), sequence.frame_names[index], (7, 5)) for index in shown]
     with atomic(sheet) as path:
-        Image.fromarray(_tiled(tiles, columns)).save(path, format="PNG")
+        Image.fromarray(tile_images(tiles, columns)).save(path, format="PNG")
     return sheet, animation
 
 
 def animate(frames: Iterable[np.ndarray], out: Path, fps: float) -> None:
-    """Write frames, uint8 (H, W, 3) RGB, as an animated WebP of `fps` frames per second, which plays in every browser;
-    all are held at once."""
+    """Write an animated WebP, which plays in every browser; all frames are held in memory.
+
+    Args:
+        frames: uint8 (H, W, 3), RGB.
+        out: the file.
+        fps: frames per second.
+    """
     moving = [Image.fromarray(frame) for frame in frames]
     with atomic(out) as path:
         moving[0].save(
@@ -78,30 +95,37 @@ def draw(
     given: bool = False,
     truth: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A frame, uint8 (H, W, 3) RGB, with its id mask, uint8 (H, W), tinted and outlined in the DAVIS colours.
+    """Draw an id mask over a frame, tinted and outlined in DAVIS's colours.
 
-    At most `width` pixels wide. A frame whose mask was `given` has a yellow border. `truth`: the true id mask; it is
-    then the one outlined, in white on black. Returns uint8 (h, w, 3).
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        ids: id mask, uint8 (H, W).
+        width: largest width of the result in pixels.
+        given: whether the mask was given; the frame then gets a yellow border.
+        truth: true id mask, uint8 (H, W); it is then outlined instead, in white on black.
+
+    Returns:
+        uint8 (h, w, 3), RGB.
     """
     scale = min(1.0, width / image.shape[1])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    picture = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image.copy()
+    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image.copy()
     ids = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST)
-    tinted = picture.copy()
+    tinted = image.copy()
     for i in np.unique(ids):
         if i not in (0, 255):
             tinted[ids == i] = _colour(i) if truth is None else _bright(i)
-    picture = cv2.addWeighted(picture, 0.6, tinted, 0.4, 0)
+    image = cv2.addWeighted(image, 0.6, tinted, 0.4, 0)
     lines = ids if truth is None else cv2.resize(truth, size, interpolation=cv2.INTER_NEAREST)
     for i in np.unique(lines):
         if i not in (0, 255):
             contours, _ = cv2.findContours((lines == i).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
             for colour, thickness in [(_bright(i), 1)] if truth is None else [((0, 0, 0), 3), ((255, 255, 255), 1)]:
-                cv2.drawContours(picture, contours, -1, colour, thickness, cv2.LINE_AA)
+                cv2.drawContours(image, contours, -1, colour, thickness, cv2.LINE_AA)
     if given:
-        cv2.rectangle(picture, (0, 0), (size[0] - 1, size[1] - 1), GIVEN, 5)
-        picture = _write(picture, "given", (size[0] - 46, 5))
-    return picture
+        cv2.rectangle(image, (0, 0), (size[0] - 1, size[1] - 1), GIVEN, 5)
+        image = _write(image, "given", (size[0] - 46, 5))
+    return image
 
 
 def _colour(i: int) -> np.ndarray:
@@ -113,24 +137,33 @@ def _bright(i: int) -> tuple[int, ...]:
 
 
 def _spread(length: int, count: int) -> list[int]:
-    """At most `count` indices, evenly spaced, with the first and the last."""
+    """Return at most `count` evenly spaced indices, with the first and the last."""
     return sorted(set(np.linspace(0, length - 1, min(count, length)).round().astype(int).tolist()))
 
 
-def _write(picture: np.ndarray, text: str, at: tuple[int, int]) -> np.ndarray:
-    """White on a dark edge; Pillow, because OpenCV's letters are spaced by their thickness."""
-    image = Image.fromarray(picture)
-    ImageDraw.Draw(image).text(
+def _write(image: np.ndarray, text: str, at: tuple[int, int]) -> np.ndarray:
+    """Write white text with a dark outline; by Pillow, as OpenCV spaces letters by their thickness."""
+    drawing = Image.fromarray(image)
+    ImageDraw.Draw(drawing).text(
         at, text, (255, 255, 255), ImageFont.load_default(13), stroke_width=2, stroke_fill=(0, 0, 0)
     )
-    return np.array(image)
+    return np.array(drawing)
 
 
-def _tiled(tiles: list[np.ndarray], columns: int) -> np.ndarray:
+def tile_images(tiles: Sequence[np.ndarray], columns: int, gap: int = 4) -> np.ndarray:
+    """Arrange images of one size in rows, on white.
+
+    Args:
+        tiles: uint8 (H, W, 3) each.
+        columns: images in a row.
+        gap: pixels between two images.
+
+    Returns:
+        uint8 (h, w, 3).
+    """
     height, width = tiles[0].shape[:2]
     columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
-    gap = 4
     sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
     for k, tile in enumerate(tiles):
         y, x = k // columns * (height + gap), k % columns * (width + gap)

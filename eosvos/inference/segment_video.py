@@ -1,7 +1,7 @@
-"""A video of one's own, from its masks: all frames, forwards and backwards from the first mask.
+"""Segment a whole video from its annotated frames, forwards and backwards from the first one; resumable.
 
-A run's folder, where one process at a time may work: masks/ has the id mask of every frame, uncertainty.jsonl how
-certain they are, state/ what is needed to continue, as long as it is not finished.
+A run's folder, used by one process at a time: masks/ holds the id mask of every frame, uncertainty.jsonl their
+uncertainties, state/ the state to continue from until the run is finished.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from eosvos.files import append_line, listed, locked, remove_temporary
 from eosvos.inference.segmenter import Segmenter
 from eosvos.inference.stream import MaskWriter, check_size, decoded
 from eosvos.inference.suggestion import suggest
-from eosvos.methods.protocol import Learning, Method
+from eosvos.methods.protocol import LearningMethod, Method
 
 
 def segment(
@@ -36,17 +36,26 @@ def segment(
     save_every: float = 60.0,
     tick: Callable[[int], object] | None = None,
 ) -> None:
-    """Write the id mask of every frame to `out`/masks/<frame>.png.
+    """Write the id mask of every frame to `out`/masks/FRAME.png.
 
-    From the first frame with an object on it goes forwards to the end; objects of later masks join on their frames. To
-    the beginning it goes backwards, with the objects of that first frame alone. A method that learns is fine-tuned on
-    all masks of an object from the start; another one takes them on their frames. The frames of a large video
-    file are counted after the first one is done, unless masks on later ones needed that before.
+    From the first frame with an object the video is segmented forwards to its end, with objects of later masks added on
+    their frames, and backwards to its beginning, with the objects of that first frame. A method that learns is
+    fine-tuned on all masks of an object from the start; others take a mask on its frame. The frames of a large video
+    file are counted after the first one is segmented, unless masks on later frames need that before.
 
-    What was cut off continues at the last state, of which one is saved after the fine-tuning and every `save_every`
-    seconds: with the same masks as if it had not been, on a CPU. `device`: the method's. `tick(n)` is called where n
-    more frames are done. Raises UserError where another process is at work in `out`, a frame cannot be read, or a mask
-    not be written.
+    An interrupted run continues at its last saved state, on a CPU with the same masks as if it had not been
+    interrupted.
+
+    Args:
+        make_method: gives a new method.
+        sequence: the video with its annotated frames.
+        out: the run's folder.
+        device: of the method, for loading a state.
+        save_every: seconds between two saved states; one is saved after the fine-tuning, too.
+        tick: called with the number of frames that were done since the last call.
+
+    Raises:
+        UserError: if another process works in `out`, a frame cannot be read, or a mask cannot be written.
     """
     with locked(out):
         for folder in (Path(out) / "masks", Path(out) / "state"):
@@ -62,29 +71,31 @@ def _segment(
     save_every: float,
     tick: Callable[[int], object] | None,
 ) -> None:
-    ways = _ways(sequence)
-    number, at, segmenter = _saved(sequence, ways, out, device)
+    passes = _passes(sequence)
+    number, at, segmenter = _saved_state(sequence, passes, out, device)
     if tick is not None and (number or at):
-        tick(sum(way.length(sequence) for way in ways[:number]) + at)
-    while number < len(ways):
-        way = ways[number]
+        tick(sum(part.length(sequence) for part in passes[:number]) + at)
+    while number < len(passes):
+        part = passes[number]
         if segmenter is None and number and (path := _state(out, 0, 1)).exists():  # fine-tuned for the way back
             segmenter, at = Segmenter.load(path, device=device), 1
-            _learn(segmenter, sequence, [i for i, first in sequence.first_frame.items() if first > way.first])
+            _learn(segmenter, sequence, [i for i, first in sequence.first_frame.items() if first > part.first])
             if tick is not None:
                 tick(1)
         elif segmenter is None:
             segmenter = Segmenter(make_method())
-            _learn(segmenter, sequence, [i for i, f in sequence.first_frame.items() if f == way.first or way.step > 0])
-        with MaskWriter(out / "masks") as writer, closing(_masks(segmenter, sequence, way, at)) as masks:
+            _learn(
+                segmenter, sequence, [i for i, f in sequence.first_frame.items() if f == part.first or part.step > 0]
+            )
+        with MaskWriter(out / "masks") as writer, closing(_segment_pass(segmenter, sequence, part, at)) as masks:
             saved = time.monotonic()
             for done, ids in enumerate(masks, at + 1):
-                name = sequence.frame_names[way.frame(done - 1)]
+                name = sequence.frame_names[part.frame(done - 1)]
                 writer.put(name, ids.copy())
-                told = {str(i): round(value, 4) for i, value in segmenter.uncertainty.items()}
-                append_line(out / "uncertainty.jsonl", json.dumps({"frame": name, **told}))
-                first = done == 1 and not (sequence.counted and way.length(sequence) == 1)
-                if first or (time.monotonic() - saved >= save_every and done < way.length(sequence)):
+                uncertainty = {str(i): round(value, 4) for i, value in segmenter.uncertainty.items()}
+                append_line(out / "uncertainty.jsonl", json.dumps({"frame": name, **uncertainty}))
+                first = done == 1 and not (sequence.counted and part.length(sequence) == 1)
+                if first or (time.monotonic() - saved >= save_every and done < part.length(sequence)):
                     writer.flush()
                     _save(segmenter, out, number, done)
                     saved = time.monotonic()
@@ -95,29 +106,37 @@ def _segment(
 
 
 def suggested(sequence: VideoSequence, out: str | Path, annotated: Collection[int]) -> int | None:
-    """The index of the frame whose annotation would help most, from what `segment` has written so far (see
-    evaluation.suggestion); None where there is none."""
+    """Choose the frame to annotate next, from the uncertainties that `segment` has written so far.
+
+    Args:
+        sequence: the video.
+        out: the run's folder.
+        annotated: indices of the annotated frames.
+
+    Returns:
+        The index of the frame, see inference/suggestion.py; None if there is none.
+    """
     path, place = Path(out) / "uncertainty.jsonl", {name: k for k, name in enumerate(sequence.frame_names)}
     uncertain = {i: [math.nan] * len(sequence) for i in sequence.first_frame}
     seen = set()
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
-            told = json.loads(line)
+            line_content = json.loads(line)
         except ValueError:  # the last one, cut off
             continue
-        seen.add(place[told["frame"]])
-        for i in uncertain.keys() & {int(key) for key in told if key != "frame"}:
-            uncertain[i][place[told["frame"]]] = told[str(i)]
+        seen.add(place[line_content["frame"]])
+        for i in uncertain.keys() & {int(key) for key in line_content if key != "frame"}:
+            uncertain[i][place[line_content["frame"]]] = line_content[str(i)]
     return suggest(uncertain, annotated, seen)
 
 
 def total(sequence: VideoSequence) -> int:
-    """The masks that `segment` makes of a video: that of the first given mask's frame twice where it goes both ways."""
-    return sum(way.length(sequence) for way in _ways(sequence))
+    """Count the masks that `segment` makes; the first annotated frame counts twice if there are frames before it."""
+    return sum(part.length(sequence) for part in _passes(sequence))
 
 
-class _Way(NamedTuple):
-    """From a frame on to the end of the video, or (step -1) to its beginning; its end may not be known yet."""
+class _Pass(NamedTuple):
+    """A pass from a frame to the end of the video (step 1) or to its beginning (step -1)."""
 
     first: int
     step: int
@@ -129,35 +148,37 @@ class _Way(NamedTuple):
         return self.first + 1 if self.step < 0 else len(sequence) - self.first
 
     def frames(self, sequence: VideoSequence, at: int) -> range:
-        """From number `at` on."""
+        """Return the frame indices of the pass from its number `at` on."""
         return range(self.frame(at), self.frame(self.length(sequence)), self.step)
 
 
-def _ways(sequence: VideoSequence) -> list[_Way]:
+def _passes(sequence: VideoSequence) -> list[_Pass]:
     first = min(sequence.first_frame.values())
-    return [_Way(first, -1)] * (first > 0) + [_Way(first, 1)]
+    return [_Pass(first, -1)] * (first > 0) + [_Pass(first, 1)]
 
 
 def _learn(segmenter: Segmenter, sequence: VideoSequence, wanted: Collection[int]) -> None:
-    """The masks of these objects on all frames but the first one's."""
-    for index in sequence.prompt_frames if isinstance(segmenter.method, Learning) else ():
+    """Fine-tune on the masks of the objects `wanted`, but those of their first frame."""
+    for index in sequence.prompt_frames if isinstance(segmenter.method, LearningMethod) else ():
         masks = {i: mask for i, mask in sequence.prompt_masks(index).items() if i in wanted}
         if masks:
             segmenter.learn(sequence.frame(index), masks)
 
 
-def _masks(segmenter: Segmenter, sequence: VideoSequence, way: _Way, at: int) -> Generator[np.ndarray, None, None]:
-    """The id masks of the frames of a way, from number `at` on."""
-    if at == 0:  # for itself: the others may not be counted yet
-        frame = sequence.frame(way.first)
-        check_size(sequence, way.first, tuple(frame.shape[-2:]), "frame")
-        yield segmenter.start(frame, sequence.new_objects(way.first))
+def _segment_pass(
+    segmenter: Segmenter, sequence: VideoSequence, part: _Pass, at: int
+) -> Generator[np.ndarray, None, None]:
+    """Segment the frames of a pass from its number `at` on; yields id masks."""
+    if at == 0:  # separately: the other frames may not be counted yet
+        frame = sequence.frame(part.first)
+        check_size(sequence, part.first, tuple(frame.shape[-2:]), "frame")
+        yield segmenter.start(frame, sequence.new_objects(part.first))
         at = 1
-    with closing(decoded(sequence, way.frames(sequence, at))) as frames:
+    with closing(decoded(sequence, part.frames(sequence, at))) as frames:
         for number, (frame, new, given) in enumerate(frames, at):
-            check_size(sequence, way.frame(number), tuple(frame.shape[-2:]), "frame")
+            check_size(sequence, part.frame(number), tuple(frame.shape[-2:]), "frame")
             ids = segmenter.step(frame)
-            if new and way.step > 0:
+            if new and part.step > 0:
                 ids = segmenter.add(frame, new)
             if given:
                 ids = segmenter.show(frame, given)
@@ -165,7 +186,7 @@ def _masks(segmenter: Segmenter, sequence: VideoSequence, way: _Way, at: int) ->
 
 
 def _save(segmenter: Segmenter, out: Path, number: int, done: int) -> None:
-    """As out/state/WAY-FRAMES.safetensors; older ones go when it is there, but for the first of the way back."""
+    """Save a state as out/state/PASS-FRAMES.safetensors and remove older ones, except the first of the first pass."""
     path = _state(out, number, done)
     segmenter.save(path)
     for old in _states(out):
@@ -178,22 +199,25 @@ def _state(out: Path, number: int, done: int) -> Path:
 
 
 def _states(out: Path) -> list[Path]:
-    """All that `_save` has left."""
+    """Return the saved states."""
     names = listed(out / "state", ".safetensors")
     return [out / "state" / name for name in names if re.fullmatch(r"\d+-\d+\.safetensors", name)]
 
 
-def _saved(
-    sequence: VideoSequence, ways: list[_Way], out: Path, device: torch.device | str
+def _saved_state(
+    sequence: VideoSequence, passes: list[_Pass], out: Path, device: torch.device | str
 ) -> tuple[int, int, Segmenter | None]:
-    """The way that a run was cut off on, how many of its frames were done, and the state; all from the start where
-    there is none, or masks are missing."""
+    """Load the last state of an interrupted run.
+
+    Returns the number of the pass, how many of its frames are done, and the state; (0, 0, None) if there is no state or
+    a mask is missing.
+    """
     places = [(int(a), int(b)) for a, b in (path.stem.split("-") for path in _states(out))]
     if not places:
         return 0, 0, None
     number, done = max(places)
-    frames = [i for way in ways[:number] for i in way.frames(sequence, 0)]
-    frames += map(ways[number].frame, range(done))
+    frames = [i for part in passes[:number] for i in part.frames(sequence, 0)]
+    frames += map(passes[number].frame, range(done))
     if not all((out / "masks" / f"{sequence.frame_names[i]}.png").is_file() for i in frames):
         return 0, 0, None
     return number, done, Segmenter.load(_state(out, number, done), device=device)

@@ -1,4 +1,4 @@
-"""Frame by frame, in a program of one's own: images in, id masks out."""
+"""The Python interface for videos and camera streams: images in, id masks out, frame by frame."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from eosvos.methods.baselines import CopyFirst, Flow
 from eosvos.methods.eosvos.method import EOSVOS
 from eosvos.methods.osmn.method import OSMN
 from eosvos.methods.osvos.method import OSVOS
-from eosvos.methods.protocol import Learning, Method
+from eosvos.methods.protocol import LearningMethod, Method
 from eosvos.torch_state import own_state
 
 Image = np.ndarray | Tensor
@@ -35,131 +35,156 @@ _METHODS: dict[str, type[Any]] = {c.__name__: c for c in (EOSVOS, OSVOS, OSMN, F
 class Segmenter:
     """Segments a video or a camera's stream, one frame at a time; memory does not grow with its length.
 
-    method: that segments; by default e-OSVOS with the learner that ships, ten fine-tuning steps on the CPU; settings:
-    others of `EOSVOS` for that, say iters=50, ona=True or device="cuda".
+    Args:
+        method: the method; None: e-OSVOS with the learner that ships, ten fine-tuning steps, on the CPU.
+        settings: other settings of `EOSVOS` for that, for example iters=50, ona=True or device="cuda".
 
-    Frames: uint8 (H, W, 3) or (H, W) arrays, floating ones with values in [0, 1], or tensors (3, H, W), all RGB and of
-    one size. Masks: an id mask (H, W) of integers, 0 being background and, in uint8, 255 unknown, but where there is
-    nothing else, object 1; or a dict from id to mask (H, W), everything but 0 being the object. Ids are any positive
-    integers below 2**31, at most 254 of them.
-    Everything that is not so raises ValueError before anything is changed.
+    All methods take and return these; anything else raises ValueError before anything is changed:
+
+    - a frame is an array (H, W, 3) or (H, W), uint8 or floating in [0, 1], or a tensor (3, H, W); RGB, all of one size;
+    - masks are an id mask, integer (H, W): 0 is background and, in uint8, 255 unknown (object 1 if there is no other
+      value); or a dict from object id to mask (H, W), in which all but 0 is the object. Ids are positive integers below
+      2**31, at most 254 of them;
+    - results are id masks (H, W), uint8, or int32 if an id does not fit.
 
     The caller's torch state (grad mode, autocast, default device and dtype, random numbers) is neither used nor
-    changed; several Segmenters may work in threads. The number of torch's threads is the caller's too, by default all
-    cores: more than one rarely helps the small learner, and slows it several times beside other work, so that
-    torch.set_num_threads(1) is a good choice on a CPU.
-
-    Results: id masks (H, W), uint8, or int32 where an id does not fit.
+    changed; several Segmenters may work in threads. The number of torch's threads is the caller's: on a CPU,
+    torch.set_num_threads(1) is a good choice for the small learner, which more threads rarely speed up.
     """
 
     def __init__(self, method: Method | None = None, **settings: Any) -> None:
         if method is not None and settings:
             raise TypeError(f"settings {', '.join(settings)} beside a method: give them to the method")
         self.method: Method = EOSVOS(Learner.shipped(), **settings) if method is None else method
-        self._ids: dict[int, int] = {}  # the user's -> the method's, 1 to 254
-        self._new_video = False  # its first frame is the next one
+        self._ids: dict[int, int] = {}  # the method's id (1 to 254) by the user's id
+        self._new_video = False  # whether the next frame is the first one of another video
 
     @property
     def object_ids(self) -> list[int]:
-        """The ids of the objects, in the order in which they were given."""
-        own = {inner: outer for outer, inner in self._ids.items()}
+        """Object ids in the order in which the objects were given."""
+        own = {method_id: user_id for user_id, method_id in self._ids.items()}
         return [own[i] for i in self.method.object_ids]
 
     @property
     def probabilities(self) -> Tensor:
-        """Of the last frame: float32 (K, H, W), one plane for each of `object_ids`."""
+        """Probabilities on the last frame: float32 (K, H, W), one plane for each of `object_ids`."""
         return self.method.probabilities
 
     @property
     def uncertainty(self) -> dict[int, float]:
-        """Of each object's mask on the last frame, in [0, 1]: where it is high, a correction helps (see
-        evaluation.suggestion, whose `suggest` chooses among frames)."""
+        """Uncertainty of each object's mask on the last frame, in [0, 1], by object id; see inference/suggestion.py.
+
+        A correction helps where it is high; `eosvos.suggest` chooses among frames.
+        """
         return dict(zip(self.object_ids, uncertainty(self.method.probabilities), strict=True))
 
     @own_state()
     def start(self, frame: Image, masks: Masks) -> np.ndarray:
-        """Begin a video at `frame` with the masks of its objects: fine-tune on them; returns the id mask of the frame.
+        """Begin a video: fine-tune on the masks of its objects. A former video is forgotten.
 
-        What was learned of objects that are not there yet (`learn`) is used; a former video is forgotten. {} begins
-        without objects, for `add` to bring them.
+        Annotated frames that `learn` was given before of objects that are new now are used.
+
+        Args:
+            frame: the first frame.
+            masks: the objects' masks on it; {} begins without objects, which `add` can bring later.
+
+        Returns:
+            The id mask of the frame.
         """
         image = image_of(frame)
         given = masks_of(masks, image.shape[-2:])
-        waiting = {outer: i for outer, i in self._ids.items() if i not in self.method.object_ids}
-        ids = {**waiting, **self._named(given, waiting)}
+        waiting = {user_id: i for user_id, i in self._ids.items() if i not in self.method.object_ids}
+        ids = {**waiting, **self._new_method_ids(given, waiting)}
         check_new({ids[i]: mask for i, mask in given.items()}, image)  # before a former video is forgotten
         self._ids = ids
-        result = self.method.start(image, self._inner(given))
+        result = self.method.start(image, self._to_method_ids(given))
         self._new_video = False
-        return self._outer(result)
+        return self._to_user_ids(result)
 
     @own_state()
     def step(self, frame: Image) -> np.ndarray:
-        """The id mask of the next frame."""
-        return self._outer(self.method.step(self._image(frame)))
+        """Segment the next frame and return its id mask."""
+        return self._to_user_ids(self.method.step(self._image(frame)))
 
     @own_state()
     def add(self, frame: Image, masks: Masks) -> np.ndarray:
-        """New objects, on the frame just stepped (give it again); returns its id mask, in which they win."""
+        """Add new objects.
+
+        Args:
+            frame: the frame that was segmented last.
+            masks: masks of the new objects on it; they override predictions.
+
+        Returns:
+            The id mask of the frame.
+        """
         image = self._image(frame)
         given = masks_of(masks, image.shape[-2:])
-        former, self._ids = self._ids, {**self._ids, **self._named(given, self._ids)}
+        former, self._ids = self._ids, {**self._ids, **self._new_method_ids(given, self._ids)}
         try:
-            return self._outer(self.method.add(image, self._inner(given)))
+            return self._to_user_ids(self.method.add(image, self._to_method_ids(given)))
         except ValueError:
             self._ids = former
             raise
 
     @own_state()
     def correct(self, frame: Image, masks: Masks) -> np.ndarray:
-        """Better masks of known objects, on the frame just stepped; returns its id mask, in which they win.
+        """Replace masks of known objects, and fine-tune these objects again on all of their annotated frames.
 
-        An id mask tells of the objects that it shows; an empty mask, in a dict, that the object is not here. The
-        objects are fine-tuned again on all that they were given, where the method learns.
+        Args:
+            frame: the frame that was segmented last.
+            masks: an id mask, which corrects the objects that it shows; or a dict, in which an empty mask means that
+                the object is not in the frame.
+
+        Returns:
+            The id mask of the frame.
         """
         image = self._image(frame)
         given = masks_of(masks, image.shape[-2:])
         self._check_known(given)
-        return self._outer(self.method.correct(image, self._inner(given)))
+        return self._to_user_ids(self.method.correct(image, self._to_method_ids(given)))
 
     @own_state()
     def show(self, frame: Image, masks: Masks) -> np.ndarray:
-        """Masks of known objects on the frame just stepped, of which nothing is learned (now: they may have been, by
-        `learn`); returns its id mask, in which they win."""
-        if not isinstance(self.method, Learning):
+        """Replace masks of known objects without fine-tuning on them; otherwise as `correct`."""
+        if not isinstance(self.method, LearningMethod):
             return self.correct(frame, masks)
         image = self._image(frame)
         given = masks_of(masks, image.shape[-2:])
         self._check_known(given)
-        return self._outer(self.method.show(image, self._inner(given)))
+        return self._to_user_ids(self.method.show(image, self._to_method_ids(given)))
 
     @own_state()
     def learn(self, frame: Image, masks: Masks) -> None:
-        """Take the masks of objects on any frame of the video into the fine-tuning; nothing else changes.
+        """Fine-tune on a further annotated frame; the results so far do not change.
 
-        Before `start` (cheapest: objects are then fine-tuned once) or at any time after. Empty masks, in a dict, as in
-        `correct`.
+        It is cheapest before `start`: objects are then fine-tuned once, on all of their annotated frames.
+
+        Args:
+            frame: any frame of the video.
+            masks: as in `correct`; also of objects that do not exist yet.
         """
-        if not isinstance(self.method, Learning):
+        if not isinstance(self.method, LearningMethod):
             raise ValueError(f"{type(self.method).__name__} learns nothing; use correct() on the frame just stepped")
         image = image_of(frame)
         given = masks_of(masks, image.shape[-2:])
-        ids = {**self._ids, **self._named(given, self._ids)}
+        ids = {**self._ids, **self._new_method_ids(given, self._ids)}
         self.method.learn(image, {ids[i]: mask for i, mask in given.items()})
         self._ids = ids
 
     def remove(self, ids: int | Iterable[int]) -> None:
-        """Forget objects: they are no longer looked for, and their pixels are others' or background."""
+        """Stop segmenting objects; the results of the others do not change. Raises ValueError for an unknown one."""
         gone = [int(ids)] if isinstance(ids, Integral) else list(ids)  # type: ignore[arg-type]
         self._check_known(gone)
         self.method.remove([self._ids[i] for i in gone])
-        self._ids = {outer: inner for outer, inner in self._ids.items() if outer not in gone}
+        self._ids = {user_id: method_id for user_id, method_id in self._ids.items() if user_id not in gone}
 
     @own_state()
     def save(self, path: str | Path) -> None:
-        """Write everything to one file, atomically: the fine-tuned objects, where they are, and the learner.
+        """Write the whole state to one file, atomically: fine-tuned objects, their positions, and the learner.
 
-        Raises UserError where it cannot be written, ValueError for a method that cannot be saved.
+        Raises:
+            UserError: if the file cannot be written.
+            ValueError: if the method cannot be saved.
         """
         kind = type(self.method)
         if _METHODS.get(kind.__name__) is not kind:
@@ -180,12 +205,17 @@ class Segmenter:
     def load(
         cls, path: str | Path, *, device: torch.device | str = "cpu", new_video: bool = False, **settings: Any
     ) -> Segmenter:
-        """Continue from a file of `save`: the next `step` gives what it would have given.
+        """Continue from a file of `save`: the next `step` gives the same result as without saving. Executes no code.
 
-        new_video: its objects are to be found in another video, of any size: where they were is forgotten, and the next
-        `step` takes its first frame. So a model of an object can be prepared beforehand (OSVOS, section 3.2: offline).
-        settings: of the method, in place of those saved, `iters` for instance, for what is fine-tuned from now on.
-        Executes no code. Raises UserError for a missing, damaged or foreign file.
+        Args:
+            path: the file.
+            device: where the network runs.
+            new_video: whether to look for the objects in another video, of any size: their positions are forgotten,
+                and the next `step` takes its first frame. So objects can be trained on beforehand (OSVOS, section 3.2).
+            settings: settings of the method that replace the saved ones, for example iters, for later fine-tuning.
+
+        Raises:
+            UserError: if the file is missing, damaged or of another kind.
         """
         packed = state_file.read(path)
         try:
@@ -208,15 +238,15 @@ class Segmenter:
         return loaded
 
     def _image(self, frame: Image) -> Tensor:
-        """A frame of the video, the first one of a new video or not."""
+        """Convert a frame of the video, which may be the first one of a new video."""
         image = image_of(frame)
         if self._new_video:
             self.method.new_video((int(image.shape[-2]), int(image.shape[-1])))  # type: ignore[attr-defined]
             self._new_video = False
         return image
 
-    def _named(self, masks: Iterable[int], known: Mapping[int, int]) -> dict[int, int]:
-        """The method's ids for objects, as far as they are not known: their own where that is free."""
+    def _new_method_ids(self, masks: Iterable[int], known: Mapping[int, int]) -> dict[int, int]:
+        """Choose the method's ids of new objects, by user id: the same one if it is free."""
         new = [i for i in masks if i not in known]
         if len(known) + len(new) >= VOID:
             raise ValueError(f"{len(known) + len(new)} objects: at most {VOID - 1} can be segmented at once")
@@ -229,20 +259,20 @@ class Segmenter:
             if i not in self.object_ids:
                 raise ValueError(f"object {i} is unknown; known are {self.object_ids}; use add() for new ones")
 
-    def _inner(self, masks: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+    def _to_method_ids(self, masks: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
         return {self._ids[i]: mask for i, mask in masks.items()}
 
-    def _outer(self, ids: np.ndarray) -> np.ndarray:
-        if all(outer == inner for outer, inner in self._ids.items()):
+    def _to_user_ids(self, ids: np.ndarray) -> np.ndarray:
+        if all(user_id == method_id for user_id, method_id in self._ids.items()):
             return ids
         table = np.zeros(VOID + 1, np.uint8 if max(self._ids) < VOID else np.int32)
-        for outer, inner in self._ids.items():
-            table[inner] = outer
+        for user_id, method_id in self._ids.items():
+            table[method_id] = user_id
         return table[ids]
 
 
 def image_of(frame: Image) -> Tensor:
-    """float32 (3, H, W) in [0, 1] of an image as `Segmenter` takes it. Raises ValueError for any other."""
+    """Convert an image as `Segmenter` takes it to float32 (3, H, W) in [0, 1]. Raises ValueError for any other."""
     if isinstance(frame, Tensor):
         if frame.ndim != 3 or frame.shape[0] != 3:
             raise ValueError(f"a tensor frame is (3, H, W), RGB, not {tuple(frame.shape)}")
@@ -269,19 +299,29 @@ def image_of(frame: Image) -> Tensor:
 
 
 def masks_of(masks: Masks, size: Iterable[int]) -> dict[int, np.ndarray]:
-    """id -> bool (H, W) of masks as `Segmenter` takes them, for a frame of `size`. Raises ValueError for any other, and
-    for an id mask without an object, of which nothing could be learned."""
+    """Convert masks as `Segmenter` takes them.
+
+    Args:
+        masks: an id mask or a dict.
+        size: (H, W) of the frame.
+
+    Returns:
+        bool (H, W) by object id.
+
+    Raises:
+        ValueError: for any other masks, and for an id mask without an object.
+    """
     expected = tuple(int(side) for side in size)
     if isinstance(masks, Mapping):
-        found = {}
+        result = {}
         for i, mask in masks.items():
             if not isinstance(i, int | np.integer) or isinstance(i, bool) or not 0 < i < 2**31:
                 raise ValueError(f"object ids are integers from 1 to 2**31 - 1, found {i!r}")
             array = _array(mask)
             if array.shape != expected:
                 raise ValueError(f"object {i}: the mask is {array.shape}, the frame {expected}")
-            found[int(i)] = array != 0
-        return found
+            result[int(i)] = array != 0
+        return result
     array = _array(masks)
     if array.shape != expected:
         raise ValueError(f"the id mask is {array.shape}, the frame {expected}")

@@ -1,7 +1,8 @@
-"""What a method knows at a point of a video, as one safetensors file: plain values and tensors, and no code.
+"""The state of a method within a video as one safetensors file: plain values and tensors, no code.
 
-A method names the attributes that make up its state, and the classes within (`STATE`, `PARTS`). Of these attributes a
-tree of plain values is made, in which tensors are numbers; a tensor that is there twice is kept once.
+A method names the attributes of its state in `STATE` and the classes of their values in `PARTS`. They are stored as a
+tree of plain values that refers to tensors by name; classes and their fields are stored by name. A tensor that occurs
+twice is stored once.
 """
 
 from __future__ import annotations
@@ -30,15 +31,20 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class Packed:
-    """tree: plain values (see `pack`). tensors: by the names that stand for them in the tree, on the CPU; those that
-    were there keep their memory, so that they must not change before they are written."""
+    """A state in storable form.
+
+    Attributes:
+        tree: plain values, see `pack`.
+        tensors: on the CPU, by the names that the tree refers to them by. They share memory with tensors of the state
+            on the CPU, which must not change before they are written.
+    """
 
     tree: Any
     tensors: dict[str, Tensor]
 
 
 def pack(value: Any) -> Packed:
-    """Numbers, text, None, tensors, arrays, and lists, tuples, deques, dicts and dataclasses of these."""
+    """Pack a value: numbers, text, None, tensors, arrays, and lists, tuples, deques, dicts and dataclasses of these."""
     tensors: dict[str, Tensor] = {}
     names: dict[int, str] = {}
     kept: list[Tensor] = []  # so that no id is used twice while this runs
@@ -70,8 +76,16 @@ def pack(value: Any) -> Packed:
 
 
 def unpack(packed: Packed, classes: tuple[type, ...] = (), device: torch.device | str = "cpu") -> Any:
-    """What was packed. classes: the dataclasses within; `device`: of tensors that stand in a dict by name, which are
-    the parameters of networks; all others stay on the CPU. Raises ValueError for a tree that `pack` did not make."""
+    """Rebuild a packed value.
+
+    Args:
+        packed: the result of `pack`.
+        classes: the dataclasses that may occur.
+        device: of tensors in dicts by name, which are parameters of networks; all others stay on the CPU.
+
+    Raises:
+        ValueError: if the tree was not made by `pack`.
+    """
     known = {c.__name__: c for c in classes}
     moved: dict[str, Tensor] = {}
 
@@ -106,8 +120,11 @@ def unpack(packed: Packed, classes: tuple[type, ...] = (), device: torch.device 
 
 
 def write(path: str | Path, packed: Packed) -> None:
-    """One safetensors file, written atomically, a tensor at a time: the library's `save_file` holds a second copy of
-    all of them. Raises UserError where it cannot be written."""
+    """Write one safetensors file, atomically and tensor by tensor: the library's `save_file` copies all of them first.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
     # Large numbers first, as the library has it: each then begins at a multiple of its size.
     order = sorted(packed.tensors, key=lambda name: -packed.tensors[name].element_size())
     header: dict[str, Any] = {"__metadata__": {"format": FORMAT, "tree": json.dumps(packed.tree)}}
@@ -126,7 +143,7 @@ def write(path: str | Path, packed: Packed) -> None:
 
 
 def read(path: str | Path) -> Packed:
-    """Read what `write` wrote; executes no code. Raises UserError for a missing, damaged or foreign file."""
+    """Read a file of `write`; executes no code. Raises UserError if it is missing, damaged or of another kind."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"state {path}: no such file; give one that Segmenter.save wrote")
@@ -134,8 +151,8 @@ def read(path: str | Path) -> Packed:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
-                found = header.get("format", "none")
-                raise UserError(f"state {path}: format {found!r} found in its header, {FORMAT!r} expected")
+                found_format = header.get("format", "none")
+                raise UserError(f"state {path}: format {found_format!r} found in its header, {FORMAT!r} expected")
             return Packed(json.loads(header["tree"]), {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UserError(f"state {path}: not a readable file of this kind ({error}); is it truncated?") from error

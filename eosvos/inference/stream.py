@@ -1,4 +1,4 @@
-"""A method walks the frames of a video, decoded ahead of it; its masks are written behind it."""
+"""Walk a method through a video: frames are decoded ahead in a thread, masks are written in another."""
 
 from __future__ import annotations
 
@@ -17,18 +17,24 @@ from eosvos.data.masks import write_mask
 from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 from eosvos.inference.suggestion import uncertainty
-from eosvos.methods.protocol import Learning, Method
+from eosvos.methods.protocol import LearningMethod, Method
 
-AHEAD = 4  # frames decoded and not yet used, and masks not yet written: what bounds the memory
+AHEAD = 4  # largest number of decoded frames and of unwritten masks in memory
 
 
 def walk(method: Method, sequence: VideoSequence) -> Generator[np.ndarray, None, None]:
-    """The id mask uint8 (H, W) of every frame in order: the one way a method meets a video.
+    """Segment a sequence; yields the id mask, uint8 (H, W), of every frame in order.
 
-    Frames before the first object have an empty mask; objects that appear later are added on their first frame. Where
-    the sequence gives more masks, the method learns them before it starts, and they are shown on their own frames. The
-    next frames are decoded by a thread while the method works. Raises UserError where a frame or mask is not of the
-    sequence's size, or more masks are given than the method can use.
+    Frames before the first object have an empty mask; objects that appear later are added on their first frames. On
+    further annotated frames of the sequence the method is fine-tuned before it starts; their masks override its
+    predictions on them.
+
+    Args:
+        method: a new method.
+        sequence: the video with its annotated frames.
+
+    Raises:
+        UserError: if a frame or mask is not of the sequence's size, or the method cannot be fine-tuned on more.
     """
     started = False
     for index in sequence.prompt_frames:
@@ -36,7 +42,7 @@ def walk(method: Method, sequence: VideoSequence) -> Generator[np.ndarray, None,
         for mask in masks.values():
             check_size(sequence, index, mask.shape, "mask")
         if masks:
-            learning(method).learn(sequence.frame(index), masks)
+            learning_method(method).learn(sequence.frame(index), masks)
     with closing(decoded(sequence)) as frames:
         for index, (frame, new, given) in enumerate(frames):
             check_size(sequence, index, tuple(frame.shape[-2:]), "frame")
@@ -47,7 +53,7 @@ def walk(method: Method, sequence: VideoSequence) -> Generator[np.ndarray, None,
                 if new:
                     mask = method.add(frame, new)
                 if given:
-                    mask = learning(method).show(frame, given)
+                    mask = learning_method(method).show(frame, given)
             elif new:
                 mask, started = method.start(frame, new), True
             else:
@@ -66,12 +72,22 @@ def segment(
     tick: Callable[[int], object] | None = None,
     uncertain: dict[int, list[float]] | None = None,
 ) -> tuple[float, float | None]:
-    """Write every frame's mask to `folder`/<frame>.png, by a thread of its own. `uncertain`: for each object a list
-    that gets its uncertainty on every frame (see `suggestion`), nan where it is not there yet.
+    """Segment a sequence and write the id mask of every frame to `folder`/FRAME.png.
 
-    Returns the seconds of decoding, fine-tuning and inference (writing and `uncertain` do not count), and the
-    fine-tuning's share of them if the method has the attribute `adapt_seconds`. `tick(1)` is called after each frame.
-    Raises UserError where a frame cannot be read or a mask not be written; no partial file is left.
+    Args:
+        method: a new method.
+        sequence: the video with its annotated frames.
+        folder: where masks are written, in a thread.
+        tick: called with 1 after each frame.
+        uncertain: lists by object id to which the uncertainty of each frame is appended (see `suggestion`), nan before
+            the object appears.
+
+    Returns:
+        Seconds of decoding, fine-tuning and inference, without writing and uncertainty; and the seconds of fine-tuning,
+        None if the method does not measure them.
+
+    Raises:
+        UserError: if a frame cannot be read or a mask cannot be written; no partial file is left.
     """
     begin = end = time.perf_counter()
     waited = wait = 0.0
@@ -89,16 +105,16 @@ def segment(
 
 
 def note_uncertainty(method: Method, uncertain: dict[int, list[float]]) -> None:
-    """Append that of the frame just segmented; nan where a method tells no probabilities."""
+    """Append the uncertainty of the last frame by object id; nan if the method gives no probabilities."""
     planes = getattr(method, "probabilities", None)
     now = {} if planes is None else dict(zip(method.object_ids, uncertainty(planes), strict=True))
     for i, values in uncertain.items():
         values.append(round(now.get(i, math.nan), 4))
 
 
-def learning(method: Method) -> Learning:
-    """The method itself. Raises UserError where it cannot learn from masks beyond the first."""
-    if isinstance(method, Learning):
+def learning_method(method: Method) -> LearningMethod:
+    """Return the method. Raises UserError if it cannot learn from further annotated frames."""
+    if isinstance(method, LearningMethod):
         return method
     raise UserError(
         f"{type(method).__name__} cannot learn from more annotations than an object's first; a method that is "
@@ -106,11 +122,11 @@ def learning(method: Method) -> Learning:
     )
 
 
-def check_size(sequence: VideoSequence, index: int, found: tuple[int, ...], what: str) -> None:
-    """Raise UserError where a frame or mask (`what`) of (H, W) `found` is not of the sequence's size."""
-    if tuple(found) != tuple(sequence.size):
+def check_size(sequence: VideoSequence, index: int, size: tuple[int, ...], what: str) -> None:
+    """Raise UserError if the size (H, W) of a frame or mask (`what`) is not that of the sequence."""
+    if tuple(size) != tuple(sequence.size):
         raise UserError(
-            f"{sequence.name}: the {what} of frame {sequence.frame_names[index]} is {found[0]}x{found[1]} (height x "
+            f"{sequence.name}: the {what} of frame {sequence.frame_names[index]} is {size[0]}x{size[1]} (height x "
             f"width), expected {sequence.size[0]}x{sequence.size[1]} as the others; mend or remove this file"
         )
 
@@ -119,8 +135,16 @@ Decoded = tuple[Tensor, dict[int, np.ndarray], dict[int, np.ndarray]]
 
 
 def decoded(sequence: VideoSequence, order: Iterable[int] | None = None) -> Generator[Decoded, None, None]:
-    """Each frame, or those of `order`, the objects that first appear in it, and the other masks given on it; decoded by
-    a thread at most `AHEAD` frames ahead."""
+    """Decode frames in a thread, at most `AHEAD` frames ahead.
+
+    Args:
+        sequence: the video.
+        order: indices of the frames; None: all.
+
+    Yields:
+        The frame, float32 (3, H, W); the first masks of the objects that appear in it, and its further given masks,
+        both bool (H, W) by object id.
+    """
     items: queue.Queue = queue.Queue(AHEAD - 1)  # one more is in the thread's hand
     stop = threading.Event()
 
@@ -152,7 +176,7 @@ def decoded(sequence: VideoSequence, order: Iterable[int] | None = None) -> Gene
 
 
 class MaskWriter:
-    """Writes masks in a thread of its own; the first failure is raised by the next `put` or at the end."""
+    """Writes masks in a thread; its first error is raised by the next `put` or at the end."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -166,7 +190,7 @@ class MaskWriter:
         self.items.put((name, mask))
 
     def flush(self) -> None:
-        """Wait until all is written."""
+        """Wait until all masks are written."""
         self.items.join()
         if self.error is not None:
             raise self.error

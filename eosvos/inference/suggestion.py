@@ -1,7 +1,6 @@
-"""Which frame to annotate next: the one that brings most of the uncertain frames nearer to an annotated one.
+"""Suggestion of the frame to annotate next, from the uncertainty of the masks; needs no ground truth.
 
-No truth is needed. `eosvos.refine choice=suggested` measures how much such frames help, beside choice=random, even and
-worst.
+`eosvos.refine choice=suggested` measures how much such frames help, beside choice=random, even and worst.
 """
 
 from __future__ import annotations
@@ -13,28 +12,40 @@ from torch import Tensor
 
 
 def uncertainty(probabilities: Tensor) -> list[float]:
-    """1 - the overlap (J) to be expected of each object's mask, in [0, 1], if its probabilities (K, H, W) are right.
+    """Estimate 1 - J of each object's mask, assuming that its probabilities are right.
 
-    The mask is where they are 0.5 or more; the expected sizes of intersection and union stand for the expectation of
-    their ratio (Nowozin, "Optimal Decisions from Probabilistic Models: the Intersection-over-Union Case", CVPR 2014).
-    An object that is nowhere is as uncertain as can be.
+    The ratio of the expected intersection and union approximates the expected ratio (Nowozin, "Optimal Decisions from
+    Probabilistic Models: the Intersection-over-Union Case", CVPR 2014).
+
+    Args:
+        probabilities: (K, H, W); a mask is where they are at least 0.5.
+
+    Returns:
+        A value in [0, 1] per object; 1 for an empty mask.
     """
-    found = []
+    values = []
     for plane in probabilities:
         mask = plane >= 0.5
         inside = float(plane[mask].sum())
         union = float(mask.sum()) + float(plane.sum()) - inside
-        found.append(1 - inside / union if mask.any() else 1.0)
-    return found
+        values.append(1 - inside / union if mask.any() else 1.0)
+    return values
 
 
 def suggest(uncertain: Mapping[int, Sequence[float]], given: Collection[int], left: Collection[int]) -> int | None:
-    """The index of the frame, one of `left`, whose annotation would help most; None where none is left.
+    """Choose the frame whose annotation would help most.
 
-    uncertain: object id -> `uncertainty` of every frame, nan where there is nothing to tell. given: indices of the
-    annotated frames. A frame's masks get worse the farther it is from an annotated one, and an annotation helps its
-    surroundings: so the frame is taken that lessens the sum over all frames of uncertainty (mean over objects) times
-    distance to the nearest annotated frame the most, as in a weighted k-median that is filled one by one.
+    Masks get worse with the distance to an annotated frame. The chosen frame is the one that reduces most the sum over
+    all frames of uncertainty (mean over objects) times distance to the nearest annotated frame: a greedy step of a
+    weighted k-median.
+
+    Args:
+        uncertain: `uncertainty` of every frame by object id; nan if it is unknown.
+        given: indices of the annotated frames.
+        left: indices of the frames to choose from.
+
+    Returns:
+        The index of the frame; None if there is none to choose or nothing is known.
     """
     candidates = np.array(sorted(set(left) - set(given)))
     if not len(candidates) or not uncertain:
@@ -47,8 +58,8 @@ def suggest(uncertain: Mapping[int, Sequence[float]], given: Collection[int], le
 
 
 def _gains(weights: np.ndarray, given: Sequence[int], candidates: np.ndarray) -> np.ndarray:
-    """What each candidate takes off the sum of weights (N,) times distances to the nearest of `given`, by sums from the
-    beginning: films are long."""
+    """Compute how much each candidate reduces the sum of weights (N,) times distances to the nearest of `given`, by
+    cumulative sums, as videos may be long."""
     count = len(weights)
     frames, marks = np.arange(count), np.array([-2 * count, *given, 3 * count])  # beyond both ends: far
     following = np.searchsorted(marks, frames, side="left")

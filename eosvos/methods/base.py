@@ -1,4 +1,4 @@
-"""Given masks, as every method takes them: checked, and winning over all predictions on their own frame."""
+"""What methods share: checks of masks, given masks that override predictions, and fine-tuning on annotated frames."""
 
 from __future__ import annotations
 
@@ -13,11 +13,19 @@ from torch import Tensor
 from eosvos.data.masks import VOID, merge
 from eosvos.torch_state import own_state
 
-Watch = Callable[[int, int, float], object]  # gets the number of a step, of how many (0: unknown), and its loss
+Watch = Callable[[int, int, float], object]  # called with: step, number of steps (0: unknown), loss
 
 
 def check_frame(frame: Tensor, size: Sequence[int] | None) -> None:
-    """Raise ValueError for a frame that is not of the video's `size` (H, W), or before a video began (None)."""
+    """Check that a frame belongs to the video.
+
+    Args:
+        frame: (3, H, W).
+        size: (H, W) of the video; None: no video was started.
+
+    Raises:
+        ValueError: if the sizes differ or no video was started.
+    """
     if size is None:
         raise ValueError("no video has been started; call start() with the first masks")
     if tuple(frame.shape[-2:]) != tuple(size):
@@ -25,7 +33,15 @@ def check_frame(frame: Tensor, size: Sequence[int] | None) -> None:
 
 
 def check_fits(masks: Mapping[int, np.ndarray], frame: Tensor) -> None:
-    """Raise ValueError for an id that no object can have, and for a mask that has not the size of `frame`."""
+    """Check masks against a frame.
+
+    Args:
+        masks: (H, W) by object id.
+        frame: (3, H, W).
+
+    Raises:
+        ValueError: if an id is not from 1 to 254, or a mask has another size than the frame.
+    """
     for i, mask in masks.items():
         if not 1 <= i < VOID:
             raise ValueError(f"object ids are 1 to {VOID - 1}, found {i}")
@@ -34,7 +50,16 @@ def check_fits(masks: Mapping[int, np.ndarray], frame: Tensor) -> None:
 
 
 def check_new(masks: Mapping[int, np.ndarray], frame: Tensor, known: Collection[int] = ()) -> None:
-    """Raise ValueError for first masks of objects, bool (H, W) by id, that are known, empty, or unfit for `frame`."""
+    """Check the first masks of new objects.
+
+    Args:
+        masks: bool (H, W) by object id.
+        frame: (3, H, W).
+        known: ids of the objects that there are already.
+
+    Raises:
+        ValueError: if an object is known, a mask is empty, or `check_fits` raises.
+    """
     for i, mask in masks.items():
         if i in known:
             raise ValueError(f"object {i} is known already; use correct() to change its mask")
@@ -44,24 +69,38 @@ def check_new(masks: Mapping[int, np.ndarray], frame: Tensor, known: Collection[
 
 
 def check_known(masks: Mapping[int, np.ndarray], frame: Tensor, known: Collection[int]) -> None:
-    """Raise ValueError for masks, bool (H, W) by id, of objects that are not known, or unfit for `frame`. A mask may be
-    empty: the object is not here."""
+    """Check masks of known objects, which may be empty.
+
+    Args:
+        masks: bool (H, W) by object id.
+        frame: (3, H, W).
+        known: ids of the objects that there are.
+
+    Raises:
+        ValueError: if an object is unknown, or `check_fits` raises.
+    """
     check_ids(masks, known)
     check_fits(masks, frame)
 
 
 def check_ids(ids: Collection[int], known: Collection[int]) -> None:
-    """Raise ValueError for an object that is not known."""
+    """Raise ValueError if one of `ids` is not in `known`."""
     for i in ids:
         if i not in known:
             raise ValueError(f"object {i} is unknown; known are {list(known)}; use add() for new ones")
 
 
-def shown(planes: Tensor, ids: Sequence[int], masks: Mapping[int, np.ndarray]) -> Tensor:
-    """Probabilities float32 (K, H, W) of the K objects `ids` in which the given masks are 1 within and 0 without.
+def with_given_masks(planes: Tensor, ids: Sequence[int], masks: Mapping[int, np.ndarray]) -> Tensor:
+    """Override probabilities with given masks.
 
-    planes: (k, H, W), those of the first k of them so far; the others had none. In the pixels of a given mask the
-    objects that no mask was given for are 0.
+    Args:
+        planes: float32 (k, H, W), probabilities of the first k objects of `ids`; the others have none yet.
+        ids: ids of all K objects.
+        masks: given masks, bool (H, W) by object id.
+
+    Returns:
+        float32 (K, H, W): an object with a given mask is 1 inside and 0 outside of it; the other objects are 0 in the
+        pixels of given masks.
     """
     result = planes.new_zeros((len(ids), *planes.shape[-2:]))
     result[: len(planes)] = planes
@@ -73,22 +112,25 @@ def shown(planes: Tensor, ids: Sequence[int], masks: Mapping[int, np.ndarray]) -
     return result
 
 
-def without(planes: Tensor, ids: Sequence[int], gone: Collection[int]) -> Tensor:
-    """Probabilities (K, H, W) of the objects `ids` without those of `gone`."""
-    return planes[[k for k, i in enumerate(ids) if i not in gone]]
+def without_objects(planes: Tensor, ids: Sequence[int], removed: Collection[int]) -> Tensor:
+    """Drop the planes of the objects `removed` from the probabilities (K, H, W) of the objects `ids`."""
+    return planes[[k for k, i in enumerate(ids) if i not in removed]]
 
 
-def next_index(things: Iterable[Any]) -> int:
-    """A number for the draws of a new object beside these."""
-    return 1 + max((thing.index for thing in things), default=-1)
+def next_index(objs: Iterable[Any]) -> int:
+    """Return the lowest index above those of the objects; it seeds the random draws of a new object."""
+    return 1 + max((obj.index for obj in objs), default=-1)
 
 
-class Taught(ABC):
-    """What all methods of `protocol.Learning` do alike that keep what was given of every object.
+class FineTunedMethod(ABC):
+    """Base of the methods that fine-tune parameters per object on its annotated frames (`protocol.LearningMethod`).
 
-    _objects: by id; the list `given` of each has its annotated frames, as `_take` keeps them, in the order they came.
-    _waiting: those of objects that are still to come. watch: told of each step of fine-tuning on given frames; what it
-    raises ends that.
+    Attributes:
+        watch: called after each step of fine-tuning on annotated frames; an exception that it raises ends the
+            fine-tuning and goes through.
+        _objects: the objects by id. The list `given` of an object holds its annotated frames, as `_annotated` made
+            them, in the order in which they came.
+        _waiting: annotated frames of objects that do not exist yet, by object id.
     """
 
     probabilities: Tensor
@@ -98,44 +140,44 @@ class Taught(ABC):
     _frame_size: tuple[int, ...] | None
 
     @abstractmethod
-    def _take(self, frame: Tensor, mask: np.ndarray, thing: Any = None) -> Any:
-        """What is kept of an annotated frame. thing: the object, if it is known already."""
+    def _annotated(self, frame: Tensor, mask: np.ndarray, obj: Any = None) -> Any:
+        """Build what is kept of an annotated frame; `obj` is its object, if that exists already."""
 
     @abstractmethod
-    def _begin(self, index: int, given: list[Any]) -> Any:
-        """A new object, which these frames show. index: of its draws."""
+    def _new_object(self, index: int, given: list[Any]) -> Any:
+        """Build an object from its annotated frames; `index` seeds its random draws."""
 
     @abstractmethod
-    def _fine_tune(self, thing: Any) -> None:
-        """Make the object's parameters fit all that was given of it."""
+    def _fine_tune(self, obj: Any) -> None:
+        """Fine-tune the object's parameters on all of its annotated frames."""
 
     @abstractmethod
-    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
-        """Note that in `frame`, the last one, the object is where `mask` has it; where that is empty, nowhere."""
+    def _set_position(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+        """Note that `mask` is where the object is in the last frame; an empty mask: nowhere."""
 
     @property
     def object_ids(self) -> list[int]:
         return list(self._objects)
 
-    def _tell(self, done: int, total: int, loss: float) -> None:
+    def _report_step(self, done: int, total: int, loss: float) -> None:
         if self.watch is not None:
             self.watch(done, total, loss)
 
     @own_state()
     def remove(self, ids: Collection[int]) -> None:
         check_ids(ids, self._objects)
-        self.probabilities = without(self.probabilities, self.object_ids, ids)
-        self._objects = {i: thing for i, thing in self._objects.items() if i not in ids}
+        self.probabilities = without_objects(self.probabilities, self.object_ids, ids)
+        self._objects = {i: obj for i, obj in self._objects.items() if i not in ids}
 
     @own_state()
     def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         check_frame(frame, self._frame_size)
         check_new(masks, frame, self._objects)
         for object_id, mask in masks.items():
-            given = [self._take(frame, mask), *self._waiting.pop(object_id, [])]
-            thing = self._begin(next_index(self._objects.values()), given)
-            self._fine_tune(thing)
-            self._objects[object_id] = thing
+            given = [self._annotated(frame, mask), *self._waiting.pop(object_id, [])]
+            obj = self._new_object(next_index(self._objects.values()), given)
+            self._fine_tune(obj)
+            self._objects[object_id] = obj
         return self.show(frame, masks)
 
     @own_state()
@@ -149,19 +191,19 @@ class Taught(ABC):
     def learn(self, frame: Tensor, masks: dict[int, np.ndarray]) -> None:
         check_fits(masks, frame)
         for object_id, mask in masks.items():
-            thing = self._objects.get(object_id)
-            taken = self._take(frame, mask, thing)
-            if thing is None:
-                self._waiting.setdefault(object_id, []).append(taken)
+            obj = self._objects.get(object_id)
+            annotated = self._annotated(frame, mask, obj)
+            if obj is None:
+                self._waiting.setdefault(object_id, []).append(annotated)
             else:
-                thing.given.append(taken)
-                self._fine_tune(thing)
+                obj.given.append(annotated)
+                self._fine_tune(obj)
 
     @own_state()
     def show(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
         check_frame(frame, self._frame_size)
         check_known(masks, frame, self._objects)
         for object_id, mask in masks.items():
-            self._place(object_id, frame, mask)
-        self.probabilities = shown(self.probabilities, self.object_ids, masks)
+            self._set_position(object_id, frame, mask)
+        self.probabilities = with_given_masks(self.probabilities, self.object_ids, masks)
         return merge(self.probabilities, self.object_ids)

@@ -1,4 +1,4 @@
-"""How every method walks a video: one frame at a time, in order, nothing kept but what it needs."""
+"""The interface of every method: a video is walked one frame at a time, in order."""
 
 from __future__ import annotations
 
@@ -10,53 +10,93 @@ from torch import Tensor
 
 
 class Method(Protocol):
-    """A stream of frames in, id masks out.
+    """Segments a video frame by frame; keeps no frames beyond what it needs.
 
-    Frames are float32 (3, H, W) in [0, 1] of one size, masks bool (H, W) by object id, id masks uint8 (H, W).
+    Types: a frame is float32 (3, H, W), RGB in [0, 1], all of one size. `masks` are bool (H, W) by object id. An id
+    mask is uint8 (H, W), 0 being background.
+
+    Attributes:
+        probabilities: float32 (K, H, W) of the last frame, one plane per object of `object_ids`.
+        adapt_seconds: seconds spent on fine-tuning so far.
     """
 
-    probabilities: Tensor  # float32 (K, H, W) of the last frame, one plane per object id
-    adapt_seconds: float  # time spent on fine-tuning so far
+    probabilities: Tensor
+    adapt_seconds: float
 
     @property
     def object_ids(self) -> list[int]:
-        """The ids of the objects, in the order given."""
+        """Object ids in the order in which the objects were given."""
         ...
 
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        """Begin a video at `frame` with the masks of its objects; returns the id mask of these."""
+        """Begin a video.
+
+        Args:
+            frame: the first frame.
+            masks: the objects' masks on it; none may be empty.
+
+        Returns:
+            The id mask of the frame.
+        """
         ...
 
     def step(self, frame: Tensor) -> np.ndarray:
-        """The id mask of the next frame."""
+        """Segment the next frame and return its id mask."""
         ...
 
     def add(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        """New objects on the frame just stepped; returns its id mask, in which they win."""
+        """Add new objects.
+
+        Args:
+            frame: the frame that was segmented last.
+            masks: masks of the new objects on it; none may be empty. They override predictions.
+
+        Returns:
+            The id mask of the frame.
+        """
         ...
 
     def correct(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        """Masks of known objects on the frame just stepped (empty: the object is not here); returns its id mask."""
+        """Replace masks of known objects.
+
+        Args:
+            frame: the frame that was segmented last.
+            masks: correct masks by object id; an empty one means that the object is not in the frame.
+
+        Returns:
+            The id mask of the frame.
+        """
         ...
 
     def remove(self, ids: Collection[int]) -> None:
-        """Forget known objects; those that stay are segmented as they would have been."""
+        """Stop segmenting objects; the results of the others do not change."""
         ...
 
 
 @runtime_checkable
-class Learning(Method, Protocol):
-    """A method that more annotated frames make better, from any place of the video."""
+class LearningMethod(Method, Protocol):
+    """A method that is fine-tuned on annotated frames from any place of the video."""
 
     def learn(self, frame: Tensor, masks: dict[int, np.ndarray]) -> None:
-        """Take masks (empty: the object is not here) on any frame into the fine-tuning; nothing of it is shown.
+        """Fine-tune on a further annotated frame; the results so far do not change.
 
-        Before `start` or `add`, which is once the cheapest: an object that comes then is fine-tuned on them together
-        with its first mask. Afterwards it is fine-tuned again, on all that was given.
+        It is cheapest before `start` or `add`: a new object is then fine-tuned once, on all of its annotated frames.
+        A known object is fine-tuned again on all of its annotated frames.
+
+        Args:
+            frame: any frame of the video.
+            masks: masks of known or future objects; an empty one means that the object is not in the frame.
         """
         ...
 
     def show(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        """Masks of known objects on the frame just stepped, of which nothing is learned; returns its id mask, in which
-        they win. `correct` is `learn` and `show`."""
+        """Replace masks of known objects without fine-tuning; `correct` is `learn` and `show`.
+
+        Args:
+            frame: the frame that was segmented last.
+            masks: correct masks by object id.
+
+        Returns:
+            The id mask of the frame.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Streams of tasks, and the search of the best single rate: what the trainings of all methods share."""
+"""What the trainings of all methods share: streams of tasks, and the search for the best single learning rate."""
 
 from __future__ import annotations
 
@@ -8,21 +8,38 @@ from typing import Any
 
 import cv2
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
+from eosvos.data.masks import jaccard
 from eosvos.data.task_stream import TaskStream
+from eosvos.meta.adapt import Params
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
 
-Item = tuple[tuple[int, int], Any]
+Item = tuple[tuple[int, int], Any]  # (iteration, index in the batch), task
 _NO_END = 10**12  # iterations
 
 
 def stream(
     taskset: Any, kind: str, *, seed: int, tasks: int, iterations: int | None, world: World, workers: int = 0
 ) -> Callable[[int], Iterator[Item]]:
-    """start -> this process's items from iteration `start` on; without end where `iterations` is None. kind: as in
-    `data.tasks.TaskStream`. The items do not depend on the number of data workers or processes."""
+    """Build the stream of training items of this process.
+
+    The items do not depend on the number of data workers or processes.
+
+    Args:
+        taskset: what the tasks are drawn from.
+        kind: the kind of item, as in `data.tasks.TaskStream`.
+        seed: of the draws.
+        tasks: items per iteration, over all processes.
+        iterations: number of iterations; None: without end.
+        world: the process group; each process gets every `world.size`-th item.
+        workers: data loading processes; 0 loads in this process.
+
+    Returns:
+        A function from the first iteration to the items `((iteration, index), task)` from there on.
+    """
 
     def begin(start: int) -> Iterator[Item]:
         stop = _NO_END if iterations is None else iterations
@@ -47,13 +64,32 @@ def _begin_worker(number: int) -> None:
 def best_of(
     candidates: Iterable[tuple[str, Learner]], judge: Callable[[Learner], float]
 ) -> tuple[Learner, dict[str, float]]:
-    """The candidate that is judged best, the first of equals, and all judgements by name."""
-    figures: dict[str, float] = {}
+    """Find the candidate with the highest score.
+
+    Args:
+        candidates: names and learners.
+        judge: gives the score of a learner; a nan counts as the lowest.
+
+    Returns:
+        The best learner, the first of equals; and the scores of all by name.
+    """
+    scores: dict[str, float] = {}
     best: Learner | None = None
     highest = -math.inf
     for name, candidate in candidates:
-        value = figures[name] = judge(candidate)
-        if best is None or value > highest:
-            best, highest = candidate, -math.inf if math.isnan(value) else value
+        score = scores[name] = judge(candidate)
+        if best is None or score > highest:
+            best, highest = candidate, -math.inf if math.isnan(score) else score
     assert best is not None, "nothing to search among"
-    return best, figures
+    return best, scores
+
+
+def single_rate_learner(theta: Params, rate: float, spec: dict[str, Any]) -> Learner:
+    """Build a learner of level "single": one learning rate for all parameters."""
+    tensor = next(iter(theta.values())).new_tensor(rate)
+    return Learner(theta, {name: tensor for name in theta}, "single", dict(spec))
+
+
+def jaccard_of(prediction: Tensor, truth: Tensor, ignore: Tensor | None = None) -> float:
+    """J of two masks, bool (H, W) on the CPU, without the pixels of `ignore`: see `data.masks.jaccard`."""
+    return jaccard(prediction.numpy(), truth.numpy(), None if ignore is None else ignore.numpy())

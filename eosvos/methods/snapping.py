@@ -1,7 +1,7 @@
-"""Contour snapping (OSVOS, section 3.3): masks drawn to the edges of the image, or to contours learned offline.
+"""Snapping of masks to the edges of the image (OSVOS, section 3.3); that to learned contours is in osvos/contours.py.
 
-What is made here is called with a frame float32 (3, H, W) and probabilities float32 (K, H, W), and returns such. The
-libraries that `Bilateral` and `Contours` need are those of the extra `snapping`.
+Each class here is called with a frame, float32 (3, H, W), and probabilities, float32 (K, H, W), and returns new
+probabilities. `Bilateral` and `Contours` need the libraries of the extra `snapping`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eosvos.data.masks import jaccard
 from eosvos.errors import UserError
 
 KINDS = ("none", "grabcut", "bilateral", "contours")
@@ -25,7 +26,7 @@ _NEEDS = {"bilateral": "scipy", "contours": "higra"}
 
 
 def check_installed(kind: str) -> None:
-    """Raise UserError where the library that a kind of snapping needs is missing."""
+    """Raise UserError if the library that a kind of snapping needs is not installed."""
     needed = _NEEDS.get(kind)
     if needed is not None and find_spec(needed) is None:
         raise UserError(
@@ -36,13 +37,17 @@ def check_installed(kind: str) -> None:
 
 @dataclass(frozen=True)
 class GrabCut:
-    """Every object's mask cut anew within a band along its edge, by the colours of what is surely inside and surely
-    outside (Rother et al., SIGGRAPH 2004; OpenCV's). Frames and objects do not depend on one another.
+    """Recomputes each mask within a band along its edge, by the colours inside and outside of the band.
 
-    band: its reach to both sides, in shares of the square root of the mask's area; 0: off. around: how much is seen
-    beyond the mask's box, in shares of its longer side. side: what is seen has at most so many pixels a side, which
-    bounds the time. rounds: of estimating colours and cutting. trial: who has a given mask of an object cuts its masks
-    only if `gain` is positive there; where the object looks like what is around it, colours lead astray.
+    Frames and objects are independent of one another. Source: Rother et al., SIGGRAPH 2004; OpenCV's code.
+
+    Attributes:
+        band: half width of the band, as a share of the square root of the mask's area; 0: off.
+        around: margin about the mask's box that is used, as a share of its longer side.
+        side: largest side in pixels at which the box is processed; bounds the time.
+        rounds: iterations of GrabCut.
+        trial: whether methods snap the masks of an object only if `gain` is positive on its annotated frames; colours
+            mislead where the object looks like its surroundings.
     """
 
     band: float = 0.1
@@ -52,7 +57,7 @@ class GrabCut:
     trial: bool = True
 
     def __call__(self, frame: Tensor, probabilities: Tensor) -> Tensor:
-        """A pixel that joins a mask has a probability of at least one half then, one that leaves it of less."""
+        """Snap masks; pixels added to a mask get a probability of at least 0.5, removed ones of less."""
         if not self.band or not (probabilities >= 0.5).any():
             return probabilities
         image, planes = _pixels(frame), []
@@ -64,8 +69,17 @@ class GrabCut:
         return torch.from_numpy(np.stack(planes)).to(probabilities)
 
     def gain(self, frame: Tensor, mask: np.ndarray) -> float:
-        """What cutting brings to rough masks of an object, in J, in the mean: its true mask, bool (H, W), in a frame
-        float32 (3, H, W) is grown, shrunk and shifted by half a band, and cut. nan where the mask is empty."""
+        """Measure what snapping gains on inexact masks of an object.
+
+        The true mask is dilated, eroded and shifted by half a band, and snapped.
+
+        Args:
+            frame: float32 (3, H, W).
+            mask: the true mask, bool (H, W).
+
+        Returns:
+            The mean gain in J, in [-1, 1]; nan if the mask is empty.
+        """
         image, true = _pixels(frame), np.asarray(mask, bool)
         reach = max(2, round(self.band / 2 * math.sqrt(true.sum())))
         disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
@@ -73,32 +87,36 @@ class GrabCut:
         rough = [cv2.dilate(plane, disk), cv2.erode(plane, disk)]
         rough += [cv2.warpAffine(plane, np.array([[1.0, 0, x], [0, 1, y]]), size) for x, y in ((0, reach), (reach, 0))]
 
-        def overlap(found: np.ndarray) -> float:
-            return np.count_nonzero(found & true) / np.count_nonzero(found | true)
-
         wrong = [mask for mask in (one > 0 for one in rough) if mask.any()]
         pairs = zip(wrong, self._cuts(image, wrong), strict=True)
-        gains = [overlap(after) - overlap(before) for before, after in pairs]
+        gains = [jaccard(after, true) - jaccard(before, true) for before, after in pairs]
         return sum(gains) / len(gains) if true.any() and gains else math.nan
 
     def _cuts(self, image: np.ndarray, masks: list[np.ndarray]) -> list[np.ndarray]:
-        """`cut` of masks in threads of their own: OpenCV lets others run meanwhile, and the random numbers of the
-        caller's thread are not touched."""
+        """Apply `cut` to masks in threads: OpenCV releases the interpreter's lock, and its random numbers in the
+        caller's thread are not changed."""
         with ThreadPoolExecutor(max(1, min(len(masks), torch.get_num_threads()))) as pool:
             return list(pool.map(partial(self.cut, image), masks))
 
     def cut(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """The mask, bool (H, W), along the edges of an image uint8 (H, W, 3); as it is where it has too few pixels, or
-        less than a third of them would be left."""
+        """Snap one mask to the edges of an image.
+
+        Args:
+            image: uint8 (H, W, 3), RGB.
+            mask: bool (H, W).
+
+        Returns:
+            bool (H, W); the mask itself if it has too few pixels or less than a third of them would be left.
+        """
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if not len(rows):
             return mask
         band = max(4.0, self.band * math.sqrt(mask.sum()))
         sides = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
-        more = round(1.5 * band + self.around * max(sides))
+        margin = round(1.5 * band + self.around * max(sides))
         window = (
-            slice(max(int(rows[0]) - more, 0), int(rows[-1]) + 1 + more),
-            slice(max(int(columns[0]) - more, 0), int(columns[-1]) + 1 + more),
+            slice(max(int(rows[0]) - margin, 0), int(rows[-1]) + 1 + margin),
+            slice(max(int(columns[0]) - margin, 0), int(columns[-1]) + 1 + margin),
         )
         part, inside = image[window], mask[window].astype(np.uint8)
         height, width = inside.shape
@@ -120,25 +138,31 @@ class GrabCut:
             np.ascontiguousarray(part), labels, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), self.rounds,
             cv2.GC_INIT_WITH_MASK,
         )  # fmt: skip
-        found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+        foreground = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
         result = np.zeros_like(mask)
-        result[window] = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
+        result[window] = cv2.resize(foreground, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
         return result if 3 * np.count_nonzero(result) > np.count_nonzero(mask) else mask
 
 
 def _pixels(frame: Tensor) -> np.ndarray:
-    """uint8 (H, W, 3)."""
+    """Convert a frame float32 (3, H, W) to uint8 (H, W, 3)."""
     return (frame.permute(1, 2, 0).numpy() * 255).round().clip(0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class Bilateral:
-    """The fast bilateral solver (Barron & Poole, ECCV 2016): probabilities smoothed over pixels that are near in colour
-    and place. spatial: such distance in shares of the frame's height; luma, chroma: in grey levels; strength: lambda of
-    its equation 1. A probability counts for as much as it is away from one half.
+    """Smooths probabilities over pixels near in position and colour, by the fast bilateral solver.
 
-    Written out on SciPy's sparse matrices, as OpenCV's (`ximgproc.fastBilateralSolverFilter`) needs Eigen, and no wheel
-    of it is built with that.
+    The confidence of a probability is its distance from 0.5. It is written with SciPy's sparse matrices, because
+    OpenCV's (`ximgproc.fastBilateralSolverFilter`) needs Eigen, which its wheels are built without.
+
+    Attributes:
+        spatial: bandwidth in position, as a share of the frame's height.
+        luma: bandwidth in luma, in grey levels.
+        chroma: bandwidth in chroma, in grey levels.
+        strength: lambda of eq. 1 of the source.
+
+    Source: Barron & Poole, ECCV 2016.
     """
 
     spatial: float = 1 / 60
@@ -154,7 +178,7 @@ class Bilateral:
 
 
 class _Grid:
-    """The bilateral space of an image: its pixels in cells of place and colour, of which only those in use exist."""
+    """The bilateral grid of an image: cells of position and colour, stored sparsely."""
 
     def __init__(self, image: np.ndarray, spatial: float, luma: float, chroma: float) -> None:
         from scipy import sparse
@@ -187,7 +211,7 @@ class _Grid:
         return np.bincount(self.cell_of, values)
 
     def solve(self, plane: np.ndarray, strength: float) -> np.ndarray:
-        """Its equations 5 to 7 for target `plane` (H, W): float (H, W)."""
+        """Solve eq. 5 to 7 of the source for the target `plane`, float (H, W); returns float (H, W)."""
         from scipy import sparse
         from scipy.sparse import linalg
 
@@ -196,5 +220,5 @@ class _Grid:
         weight, right = self._sum(confidence), self._sum(confidence * target)
         system = strength * self.smoothness + sparse.diags_array(weight)
         near = sparse.diags_array(1 / system.diagonal())
-        found, _ = linalg.cg(system, right, x0=right / weight, rtol=1e-5, maxiter=25, M=near)
-        return found[self.cell_of].reshape(plane.shape).clip(0, 1)
+        solution, _ = linalg.cg(system, right, x0=right / weight, rtol=1e-5, maxiter=25, M=near)
+        return solution[self.cell_of].reshape(plane.shape).clip(0, 1)

@@ -1,5 +1,7 @@
-"""The work of the page's sessions, in threads: at most one job each, which take turns in computing; they segment a
-session's video from its painted masks, and export the result."""
+"""Jobs of the page, in threads: segment a session's video from its painted masks, and export the result.
+
+A session has one job at most. Jobs take turns in computing.
+"""
 
 from __future__ import annotations
 
@@ -24,20 +26,19 @@ from eosvos.inference.export import OUTPUTS
 from eosvos.methods.base import Watch
 from eosvos.methods.protocol import Method
 from eosvos.page.sessions import Run, Session
-from eosvos.page.uploads import count
+from eosvos.page.uploads import count_frames
 
 log = logging.getLogger(__name__)
 
 
 class Cancelled(Exception):
-    """The user does not want a job any more, or the server ends."""
+    """Raised in a job that the user cancelled, or when the server ends."""
 
 
-class Turns:
-    """A lock that is given to those who wait in the order in which they came.
+class FairLock:
+    """A lock that is given in the order of request.
 
-    One job computes at a time, as two at once would each take twice as long; they change places between two steps or
-    frames.
+    One job computes at a time, as two at once would each take twice as long; they alternate between steps or frames.
     """
 
     def __init__(self) -> None:
@@ -55,40 +56,48 @@ class Turns:
             self._condition.notify_all()
 
     def change(self) -> None:
-        """Let the others have their turn; to be called by the one that has it."""
+        """Let the others have the lock first; to be called by its holder."""
         if len(self._line) > 1:
             self.__exit__()
             self.__enter__()
 
 
 class Job:
-    """What a thread is doing for a session. kind: "run" or "export". message: why it failed."""
+    """A job of a session, with its progress.
 
-    def __init__(self, kind: str, turns: Turns) -> None:
+    Attributes:
+        kind: "run" or "export".
+        step: name of the current part.
+        done: frames done of this part.
+        total: frames of this part; 0: unknown.
+        message: why it failed.
+    """
+
+    def __init__(self, kind: str, turns: FairLock) -> None:
         self.kind, self.done, self.total, self.step, self.message = kind, 0, 0, "", ""
         self.cancelled, self.ended = threading.Event(), threading.Event()
         self._turns, self._began, self._skipped = turns, 0.0, 0
 
     def tick(self, count: int = 1) -> None:
-        """So many frames more are done. Raises Cancelled where it is not to go on."""
+        """Count frames as done. Raises Cancelled if the job was cancelled."""
         if not self._began:
             self._began, self._skipped = time.monotonic(), count
         self.done += count
         self.pause()
 
     def pause(self) -> None:
-        """Between two steps. Raises Cancelled where it is not to go on."""
+        """Let other jobs compute, between two steps. Raises Cancelled if the job was cancelled."""
         if self.cancelled.is_set():
             raise Cancelled
         self._turns.change()
 
     def begin(self, step: str, total: int) -> None:
-        """A new part, of `total` frames."""
+        """Begin a new part of `total` frames."""
         self.step, self.total, self.done, self._began = step, total, 0, 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """Until this part is done, by its speed so far."""
+        """Estimated seconds until this part is done; None: unknown."""
         done, spent = self.done - self._skipped, time.monotonic() - self._began
         return spent * (self.total - self.done) / done if self._began and done > 0 else None
 
@@ -98,16 +107,24 @@ class Job:
 
 
 class Work:
-    """All jobs, by the id of their session."""
+    """Starts and cancels the jobs of all sessions."""
 
     def __init__(self) -> None:
-        self._turns, self._lock = Turns(), threading.Lock()
+        self._turns, self._lock = FairLock(), threading.Lock()
         self._jobs: dict[str, Job] = {}
         self.failures: dict[str, str] = {}  # messages of the last jobs that failed
 
     def start(self, id: str, kind: str, prepare: Callable[[], Callable[[Job], None]]) -> None:
-        """Begin the job that `prepare` makes ready and returns. Raises UserError where the session has one already:
-        then nothing is made ready."""
+        """Start a job in a thread.
+
+        Args:
+            id: of the session.
+            kind: "run" or "export".
+            prepare: called at once; returns the function that does the job.
+
+        Raises:
+            UserError: if the session has a job already; `prepare` is then not called.
+        """
         job = Job(kind, self._turns)
         with self._lock:
             if id in self._jobs:
@@ -123,11 +140,11 @@ class Work:
             raise
 
     def job(self, id: str) -> Job | None:
-        """The one that is at work for a session."""
+        """Return the running job of a session."""
         return self._jobs.get(id)
 
     def cancel(self, id: str, *, wait: float = 0.0) -> None:
-        """End a session's job, if there is one, at its next step; wait so many seconds for it."""
+        """Cancel a session's job, if there is one, and wait up to `wait` seconds for its end."""
         job = self._jobs.get(id)
         if job is not None:
             job.cancelled.set()
@@ -135,7 +152,7 @@ class Work:
                 job.ended.wait(wait)
 
     def close(self) -> None:
-        """End all jobs."""
+        """Cancel all jobs and wait for their ends."""
         for id in list(self._jobs):
             self.cancel(id)
         for id in list(self._jobs):
@@ -162,23 +179,23 @@ class Work:
         job.ended.set()
 
 
-class Maker(Protocol):
-    """What the page segments with, whatever number of fine-tuning steps a user asks for."""
+class MethodFactory(Protocol):
+    """Builds the method that the page segments with, for a number of fine-tuning steps."""
 
     device: torch.device
-    steps: int  # where the user asks for none
+    steps: int  # the default
 
     def __call__(self, steps: int, watch: Watch) -> Method:
-        """A fresh method that tells `watch` of its fine-tuning."""
+        """Build a new method, which reports its fine-tuning to `watch`."""
         ...
 
     def fingerprint(self, steps: int) -> dict[str, Any]:
-        """All that decides its masks."""
+        """Return everything that determines the masks, as JSON."""
         ...
 
 
-def segment(session: Session, run: Run, make: Maker, job: Job) -> None:
-    """Segment the video, or what a run that was cut off left of it; the outcome goes to its run.json."""
+def segment(session: Session, run: Run, make: MethodFactory, job: Job) -> None:
+    """Segment a session's video, continuing an interrupted run; the run's state is written to its run.json."""
     folder, began, before = session.run_folder(run.number), time.monotonic(), run.seconds
 
     def watch(done: int, total: int, loss: float) -> None:
@@ -188,7 +205,7 @@ def segment(session: Session, run: Run, make: Maker, job: Job) -> None:
     run.state, run.message = "running", ""
     session.keep(run)
     try:
-        sequence, _ = session.given(folder / "annotations")
+        sequence, _ = session.annotated_video(folder / "annotations")
         method = partial(make, run.steps, watch)
         job.begin("masks", segment_video.total(sequence) if sequence.counted else 0)
 
@@ -211,9 +228,9 @@ def segment(session: Session, run: Run, make: Maker, job: Job) -> None:
 
 
 def export(session: Session, number: int, outputs: Collection[str], job: Job) -> None:
-    """Write the zip of a finished run: its masks, what was painted, and the `outputs` asked for."""
+    """Write the zip file of a finished run: masks, painted masks, and the `outputs`, keys of `export.OUTPUTS`."""
     folder = session.run_folder(number)
-    sequence, rate = session.given(folder / "annotations")
+    sequence, rate = session.annotated_video(folder / "annotations")
     _count(sequence, job)
     parts = [folder / "masks", folder / "annotations", folder / "run.json"]
     for kind in outputs:
@@ -230,21 +247,21 @@ def export(session: Session, number: int, outputs: Collection[str], job: Job) ->
 
 
 def _count(sequence: VideoSequence, job: Job) -> None:
-    """Have the frames counted, if they are not yet. Raises Cancelled where that is not to go on."""
+    """Wait until the frames are counted. Raises Cancelled if the job was cancelled."""
     if not sequence.counted:
-        count(sequence)
+        count_frames(sequence)
     while not sequence.counted:
         job.pause()
         time.sleep(0.05)
 
 
 def archive(session: Session, number: int) -> Path:
-    """Where the zip of a run is."""
+    """Return the path of a run's zip file."""
     return session.run_folder(number) / "export.zip"
 
 
 def check_outputs(outputs: Any) -> list[str]:
-    """Kinds of output, each once. Raises UserError for what is none."""
+    """Check a list of output kinds and drop repeated ones. Raises UserError for an unknown one."""
     if not isinstance(outputs, list) or any(not isinstance(kind, str) or kind not in OUTPUTS for kind in outputs):
         raise UserError(f"outputs={outputs!r}: expected a list of some of {', '.join(OUTPUTS)}")
     return list(dict.fromkeys(outputs))

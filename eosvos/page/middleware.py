@@ -1,4 +1,4 @@
-"""Only the page itself may use the server: no other site's page that is open in the same browser."""
+"""Protection of the server from other sites' pages that are open in the same browser."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ _HEADERS = {
 
 
 class Guard:
-    """Refuses requests under a name that is not one of `hosts` (DNS rebinding: a foreign name that leads here), and
-    whatever changes something unless it comes from a page of this server (Origin)."""
+    """Refuses requests for an unknown host name, and changes from pages of other sites.
+
+    An unknown name may be DNS rebinding: a foreign name that leads to this machine. Pages of other sites are recognised
+    by the header Origin.
+
+    Args:
+        app: the application to protect.
+        hosts: names and addresses that the server answers to.
+    """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
         self.app, self.hosts = app, {host.lower() for host in hosts}
@@ -27,8 +34,8 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        if told := self._refused(scope["method"], Headers(scope=scope)):
-            return await JSONResponse({"error": told}, 403)(scope, receive, send)
+        if message := self._refused(scope["method"], Headers(scope=scope)):
+            return await JSONResponse({"error": message}, 403)(scope, receive, send)
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -1,4 +1,4 @@
-"""The page's routes: what they are asked, checked, and what they answer. Everything else is in the other modules."""
+"""The HTTP routes of the page: requests are checked, answers are built."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from eosvos.files import atomic
 from eosvos.inference import segment_video
 from eosvos.inference.export import OUTPUTS
 from eosvos.page import jobs
-from eosvos.page.jobs import Job, Maker, Work
+from eosvos.page.jobs import Job, MethodFactory, Work
 from eosvos.page.middleware import Guard
-from eosvos.page.sessions import Missing, Run, Session, Sessions
+from eosvos.page.sessions import NotFound, Run, Session, Sessions
 
 STATIC = Path(__file__).resolve().parent / "static"
 WIDTH = 1280  # pixels, of a frame in the page at most
@@ -41,15 +41,22 @@ _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # what has
 
 
 class Server:
-    """limit: bytes of an upload. sample: the built-in video."""
+    """The page's server.
 
-    def __init__(self, sessions: Sessions, make: Maker, sample: VideoSequence, *, limit: int) -> None:
+    Args:
+        sessions: where sessions are stored.
+        make: builds the method.
+        sample: the built-in video.
+        limit: largest size of an upload in bytes.
+    """
+
+    def __init__(self, sessions: Sessions, make: MethodFactory, sample: VideoSequence, *, limit: int) -> None:
         self.sessions, self.make, self.sample_clip, self.limit, self.work = sessions, make, sample, limit, Work()
         self._suggestion: tuple[tuple[Any, ...], int | None] = ((), None)
         self._received: Counter[str] = Counter()  # bytes of the uploads that are not over
 
     def app(self, hosts: Collection[str]) -> Starlette:
-        """The application; `hosts`: the names that it may be called by."""
+        """Build the application; `hosts` are the names that it may be called by."""
         one = "/api/sessions/{id}"
         routes = [
             Route("/", self.index),
@@ -63,16 +70,16 @@ class Server:
             Route(one + "/frames/{index:int}", self.frame),
             Route(one + "/annotations/{index:int}", self.annotation),
             Route(one + "/annotations/{index:int}", self.annotate, methods=["PUT"]),
-            Route(one + "/annotations/{index:int}", self.forget, methods=["DELETE"]),
+            Route(one + "/annotations/{index:int}", self.delete_annotation, methods=["DELETE"]),
             Route(one + "/run", self.run, methods=["POST"]),
-            Route(one + "/continue", self.go_on, methods=["POST"]),
+            Route(one + "/continue", self.continue_run, methods=["POST"]),
             Route(one + "/cancel", self.cancel, methods=["POST"]),
             Route(one + "/runs/{number:int}/masks/{index:int}", self.mask),
             Route(one + "/runs/{number:int}/export", self.export, methods=["POST"]),
             Route(one + "/runs/{number:int}/export", self.exported),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
-        errors: dict[Any, Any] = {UserError: self._mistake, HTTPException: _refusal, Exception: _failure}
+        errors: dict[Any, Any] = {UserError: self._user_error, HTTPException: _refusal, Exception: _failure}
         guard = Middleware(Guard, hosts=hosts)
         return Starlette(routes=routes, middleware=[guard], exception_handlers=errors, lifespan=self._lifespan)
 
@@ -87,10 +94,10 @@ class Server:
         return FileResponse(STATIC / "index.html")
 
     def listed(self, request: Request) -> Response:
-        found, damaged = self.sessions.all()
+        existing, damaged = self.sessions.all()
         sessions = [
             {"id": s.id, "name": s.name, "made": s.made, "frames": s.length, "busy": bool(self.work.job(s.id))}
-            for s in found
+            for s in existing
         ]
         about = {"limit": self.limit, "steps": self.make.steps, "damaged": damaged}
         return JSONResponse({"sessions": sessions, **about})
@@ -102,7 +109,7 @@ class Server:
         return JSONResponse({"id": self.sessions.sample(self.sample_clip).id})
 
     async def upload(self, request: Request) -> Response:
-        """A file of the video, in the body as it is; its name in ?name=."""
+        """Store a file of a video: its content is the body, its name ?name=."""
         id = request.path_params["id"]
         target = self.sessions.upload(id, request.query_params.get("name", ""))
         too_large = HTTPException(
@@ -125,7 +132,7 @@ class Server:
         return JSONResponse({})
 
     async def open(self, request: Request) -> Response:
-        """The upload is complete."""
+        """Open the session of a complete upload."""
         id, name = request.path_params["id"], str((await self._json(request)).get("name", ""))[:200]
         self.sessions.uploading(id)
         self._received.pop(id, None)
@@ -139,7 +146,7 @@ class Server:
         return JSONResponse({})
 
     def state(self, request: Request) -> Response:
-        """All that the page shows, besides pixels."""
+        """Return all that the page shows, except pixels."""
         session = self._session(request)
         job = self.work.job(session.id)
         runs = session.runs()
@@ -155,13 +162,13 @@ class Server:
                 "previous": runs[-2].number if len(runs) > 1 else None,
                 "finished": finished, "exported": exported,  # the run that can be exported, maybe not the newest
                 "job": None if job is None else job.describe(),
-                "failure": self._plain(self.work.failures.get(session.id, "") or session.failure),
+                "failure": self._without_folders(self.work.failures.get(session.id, "") or session.failure),
             }
         )  # fmt: skip
 
     def _describe(self, session: Session, run: Run, busy: bool) -> dict[str, Any]:
         done, names = session.done(run.number), session.names
-        way = [*range(run.first, -1, -1), *range(run.first, len(names))]  # the order of `own.segment`
+        way = [*range(run.first, -1, -1), *range(run.first, len(names))]  # the order of `segment_video.segment`
         latest = next((k for k in reversed(way) if names[k] in done), None)
         state = "stopped" if run.state == "running" and not busy else run.state
         suggested = None
@@ -169,12 +176,12 @@ class Server:
             suggested = self._suggested(session, run)
         return {
             "number": run.number, "state": state, "steps": run.steps, "frames": run.frames, "objects": run.objects,
-            "seconds": run.seconds, "message": self._plain(run.message), "losses": session.losses(run.number),
+            "seconds": run.seconds, "message": self._without_folders(run.message), "losses": session.losses(run.number),
             "suggested": suggested, "done": _ranges([name in done for name in names]), "latest": latest,
         }  # fmt: skip
 
     def _suggested(self, session: Session, run: Run) -> int | None:
-        """The frame to annotate next; looked for once, as the page asks all the time."""
+        """Return the frame to annotate next; cached, as the page polls it."""
         annotated = session.annotated()
         asked = (session.id, run.number, *annotated)
         known = self._suggestion
@@ -187,7 +194,7 @@ class Server:
         return known[1]
 
     def frame(self, request: Request) -> Response:
-        """A frame as JPEG, at most `WIDTH` wide."""
+        """Return a frame as JPEG, at most `WIDTH` pixels wide."""
         session, index = self._session(request), request.path_params["index"]
         session.frame_name(index)
         pixels = session.frames.read_frame(index)
@@ -206,7 +213,7 @@ class Server:
         return _ids(session.mask(where["number"], where["index"]), _FOREVER)
 
     async def annotate(self, request: Request) -> Response:
-        """An id mask in the body: a byte for each pixel, row by row."""
+        """Store a painted id mask; the body has a byte per pixel, row by row."""
         session, index = self._session(request), request.path_params["index"]
         height, width = session.size
         body = await _body(request, height * width)
@@ -216,20 +223,20 @@ class Server:
         await run_in_threadpool(session.annotate, index, ids)
         return JSONResponse({"version": session.versions().get(index)})
 
-    def forget(self, request: Request) -> Response:
-        self._session(request).forget(request.path_params["index"])
+    def delete_annotation(self, request: Request) -> Response:
+        self._session(request).delete_annotation(request.path_params["index"])
         return JSONResponse({})
 
     async def run(self, request: Request) -> Response:
-        """Segment anew, from all that is painted."""
+        """Start a new run from all painted masks."""
         session, steps = self._session(request), (await self._json(request)).get("steps", self.make.steps)
         if type(steps) is not int or not 0 <= steps <= MOST_STEPS:
             raise UserError(f"steps={steps!r}: expected a number from 0 to {MOST_STEPS}")
         await run_in_threadpool(self._start, session, steps)
         return JSONResponse({})
 
-    def go_on(self, request: Request) -> Response:
-        """Continue a run that was cut off; with another program or learner than it had begun with, from its start."""
+    def continue_run(self, request: Request) -> Response:
+        """Continue an interrupted run; if program or learner have changed since, start it again."""
         session = self._session(request)
         runs = session.runs()
         if not runs or runs[-1].state == "finished":
@@ -265,19 +272,19 @@ class Server:
         session.run(number)
         path = jobs.archive(session, number)
         if not path.is_file():
-            raise Missing("nothing is exported yet")
+            raise NotFound("nothing is exported yet")
         name = f"{Path(session.name).stem or 'video'}-masks.zip"
         return FileResponse(path, filename=name, headers={"Cache-Control": "no-store"})
 
     def _session(self, request: Request) -> Session:
         return self.sessions.get(request.path_params["id"])
 
-    def _plain(self, message: str) -> str:
-        """Without the server's folders, which mean nothing in the page."""
+    def _without_folders(self, message: str) -> str:
+        """Remove the server's folders, which mean nothing to the page's user, from a message."""
         return re.sub(re.escape(f"{self.sessions.folder}/") + "(?:[0-9a-f]{32}/)?(?:video/)?", "", message)
 
-    def _mistake(self, request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": self._plain(str(error))}, 404 if isinstance(error, Missing) else 400)
+    def _user_error(self, request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": self._without_folders(str(error))}, 404 if isinstance(error, NotFound) else 400)
 
     async def _json(self, request: Request) -> dict[str, Any]:
         try:
@@ -290,7 +297,7 @@ class Server:
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    """Raises an error of 413 where it has more bytes, without reading them."""
+    """Read a request's body; raises HTTPException 413 if it has more than `limit` bytes."""
     parts, length = [], 0
     async for chunk in request.stream():
         length += len(chunk)
@@ -301,13 +308,13 @@ async def _body(request: Request, limit: int) -> bytes:
 
 
 def _ids(ids: np.ndarray, headers: dict[str, str]) -> Response:
-    """An id mask as bytes, row by row, which every browser unpacks: lossless, whatever it does to colours."""
+    """Answer with an id mask as compressed bytes, row by row: lossless, unlike an image in a browser."""
     content = gzip.compress(np.ascontiguousarray(ids).tobytes(), 1)
     return Response(content, media_type="application/octet-stream", headers=headers | {"Content-Encoding": "gzip"})
 
 
 def _ranges(flags: Collection[bool]) -> list[tuple[int, int]]:
-    """First and last index of each row of trues."""
+    """Return first and last index of each run of true flags."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], np.array(flags, bool), [False]]).astype(np.int8)))
     return [(int(a), int(b) - 1) for a, b in edges.reshape(-1, 2)]
 

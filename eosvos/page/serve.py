@@ -1,4 +1,4 @@
-"""The page at an address of this machine."""
+"""Serve the page at an address of this machine."""
 
 from __future__ import annotations
 
@@ -16,8 +16,18 @@ ANY = ("0.0.0.0", "::", "")  # all addresses of the machine, none of which a bro
 
 
 def serve(server: Server, host: str, port: int, hosts: Collection[str] = (), *, say: Callable[[str], None]) -> None:
-    """Serve until a signal ends it. port: 0 takes a free one. hosts: further names that it may be called by. `say` gets
-    the address. Raises UserError where it cannot be had."""
+    """Serve until a signal ends it.
+
+    Args:
+        server: the page's server.
+        host: address to listen at.
+        port: 0 takes a free one.
+        hosts: further names that the server may be called by.
+        say: called with the URL once the server listens.
+
+    Raises:
+        UserError: if the address cannot be used.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as place:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

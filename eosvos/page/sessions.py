@@ -1,10 +1,10 @@
-"""What the page keeps: a folder for each session, from which all of it is found again.
+"""Storage of the page: one folder per session, from which everything is restored.
 
     ID/session.json          name, frame names, size, rate; written last: without it an upload was not completed; again
                              with the frame names of a large file when they are counted
     ID/video/                the video file, or the frames; not where session.json has the path of those elsewhere
     ID/annotations/          FRAME.png: painted id masks
-    ID/runs/N/               a run of `own.segment`: run.json (its state), annotations/ (what it was given), masks/,
+    ID/runs/N/               a run of `segment_video.segment`: run.json (its state), annotations/ (its input), masks/,
                              loss.jsonl, and what was exported of it
 
 Of the runs the newest and the one before are kept.
@@ -33,40 +33,38 @@ from eosvos.data.readers.user_video import open_own
 from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 from eosvos.files import atomic, listed, numbered_folder, write_bytes
-from eosvos.page.uploads import count, free_path, look, video_in
+from eosvos.page.uploads import count_frames, free_path, open_upload, video_in
 
 log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{32}")
 _OPEN = 8  # sessions whose decoder and last frames are kept in memory
 
 
-class Missing(UserError):
-    """Something that is asked for is not there."""
+class NotFound(UserError):
+    """A requested object does not exist."""
 
 
 @dataclass
 class Run:
-    """A run's file run.json. state: running, finished, failed or stopped; while no worker is at it, "running" means
-    that the server was killed. frames: numbers of the annotated ones. first: the first of them with an object on.
-    objects: their ids. seconds: spent so far. fingerprint: all that decides its masks."""
+    """The content of a run's file run.json; its fields are stored by these names."""
 
     number: int
-    steps: int
-    fingerprint: dict[str, Any]
-    frames: list[int]
-    first: int
-    objects: list[int]
-    state: str = "running"
-    message: str = ""
-    seconds: float = 0.0
+    steps: int  # of fine-tuning
+    fingerprint: dict[str, Any]  # everything that determines the masks
+    frames: list[int]  # indices of the annotated frames
+    first: int  # the first of them that shows an object
+    objects: list[int]  # ids
+    state: str = "running"  # running, finished, failed or stopped; running without a job: the server was killed
+    message: str = ""  # why it failed
+    seconds: float = 0.0  # spent so far
 
 
 class Session:
-    """An opened video with all that was made of it. Raises UserError where its folder is damaged or not writable."""
+    """An opened video with its painted masks and runs. Raises UserError if its folder is damaged."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._told: set[Path] = set()  # damaged runs
+        self._reported: set[Path] = set()  # damaged runs
         self._frames: VideoSequence | None = None
         self._lock, self.writing = threading.Lock(), threading.Lock()  # writing: of session.json
         self.failure = ""  # why frames could not be counted
@@ -88,17 +86,17 @@ class Session:
 
     @property
     def frames(self) -> VideoSequence:
-        """The video without masks, whose frames are counted by a thread from then on where they are not yet."""
+        """The video without masks; opening it starts to count its frames in a thread, if they are not counted yet."""
         with self._lock:
             if self._frames is None:
-                found = look(self.video, self.levels)[0]
-                self._frames = found if self._names is None else replace(found, frame_names=tuple(self._names))
+                sequence = open_upload(self.video, self.levels)[0]
+                self._frames = sequence if self._names is None else replace(sequence, frame_names=tuple(self._names))
                 if self._names is None:
-                    count(found, self._keep)
+                    count_frames(sequence, self._keep)
             return self._frames
 
     def _keep(self, names: list[str] | UserError) -> None:
-        """Keep the frames' names, or why they could not be counted."""
+        """Store the frames' names, or why they could not be counted."""
         if isinstance(names, UserError):
             self.failure = str(names)
             return
@@ -112,12 +110,12 @@ class Session:
 
     @property
     def length(self) -> int | None:
-        """The number of frames, if it is known."""
+        """Number of frames; None: unknown."""
         return None if self._names is None else len(self._names)
 
     @property
     def names(self) -> list[str]:
-        """Of the frames that can be asked for: of a large file only the first one before they are counted."""
+        """Names of the available frames; only the first one of a large file until its frames are counted."""
         return [self.frames.frame_names[0]] if self._names is None else self._names
 
     @property
@@ -125,16 +123,16 @@ class Session:
         """The video file, or the folder of frames."""
         return video_in(self.folder / "video") if self.path is None else Path(self.path)
 
-    def given(self, annotations: Path) -> tuple[VideoSequence, float]:
-        """The video with its masks, as the command opens it, and its rate."""
+    def annotated_video(self, annotations: Path) -> tuple[VideoSequence, float]:
+        """Open the video with the masks in a folder; returns it and its frames per second."""
         return open_own(self.video, masks=annotations, binary=False, levels=self.levels, absent="all")
 
     def annotated(self) -> list[int]:
-        """Numbers of the frames that were painted on."""
+        """Return the indices of the annotated frames."""
         return list(self.versions())
 
     def versions(self) -> dict[int, str]:
-        """By the numbers of the frames that were painted on: what changes whenever the mask does."""
+        """Return, by index of the annotated frames, a text that changes whenever the mask changes."""
         there = {}
         for name in listed(self.folder / "annotations", ".png"):
             with suppress(FileNotFoundError):  # taken back meanwhile
@@ -143,52 +141,55 @@ class Session:
         return {index: there[name] for index, name in enumerate(self.names) if name in there}
 
     def annotation(self, index: int) -> np.ndarray:
-        """The painted id mask uint8 (H, W) of a frame."""
+        """Read the painted id mask, uint8 (H, W), of a frame."""
         return self._mask(self.folder / "annotations", index)
 
     def annotate(self, index: int, ids: np.ndarray) -> None:
-        """Keep an id mask uint8 (H, W) for a frame; where it lacks an object, that is told not to be there."""
+        """Store a painted id mask, uint8 (H, W); objects that it lacks are not in the frame."""
         if ids.max() == VOID:
             raise UserError(f"the mask has the value {VOID}; expected 0 and the numbers of objects, 1 to {VOID - 1}")
         write_mask(self.folder / "annotations" / f"{self.frame_name(index)}.png", ids)
 
-    def forget(self, index: int) -> None:
-        """Take back what was painted on a frame."""
+    def delete_annotation(self, index: int) -> None:
+        """Delete the painted mask of a frame."""
         (self.folder / "annotations" / f"{self.frame_name(index)}.png").unlink(missing_ok=True)
 
     def frame_name(self, index: int) -> str:
         if not 0 <= index < len(self.names):
-            raise Missing(f"frame {index}: {self.name} has the frames 0 to {len(self.names) - 1}")
+            raise NotFound(f"frame {index}: {self.name} has the frames 0 to {len(self.names) - 1}")
         return self.names[index]
 
     def runs(self) -> list[Run]:
-        """All that are kept, the newest last; those that cannot be read are left out."""
-        found = []
+        """Read all stored runs, the newest last; damaged ones are left out with a warning."""
+        runs = []
         for path in (self.folder / "runs" / name / "run.json" for name in listed(self.folder / "runs")):
             try:
-                found.append(_read_run(path))
+                runs.append(_read_run(path))
             except UserError as error:
-                if path not in self._told and path.is_file():  # else it was removed meanwhile
-                    self._told.add(path)
+                if path not in self._reported and path.is_file():  # else it was removed meanwhile
+                    self._reported.add(path)
                     log.warning("this run is left out: %s", error)
-        return sorted(found, key=lambda run: run.number)
+        return sorted(runs, key=lambda run: run.number)
 
     def run(self, number: int) -> Run:
         path = self.run_folder(number) / "run.json"
         if not path.is_file():
-            raise Missing(f"run {number} is not there any more")
+            raise NotFound(f"run {number} is not there any more")
         return _read_run(path)
 
     def run_folder(self, number: int) -> Path:
         return self.folder / "runs" / str(number)
 
     def keep(self, run: Run) -> None:
-        """Write a run's state."""
+        """Write run.json."""
         write_bytes(self.run_folder(run.number) / "run.json", json.dumps(asdict(run)).encode())
 
     def new_run(self, steps: int, fingerprint: dict[str, Any], annotations: Path | None = None) -> Run:
-        """A run from the masks painted so far, or from others in a folder. Of the earlier ones the last with a result
-        is kept, to compare with."""
+        """Create a run; of the earlier runs only the last finished one is kept.
+
+        annotations: folder of the masks to start from; None: those painted so far. Raises UserError if no object is
+        painted.
+        """
         source = annotations or self.folder / "annotations"
         there = [index for index, name in enumerate(self.names) if (source / f"{name}.png").is_file()]
         objects = {index: ids_of(self._mask(source, index)) for index in there}
@@ -207,15 +208,15 @@ class Session:
         return run
 
     def done(self, number: int) -> set[str]:
-        """Names of the frames that a run has masks of."""
+        """Return the names of the frames that a run has segmented."""
         return {name[:-4] for name in listed(self.run_folder(number) / "masks", ".png")}
 
     def mask(self, number: int, index: int) -> np.ndarray:
-        """The id mask uint8 (H, W) that a run made of a frame."""
+        """Read a run's id mask, uint8 (H, W), of a frame."""
         return self._mask(self.run_folder(number) / "masks", index)
 
     def losses(self, number: int) -> list[list[float]]:
-        """Of a run's fine-tuning: step, number of steps, loss; a step 1 begins the next object's."""
+        """Read the losses of a run's fine-tuning: [step, number of steps, loss]; step 1 begins the next object."""
         path = self.run_folder(number) / "loss.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         return [json.loads(line) for line in lines if line.endswith("]")]  # the last one may be cut off
@@ -223,21 +224,21 @@ class Session:
     def _mask(self, folder: Path, index: int) -> np.ndarray:
         path = folder / f"{self.frame_name(index)}.png"
         if not path.is_file():
-            raise Missing(f"frame {index} has no such mask")
+            raise NotFound(f"frame {index} has no such mask")
         return read_mask(path, size=self.size)
 
 
 class Sessions:
-    """All sessions in `folder`, which is made. What a killed server left of uploads, deletions and new runs is removed:
-    one server at a time may use it (see `files.locked`).
+    """All sessions in a folder, used by one server at a time (see `files.locked`); leftovers of a killed one go.
 
-    levels: of new ones, where frames have more than 8 bits, see data.levels."""
+    levels: of new sessions, for frames of more than 8 bits, see data.levels.
+    """
 
     def __init__(self, folder: Path, levels: Levels = "auto") -> None:
         self.levels = levels
         self.folder = folder.expanduser().resolve()
         self._open: dict[str, Session] = {}
-        self._referring = threading.Lock()
+        self._path_lock = threading.Lock()
         for path in self.folder.glob("*"):
             if _ID.fullmatch(path.name) and not (path / "session.json").is_file():
                 shutil.rmtree(path, ignore_errors=True)
@@ -246,77 +247,74 @@ class Sessions:
                     shutil.rmtree(path / "runs" / number, ignore_errors=True)
 
     def all(self) -> tuple[list[Session], list[str]]:
-        """The newest first, and the ids of those that cannot be read."""
-        found, damaged = [], []
+        """Return all sessions, the newest first, and the ids of damaged ones."""
+        sessions, damaged = [], []
         for id in sorted(path.parent.name for path in self.folder.glob("*/session.json")):
             if _ID.fullmatch(id):
                 try:
-                    found.append(self.get(id))
-                except Missing:
+                    sessions.append(self.get(id))
+                except NotFound:
                     continue  # deleted meanwhile
                 except UserError as error:
                     log.warning("this session is left out: %s", error)
                     damaged.append(id)
-        return sorted(found, key=lambda session: -session.made), damaged
+        return sorted(sessions, key=lambda session: -session.made), damaged
 
     def get(self, id: str) -> Session:
         session = self._open.get(id)
         if session is None:
             if not _ID.fullmatch(id) or not (self.folder / id / "session.json").is_file():
-                raise Missing("this session is not there; open a video anew")
+                raise NotFound("this session is not there; open a video anew")
             session = self._open.setdefault(id, Session(self.folder / id))
             if len(self._open) > _OPEN:  # not one whose frames are being counted
                 self._open.pop(next((old for old, s in list(self._open.items()) if s.length is not None), ""), None)
         return session
 
     def begin(self) -> str:
-        """A place for an upload; returns the id of the session that is to be."""
+        """Create the folder for an upload; returns the id of its future session."""
         id = secrets.token_hex(16)
         (self.folder / id / "video").mkdir(parents=True)
         return id
 
     def upload(self, id: str, name: str) -> Path:
-        """A free path for a file of an upload, by the name it had at the user's. Raises UserError where it has none, or
-        the upload is over."""
+        """Create an empty file for an upload, see `uploads.free_path`. Raises UserError if the upload is over."""
         return free_path(self.uploading(id), name)
 
     def uploading(self, id: str) -> Path:
-        """The folder for an upload's files. Raises UserError where there is no such upload, or it is over."""
+        """Return the folder of an upload. Raises UserError if there is no such upload, or it is over."""
         if not _ID.fullmatch(id) or not (self.folder / id / "video").is_dir():
-            raise Missing("this upload is not there; open the video anew")
+            raise NotFound("this upload is not there; open the video anew")
         if (self.folder / id / "session.json").exists():
             raise UserError("this session has its video already; open another one on the first page")
         return self.folder / id / "video"
 
     def open(self, id: str, name: str) -> Session:
-        """The session of a completed upload, whose files are looked at. Raises UserError, and forgets the upload,
-        where they are no video."""
+        """Open the session of a complete upload. Raises UserError and deletes the upload if it is no video."""
         folder = self.folder / id
         try:
-            found = look(video_in(folder / "video"), self.levels)
+            video_and_rate = open_upload(video_in(folder / "video"), self.levels)
         except UserError:
             self.remove(id)
             raise
-        return self._made(id, name, *found)
+        return self._create(id, name, *video_and_rate)
 
     def refer(self, video: Path) -> Session:
-        """The session of a video file or folder of frames that stays where it is; the same one when asked for again.
-        Raises UserError where it is no video."""
+        """Open the session of a video that stays where it is, if possible an existing one."""
         path = str(video.expanduser().resolve())
-        with self._referring:
+        with self._path_lock:
             for session in self.all()[0]:
                 if session.path == path and session.levels == self.levels:
                     return session
-            return self._made(secrets.token_hex(16), video.name, *look(Path(path), self.levels), path=path)
+            return self._create(secrets.token_hex(16), video.name, *open_upload(Path(path), self.levels), path=path)
 
-    def _made(self, id: str, name: str, sequence: VideoSequence, rate: float, **more: str) -> Session:
+    def _create(self, id: str, name: str, sequence: VideoSequence, rate: float, **extra: str) -> Session:
         names = list(sequence.frame_names) if sequence.counted else None
-        content = {"name": name, "names": names, "size": sequence.size, "rate": rate, "levels": self.levels, **more}
+        content = {"name": name, "names": names, "size": sequence.size, "rate": rate, "levels": self.levels, **extra}
         write_bytes(self.folder / id / "session.json", json.dumps(content | {"made": time.time()}).encode())
         return self.get(id)
 
     def sample(self, clip: VideoSequence) -> Session:
-        """A session of a procedural video, which is rendered when it is first asked for."""
+        """Create a session of the built-in video, which is rendered the first time."""
         kept = self.folder / "sample" / clip.name
         for index, name in enumerate(clip.frame_names):
             if not (kept / f"{name}.png").is_file():
@@ -327,7 +325,7 @@ class Sessions:
         return self.open(id, "Sample: two vans")
 
     def remove(self, id: str) -> None:
-        """Delete a session with everything in it."""
+        """Delete a session with all its files."""
         folder = self.folder / id
         session = self._open.pop(id, None)
         with nullcontext() if session is None else session.writing:

@@ -1,4 +1,4 @@
-"""A session's video, which nobody has looked at yet: under which name it is stored, and whether it is one at all."""
+"""Checks of uploads: under which name a file is stored, and whether it is a video."""
 
 from __future__ import annotations
 
@@ -23,8 +23,19 @@ _NAME = 200  # bytes of a file's name; file systems take 255, of which temporary
 
 
 def free_path(folder: Path, name: str) -> Path:
-    """Where in `folder` to store a file that had `name` at the user's: an empty file, which is made for it; numbered
-    where another one is stored under what is left of its name. Raises UserError where nothing is left."""
+    """Create an empty file for an upload.
+
+    Args:
+        folder: where to create it.
+        name: the file's name on the user's machine; unsafe characters are replaced, and a number is added if the file
+            exists.
+
+    Returns:
+        The path of the new file.
+
+    Raises:
+        UserError: if nothing is left of the name.
+    """
     plain = re.sub(r"[^\w. -]", "_", name)  # no separators: it stays in its folder
     # the end has the number of a frame and the kind of a file; a dot in front would hide it
     plain = plain.strip(". ").encode()[-_NAME:].decode(errors="ignore").strip(". ")
@@ -38,7 +49,7 @@ def free_path(folder: Path, name: str) -> Path:
 
 
 def video_in(folder: Path) -> Path:
-    """The video file in an upload's folder, or the folder where it has pictures. Raises UserError for anything else."""
+    """Return the video file in an upload's folder, or the folder if it holds images. Raises UserError otherwise."""
     files = [Path(entry.path) for entry in list_entries(folder)]
     pictures = [path for path in files if path.suffix.lower() in IMAGES]
     if len(files) == 1 and (not pictures or _is_stack(files[0])):
@@ -51,8 +62,8 @@ def video_in(folder: Path) -> Path:
     )
 
 
-def look(video: Path, levels: Levels = "auto") -> tuple[VideoSequence, float]:
-    """A video file or folder of frames, without masks, and its frames per second. levels: see data.levels."""
+def open_upload(video: Path, levels: Levels = "auto") -> tuple[VideoSequence, float]:
+    """Open a video file or folder of frames without masks; returns it and its frames per second."""
     if not video.is_dir():
         return open_video(video, levels=levels), frame_rate(video)
     paths, size, span = open_frames(video, levels=levels)
@@ -61,8 +72,8 @@ def look(video: Path, levels: Levels = "auto") -> tuple[VideoSequence, float]:
     return VideoSequence(video.name, tuple(path.stem for path in paths), size, {}, read, _no_mask, tuple(paths)), RATE
 
 
-def count(sequence: VideoSequence, tell: Callable[[list[str] | UserError], object] = bool) -> None:
-    """Have the frames of a large file counted by a thread, and tell their names, or why they cannot be counted."""
+def count_frames(sequence: VideoSequence, tell: Callable[[list[str] | UserError], object] = bool) -> None:
+    """Count the frames of a video, of a large file in a thread; `tell` is called with their names or the error."""
 
     def work() -> None:
         try:

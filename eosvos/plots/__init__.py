@@ -1,1 +1,1 @@
-"""Drawings of results; knows no network."""
+"""Plots of results; nothing here knows the networks."""

@@ -1,7 +1,7 @@
-"""Figures of runs beside one another: J and F per sequence, and J over the time in the sequence.
+"""Plots that compare runs: J and F per sequence as bars, and J over the position in the sequence as curves.
 
-What is drawn is computed apart from how (`per_sequence`, `aggregate.over_time`). Colours are those of Okabe and Ito,
-which people of any colour vision tell apart.
+The data is computed by `per_sequence` and `aggregate.over_time`. The colours are those of Okabe and Ito, which people
+with any colour vision can distinguish.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ROWS = 60  # sequences in one figure; of more the best and the worst
 
 @dataclass(frozen=True)
 class Bars:
-    """J and F of each run (row) and sequence (column), float (runs, sequences), nan where there is none."""
+    """J and F, float (runs, sequences); nan if a run has not scored a sequence."""
 
     names: list[str]
     region: np.ndarray
@@ -34,25 +34,32 @@ class Bars:
 
 
 def per_frame(result: SequenceResult) -> np.ndarray:
-    """J of each measured frame, float (frames,): the mean over the objects that count there, nan where none does."""
+    """Compute J per scored frame, float (frames,): the mean over the objects that count in it; nan without any."""
     values = [result.region[i] for i in result.objects]
     return np.array([average([of[k] for of in values]) for k in range(len(result.scored))])
 
 
 def per_sequence(runs: Sequence[Run]) -> Bars:
-    """The sequences that any run has measured, by J of the first run that has, the best first."""
-    found = [{result.name: means(result) for result in run.measured} for run in runs]
+    """Collect J and F of all sequences that any run has scored, sorted by J of the first run that has, descending."""
+    means_by_run = [{result.name: means(result) for result in run.measured} for run in runs]
     nothing = (math.nan, math.nan)
     first: dict[str, float] = {}
-    for one in reversed(found):
+    for one in reversed(means_by_run):
         first |= {name: j for name, (j, _) in one.items()}
     names = sorted(first, key=lambda name: (-first[name], name))
-    values = np.array([[one.get(name, nothing) for name in names] for one in found], float).reshape(len(runs), -1, 2)
+    values = np.array([[one.get(name, nothing) for name in names] for one in means_by_run], float).reshape(
+        len(runs), -1, 2
+    )
     return Bars(names, values[..., 0], values[..., 1])
 
 
 def bars(runs: Sequence[Run], out: Path) -> None:
-    """Draw J and F of every sequence as bars, with the means over all objects as lines."""
+    """Draw J and F of every sequence as bars, and the means over all objects as lines.
+
+    Args:
+        runs: the runs to compare.
+        out: the PNG file.
+    """
     table = per_sequence(runs)
     rows: list[int | None] = list(range(len(table.names)))
     if len(rows) > _ROWS:  # nobody reads 500 bars
@@ -86,8 +93,12 @@ def bars(runs: Sequence[Run], out: Path) -> None:
 
 
 def over_time(runs: Sequence[Run], out: Path) -> None:
-    """Draw J against the position in the sequence: each sequence thin, the mean over objects bold; the runs side by
-    side, and their means in one. Source: OSMN, Figure 4."""
+    """Draw J over the position in the sequence (OSMN, Figure 4): a panel per run, and one with the means of all.
+
+    Args:
+        runs: the runs to compare.
+        out: the PNG file.
+    """
     panels = len(runs) + (len(runs) > 1)
     columns = min(panels, 3) if panels != 4 else 2
     grid = {"rows": -(-panels // columns), "columns": columns, "sharey": True}
@@ -130,9 +141,9 @@ def over_time(runs: Sequence[Run], out: Path) -> None:
                 axis.set_ylabel("J")
 
 
-def _wrapped(name: str, width: int, more: str = "") -> str:
-    """A run's name and what is told of it, in lines."""
-    text = "\n".join(textwrap.wrap(readable(name, 2 * width) + more, width, break_on_hyphens=False))
+def _wrapped(name: str, width: int, suffix: str = "") -> str:
+    """Wrap a run's name and a suffix into lines."""
+    text = "\n".join(textwrap.wrap(readable(name, 2 * width) + suffix, width, break_on_hyphens=False))
     return f" {text}" if text.startswith("_") else text  # a legend leaves out what begins with _
 
 

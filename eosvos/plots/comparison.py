@@ -1,4 +1,4 @@
-"""Runs side by side: a table, and quality against time."""
+"""Comparison of runs: a table, and a plot of quality against speed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from eosvos.errors import UserError
-from eosvos.evaluation.report import FIGURE_COLUMNS, SPEED_COLUMNS, figure_cells, speed_cells, table
+from eosvos.evaluation.report import METRIC_COLUMNS, SPEED_COLUMNS, metric_cells, speed_cells, table
 from eosvos.evaluation.results import Results, load, to_csv
 from eosvos.evaluation.run_folder import differences
 from eosvos.files import atomic, write_text
@@ -23,21 +23,31 @@ def compare(
     labels: Sequence[str] | None = None,
     file: IO[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """One table over runs: printed, `out`/comparison.csv, and quality against time as `out`/comparison.png, if the time
-    of any is known.
+    """Compare runs: print a table, write it as comparison.csv, and plot J against speed as comparison.png.
 
-    `runs`: folders of finished runs. `labels`: one each; by default the settings in which the runs differ. Returns the
-    rows of the table. Raises UserError where a folder holds no run.
+    Args:
+        runs: folders of finished runs.
+        out: folder to write into; the plot is left out if no speed is known.
+        labels: a name per run; None: the settings in which the runs differ.
+        file: where to print to; None: standard output.
+
+    Returns:
+        The rows of the table.
+
+    Raises:
+        UserError: if a folder holds no run.
     """
     out = Path(out)
     if not runs:
         raise UserError("no runs to compare; give the folders that evaluations wrote")
-    found = [load(run) for run in runs]
-    names = list(labels) if labels is not None else label(found)
-    rows = [{"run": name, **results.summary} for name, results in zip(names, found, strict=True)]
-    cells = [[row["run"], *figure_cells(row), *speed_cells(row)] for row in rows]
-    print(table(["run", *FIGURE_COLUMNS, *SPEED_COLUMNS], cells), file=file or sys.stdout)
-    measured = [{(result.name, i) for result in results.sequences for i in result.objects} for results in found]
+    results_of_runs = [load(run) for run in runs]
+    names = list(labels) if labels is not None else label(results_of_runs)
+    rows = [{"run": name, **results.summary} for name, results in zip(names, results_of_runs, strict=True)]
+    cells = [[row["run"], *metric_cells(row), *speed_cells(row)] for row in rows]
+    print(table(["run", *METRIC_COLUMNS, *SPEED_COLUMNS], cells), file=file or sys.stdout)
+    measured = [
+        {(result.name, i) for result in results.sequences for i in result.objects} for results in results_of_runs
+    ]
     if any(objects != measured[0] for objects in measured):
         print("beware: these runs are not over the same objects; their means do not compare", file=file or sys.stdout)
     if len({row["protocol"] for row in rows}) > 1:
@@ -52,8 +62,11 @@ def compare(
 
 
 def label(runs: Sequence[Results]) -> list[str]:
-    """A name for each run: its method, or whose masks were scored; where that does not tell them apart, the settings of
-    its own in which they differ, hashes only where nothing else does."""
+    """Choose a distinct name per run.
+
+    It is the method or the folder of the scored masks; if these are equal, the settings that differ, hashes only if
+    nothing else does; if that fails, the run's folder.
+    """
     settings: list[dict[str, Any]] = [{**results.fingerprint, "seed": results.seed} for results in runs]
     words = [_made_by(one) for one in settings]
     if all(words) and len(set(words)) == len(words):
@@ -71,7 +84,7 @@ def label(runs: Sequence[Results]) -> list[str]:
 
 
 def _made_by(settings: dict[str, Any]) -> str:
-    """The method of a run, or the name of the folder whose masks it measured."""
+    """Return the method of a run, or the name of the folder whose masks it scored."""
     if isinstance(settings.get("method"), str):
         return settings["method"]
     masks = [part for part in Path(settings.get("results", "")).parts if part not in ("masks", "Annotations", "480p")]
@@ -98,7 +111,7 @@ def _nested(key: str, settings: list[dict[str, Any]]) -> bool:
 
 
 def _plot(rows: list[dict[str, Any]], out: Path) -> None:
-    """J against frames per second; runs that nobody beats in both are joined."""
+    """Plot J against frames per second; the runs on the Pareto front are joined by a line."""
     points = sorted((row["fps"], row["J-Mean"], row["run"]) for row in rows)
     figure, ((axis,),) = subplots(figsize=(6.4, 4.2))
     front = [p for p in points if not any(q[0] >= p[0] and q[1] >= p[1] and q[:2] != p[:2] for q in points)]

@@ -1,4 +1,4 @@
-"""OSMN's modulation parameters as pictures (Yang et al., CVPR 2018, section 4.2, Figures 5, 6 and 7)."""
+"""Plots of OSMN's modulation parameters (Yang et al., CVPR 2018, section 4.2, Figures 5, 6 and 7)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ GROUPS = 10  # colours of their own; further groups are grey
 
 
 def embedding(gammas: np.ndarray) -> np.ndarray:
-    """Places float64 (N, 2) of N objects by their parameters (N, C), so that distances stay as well as they can.
+    """Embed objects in the plane by their parameters, preserving distances as well as possible.
 
-    Classical multidimensional scaling of Euclidean distances, as in the paper's Figure 5, which is their projection on
-    the first two principal components.
+    Classical multidimensional scaling of Euclidean distances, as in Figure 5: the projection on the first two principal
+    components.
+
+    Args:
+        gammas: (N, C).
+
+    Returns:
+        float64 (N, 2).
     """
     centred = gammas.astype(np.float64) - gammas.mean(0)
     left, lengths, _ = np.linalg.svd(centred, full_matrices=False)
@@ -25,9 +31,17 @@ def embedding(gammas: np.ndarray) -> np.ndarray:
     return np.pad(places, ((0, 0), (0, 2 - places.shape[1])))
 
 
-def alike(gammas: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
-    """(found, chance): how often the nearest of all objects is of the same group, and how often a random one is, over
-    the objects whose group has another member."""
+def neighbour_agreement(gammas: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
+    """Measure how often an object's nearest neighbour is of its group.
+
+    Args:
+        gammas: (N, C).
+        groups: name of each object's group.
+
+    Returns:
+        The share for the nearest neighbour and the expected share for a random one, over the objects whose group has
+        another member; nan without any.
+    """
     names, others = np.array(groups), len(groups) - 1
     squares = (gammas.astype(np.float64) ** 2).sum(1)
     distances = squares[:, None] + squares - 2 * gammas.astype(np.float64) @ gammas.T
@@ -41,7 +55,14 @@ def alike(gammas: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
 
 
 def draw_embedding(gammas: np.ndarray, guides: np.ndarray, groups: Sequence[str], out: Path) -> Path:
-    """Figure 5: the objects' guides, uint8 (N, side, side, 3), at their places, framed in the colour of their group."""
+    """Draw Figure 5: the objects' visual guides at their places in the embedding, framed in the colour of their group.
+
+    Args:
+        gammas: (N, C).
+        guides: uint8 (N, side, side, 3).
+        groups: name of each object's group.
+        out: the PNG file, which is returned.
+    """
     from matplotlib import colormaps
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
@@ -68,15 +89,19 @@ def draw_embedding(gammas: np.ndarray, guides: np.ndarray, groups: Sequence[str]
 
 
 def draw_spread(values: Sequence[np.ndarray], layers: Sequence[str], title: str, out: Path) -> Path:
-    """Figures 6 and 7: a histogram of the values of each layer's channels, one below another, on the same scale.
+    """Draw Figures 6 and 7: a histogram of each layer's channel values, with its mean, on the same scale.
 
-    values: per layer, (C,) numbers >= 0. The mean of each is marked.
+    Args:
+        values: per layer, (C,) numbers >= 0.
+        layers: name of each layer.
+        title: of the plot.
+        out: the PNG file, which is returned.
     """
     top = max(float(v.max()) for v in values) or 1.0
     figure, axes = subplots(len(values), figsize=(6, 0.8 * len(values) + 1), sharex=True)
-    for axis, layer, found in zip(axes[:, 0], layers, values, strict=True):
-        axis.hist(found, bins=40, range=(0, top), weights=np.full(len(found), 1 / len(found)))
-        axis.axvline(float(found.mean()), color="black", linewidth=1, linestyle=":")
+    for axis, layer, layer_values in zip(axes[:, 0], layers, values, strict=True):
+        axis.hist(layer_values, bins=40, range=(0, top), weights=np.full(len(layer_values), 1 / len(layer_values)))
+        axis.axvline(float(layer_values.mean()), color="black", linewidth=1, linestyle=":")
         axis.set_ylabel(layer, rotation=0, ha="right", va="center", fontsize=9)
         axis.set_yticks([])
         for side in ("top", "left", "right"):

@@ -1,4 +1,4 @@
-"""Quality against frames per second: runs before the published points of other methods, which published.csv holds."""
+"""Plot of quality against speed: runs, and published results of other methods from published.csv."""
 
 from __future__ import annotations
 
@@ -20,29 +20,37 @@ _AROUND = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)]
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper or a repository prints of a method on a data set; quality as a share of 1."""
+    """A published result of a method on a data set; quality in [0, 1]."""
 
     method: str
     dataset: str
     split: str
     fine_tuning: bool  # of the whole network on the first frame
-    quality: dict[str, float]  # J, F, J&F: those that are printed, and J&F where J and F are
+    quality: dict[str, float]  # J, F, J&F, as far as published; J&F also as the mean of J and F
     fps: float
-    fps_dataset: str  # that the speed was measured on; empty: not told
-    hardware: str  # empty: not told
+    fps_dataset: str  # that the speed was measured on; empty: unknown
+    hardware: str  # empty: unknown
     source: str
 
 
 def published() -> list[Published]:
-    """All points of published.csv."""
+    """Read published.csv."""
     with Path(__file__).with_name("published.csv").open(encoding="utf-8", newline="") as file:
         return [_point(row) for row in csv.DictReader(file)]
 
 
-def backdrop(name: str | None, runs: Sequence[Run]) -> tuple[list[Published], str]:
-    """The points behind `runs`: those on data set `name`, of none for "none", or for None those on the runs' own one.
+def published_behind(name: str | None, runs: Sequence[Run]) -> tuple[list[Published], str]:
+    """Choose the published results to draw behind runs.
 
-    Also returns what a reader must know about the choice. Raises UserError for a name without points.
+    Args:
+        name: their data set; None: that of the runs; "none": no results.
+        runs: the runs to draw.
+
+    Returns:
+        The results, and a note about the choice for the reader; empty if there is nothing to note.
+
+    Raises:
+        UserError: if there are no results on the data set `name`.
     """
     points = published()
     known = list(dict.fromkeys(point.dataset for point in points))
@@ -61,10 +69,16 @@ def backdrop(name: str | None, runs: Sequence[Run]) -> tuple[list[Published], st
 
 
 def draw(runs: Sequence[Run], behind: Sequence[Published], out: Path, *, measure: str = "J", note: str = "") -> None:
-    """Draw `measure` (a key of QUALITIES) of runs against their speed, with published points behind them.
+    """Draw quality of runs against their speed, with published results behind them.
 
-    Of a method with several published points of the measure on the data set the first is drawn. A run without a known
-    speed (somebody's masks) is a line.
+    A run of unknown speed (masks made elsewhere) is drawn as a line.
+
+    Args:
+        runs: the runs.
+        behind: published results; of a method with several on the data set the first is drawn.
+        out: the PNG file.
+        measure: a key of `QUALITIES`.
+        note: printed below the plot.
     """
     measure = QUALITIES[measure]
     first: dict[str, Published] = {}
@@ -108,13 +122,13 @@ def draw(runs: Sequence[Run], behind: Sequence[Published], out: Path, *, measure
 
 
 def speed(run: Run) -> float | None:
-    """Frames per second of a run, None where nobody measured it."""
+    """Return the frames per second of a run; None: unknown."""
     fps = run.results.summary["fps"]
     return fps if 0 < fps < math.inf else None
 
 
 def _quality(run: Run, measure: str) -> float:
-    """Where a data set tells seen from unseen classes, its papers print the mean of J and F over both as J&F."""
+    """Return the quality of a run; J&F is "Overall" on data sets with seen and unseen classes, as in their papers."""
     summary = run.results.summary
     return summary["Overall"] if measure == "J&F" and "Overall" in summary else summary[f"{measure}-Mean"]
 
@@ -128,7 +142,7 @@ def _point(row: dict[str, str]) -> Published:
 
 
 def _data(run: Run) -> tuple[str, str, str]:
-    """Data set, split and "some sequences" of a run, as far as its settings tell."""
+    """Return data set, split and, if it is a selection, "some sequences" of a run."""
     settings = run.results.fingerprint
     dataset = settings.get("dataset")
     name = dataset.get("name") if isinstance(dataset, dict) else dataset
@@ -143,9 +157,9 @@ def _explained(shown: Sequence[Published]) -> list[str]:
     if not shown:
         return []
     hardware = sorted({point.hardware for point in shown if point.hardware})
-    told = f"{'; '.join(hardware)}; mostly not told" if hardware else "not told"
+    others = f"{'; '.join(hardware)}; mostly not told" if hardware else "not told"
     return [
-        f"Published points ({shown[0].dataset} {shown[0].split}): as printed, on other hardware ({told}) and each "
+        f"Published points ({shown[0].dataset} {shown[0].split}): as printed, on other hardware ({others}) and each "
         "counted in its own way: qualities compare, speeds only by orders of magnitude. "
         f"Sources: {'; '.join(dict.fromkeys(point.source for point in shown))}."
     ]
@@ -173,7 +187,7 @@ def _legend(axis: Any, shown: Sequence[Published]) -> None:
 
 
 def _place(figure: Any, axis: Any, labels: Sequence[Label]) -> None:
-    """Write a text beside each point so that it covers no other text and no point, as far as there is room."""
+    """Write a label beside each point, overlapping other labels and points as little as possible."""
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
@@ -183,7 +197,7 @@ def _place(figure: Any, axis: Any, labels: Sequence[Label]) -> None:
     at = [axis.transData.transform((x, y)) for x, y, *_ in labels]
     scale = figure.dpi / 72
     half = [label[4] * scale * 0.8 for label in labels]
-    taken = [Bbox.from_extents(x - r, y - r, x + r, y + r) for (x, y), r in zip(at, half, strict=True)]
+    occupied = [Bbox.from_extents(x - r, y - r, x + r, y + r) for (x, y), r in zip(at, half, strict=True)]
     frame = axis.get_window_extent(renderer)
     for own, (x, y, text, style, least) in enumerate(labels):
         best: tuple[float, Any, Any] | None = None
@@ -196,8 +210,8 @@ def _place(figure: Any, axis: Any, labels: Sequence[Label]) -> None:
                 )  # fmt: skip
                 note.update_positions(renderer)
                 box = Text.get_window_extent(note, renderer).padded(2)  # without the line to the point
-                cost = sum(_shared(box, other) for k, other in enumerate(taken) if k != own)
-                cost += box.width * box.height - _shared(box, frame)  # what leaves the axes
+                cost = sum(_overlap_area(box, other) for k, other in enumerate(occupied) if k != own)
+                cost += box.width * box.height - _overlap_area(box, frame)  # what leaves the axes
                 if best is None or cost < best[0]:
                     if best is not None:
                         best[1].remove()
@@ -209,9 +223,9 @@ def _place(figure: Any, axis: Any, labels: Sequence[Label]) -> None:
             if best is not None and best[0] == 0:
                 break
         assert best is not None
-        taken.append(best[2])
+        occupied.append(best[2])
 
 
-def _shared(a: Any, b: Any) -> float:
+def _overlap_area(a: Any, b: Any) -> float:
     width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
     return max(width, 0.0) * max(height, 0.0)

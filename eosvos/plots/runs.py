@@ -1,4 +1,4 @@
-"""Runs that are to be drawn, with what must be said of them, and the folder that their pictures go to."""
+"""The runs to plot, warnings about them, and the folder of the plots."""
 
 from __future__ import annotations
 
@@ -19,28 +19,33 @@ from eosvos.evaluation.run_folder import read_run
 from eosvos.files import write_text
 from eosvos.plots.comparison import label
 
-MOST = 8  # runs that can be told apart in a figure
-LIST = "plots.json"  # in the pictures' folder: which of its files are ours, and of which runs
+MOST = 8  # runs that can be distinguished in a plot
+LIST = "plots.json"  # in the folder of the plots: which of its files are ours, and of which runs
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run with the name that it has in the figures."""
+    """A run with its name in the plots."""
 
     label: str
     results: Results
 
     @cached_property
     def measured(self) -> list[SequenceResult]:
-        """The sequences with at least one figure."""
+        """Results of the scored sequences."""
         return [result for result in self.results.sequences if not math.isnan(means(result)[0])]
 
 
 def open_runs(folders: Sequence[str | Path], labels: Sequence[str] = ()) -> list[Run]:
-    """The runs in some folders, named by `labels` or by the settings in which they differ.
+    """Open runs.
 
-    Raises UserError where a folder holds no run (naming one that does, above or below it), for a folder or label given
-    twice, for labels that are not as many as runs, and for more runs than colours can tell apart.
+    Args:
+        folders: of the runs, 1 to `MOST`.
+        labels: a distinct name per run; empty: the settings in which the runs differ.
+
+    Raises:
+        UserError: if a folder holds no run (the message names one above or below that does), a folder or label is given
+            twice, or the numbers of labels and runs differ.
     """
     paths = [Path(folder) for folder in folders]
     if not paths or len(paths) > MOST:
@@ -58,7 +63,7 @@ def open_runs(folders: Sequence[str | Path], labels: Sequence[str] = ()) -> list
 
 
 def caveats(runs: Sequence[Run]) -> list[str]:
-    """What keeps the figures of these runs from being complete, or comparable."""
+    """Return warnings: what is incomplete in these runs, and what cannot be compared."""
     said = []
     for run in runs:
         there = {result.name for result in run.results.sequences}
@@ -78,28 +83,36 @@ def caveats(runs: Sequence[Run]) -> list[str]:
 
 
 def common(runs: Sequence[Run]) -> list[str]:
-    """The sequences that all runs have, in the order of the first."""
+    """Return the names of the sequences that all runs have, in the order of the first run."""
     names = [[result.name for result in run.results.sequences] for run in runs]
     return [name for name in names[0] if all(name in others for others in names)]
 
 
 def means(result: SequenceResult) -> tuple[float, float]:
-    """J and F of a sequence: means over its objects, nan without any."""
+    """Average J and F over the objects of a sequence; nan without any."""
     both = [result.statistics(i) for i in result.objects]
     return average([j.mean for j, _ in both]), average([f.mean for _, f in both])
 
 
 def average(values: Sequence[float] | np.ndarray) -> float:
-    """Without nan; nan of nothing, and no warning."""
+    """Average without nan; nan if nothing is left."""
     kept = [float(value) for value in values if not math.isnan(value)]
     return sum(kept) / len(kept) if kept else math.nan
 
 
 def claim(out: Path, runs: Sequence[Run], names: Sequence[str]) -> str | None:
-    """Make `out` a folder where the pictures `names` of `runs` may be written.
+    """Prepare a folder for plots; plots of other runs in it are removed, other plots of the same runs stay.
 
-    Pictures of the same runs stay where they are not drawn anew; those of other runs are removed, and the text that
-    tells so is returned. Raises UserError where a file of a wanted name is not known as ours, or `out` not writable.
+    Args:
+        out: the folder.
+        runs: the runs to plot.
+        names: file names of the plots.
+
+    Returns:
+        A message about removed plots; None if there were none.
+
+    Raises:
+        UserError: if a file of one of the names was not written by this command, or `out` is not writable.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, expected a folder; choose another one with out=")
@@ -120,7 +133,7 @@ def claim(out: Path, runs: Sequence[Run], names: Sequence[str]) -> str | None:
 
 
 def _read(path: Path) -> tuple[list[str] | None, list[str]]:
-    """The runs and pictures of a list; (None, []) where there is none."""
+    """Read runs and files from a list; (None, []) if there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return [str(run) for run in content["runs"]], [str(name) for name in content["pictures"]]

@@ -1,4 +1,4 @@
-"""How all plots look: colours, fonts, ticks, an empty canvas."""
+"""The common style of plots: colours, fonts, ticks, canvas."""
 
 from __future__ import annotations
 
@@ -20,10 +20,20 @@ _STYLE: dict[Any, Any] = {  # parse_math: a name may hold a $
 
 
 def subplots(rows: int = 1, columns: int = 1, *, figsize=None, dpi=None, **more):
-    """A figure without a screen and its axes (rows, columns); more: settings of `Figure.subplots`.
+    """Create a matplotlib figure without a screen.
 
-    Apart from pyplot, whose backend and open figures are those of the program around us. Imported where something is
-    drawn: it takes half a second.
+    pyplot is not used: its backend and open figures belong to the calling program. matplotlib is imported here, because
+    that takes half a second.
+
+    Args:
+        rows: of axes.
+        columns: of axes.
+        figsize: (width, height) in inches.
+        dpi: pixels per inch.
+        more: further arguments of `Figure.subplots`.
+
+    Returns:
+        The figure and its axes, an array (rows, columns).
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -34,7 +44,7 @@ def subplots(rows: int = 1, columns: int = 1, *, figsize=None, dpi=None, **more)
 
 
 def plain_ticks(axis) -> None:
-    """Numbers as 0.02 and 30, not as powers, on a logarithmic axis; not more of them than can be read."""
+    """Write numbers as 0.02 and 30, not as powers, on a logarithmic axis."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -44,7 +54,7 @@ def plain_ticks(axis) -> None:
 
 @contextmanager
 def canvas(out: Path, notes: Sequence[str], **grid: Any) -> Iterator[tuple[Any, np.ndarray]]:
-    """Yield a figure and its axes to draw on, see `subplots`; it is written to `out` with `notes` below."""
+    """Yield a figure and its axes, see `subplots`; afterwards it is written to `out`, with `notes` below."""
     from matplotlib import rc_context
 
     with rc_context(_STYLE):
@@ -59,8 +69,16 @@ def canvas(out: Path, notes: Sequence[str], **grid: Any) -> Iterator[tuple[Any, 
 
 
 def readable(text: str, most: int = 120, width: Callable[[str], float] = len) -> str:
-    """`text` on one line, without characters that the font of the figures lacks, and at most `most` wide: of longer
-    ones the middle is left out."""
+    """Shorten a text for a plot.
+
+    Args:
+        text: any text.
+        most: largest width; the middle of a longer text is left out.
+        width: measures a text; by default in characters.
+
+    Returns:
+        One line, in which characters that the font lacks are escaped.
+    """
     known = _characters()
     text = " ".join(text.split())
     text = "".join(c if ord(c) in known else c.encode("ascii", "backslashreplace").decode() for c in text)
@@ -73,7 +91,7 @@ def readable(text: str, most: int = 120, width: Callable[[str], float] = len) ->
 
 
 def font_file() -> Path:
-    """DejaVu Sans, which matplotlib brings along: Latin, Greek, Cyrillic, Arabic, ..."""
+    """Return the path of DejaVu Sans, which matplotlib contains: Latin, Greek, Cyrillic, Arabic, ..."""
     import matplotlib
 
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"

@@ -1,4 +1,4 @@
-"""The curves of a training, from its log."""
+"""Training curves, from the log of a training."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from eosvos.plots.style import plain_ticks, subplots
 
 
 def curves(jsonl: str | Path, out: str | Path) -> Path:
-    """Draw a training log: losses, J of the validation and the mean learning rate against the iteration.
+    """Draw losses, J of the validation and the mean learning rate against the iteration.
 
-    `jsonl`: one JSON object per line, with `iteration` and any of `loss`, `J`, `rate_mean`, ... (lines without a key
-    are left out of its curve). `out`: the PNG to write; it is returned. Raises UserError where the log is missing,
-    broken before its last line, or has nothing to draw.
+    Args:
+        jsonl: the log, one JSON object per line with `iteration` and any of `loss`, `J`, `rate_mean`, ...
+        out: the PNG file, which is returned.
+
+    Raises:
+        UserError: if the log is missing, damaged before its last line, or has nothing to draw.
     """
     jsonl, out = Path(jsonl), Path(out)
     lines = _read_log(jsonl)
@@ -74,13 +77,13 @@ def _read_log(path: Path) -> list[dict]:
 
 
 def _series(lines: list[dict], key: str) -> tuple[list[float], list[float]]:
-    """Iterations and values where `key` has a finite number; a resumed training's later line wins."""
-    found = {}
+    """Return the iterations and values of a key; of a repeated iteration, as in a resumed training, the last one."""
+    values = {}
     for line in lines:
         value = line.get(key)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value):
-            found[float(line["iteration"])] = float(value)
-    return sorted(found), [found[x] for x in sorted(found)]
+            values[float(line["iteration"])] = float(value)
+    return sorted(values), [values[x] for x in sorted(values)]
 
 
 def _smooth(values: list[float]) -> np.ndarray:

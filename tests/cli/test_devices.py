@@ -68,13 +68,13 @@ def test_a_method_computes_on_the_present_gpu_whose_memory_is_measured(gpus, mon
 
 def test_workers_are_dealt_out_to_the_gpus(gpus, monkeypatch):
     monkeypatch.setattr(processes.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(processes, "end_with_parent", lambda: None)
+    monkeypatch.setattr(processes, "_end_with_parent", lambda: None)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     monkeypatch.setattr(processes.cv2, "setNumThreads", lambda _: None)
-    monkeypatch.setattr(processes, "_job", None, raising=False)
+    monkeypatch.setattr(processes, "_function", None, raising=False)
     turns: queue.SimpleQueue = queue.SimpleQueue()
     for number in (0, 1, 0, None):
         turns.put(number)
     for _ in range(4):
-        processes._begin_worker(object, turns)
+        processes._start_worker(object, turns)
     assert gpus == [0, 1, 0]

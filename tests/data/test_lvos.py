@@ -41,7 +41,7 @@ def test_an_object_is_measured_between_its_own_first_and_last_frame(tmp_path):
         counted = [int(video.frame_names[k]) for k, v in zip(scores.frames, values, strict=True) if not math.isnan(v)]
         assert counted == list(numbers[i])
     assert statistics(scores.region[1]).mean == 0 and statistics(scores.region[2]).mean == 1
-    fewer = region_contour.counts(video, range(len(video)), region_contour.Measures("lvos"))
+    fewer = region_contour.counts(video, range(len(video)), region_contour.ScoringRules("lvos"))
     assert [int(video.frame_names[k]) for k in fewer] == [6, 11, 16, 21, 26]
 
 

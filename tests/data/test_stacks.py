@@ -16,7 +16,7 @@ from eosvos.data.readers.user_video import open_own
 from eosvos.data.video.open import frame_rate, open_video
 from eosvos.data.video.stacks import open_stack
 from eosvos.errors import UserError
-from eosvos.page.uploads import look, video_in
+from eosvos.page.uploads import open_upload, video_in
 
 FRAMES = [Image.fromarray(numbered(k)) for k in range(12)]
 
@@ -62,7 +62,7 @@ def test_masks_of_a_stack_and_the_page(tmp_path):
     assert sequence.first_frame == {1: 3} and rate == 24
     (tmp_path / "upload").mkdir()
     (tmp_path / "a.tif").rename(tmp_path / "upload" / "a.tif")
-    assert len(look(video_in(tmp_path / "upload"))[0]) == 12
+    assert len(open_upload(video_in(tmp_path / "upload"))[0]) == 12
     with pytest.raises(UserError, match="to read them as frames give the file"):
         open_own(tmp_path / "upload", masks=tmp_path / "masks")
 

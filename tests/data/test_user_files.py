@@ -19,7 +19,7 @@ from eosvos.data.readers.user_video import open_own
 from eosvos.data.user_files import JUNK, list_entries, list_files, list_folders
 from eosvos.data.video.open import open_video
 from eosvos.errors import UserError
-from eosvos.page.uploads import look, video_in
+from eosvos.page.uploads import open_upload, video_in
 
 PIXELS = np.zeros((8, 12, 3), np.uint8)
 MASK = np.eye(8, 12, dtype=np.uint8)
@@ -52,9 +52,9 @@ def test_junk_is_ignored_everywhere(tmp_path, caplog):
     for folder in (root, root / "frames", root / "masks", root / "each", root / "each" / "1"):
         litter(folder)
     assert len(open_own(root)[0]) == 3 and len(open_folder(root)) == 1
-    assert open_own(root / "frames", masks=root / "masks")[0].first_frame == {1: 0}
-    assert open_own(root / "frames", masks=root / "each")[0].first_frame == {1: 0}
-    assert video_in(root / "frames") == root / "frames" and len(look(root / "frames")[0]) == 3
+    assert open_own(root / "frames", masks=root / "masks")[0].objects == {1: 0}
+    assert open_own(root / "frames", masks=root / "each")[0].objects == {1: 0}
+    assert video_in(root / "frames") == root / "frames" and len(open_upload(root / "frames")[0]) == 3
     for part in ("JPEGImages", "Annotations"):
         (tmp_path / "set" / part).mkdir(parents=True)
         litter(tmp_path / "set" / part)

@@ -286,8 +286,8 @@ def test_strange_ids_are_counted_and_are_nobodys():
         predicted[k][predicted[k] == 0] = i
     predicted[3].flat[np.flatnonzero(predicted[3] == 7)[0]] = 255
     found = region_contour.score_sequence(predicted.__getitem__, true.__getitem__, OBJECTS, range(6))
-    assert found.strange == {7: 2, 255: 1}
-    assert (found.region, found.contour) == (expected.region, expected.contour) and expected.strange == {}
+    assert found.unknown_ids == {7: 2, 255: 1}
+    assert (found.region, found.contour) == (expected.region, expected.contour) and expected.unknown_ids == {}
 
 
 def test_sizes_types_and_unknown_words_are_refused():
@@ -303,7 +303,7 @@ def test_sizes_types_and_unknown_words_are_refused():
         with pytest.raises(ValueError, match="{}='{}': expected one of".format(*next(iter(word.items())))):
             region_contour.score_sequence(true.__getitem__, true.__getitem__, OBJECTS, range(6), **word)
     with pytest.raises(ValueError, match="measures='box': expected one of T, boxes, errors"):
-        region_contour.score_sequence(true.__getitem__, true.__getitem__, OBJECTS, range(6), measures=["box"])
+        region_contour.score_sequence(true.__getitem__, true.__getitem__, OBJECTS, range(6), extra_metrics=["box"])
 
 
 def appearing():
@@ -355,10 +355,10 @@ def test_an_object_that_the_measured_truth_lacks_does_not_count_from_first_appea
         {1: 0, 2: 3},
         range(8),
         protocol="from-first-appearance",
-        measures=["boxes"],
+        extra_metrics=["boxes"],
     )
     assert np.isnan(found.region[1]).all() and len(found.region[1]) == len(found.frames) == 6
-    assert np.isnan(found.more["boxes"][1]).all() and not np.isnan(found.contour[2]).all()
+    assert np.isnan(found.extra_metrics["boxes"][1]).all() and not np.isnan(found.contour[2]).all()
 
 
 def test_each_mask_is_read_once_and_none_that_is_not_needed():
@@ -376,7 +376,7 @@ def test_each_mask_is_read_once_and_none_that_is_not_needed():
             {1: 1, 2: 3},
             range(8),
             protocol=protocol,
-            measures=["T", "boxes", "errors"],
+            extra_metrics=["T", "boxes", "errors"],
         )
         assert reads == {"prediction": list(measured), "truth": list(range(8))}
 
@@ -391,13 +391,13 @@ def test_further_measures_are_those_of_their_own_modules():
         range(8),
         protocol="youtube-vos",
         void="ignore",
-        measures=["T", "boxes", "errors"],
+        extra_metrics=["T", "boxes", "errors"],
     )
-    assert list(scores.more) == ["T", "boxes", "near", "far", "missed"] and scores.frames == list(range(1, 8))
+    assert list(scores.extra_metrics) == ["T", "boxes", "near", "far", "missed"] and scores.frames == list(range(1, 8))
     for i, first in ((1, 1), (2, 4)):
         before = None
         for n, k in enumerate(scores.frames):
-            found = [scores.more[key][i][n] for key in scores.more]
+            found = [scores.extra_metrics[key][i][n] for key in scores.extra_metrics]
             p, t = (predicted[k] == i) & (true[k] != 255), true[k] == i
             if k < first:
                 assert np.isnan(found).all()

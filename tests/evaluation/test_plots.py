@@ -51,10 +51,10 @@ def random_run(label, names, seed=0, length=30, **more):
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that were drawn, the last one last."""
-    kept = []
+    kept, plain = [], style.subplots
 
     def noted(*given, **more):
-        figure, axes = style.subplots(*given, **more)
+        figure, axes = plain(*given, **more)
         kept.append(figure)
         return figure, axes
 
@@ -199,7 +199,7 @@ def test_published_points_are_whole_and_tell_their_source():
 def test_only_points_of_the_same_data_stand_behind_a_run():
     def of(name="davis16", split=None, sequences=(), published=None):
         settings = {"dataset": {"name": name}, "split": split, "sequences": list(sequences)}
-        return quality_speed.backdrop(published, [random_run("r", ["a"], settings=settings)])
+        return quality_speed.published_behind(published, [random_run("r", ["a"], settings=settings)])
 
     assert {p.dataset for p in of()[0]} == {p.dataset for p in of(split="val")[0]} == {"davis16"} and not of()[1]
     for other in ({"split": "train"}, {"sequences": ["a"]}, {"name": "folder"}):
@@ -215,7 +215,7 @@ def test_only_points_of_the_same_data_stand_behind_a_run():
 @pytest.mark.parametrize(("data", "measure"), [("davis16", "J"), ("davis17", "JF")])
 def test_quality_is_drawn_against_speed_without_one_label_on_another(tmp_path, drawn, data, measure):
     runs = [random_run("a rather long name of a run", ["a"]), random_run("b", ["b"], 1)]
-    behind, note = quality_speed.backdrop(data, runs)
+    behind, note = quality_speed.published_behind(data, runs)
     quality_speed.draw(runs, behind, tmp_path / "speed.png", measure=measure, note=note)
     opened(tmp_path / "speed.png")
     axis = drawn[-1].axes[0]
@@ -326,9 +326,9 @@ def test_a_video_that_nobody_measured_is_drawn(two, tmp_path):
 
 def test_frames_without_masks_are_left_out(two, tmp_path):
     runs, videos = two
-    assert frames.with_masks(runs, videos["a"]) == list(range(8))
+    assert frames.frames_with_masks(runs, videos["a"]) == list(range(8))
     lone = Run("lone", Results(tmp_path, {}, 0, runs[0].results.sequences))
-    assert frames.with_masks([lone], videos["a"]) == []
+    assert frames.frames_with_masks([lone], videos["a"]) == []
     for index in (2, 5):
         write_mask(tmp_path / "masks" / "a" / f"{index:05d}.png", np.zeros(made.SIZE, np.uint8))
     frames.side_by_side([lone], videos["a"], tmp_path / "v.webp")
@@ -339,8 +339,8 @@ def test_frames_without_masks_are_left_out(two, tmp_path):
 def test_masks_of_others_are_found_where_they_were_scored(two, tmp_path):
     runs, videos = two
     theirs, shown = runs[0].results.out / "masks", [videos["a"], videos["Ü b"]]
-    out, rules = tmp_path / "scored", region_contour.Measures()
-    with predictions.opened(theirs, shown, rules, out=out, dataset="made") as (found, _):
+    out, rules = tmp_path / "scored", region_contour.ScoringRules()
+    with predictions.open_predictions(theirs, shown, rules, out=out, dataset="made") as (found, _):
         settings = {"results": str(theirs), "missing": "error", "binary": None}
         benchmark.score(found, shown, out, fingerprint=settings, progress=False)
     (scored,) = open_runs([out], ["same"])

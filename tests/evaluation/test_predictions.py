@@ -14,11 +14,11 @@ from eosvos.data.mask_files.json_files import write_json
 from eosvos.data.masks import write_mask
 from eosvos.errors import UserError
 from eosvos.evaluation import benchmark, report
-from eosvos.evaluation.metrics.region_contour import Measures
-from eosvos.evaluation.predictions import opened
+from eosvos.evaluation.metrics.region_contour import ScoringRules
+from eosvos.evaluation.predictions import open_predictions
 from eosvos.evaluation.results import load
 
-DAVIS = Measures()
+DAVIS = ScoringRules()
 DOG = "chien à vélo"  # names with spaces, and beyond ASCII
 
 
@@ -46,8 +46,8 @@ def masks(tmp_path):
 
 def score(results, out, sequences=None, measures=DAVIS, processes=1, **settings):
     sequences = videos() if sequences is None else sequences
-    with opened(results, sequences, measures, out=out, dataset="made-val", **settings) as (found, told):
-        how = {"fingerprint": {"results": str(results)}, "measures": measures, "processes": processes}
+    with open_predictions(results, sequences, measures, out=out, dataset="made-val", **settings) as (found, told):
+        how = {"fingerprint": {"results": str(results)}, "rules": measures, "processes": processes}
         return benchmark.score(found, sequences, out, progress=False, **how), told
 
 
@@ -113,8 +113,8 @@ def test_kept_figures_are_those_of_the_same_masks(tmp_path, masks, monkeypatch):
     write_mask(masks / "b/00003.png", np.zeros(made.SIZE, np.uint8))
     measured = []
     monkeypatch.setattr(
-        "eosvos.evaluation.score_sequence.measured",
-        lambda blank, sequence, *rest, _plain=benchmark.Score.__call__.__globals__["measured"]: (
+        "eosvos.evaluation.score_sequence.with_scores",
+        lambda blank, sequence, *rest, _plain=benchmark.ScoreSequence.__call__.__globals__["with_scores"]: (
             measured.append(sequence.name),
             _plain(blank, sequence, *rest),
         )[1],
@@ -132,7 +132,7 @@ def test_masks_that_overlap_are_told_and_counted(tmp_path, masks, capsys):
     for processes in (1, 2):
         results, _ = score(tmp_path / "theirs", tmp_path / f"out{processes}", processes=processes)
         lost = [int((videos()[1].mask(k) == 3).sum()) for k in range(1, 7)]
-        assert [one.shared for one in results.sequences] == [{}, {"masks": [sum(n > 0 for n in lost), sum(lost)]}]
+        assert [one.overlaps for one in results.sequences] == [{}, {"masks": [sum(n > 0 for n in lost), sum(lost)]}]
     report.show(load(tmp_path / "out1"))
     assert f"masks of the results overlap in 3 frames ({sum(lost)} pixels) of b; the" in capsys.readouterr().out
 
@@ -153,7 +153,7 @@ def test_several_ids_are_one_object_on_demand(tmp_path):
         mask[:6] *= 4
         write_mask(tmp_path / "theirs/one" / f"{name}.png", mask)
     results, _ = score(tmp_path / "theirs", tmp_path / "out", [sequence])
-    assert results.summary["J-Mean"] < 0.8 and results.sequences[0].strange == {4: 6}
+    assert results.summary["J-Mean"] < 0.8 and results.sequences[0].unknown_ids == {4: 6}
     assert score(tmp_path / "theirs", tmp_path / "merged", [sequence], binary=True)[0].summary["J-Mean"] == 1
 
 
@@ -164,7 +164,7 @@ def test_ids_that_are_no_object_are_counted(tmp_path, masks):
         ids[20:, 28 if value == 9 else 30 :] = value
         write_mask(path, ids)
     results, _ = score(masks, tmp_path / "out")
-    assert results.sequences[1].strange == {9: 2, 255: 1}
+    assert results.sequences[1].unknown_ids == {9: 2, 255: 1}
 
 
 def test_what_is_missing_is_an_error_or_empty(tmp_path, masks):
@@ -192,11 +192,11 @@ def test_frames_that_do_not_count_may_be_missing(tmp_path, masks):
         if path.stem not in ("00003", "00005"):
             path.unlink()
     assert figures(score(masks, tmp_path / "some", annotated)[0]) == wanted
-    rules = Measures("youtube-vos")  # counts the last frame too
+    rules = ScoringRules("youtube-vos")  # counts the last frame too
     with pytest.raises(UserError, match="for the frames 00007;"):
         score(masks, tmp_path / "youtube", annotated, rules)
     with pytest.raises(UserError, match="for the frames 00000, 00007;"):
-        score(masks, tmp_path / "kept", annotated, Measures(ends="keep"))
+        score(masks, tmp_path / "kept", annotated, ScoringRules(ends="keep"))
 
 
 class Some:

@@ -91,7 +91,7 @@ def test_the_worst_frame_is_annotated_next_and_all_figures_are_what_they_say(tmp
             chosen.append(int(means.argmin()) + 1)
         given[video.name] = chosen
         for one in rounds:
-            assert one.given[video.name] == tuple(f"{k:05d}" for k in chosen[: one.count - 1])
+            assert one.annotated_frames[video.name] == tuple(f"{k:05d}" for k in chosen[: one.count - 1])
     for one, row in zip(rounds, refinement.table(rounds), strict=True):
         values = {v.name: similarities(v, given[v.name][: one.count - 1]) for v in videos()}
         objects = [mine for of in values.values() for mine in of]
@@ -115,25 +115,25 @@ def test_the_table_is_printed_and_written(tmp_path):
     assert [row["annotations"] for row in written] == ["1", "2", "4"]
     assert float(written[1]["J-Elsewhere"]) == pytest.approx(found[1]["J-Elsewhere"], abs=1e-6)
     a, b = csv.DictReader((tmp_path / "run/annotations.csv").read_text().splitlines())
-    assert a["Sequence"] == "a" and a["annotated"].split() == list(rounds[-1].given["a"])
+    assert a["Sequence"] == "a" and a["annotated"].split() == list(rounds[-1].annotated_frames["a"])
     assert float(b["J-1"]) == pytest.approx(similarities(videos()[1], []).mean(), abs=1e-6)
 
 
 def test_random_and_even_frames_need_no_run_in_between(tmp_path):
     rounds = refine(tmp_path / "random", choice="random")
     assert not (tmp_path / "random/3").exists()
-    first, second, last = (one.given["a"] for one in rounds)
+    first, second, last = (one.annotated_frames["a"] for one in rounds)
     assert not first and second == last[:1] and len(set(last)) == 3
     again = refine(tmp_path / "again", choice="random", counts=[4])
-    assert again[0].given == rounds[-1].given and [one.count for one in again] == [4]
-    assert refine(tmp_path / "other", choice="random", seed=1)[-1].given != rounds[-1].given
+    assert again[0].annotated_frames == rounds[-1].annotated_frames and [one.count for one in again] == [4]
+    assert refine(tmp_path / "other", choice="random", seed=1)[-1].annotated_frames != rounds[-1].annotated_frames
     even = refine(tmp_path / "even", choice="even")
-    assert [one.given["a"] for one in even] == [(), ("00007",), ("00003", "00007", "00010")]
+    assert [one.annotated_frames["a"] for one in even] == [(), ("00007",), ("00003", "00007", "00010")]
 
 
 def test_a_video_with_no_frame_left_keeps_what_it_has(tmp_path):
     rounds = refine(tmp_path / "run", counts=[5], sequences=[replace(made.video("a", length=5), read_frame=number)])
-    assert sorted(rounds[0].given["a"]) == ["00001", "00002", "00003"]
+    assert sorted(rounds[0].annotated_frames["a"]) == ["00001", "00002", "00003"]
     row = refinement.table(rounds)[0]
     assert row["J-Mean"] == 1 and np.isnan(row["J-Elsewhere"])
 
@@ -158,7 +158,7 @@ def test_a_stopped_run_continues(tmp_path):
     made_by = [0] * 10
     rounds = refine(tmp_path / "run", make)
     assert len(made_by) == 10 + 1 + 1 + 4
-    assert [one.given for one in rounds] == [one.given for one in refine(tmp_path / "whole")]
+    assert [one.annotated_frames for one in rounds] == [one.annotated_frames for one in refine(tmp_path / "whole")]
     made_by = [0] * 10
     assert len(refine(tmp_path / "run", make, counts=[1, 2, 4, 5])) == 4 and len(made_by) == 10 + 1 + 2  # one more
     with pytest.raises(UserError, match="code: abc there, new now"):

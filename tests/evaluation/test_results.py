@@ -14,7 +14,7 @@ import pytest
 from eosvos.data.masks import read_mask, write_mask
 from eosvos.evaluation import benchmark, report, run_folder
 from eosvos.evaluation.metrics import aggregate
-from eosvos.evaluation.metrics.region_contour import Measures
+from eosvos.evaluation.metrics.region_contour import ScoringRules
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 from eosvos.evaluation.results import Results, load
 from eosvos.evaluation.run_folder import read_sequence, sequence_file
@@ -30,7 +30,7 @@ def result(name, region, contour=None, **more):
 
 RESULTS = [
     result("a", {1: [0.2, 0.4], 2: [NAN, 0.8]}, attributes=("AC", "OC"), categories={1: "dog", 2: "cat"},
-           unseen=frozenset({2}), strange={7: 2}, protocol="youtube-vos"),
+           unseen=frozenset({2}), unknown_ids={7: 2}, protocol="youtube-vos"),
     result("b", {1: [1.0, 0.5, 0.3, NAN]}, attributes=("OC",), categories={1: "dog"}, unseen=frozenset()),
     result("c", {4: [NAN, NAN]}, unseen=frozenset({4})),
 ]  # fmt: skip
@@ -47,7 +47,7 @@ def never(seed):
 
 def test_means_of_groups_are_over_their_objects():
     a1, a2, b1 = 0.3, 0.8, 0.6
-    assert aggregate.figures(aggregate.objects(RESULTS))["J-Mean"] == pytest.approx((a1 + a2 + b1) / 3)
+    assert aggregate.mean_metrics(aggregate.scored_objects(RESULTS))["J-Mean"] == pytest.approx((a1 + a2 + b1) / 3)
     ac, oc = aggregate.by_attribute(RESULTS)
     assert (ac["Attribute"], ac["sequences"], ac["objects"]) == ("AC", 1, 2)
     assert ac["J-Mean"] == pytest.approx((a1 + a2) / 2) and ac["J-Mean-without"] == pytest.approx(b1)
@@ -84,12 +84,26 @@ def test_speed_is_told_as_each_paper_defines_it():
 def test_results_are_the_same_from_their_file(tmp_path):
     path = tmp_path / "a.json"
     for one in RESULTS:
-        one = replace(one, more={"boxes": {1: [NAN, 0.5]}, "T": {1: 0.25}}, proof={"rules": {}})
+        one = replace(one, extra_metrics={"boxes": {1: [NAN, 0.5]}, "T": {1: 0.25}}, proof={"rules": {}})
         path.write_text(json.dumps(one.to_json(), allow_nan=False))
         assert repr(read_sequence(path)) == repr(one)  # nan is not equal to itself
     assert json.loads(path.read_text())["objects"]["4"]["J"] == [None, None]
     path.write_text(json.dumps({**RESULTS[0].to_json(), "strange": None}))
     assert read_sequence(path) is None
+
+
+def test_names_in_files_are_those_of_earlier_versions(tmp_path):
+    """Results and rules that an earlier version stored are read, and its programs read ours."""
+    one = replace(RESULTS[0], overlaps={"masks": [3, 40]}, extra_metrics={"boxes": {1: [0.5, 0.5]}})
+    stored = one.to_json()
+    assert stored["strange"] == {"7": 2} and stored["shared"] == {"masks": [3, 40]}
+    assert stored["more"] == {"boxes": {"1": [0.5, 0.5]}}
+    assert not {"unknown_ids", "overlaps", "extra_metrics"} & stored.keys()
+    for key in ("strange", "shared", "more", "uncertain", "proof"):  # which the first version did not write
+        del stored[key]
+    assert repr(SequenceResult.from_json(stored)) == repr(replace(RESULTS[0], unknown_ids={}))
+    rules = ScoringRules(extra_metrics=("T",)).as_json()
+    assert rules == {"protocol": "davis", "ends": None, "void": "background", "more": ["T"]}
 
 
 def test_what_a_run_tells_besides(tmp_path):
@@ -121,8 +135,8 @@ def test_further_measures_are_told_as_osvos_does(tmp_path):
         "far": {1: [0.0, 4.0, NAN]},
         "missed": {1: [2.0, 6.0, NAN]},
     }
-    calm = replace(result("calm", {1: [0.5, 0.6, 0.7]}), more=more)
-    wild = replace(calm, name="dog", more={**more, "T": {1: [NAN, 0.9, 0.9]}})  # DAVIS leaves it out of T
+    calm = replace(result("calm", {1: [0.5, 0.6, 0.7]}), extra_metrics=more)
+    wild = replace(calm, name="dog", extra_metrics={**more, "T": {1: [NAN, 0.9, 0.9]}})  # DAVIS leaves it out of T
     results = Results(tmp_path, {}, 0, (calm, wild))
     summary = results.summary
     assert summary["T-Mean"] == pytest.approx(0.3)
@@ -145,18 +159,18 @@ def test_further_measures_are_told_as_osvos_does(tmp_path):
     report.show(results, file=text)
     said = text.getvalue()
     assert " T " in said.splitlines()[0] and "0.300" in said and "changes by itself in dog" in said
-    Results(tmp_path, {}, 0, (replace(calm, more={}),)).write()
+    Results(tmp_path, {}, 0, (replace(calm, extra_metrics={}),)).write()
     assert not (tmp_path / "boxes.csv").exists() and not (tmp_path / "errors.csv").exists()
 
 
 def test_a_run_measures_what_it_is_asked_for(tmp_path, capsys):
     sequences = [made.video("a", 1), made.video("b", 2, late=4)]
     run(tmp_path / "run", sequences)
-    rules = Measures(more=("boxes", "errors", "T"))
-    results = benchmark.run(never, sequences, tmp_path / "run", fingerprint={"x": 1}, measures=rules)
+    rules = ScoringRules(extra_metrics=("boxes", "errors", "T"))
+    results = benchmark.run(never, sequences, tmp_path / "run", fingerprint={"x": 1}, rules=rules)
     assert "measured again (more=" in capsys.readouterr().err
     assert {"T-Mean", "boxes-0.5", "error-near"} <= results.summary.keys()
-    assert [len(values) for values in results.sequences[1].more["boxes"].values()] == [6, 6]
+    assert [len(values) for values in results.sequences[1].extra_metrics["boxes"].values()] == [6, 6]
     assert load(tmp_path / "run").sequences[1].to_json() == results.sequences[1].to_json()
 
 
@@ -164,18 +178,18 @@ def test_another_protocol_measures_the_same_masks_again(tmp_path, capsys):
     sequences = [made.video("a", 1), made.video("b", 2, late=4)]
     first = run(tmp_path / "run", sequences, makers.noisy)
     masks = {path: path.stat().st_mtime_ns for path in (tmp_path / "run/masks").rglob("*.png")}
-    rules = Measures("youtube-vos", void="ignore")
-    again = benchmark.run(never, sequences, tmp_path / "run", fingerprint={"x": 1}, measures=rules)
+    rules = ScoringRules("youtube-vos", void="ignore")
+    again = benchmark.run(never, sequences, tmp_path / "run", fingerprint={"x": 1}, rules=rules)
     said = capsys.readouterr().err
     assert "the masks of a, b are kept and measured again (protocol=youtube-vos now, davis then; void=ignore" in said
     assert masks == {path: path.stat().st_mtime_ns for path in (tmp_path / "run/masks").rglob("*.png")}
-    fresh = run(tmp_path / "fresh", sequences, makers.noisy, measures=rules)
+    fresh = run(tmp_path / "fresh", sequences, makers.noisy, rules=rules)
     assert [s.to_json()["objects"] for s in again.sequences] == [s.to_json()["objects"] for s in fresh.sequences]
     assert [s.seconds for s in again.sequences] == [s.seconds for s in first.sequences]
     assert len(first.sequences[0].scored) == 6 and len(again.sequences[0].scored) == 7  # the last frame counts
     assert math.isnan(again.sequences[1].region[3][0]) and again.sequences[1].protocol == "youtube-vos"
     assert [s.to_json() for s in load(tmp_path / "run").sequences] == [s.to_json() for s in again.sequences]
-    benchmark.run(never, sequences, tmp_path / "run", fingerprint={"x": 1}, measures=rules)
+    benchmark.run(never, sequences, tmp_path / "run", fingerprint={"x": 1}, rules=rules)
     assert "2 of 2 sequences are finished and kept" in capsys.readouterr().err
     text = io.StringIO()
     run(tmp_path / "davis", sequences)
@@ -195,7 +209,7 @@ def test_edited_masks_are_measured_again(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "the masks of b are kept and measured again (masks changed since)" in said and "1 of 2" in said
     assert after.sequences[1].region[1][2] == 0 < before.sequences[1].region[1][2]
-    assert after.sequences[1].strange == {9: 1} and after.summary["strange-ids"] == 1
+    assert after.sequences[1].unknown_ids == {9: 1} and after.summary["strange-ids"] == 1
     path.write_bytes(b"half")
     with pytest.raises(ValueError, match="00003.png"):
         run(out, make=never)
@@ -217,7 +231,7 @@ def test_figures_by_other_rules_are_not_mixed_in(tmp_path):
     """A run that is interrupted while it measures again."""
     out = tmp_path / "run"
     run(out)
-    run_folder.claim(out, {"x": 1}, measures=Measures("youtube-vos"), sequences=["a", "b"])
+    run_folder.claim(out, {"x": 1}, rules=ScoringRules("youtube-vos"), sequences=["a", "b"])
     content = read_sequence(sequence_file(out, "a"))
     proof = {**content.proof, "rules": {**content.proof["rules"], "protocol": "youtube-vos"}}
     sequence_file(out, "a").write_text(json.dumps(replace(content, proof=proof).to_json()))

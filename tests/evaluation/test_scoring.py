@@ -12,7 +12,7 @@ from eosvos.data.masks import read_mask, write_mask
 from eosvos.data.readers.davis import open_davis
 from eosvos.errors import UserError
 from eosvos.evaluation.metrics.region_contour import score_sequence
-from eosvos.evaluation.processes import spread
+from eosvos.evaluation.processes import map_in_processes
 from eosvos.evaluation.score_sequence import score_sequences
 
 
@@ -54,14 +54,14 @@ def test_several_processes_find_what_one_finds(items):
             sequence.first_frame,
             range(len(sequence)),
             ends="keep",
-            measures=["boxes"],
+            extra_metrics=["boxes"],
         )
         for sequence, folder in items
     }
     one = [(sequence, partial(read, folder)) for sequence, folder in items]
     two = [(sequence, partial(read_and_tell, folder)) for sequence, folder in items]
     for processes, given in ((1, one), (2, two)):
-        found = list(score_sequences(given, processes, ends="keep", measures=["boxes"]))
+        found = list(score_sequences(given, processes, ends="keep", extra_metrics=["boxes"]))
         assert dict(found) == expected and len(found) == 3
         assert processes == 2 or [name for name, _ in found] == ["long", "middle", "short"]
     assert all(0 < value < 1 for values in expected["long"].region.values() for value in values)
@@ -87,6 +87,6 @@ def fail(number):
 
 def test_a_failing_and_a_lost_process_are_told():
     with pytest.raises(UserError, match="number 1 fails"):
-        list(spread(fail, [0, 1, 2, 3], 2))
+        list(map_in_processes(fail, [0, 1, 2, 3], 2))
     with pytest.raises(UserError, match="killed from outside.*processes=1"):
-        list(spread(fail, [7, 7], 2))
+        list(map_in_processes(fail, [7, 7], 2))

@@ -11,8 +11,9 @@ from eosvos.data.tasks import Sample
 from eosvos.data.transforms import fit
 from eosvos.inference import state_file
 from eosvos.meta.learner import Learner
-from eosvos.methods.eosvos import method
-from eosvos.methods.eosvos.method import EOSVOS, moved_boxes
+from eosvos.methods.eosvos import method, online_adaptation
+from eosvos.methods.eosvos.box_propagation import jittered_boxes
+from eosvos.methods.eosvos.method import EOSVOS
 from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation
 from eosvos.methods.snapping import GrabCut
 from eosvos.models import mask_rcnn
@@ -153,8 +154,10 @@ def test_past_frames_count_by_their_weight(learner):
 
 def test_past_frames_that_join_few_steps_have_the_same_share_of_all(learner, monkeypatch):
     frames, masks = clip(4)
-    weighed, mean_of = [], method.mean_of
-    monkeypatch.setattr(method, "mean_of", lambda parts: weighed.append([w for w, _ in parts]) or mean_of(parts))
+    weighed, mean_of = [], online_adaptation.mean_of
+    monkeypatch.setattr(
+        online_adaptation, "mean_of", lambda parts: weighed.append([w for w, _ in parts]) or mean_of(parts)
+    )
 
     def weights(**online):
         method = EOSVOS(learner, iters=0, ona=True, online=Online(every=1000, stride=1, min_area=0.0, **online))
@@ -185,7 +188,7 @@ def test_steps_that_are_the_same_every_time_are_made_once(learner, monkeypatch, 
         taken.clear()
         for k in range(1, 8):
             if forget:
-                method._begun.clear()
+                method._online_start.clear()
             method.step(frames[k])
             if k == 4:
                 method.correct(frames[k], given(masks[k], 3))
@@ -207,7 +210,7 @@ def test_what_was_kept_for_a_removed_object_goes(learner):
     method.add(frames[3], {1: masks[3] == 3})
     method.remove([3])
     method.step(frames[4])
-    assert [index for index, _ in method._begun] == [1]
+    assert [index for index, _ in method._online_start] == [1]
 
 
 def test_the_parameters_in_use_are_the_mean_of_the_last_steps(learner):
@@ -305,13 +308,13 @@ def test_an_object_does_not_depend_on_the_others_but_for_the_merge(learner):
 def test_propagated_boxes_surround_the_last_box_and_stay_in_the_picture():
     box, size = torch.tensor([10.0, 10.0, 35.0, 30.0]), (HEIGHT, WIDTH)
     for settings in (Propagation(boxes=30, jitter=0.3), Propagation(boxes=30, jitter=0.1, outward=True)):
-        boxes = moved_boxes(box, size, settings, torch.Generator().manual_seed(0))
+        boxes = jittered_boxes(box, size, settings, torch.Generator().manual_seed(0))
         assert len(boxes) == 30 and torch.equal(boxes[0], box)
         moved = (boxes - box).abs() / torch.tensor([25.0, 20.0, 25.0, 20.0])
         assert 0.5 * settings.jitter < float(moved.max()) <= settings.jitter + 1e-6
         if settings.outward:
             assert bool((boxes[:, :2] <= box[:2]).all()) and bool((boxes[:, 2:] >= box[2:]).all())
-    corner = moved_boxes(torch.tensor([90.0, 50.0, 100.0, 60.0]), size, Propagation(jitter=0.9), torch.Generator())
+    corner = jittered_boxes(torch.tensor([90.0, 50.0, 100.0, 60.0]), size, Propagation(jitter=0.9), torch.Generator())
     assert float(corner[:, 2].max()) <= WIDTH and float(corner[:, 3].max()) <= HEIGHT
 
 

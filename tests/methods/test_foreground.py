@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from eosvos.data.tasks import Sample
-from eosvos.methods.osvos.loss import truth_of
+from eosvos.methods.osvos.loss import target_mask
 
 
 def sample(masks):
@@ -14,8 +14,8 @@ def sample(masks):
 
 def test_the_foreground_is_what_any_instance_covers():
     masks = torch.rand(3, 6, 8, generator=torch.Generator().manual_seed(0)) < 0.2
-    assert torch.equal(truth_of(sample(masks)), masks[0] | masks[1] | masks[2])
-    empty = truth_of(sample(masks[:0]))
+    assert torch.equal(target_mask(sample(masks)), masks[0] | masks[1] | masks[2])
+    empty = target_mask(sample(masks[:0]))
     assert empty.shape == (6, 8) and empty.dtype == torch.bool and not empty.any()
 
 
@@ -29,6 +29,6 @@ def test_contours_are_the_pixels_on_both_sides_of_every_border():
         for x in range(12):
             near = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
             expected[y, x] = any(0 <= a < 9 and 0 <= b < 12 and labels[a, b] != labels[y, x] for a, b in near)
-    found = truth_of(sample(masks), "contours")
+    found = target_mask(sample(masks), "contours")
     assert torch.equal(found, expected) and found[4, 5] and found[4, 6] and not found[4, 3]
-    assert not truth_of(sample(masks[:0]), "contours").any()
+    assert not target_mask(sample(masks[:0]), "contours").any()

@@ -26,7 +26,7 @@ from eosvos.methods.eosvos.method import EOSVOS
 from eosvos.methods.eosvos.settings import Propagation
 from eosvos.methods.osmn.method import OSMN
 from eosvos.methods.osvos.method import OSVOS
-from eosvos.methods.protocol import Learning
+from eosvos.methods.protocol import LearningMethod
 from eosvos.models import mask_rcnn, osmn, osvos
 from eosvos.seeds import derive
 
@@ -211,7 +211,7 @@ def test_evaluation_gives_what_a_stream_of_frames_gives(make, tmp_path):
 def test_further_annotated_frames_are_learned_or_refused(make):
     """Learned before the video or in it, they are the same; a correction learns and shows."""
     method = make(0)
-    if not isinstance(method, Learning):
+    if not isinstance(method, LearningMethod):
         with pytest.raises(UserError, match=f"{type(method).__name__} cannot learn"):
             list(walk(method, video(given=(4,))))
         return
@@ -341,7 +341,7 @@ def test_objects_prepared_beforehand_are_found_in_another_video(make, tmp_path):
     segmenter = Segmenter(make(3))
     segmenter.start(frame(0), {7: ids_at(0) == 7})
     segmenter.save(tmp_path / "object.safetensors")
-    if not isinstance(segmenter.method, Learning):
+    if not isinstance(segmenter.method, LearningMethod):
         with pytest.raises(UserError, match="knows nothing of its objects but where they are"):
             Segmenter.load(tmp_path / "object.safetensors", new_video=True)
         return

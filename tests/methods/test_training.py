@@ -107,7 +107,7 @@ def test_validation_on_pictures_is_the_mean_loss_whichever_process_has_which(mod
     with torch.no_grad():
         losses = [float(loss_of(model, learner.theta, p, 0, training._VALIDATION, n)) for n, p in enumerate(pictures)]
     model.mask_loss = "lovasz"  # as a step of training may leave it
-    whole = training.validate_pictures(model, learner, pictures, world=World())
+    whole = training.validate_images(model, learner, pictures, world=World())
     mean = pytest.approx(sum(losses) / 2, rel=1e-6)
     assert whole["validation_loss"] == mean and whole["score"] == -whole["validation_loss"]
 
@@ -185,8 +185,8 @@ def test_validation_and_gradients_on_a_gpu_are_near_those_on_the_cpu(learner, ta
     model = mask_rcnn.build("tiny", short=64, long=112).to("cuda")
     there = learner.to("cuda")
     picture = tasks[0].meta
-    here = training.picture_similarity(model.cpu(), learner.theta, picture)
-    assert training.picture_similarity(model.cuda(), there.theta, picture) == pytest.approx(here, abs=0.05)
+    here = training.image_jaccard(model.cpu(), learner.theta, picture)
+    assert training.image_jaccard(model.cuda(), there.theta, picture) == pytest.approx(here, abs=0.05)
     result = training.meta_gradients(model, seed=4, steps=2, clip=10.0)(there, ((3, 1), tasks[0]))
     assert result.finite and all(g.device.type == "cuda" for g in (result.theta | result.rates).values())
     assert set(validate(model, there, tasks, World())) == {"J@0", "J@2", "loss@0", "loss@2", "score"}

@@ -82,7 +82,7 @@ def test_the_windows_size_follows_the_box_by_half_a_step_and_its_middle_at_once(
     method = EOSVOS(learner, iters=0, **PLAIN)
     method.start(frame, {3: mask == 3})
     thing = method._objects[3]
-    method._follow(thing, torch.tensor([100.0, 50, 140, 110]))
+    method._update_box(thing, torch.tensor([100.0, 50, 140, 110]))
     assert thing.sides.tolist() == [30, 40]  # from 20 x 20 half way to 40 x 60
     x0, y0, x1, y1 = method._window_of(thing, frame)
     assert abs((x0 + x1) / 2 - 120) <= 1 and abs((y0 + y1) / 2 - 80) <= 1

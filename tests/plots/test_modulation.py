@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eosvos.plots.osmn_modulation import alike, draw_embedding, draw_spread, embedding
+from eosvos.plots.osmn_modulation import draw_embedding, draw_spread, embedding, neighbour_agreement
 
 
 def two_groups(count=12, channels=30):
@@ -28,10 +28,10 @@ def test_the_embedding_keeps_the_distances_of_what_lies_in_a_plane():
 
 def test_neighbours_of_one_group_are_counted_beside_chance():
     gammas, groups = two_groups()
-    assert alike(gammas, groups) == (1.0, pytest.approx(5 / 11))
-    found, chance = alike(np.array([[0.0], [1.0], [1.1], [5.0]]), ["a", "a", "b", "c"])
+    assert neighbour_agreement(gammas, groups) == (1.0, pytest.approx(5 / 11))
+    found, chance = neighbour_agreement(np.array([[0.0], [1.0], [1.1], [5.0]]), ["a", "a", "b", "c"])
     assert (found, chance) == (pytest.approx(0.5), pytest.approx(1 / 3))  # b and c have no mate
-    assert all(np.isnan(alike(gammas[:2], ["a", "b"])))
+    assert all(np.isnan(neighbour_agreement(gammas[:2], ["a", "b"])))
 
 
 def test_the_pictures_are_drawn(tmp_path):

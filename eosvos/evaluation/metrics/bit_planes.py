@@ -1,8 +1,8 @@
-"""J and F of up to four objects at once: one bit of an image for each of their masks.
+"""J and F of up to four objects at once, with one bit of an image for each of their masks.
 
 An image "planes" is uint8 (H, W): bit k is set where the prediction has object k, bit k + 4 where the truth has it.
-What is done to a pixel is then done to eight masks, and a dilation by a disk is a few dozen shifts of the whole image,
-not one for each of its pixels (docs/results/metrics.md tells what that gains). NumPy and OpenCV only.
+An operation on a pixel then acts on eight masks, and a dilation by a disk is a few dozen shifts of the whole image
+(docs/results/metrics.md has the speed). NumPy and OpenCV only.
 """
 
 from __future__ import annotations
@@ -17,17 +17,21 @@ _BITS = np.arange(256)[:, None] >> np.arange(8) & 1  # (256, 8): which bits a va
 
 
 def compare(planes: np.ndarray, radius: int) -> list[tuple[float, float]]:
-    """(J, F) of the four objects of an image, both in [0, 1]; a contour matches within `radius` pixels of the other's.
+    """Compute J and F of the four objects of an image.
 
-    Both are 1 where an object is on neither side. Borders of the image count as borders of the frame: a part that is
-    cut out must hold one pixel around what is set, as far as the frame goes.
+    Args:
+        planes: uint8 (H, W), see the module. A crop must keep one pixel around all masks, as far as the frame goes.
+        radius: largest distance in pixels at which contours match.
+
+    Returns:
+        (J, F) of each object, in [0, 1]; both are 1 for an object that is in neither mask.
     """
     x, y, w, h = cv2.boundingRect(planes)
     if not w or not h:
         return [(1.0, 1.0)] * GROUP
     planes = planes[max(y - 1, 0) : y + h + 1, max(x - 1, 0) : x + w + 1]
     lengths, matched = _match(planes, radius)
-    found = []
+    scores = []
     for k in range(GROUP):
         both = np.uint8(0x11 << k)
         either = planes & both
@@ -38,12 +42,12 @@ def compare(planes: np.ndarray, radius: int) -> list[tuple[float, float]]:
         else:
             precision, recall = matched[k] / lengths[k], matched[k + 4] / lengths[k + 4]
             contour = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-        found.append((region, contour))
-    return found
+        scores.append((region, contour))
+    return scores
 
 
 def _match(planes: np.ndarray, radius: int) -> tuple[list[int], list[int]]:
-    """For each of the eight masks the pixels of its contour, and those with one of the other side's within `radius`."""
+    """Count, for each of the eight masks, its contour pixels, and those within `radius` of the other side's contour."""
     h, w = planes.shape
     # The rows lie behind one another with `radius` zeros before each and after the last: nothing that is shifted along
     # the line by at most that comes from one row to another's pixels, and nothing is lost at its ends.
@@ -59,10 +63,7 @@ def _match(planes: np.ndarray, radius: int) -> tuple[list[int], list[int]]:
 
 
 def _contours(planes: np.ndarray, out: np.ndarray) -> None:
-    """Write the one-pixel contours into `out`: where a pixel differs from its east, south or south-east neighbour.
-
-    The last row looks east only, the last column south only, the corner not at all.
-    """
+    """Write contours into `out`: pixels that differ from their east, south or south-east neighbour inside the image."""
     inner, target = planes[:-1, :-1], out[:-1, :-1]
     np.bitwise_xor(inner, planes[:-1, 1:], out=target)
     target |= inner ^ planes[1:, :-1]

@@ -1,8 +1,8 @@
 """Region similarity J and contour accuracy F of DAVIS, with the arithmetic of davis2017-evaluation.
 
 Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation" (CVPR 2016,
-section 3) and the official toolkit davis2017-evaluation. Where that toolkit errs (its decay beyond 255 frames), this is
-right. NumPy and OpenCV only.
+section 3) and the official toolkit davis2017-evaluation, whose wrong decay beyond 255 frames is corrected. NumPy and
+OpenCV only.
 """
 
 from __future__ import annotations
@@ -16,62 +16,79 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from eosvos.data.masks import jaccard
 from eosvos.data.sequence import VideoSequence
 from eosvos.evaluation.metrics.bit_planes import GROUP, compare
 from eosvos.evaluation.metrics.boxes_errors import box_overlap, contour_errors
 from eosvos.evaluation.metrics.temporal_stability import matching_cost, shape_contexts
 
 PROTOCOLS = ("davis", "youtube-vos", "lvos", "from-first-appearance")
-# What may be measured besides J and F, and the names that it has in `Scores.more`
-MEASURES = {"T": ("T",), "boxes": ("boxes",), "errors": ("near", "far", "missed")}
+# Metrics besides J and F, and the keys that they have in `Scores.extra_metrics`
+EXTRA_METRICS = {"T": ("T",), "boxes": ("boxes",), "errors": ("near", "far", "missed")}
 
 
 class Statistics(NamedTuple):
-    """What DAVIS reports of one object's values over a sequence; every part is nan without values."""
+    """Statistics of an object's values over a sequence, as DAVIS reports them; nan without values."""
 
     mean: float
-    recall: float  # share of frames strictly above 0.5
-    decay: float  # mean of the first quarter less mean of the last: above 0 is loss over time
+    recall: float  # share of frames with a value above 0.5
+    decay: float  # mean of the first quarter minus that of the last
 
 
 @dataclass
 class Scores:
-    """J and F of a sequence: `frames` are the indices that were measured, with one value per frame and object.
+    """Scores of a sequence, one value per scored frame and object; nan if that frame does not count for that object.
 
-    A value is nan where the protocol does not count that frame for that object. `strange`: predicted ids that are no
-    object, and the number of measured frames that have them. `more`: for each further measure the same as `region`:
-    "T" (temporal_stability.py; of a frame and the measured one before), "boxes" (the overlap of boxes_errors.py),
-    "near", "far" and "missed" (its wrong pixels).
+    Attributes:
+        frames: indices of the scored frames.
+        region: J by object id.
+        contour: F by object id.
+        unknown_ids: number of scored frames by predicted id that is no object.
+        extra_metrics: values by metric and object id: "T" (temporal_stability.py; of a frame and the scored one
+            before), "boxes" (overlap of boxes_errors.py), "near", "far" and "missed" (its wrong pixels).
     """
 
     frames: list[int] = field(default_factory=list)
     region: dict[int, list[float]] = field(default_factory=dict)
     contour: dict[int, list[float]] = field(default_factory=dict)
-    strange: dict[int, int] = field(default_factory=dict)
-    more: dict[str, dict[int, list[float]]] = field(default_factory=dict)
+    unknown_ids: dict[int, int] = field(default_factory=dict)
+    extra_metrics: dict[str, dict[int, list[float]]] = field(default_factory=dict)
 
 
 def region_similarity(prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None) -> float:
-    """Jaccard index |A & B| / |A | B| of two masks; 1 where both are empty.
+    """Compute the region similarity J, the Jaccard index |A & B| / |A | B| of two masks.
 
-    `prediction`, `truth`: bool or 0/1 integer (H, W). `void`: pixels left out of both, same shape, or None. Returns a
-    value in [0, 1]. Raises ValueError where shapes or values do not fit.
+    Args:
+        prediction: bool or 0/1 integer (H, W).
+        truth: bool or 0/1 integer (H, W).
+        void: pixels that are left out of both, (H, W); None: none.
+
+    Returns:
+        A value in [0, 1]; 1 if both masks are empty.
+
+    Raises:
+        ValueError: if shapes or values do not fit.
     """
     prediction, truth = _pair(prediction, truth, void)
-    union = np.count_nonzero(prediction | truth)
-    return np.count_nonzero(prediction & truth) / union if union else 1.0
+    return jaccard(prediction, truth)
 
 
 def contour_accuracy(
     prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None, tolerance: float = 0.008
 ) -> float:
-    """F-measure of the two masks' contours, matched within a tolerance.
+    """Compute the contour accuracy F, the F-measure of two masks' contours matched within a tolerance.
 
-    `prediction`, `truth`: bool or 0/1 integer (H, W). `void`: pixels left out of both, same shape, or None.
-    `tolerance`: a share of the frame's diagonal, rounded up to whole pixels, or that number of pixels where it is 1 or
-    more. Returns a value in [0, 1]: 1 where neither mask has a contour (a mask that fills the frame has none), 0 where
-    only one has.
-    Raises ValueError where shapes or values do not fit.
+    Args:
+        prediction: bool or 0/1 integer (H, W).
+        truth: bool or 0/1 integer (H, W).
+        void: pixels that are left out of both, (H, W); None: none.
+        tolerance: below 1: share of the frame's diagonal, rounded up to whole pixels; from 1 on: pixels.
+
+    Returns:
+        A value in [0, 1]: 1 if neither mask has a contour (a mask that fills the frame has none), 0 if only one has.
+
+    Raises:
+        ValueError: if shapes or values do not fit.
     """
     prediction, truth = _pair(prediction, truth, void)
     radius = math.ceil(tolerance) if tolerance >= 1 else _radius(truth.shape, tolerance)
@@ -79,10 +96,13 @@ def contour_accuracy(
 
 
 def statistics(values: Values[float] | np.ndarray) -> Statistics:
-    """Mean, recall and decay of one object's values over the frames of a sequence, in order; nan is left out.
+    """Compute mean, recall and decay of an object's values over the frames of a sequence.
 
-    Neighbouring quarters share a frame, as in the official toolkit. Its indices are 8-bit, so that it errs from 256
-    frames on; these do not wrap.
+    Neighbouring quarters share a frame, as in the official toolkit, whose 8-bit indices wrap from 256 frames on; these
+    do not.
+
+    Args:
+        values: one per frame, in order; nan is left out.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
@@ -104,38 +124,45 @@ def score_sequence(
     protocol: str = "davis",
     ends: str | None = None,
     void: str = "background",
-    measures: Collection[str] = (),
+    extra_metrics: Collection[str] = (),
     last: Mapping[int, int] | None = None,
 ) -> Scores:
-    """J and F per object and frame of one sequence, each mask read once; two frames' masks are held at most.
+    """Compute J and F per object and frame of one sequence; holds the masks of two frames at most.
 
-    `read_prediction(i)` and `read_truth(i)` give id masks uint8 (H, W); `read_truth` gives None where frame i has no
-    annotation, and the frame is left out. `objects`: the ids to measure, and the frame that each first appears in.
-    `protocol`, which frames count for an object:
+    Args:
+        read_prediction: gives the predicted id mask, uint8 (H, W), of a frame index.
+        read_truth: gives the true id mask, uint8 (H, W), of a frame index; None if the frame is not annotated.
+        objects: index of the first frame with the object, by object id (1 to 254).
+        frames: frame indices, ascending.
+        protocol: which frames count for an object:
 
-    - "davis": all. An object that is rightly absent has 1, before its first appearance too.
-    - "from-first-appearance", the rule of vos-benchmark: from the first measured frame on where it is in the truth or
-      in the prediction; an object that no measured frame's truth has does not count at all.
-    - "youtube-vos": annotated frames after the one it first appears in, whose mask the method is given. It is published
-      that the server takes every fifth frame (those with annotation), that objects may appear late, and that J and F
-      are averaged over the objects of seen and of unseen classes; its code and the rule for first frames are not. That
-      a given mask does not count, and that the last frame does, is our reading.
-    - "lvos", as the present lvos-evaluation (its first release counted the given mask, too): annotated frames between
-      the object's first and its last one (`last`, by id; for others to the end of the video), both left out. What is
-      predicted of an object that is gone for good costs nothing.
+            - "davis": all. An object that is rightly absent has 1, also before it first appears.
+            - "from-first-appearance", as in vos-benchmark: from the first scored frame on where the object is in the
+              truth or in the prediction; an object that is in the truth of no scored frame does not count.
+            - "youtube-vos": annotated frames after the first one with the object. It is published that the server
+              scores every fifth frame, that objects may appear late, and that J and F are averaged over objects of seen
+              and of unseen classes; not its code. That a given mask does not count and that the last frame does is our
+              reading.
+            - "lvos", as in the current lvos-evaluation (its first release counted the given mask too): annotated frames
+              between the first and the last one with the object, both excluded.
+        ends: whether the first and the last annotated frame are left out: "skip" (as in DAVIS) or "keep"; None:
+            `ends_of(protocol)`.
+        void: what 255 in the truth is: "background", as in the official semi-supervised evaluation, or "ignore": left
+            out of both masks.
+        extra_metrics: keys of `EXTRA_METRICS` to compute, too.
+        last: index of the last frame with the object, by object id; missing: the end of the video.
 
-    `ends`: "skip" leaves out the first and the last annotated frame, as DAVIS does, "keep" does not; None is
-    `ends_of(protocol)`. `void`: pixels that are 255 in the truth are "background", as in the official
-    semi-supervised figures, or taken from both sides ("ignore"). Pixels of a predicted id that is no object are no
-    object's. `measures`: what `Scores.more` is to hold, of `MEASURES`.
+    Returns:
+        The scores. Pixels of a predicted id that is no object belong to no object.
 
-    Raises ValueError where a mask is not uint8 (H, W) or a prediction has another size than the truth.
+    Raises:
+        ValueError: if a mask is not uint8 (H, W), or the sizes of prediction and truth differ.
     """
     for name, value, known in (
         ("protocol", protocol, PROTOCOLS),
         ("ends", ends, ("skip", "keep", None)),
         ("void", void, ("background", "ignore")),
-        *(("measures", measure, tuple(MEASURES)) for measure in measures),
+        *(("measures", metric, tuple(EXTRA_METRICS)) for metric in extra_metrics),
     ):
         if value not in known:
             raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(str, known))}")
@@ -143,10 +170,10 @@ def score_sequence(
     if not all(0 < i < 255 for i in objects):
         raise ValueError(f"objects have ids from 1 to 254, found {sorted(objects)}")
     scores = Scores([], {i: [] for i in objects}, {i: [] for i in objects})
-    scores.more = {key: {i: [] for i in objects} for measure in measures for key in MEASURES[measure]}
+    scores.extra_metrics = {key: {i: [] for i in objects} for metric in extra_metrics for key in EXTRA_METRICS[metric]}
     seen: set[int] = set()  # in the truth or a prediction
     true: set[int] = set()  # in the truth
-    before: dict[int, np.ndarray | None] = {}  # each object's shape contexts in the last measured frame
+    before: dict[int, np.ndarray | None] = {}  # each object's shape contexts in the last scored frame
 
     def score(index: int, truth: np.ndarray) -> None:
         counted = counted_objects(protocol, objects, last or {}, index)
@@ -164,7 +191,7 @@ def score_sequence(
         prediction, truth = prediction[crop], truth[crop]
         predicted = _ids(prediction)
         for i in sorted(predicted - objects.keys()):
-            scores.strange[i] = scores.strange.get(i, 0) + 1
+            scores.unknown_ids[i] = scores.unknown_ids.get(i, 0) + 1
         if protocol == "from-first-appearance":
             true.update(_ids(truth))
             seen.update(predicted | true)
@@ -173,10 +200,10 @@ def score_sequence(
         for i in objects:
             scores.region[i].append(values[i][0] if i in counted else math.nan)
             scores.contour[i].append(values[i][1] if i in counted else math.nan)
-            if measures:
-                _more(scores, i, prediction == i, truth == i, i in counted, before)
+            if extra_metrics:
+                _append_extra_metrics(scores, i, prediction == i, truth == i, i in counted, before)
 
-    held: tuple[int, np.ndarray] | None = None  # the last annotated frame: measured once a later one is seen
+    held: tuple[int, np.ndarray] | None = None  # the last annotated frame: scored once there is a later one
     skip = (ends or ends_of(protocol)) == "skip"
     first = True
     for index in frames:
@@ -190,18 +217,18 @@ def score_sequence(
     if held is not None and not skip:
         score(*held)
     if protocol == "from-first-appearance":
-        for values in (scores.region, scores.contour, *scores.more.values()):
+        for values in (scores.region, scores.contour, *scores.extra_metrics.values()):
             values.update({i: [math.nan] * len(scores.frames) for i in objects.keys() - true})
     return scores
 
 
 def ends_of(protocol: str) -> str:
-    """What a protocol does with the first and the last annotated frame of a video: "skip" or "keep"."""
+    """Return what a protocol does with the first and the last annotated frame: "skip" or "keep"."""
     return "keep" if protocol in ("youtube-vos", "lvos") else "skip"
 
 
 def counted_objects(protocol: str, objects: Mapping[int, int], last: Mapping[int, int], index: int) -> set[int]:
-    """The ids of `objects` for which frame `index` counts, as far as that is known without its masks."""
+    """Return the ids of the objects for which frame `index` counts, as far as that is known without its masks."""
     if protocol not in ("youtube-vos", "lvos"):
         return set(objects)
     after = {i for i, first in objects.items() if index > first}
@@ -209,40 +236,40 @@ def counted_objects(protocol: str, objects: Mapping[int, int], last: Mapping[int
 
 
 def _compare(prediction: np.ndarray, truth: np.ndarray, ids: list[int], radius: int) -> dict[int, tuple[float, float]]:
-    """J and F of objects in two id masks uint8 (H, W)."""
-    found: dict[int, tuple[float, float]] = {}
+    """Compute J and F of the objects `ids` in two id masks, uint8 (H, W)."""
+    scores: dict[int, tuple[float, float]] = {}
     for group in (ids[k : k + GROUP] for k in range(0, len(ids), GROUP)):
         bits = np.zeros(256, np.uint8)
         bits[group] = 1 << np.arange(len(group))
         planes = cv2.bitwise_or(cv2.LUT(prediction, bits), cv2.LUT(truth, bits << 4))
-        found |= zip(group, compare(planes, radius), strict=False)
-    return found
+        scores |= zip(group, compare(planes, radius), strict=False)
+    return scores
 
 
-def _more(
+def _append_extra_metrics(
     scores: Scores, i: int, prediction: np.ndarray, truth: np.ndarray, counts: bool, before: dict[int, Any]
 ) -> None:
-    """Append what else is measured of object `i` in a frame, nan where the frame does not count for it."""
-    if "T" in scores.more:
+    """Append the extra metrics of object `i` in a frame; nan if the frame does not count for it."""
+    if "T" in scores.extra_metrics:
         now = shape_contexts(prediction) if counts else None
-        scores.more["T"][i].append(matching_cost(before.get(i), now))
+        scores.extra_metrics["T"][i].append(matching_cost(before.get(i), now))
         before[i] = now
-    if "boxes" in scores.more:
-        scores.more["boxes"][i].append(box_overlap(prediction, truth) if counts else math.nan)
-    if "missed" in scores.more:
+    if "boxes" in scores.extra_metrics:
+        scores.extra_metrics["boxes"][i].append(box_overlap(prediction, truth) if counts else math.nan)
+    if "missed" in scores.extra_metrics:
         errors = contour_errors(prediction, truth) if counts else (math.nan,) * 3
-        for key, value in zip(MEASURES["errors"], errors, strict=True):
-            scores.more[key][i].append(value)
+        for key, value in zip(EXTRA_METRICS["errors"], errors, strict=True):
+            scores.extra_metrics[key][i].append(value)
 
 
 def _ids(mask: np.ndarray) -> set[int]:
-    """The values above 0 in an id mask; five times faster than by np.bincount, which makes an int64 of each pixel."""
+    """Return the ids in a mask; five times faster than np.bincount, which makes an int64 of each pixel."""
     counts = cv2.calcHist([mask], [0], None, [256], [0, 256])
     return set(counts.ravel().nonzero()[0].tolist()) - {0}
 
 
 def _radius(shape: tuple[int, ...], tolerance: float = 0.008) -> int:
-    """How far contours may be apart in a frame of this shape, in pixels: a share of its diagonal."""
+    """Return the matching tolerance in pixels: a share of the frame's diagonal."""
     return math.ceil(tolerance * float(np.linalg.norm(shape)))
 
 
@@ -255,7 +282,7 @@ def _check_ids(index: int, prediction: np.ndarray, truth: np.ndarray) -> None:
 
 
 def _pair(prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Both masks as bool (H, W), void pixels cleared in both."""
+    """Convert both masks to bool (H, W), with void pixels cleared."""
     prediction, truth = np.asarray(prediction), np.asarray(truth)
     if prediction.ndim != 2 or prediction.shape != truth.shape or 0 in truth.shape:
         raise ValueError(
@@ -284,23 +311,28 @@ def _boolean(mask: np.ndarray, name: str) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Measures:
-    """What is measured, and by which rules: see `region_contour.score_sequence`."""
+class ScoringRules:
+    """Rules of scoring: see the arguments of `score_sequence`."""
 
     protocol: str = "davis"
     ends: str | None = None  # None: as the protocol has it
     void: str = "background"
-    more: tuple[str, ...] = ()  # of `region_contour.MEASURES`, besides J and F
+    extra_metrics: tuple[str, ...] = ()  # keys of `EXTRA_METRICS`, besides J and F
+
+    def as_json(self) -> dict[str, Any]:
+        """The rules as they are stored in run.json and in proofs, and as folder names are made of them."""
+        stored = {"protocol": self.protocol, "ends": self.ends, "void": self.void}
+        return stored | {"more": list(self.extra_metrics)}  # under the name that earlier versions stored it by
 
 
-def counts(sequence: VideoSequence, indices: Iterable[int], measures: Measures) -> list[int]:
-    """Those of some frames that figures can be of: that have a truth, and are no end that is left out."""
+def counts(sequence: VideoSequence, indices: Iterable[int], rules: ScoringRules) -> list[int]:
+    """Return those of the frames `indices` that are scored: annotated ones that count for an object."""
     if not sequence.has_ground_truth:
         return []
     indices = list(indices)
     ends = set()
-    if indices and (measures.ends or ends_of(measures.protocol)) == "skip":
+    if indices and (rules.ends or ends_of(rules.protocol)) == "skip":
         order = range(len(sequence))
         ends = {next(i for i in way if sequence.mask(i) is not None) for way in (order, reversed(order))}
-    of = (measures.protocol, sequence.first_frame, sequence.last_frame)
+    of = (rules.protocol, sequence.first_frame, sequence.last_frame)
     return [i for i in indices if i not in ends and counted_objects(*of, i) and sequence.mask(i) is not None]

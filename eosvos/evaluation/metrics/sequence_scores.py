@@ -1,4 +1,4 @@
-"""The figures of one sequence, as they are kept in its file."""
+"""The result of one sequence, and its JSON file."""
 
 from __future__ import annotations
 
@@ -8,52 +8,55 @@ from typing import Any
 
 from eosvos.evaluation.metrics.region_contour import Statistics, statistics
 
+# Fields whose names in the files differ, so that the files of earlier versions are still read.
+_STORED = {"unknown_ids": "strange", "overlaps": "shared", "extra_metrics": "more"}
+
 
 @dataclass(frozen=True)
 class SequenceResult:
-    """One finished sequence; `<out>/per_sequence/<name>.json` holds it and marks the sequence as finished.
+    """A finished sequence, stored as `<out>/per_sequence/<name>.json`.
 
-    A value of `region`, `contour` and `more` is nan (null in the file) where the protocol does not count that frame for
-    that object.
+    A value of `region`, `contour` and `extra_metrics` is nan (null in the file) if the protocol does not count that
+    frame for that object.
     """
 
     name: str
     frames: int
-    seconds: float | None  # decoding + fine-tuning + inference; neither PNG writing nor scoring; None: masks of others
-    adapt_seconds: float | None  # the fine-tuning's share, where the method tells it
-    peak_MiB: float | None  # resident memory of the process, highest while the sequence ran
+    seconds: float | None  # decoding, fine-tuning, inference; not writing or scoring; None: unknown
+    adapt_seconds: float | None  # of fine-tuning; None: unknown
+    peak_MiB: float | None  # peak resident memory of the process
     peak_cuda_MiB: float | None  # None without a GPU
-    scored: list[str] = field(default_factory=list)  # names of the measured frames; none without annotation
-    region: dict[int, list[float]] = field(default_factory=dict)  # object id -> J per measured frame
-    contour: dict[int, list[float]] = field(default_factory=dict)  # object id -> F per measured frame
+    scored: list[str] = field(default_factory=list)  # names of the scored frames
+    region: dict[int, list[float]] = field(default_factory=dict)  # J per scored frame, by object id
+    contour: dict[int, list[float]] = field(default_factory=dict)  # F per scored frame, by object id
     protocol: str = "davis"
-    attributes: tuple[str, ...] = ()  # of the video, as the data set names them
-    categories: dict[int, str] = field(default_factory=dict)  # object id -> its class
-    unseen: frozenset[int] | None = None  # objects of classes that training lacks; None: no such distinction
-    strange: dict[int, int] = field(default_factory=dict)  # predicted id that is no object -> frames that have it
-    shared: dict[str, list[int]] = field(default_factory=dict)  # "truth", "masks" -> frames and pixels of overlaps
-    more: dict[str, dict[int, Any]] = field(default_factory=dict)  # further measure -> object id -> its values
-    uncertain: dict[int, list[float]] = field(
-        default_factory=dict
-    )  # object id -> of each frame, see inference/suggestion.py
-    proof: dict[str, Any] = field(default_factory=dict)  # what the figures were computed from
+    attributes: tuple[str, ...] = ()  # of the video, as in the data set
+    categories: dict[int, str] = field(default_factory=dict)  # class by object id
+    unseen: frozenset[int] | None = None  # ids of objects of unseen classes; None: unknown
+    unknown_ids: dict[int, int] = field(default_factory=dict)  # frames by predicted id that is no object
+    overlaps: dict[str, list[int]] = field(default_factory=dict)  # of "truth", "masks": frames, pixels
+    extra_metrics: dict[str, dict[int, Any]] = field(default_factory=dict)  # values by metric and object id
+    # Uncertainty of each frame, by object id: see inference/suggestion.py
+    uncertain: dict[int, list[float]] = field(default_factory=dict)
+    proof: dict[str, Any] = field(default_factory=dict)  # of what was scored, see `score_sequence.proof`
 
     @property
     def fps(self) -> float:
-        """Frames per second over the whole video, fine-tuning included, as e-OSVOS counts (Figure 1, Table 2)."""
+        """Frames per second over the whole video with fine-tuning, as in e-OSVOS (Figure 1, Table 2)."""
         return per_second(self.frames, self.seconds)
 
     @property
     def objects(self) -> list[int]:
-        """The measured objects' ids; none where no frame could be measured."""
+        """Ids of the objects with at least one scored frame."""
         return [i for i, values in self.region.items() if not all(map(math.isnan, values))] if self.scored else []
 
     def statistics(self, i: int) -> tuple[Statistics, Statistics]:
-        """Mean, recall and decay of J and of F of object `i`."""
+        """Return mean, recall and decay of J, and those of F, of object `i`."""
         return statistics(self.region[i]), statistics(self.contour[i])
 
     def to_json(self) -> dict[str, Any]:
-        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("region", "contour")}
+        names = {f.name: _STORED.get(f.name, f.name) for f in fields(self) if f.name not in ("region", "contour")}
+        content = {stored: getattr(self, name) for name, stored in names.items()}
         content["unseen"] = None if self.unseen is None else sorted(self.unseen)
         content["fps"] = None if self.seconds is None else round(self.fps, 4)
         content["objects"] = {str(i): {"J": self.region[i], "F": self.contour[i]} for i in self.region}
@@ -66,11 +69,12 @@ class SequenceResult:
         # Those that older versions did not write may be missing.
         content["attributes"] = tuple(content.get("attributes", ()))
         content["unseen"] = frozenset(content["unseen"]) if content.get("unseen") is not None else None
-        for key in ("categories", "strange"):
-            content[key] = {int(i): value for i, value in content.get(key, {}).items()}
-        content["more"] = {
+        content["categories"] = {int(i): value for i, value in content.get("categories", {}).items()}
+        content["unknown_ids"] = {int(i): frames for i, frames in content.pop("strange", {}).items()}
+        content["overlaps"] = content.pop("shared", {})
+        content["extra_metrics"] = {
             name: {int(i): _with_nan(values) for i, values in of.items()}
-            for name, of in content.get("more", {}).items()
+            for name, of in content.pop("more", {}).items()
         }
         content["uncertain"] = {int(i): _with_nan(values) for i, values in content.get("uncertain", {}).items()}
         region, contour = ({i: _with_nan(values[k]) for i, values in objects.items()} for k in ("J", "F"))
@@ -84,7 +88,7 @@ def per_second(frames: int, seconds: float | None) -> float:
 
 
 def _without_nan(value: Any) -> Any:
-    """The same for JSON, which has no nan: null; and whose keys are strings."""
+    """Replace nan by None and keys by strings, for JSON."""
     if isinstance(value, dict):
         return {str(key): _without_nan(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

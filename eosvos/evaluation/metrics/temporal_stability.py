@@ -32,20 +32,31 @@ _ANGLES, _RADII = 12, np.logspace(math.log10(1 / 8), math.log10(2), 5)  # bins; 
 
 
 def temporal_stability(previous: np.ndarray, mask: np.ndarray) -> float:
-    """T of two consecutive masks of an object, bool or 0/1 (H, W): 0 is the same shape, 5 the most.
+    """Compute the temporal instability T of two consecutive masks of an object.
 
-    nan where one has no contour. The mean over the pairs of a sequence, nan left out, is the figure of the papers,
-    which write it as 0.376 or 37.6.
+    Args:
+        previous: bool or 0/1 (H, W).
+        mask: bool or 0/1 (H, W).
+
+    Returns:
+        A value in [0, 5], 0 for the same shape; nan if a mask has no contour. Papers report the mean over the pairs of
+        a sequence without nan, as 0.376 or 37.6.
     """
     return matching_cost(shape_contexts(previous), shape_contexts(mask))
 
 
 def shape_contexts(mask: np.ndarray) -> np.ndarray | None:
-    """Around each point of a mask's longest contour, where the other points lie: float64 (N, 60), rows of sum 1.
+    """Compute the shape contexts of a mask's longest contour: histograms of where its other points lie.
 
-    Bins of 12 directions and 5 distances on a logarithmic scale, in units of the mean distance between all points;
-    points beyond twice of it count nowhere, and a point counts itself (Belongie et al., "Shape Matching and Object
-    Recognition Using Shape Contexts", PAMI 2002). None where there is no contour: the mask is empty or a few pixels.
+    Source: Belongie et al., "Shape Matching and Object Recognition Using Shape Contexts", PAMI 2002.
+
+    Args:
+        mask: bool or 0/1 (H, W).
+
+    Returns:
+        float64 (N, 60), one row per contour point with sum 1: bins of 12 directions and 5 distances on a logarithmic
+        scale, in units of the mean distance of all points. A point counts itself; points beyond twice the mean distance
+        are left out. None if there is no contour: the mask is empty or a few pixels.
     """
     points = _contour(np.asarray(mask).astype(bool))
     if points is None:
@@ -63,7 +74,7 @@ def shape_contexts(mask: np.ndarray) -> np.ndarray | None:
 
 
 def matching_cost(first: np.ndarray | None, second: np.ndarray | None) -> float:
-    """T of two contours, given as their shape contexts; nan if one is None."""
+    """Compute T of two contours from their shape contexts; nan if one is None."""
     if first is None or second is None:
         return math.nan
     cost = _chi_square(first, second)
@@ -79,7 +90,7 @@ def matching_cost(first: np.ndarray | None, second: np.ndarray | None) -> float:
 
 
 def _chi_square(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Half the chi-square distance of every row to every row, in [0, 1]: (N, bins), (M, bins) -> (N, M)."""
+    """Compute half the chi-square distances, in [0, 1], of all pairs of rows: (N, bins), (M, bins) -> (N, M)."""
     total = first @ (second == 0).T.astype(np.float64) + (first == 0).astype(np.float64) @ second.T
     for a, b in zip(first.T, second.T, strict=True):  # most bins are empty on one side: above is all there is to them
         rows, columns = a.nonzero()[0], b.nonzero()[0]
@@ -198,9 +209,9 @@ def _curves(mask: np.ndarray) -> list[np.ndarray]:
                 del path[cut + 1 :]
                 if point == first:
                     break
-    found = []
+    result = []
     for curve in curves:
         curve = np.roll(curve, -int(curve.argmin()))
         curve = np.append(curve, curve[0])
-        found.append(np.stack([curve % (w + 1) + x0, curve // (w + 1) + y0], 1))
-    return found
+        result.append(np.stack([curve % (w + 1) + x0, curve // (w + 1) + y0], 1))
+    return result

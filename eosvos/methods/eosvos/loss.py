@@ -1,4 +1,4 @@
-"""From samples to the closures phi -> loss that `meta.adapt` takes: the same for training and test time."""
+"""Losses of Mask R-CNN as functions of its parameters, for `meta.adapt`; the same for training and test time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from eosvos.models.mask_rcnn import MaskRCNN
 
 
 def target_of(sample: Sample, device: torch.device | str) -> dict[str, Tensor]:
-    """Detection target: tight boxes (N, 4) computed from the masks, masks uint8 (N, h, w), empty masks left out."""
+    """Build the detection target of a sample; empty masks are left out.
+
+    Returns:
+        boxes: float32 (N, 4), the tight boxes of the masks; masks: uint8 (N, h, w); ignore: uint8 (N, h, w), where the
+        sample has pixels that are left out of the mask loss.
+    """
     masks = sample.masks[sample.masks.flatten(1).any(1)] if len(sample.masks) else sample.masks
     target = {"boxes": boxes_of(masks).to(device), "masks": masks.to(device, torch.uint8)}
     if sample.ignore is not None:
@@ -30,9 +35,16 @@ def loss_of(
     seed: tuple[int, ...],
     note: Callable[[dict[str, Tensor]], None] | None = None,
 ) -> Loss:
-    """The closure phi -> L_seg, the sum of the five losses, over a batch of samples.
+    """Build the loss L_seg of a batch: the sum of Mask R-CNN's five losses, as a function of the parameters.
 
-    seed: path of the draw of anchors and regions for the loss. note: gets the five losses apart.
+    Args:
+        model: the network; it is put into training mode when the loss is computed.
+        samples: the batch.
+        seed: path of the random draw of anchors and regions.
+        note: called with the five losses by name.
+
+    Returns:
+        A function from the parameters phi to a scalar.
     """
     device = next(model.parameters()).device
     images = [s.image.to(device) for s in samples]
@@ -50,7 +62,7 @@ def loss_of(
 
 
 def mean_of(parts: Sequence[tuple[float, Loss]]) -> Loss:
-    """The mean of losses, by weight."""
+    """Build the weighted mean of losses, from pairs of weight and loss."""
     total = sum(weight for weight, _ in parts)
 
     def loss(phi: Params) -> Tensor:
@@ -60,7 +72,7 @@ def mean_of(parts: Sequence[tuple[float, Loss]]) -> Loss:
 
 
 def inner_losses(model: MaskRCNN, train: Sequence[Sample], steps: int, batch: int, seed: tuple[int, ...]) -> list[Loss]:
-    """One closure a step; step t takes the next `batch` of the train samples, going round."""
+    """Build the losses of fine-tuning steps; step t takes the next `batch` of the training samples, cyclically."""
     return [
         loss_of(model, [train[(t * batch + j) % len(train)] for j in range(batch)], (*seed, t)) for t in range(steps)
     ]

@@ -1,4 +1,4 @@
-"""e-OSVOS: fine-tune on the given mask, propagate boxes, adapt online (sections 3.2, 3.3 and 4.2 of the paper).
+"""e-OSVOS: fine-tune on annotated frames, propagate boxes, adapt online (sections 3.2, 3.3 and 4.2 of the paper).
 
 Every object has its own fine-tuned parameters; the network itself is shared.
 """
@@ -25,8 +25,10 @@ from eosvos.data.transforms import augment, fit
 from eosvos.data.window import Rectangle, widened, window_about
 from eosvos.meta.adapt import Adapted, Loss, Params, TailMean, adapt
 from eosvos.meta.learner import Learner
-from eosvos.methods.base import Taught, Watch, check_frame
-from eosvos.methods.eosvos.loss import inner_losses, loss_of, mean_of
+from eosvos.methods.base import FineTunedMethod, Watch, check_frame
+from eosvos.methods.eosvos.box_propagation import jittered_boxes
+from eosvos.methods.eosvos.loss import inner_losses
+from eosvos.methods.eosvos.online_adaptation import annotated_loss, joint_loss, past_sample, usable_past
 from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation, Windowing
 from eosvos.methods.snapping import GrabCut
 from eosvos.models.mask_rcnn import MaskRCNN, build
@@ -37,47 +39,63 @@ _AT_ONCE = 16  # objects whose masks are snapped at a time, so that copies of al
 
 @dataclass(frozen=True)
 class _Given:
-    """An annotated frame, or the window of it, at network size, and at up to twice that, so that transformed copies of
-    it stay sharp. window: where in `source` that is which `sample` shows; around it there is more, for the copies.
-    gain: of snapping there, see `GrabCut.gain`."""
+    """An annotated frame, or the window of it that the network sees."""
 
-    sample: Sample
-    source: Sample
-    gain: float
-    window: Rectangle | None = None
+    sample: Sample  # the window at network size
+    source: Sample  # a wider window at up to twice that size; transformed copies of it stay sharp
+    gain: float  # of snapping on this frame, see `GrabCut.gain`
+    window: Rectangle | None = None  # of `sample` in `source`, in pixels
 
 
 @dataclass
 class _Object:
-    """One object on its way through the video."""
+    """The state of one object in the video."""
 
-    index: int  # of the draw, for seeds
+    index: int  # seeds its random draws
     given: list[_Given]
-    past: deque[Sample]  # at network size
-    first: Params = field(default_factory=dict)  # after fine-tuning on the given frames
-    phi: Params = field(default_factory=dict)  # in use
-    box: Tensor | None = None  # last seen, xyxy in frame pixels
+    past: deque[Sample]  # predictions on past frames, at network size
+    first: Params = field(default_factory=dict)  # parameters after fine-tuning on the annotated frames
+    phi: Params = field(default_factory=dict)  # parameters in use
+    box: Tensor | None = None  # (4,), where it was seen last, xyxy in frame pixels
     adaptations: int = 0
-    sides: Tensor | None = None  # width and height of the box, eased, which the window follows
-    missed: int = 0  # frames since it was last found
-    window: Rectangle | None = None  # what the network saw of the last frame
+    sides: Tensor | None = None  # (2,), smoothed width and height of the box
+    missed: int = 0  # frames since it was seen last
+    window: Rectangle | None = None  # the part of the last frame that the network saw
 
     @property
     def snaps(self) -> bool:
-        """Whether snapping is good for its masks, by the given ones."""
+        """Whether snapping improves its masks, judged on the annotated frames."""
         return sum(g.gain for g in self.given if not math.isnan(g.gain)) > 0
 
 
-class EOSVOS(Taught):
-    """The method of the paper; see `protocol.Learning`.
+class EOSVOS(FineTunedMethod):
+    """e-OSVOS: fine-tunes a Mask R-CNN per object; memory does not grow with the video. See `LearningMethod`.
 
-    learner: theta, rates and the spec of the network. iters: T, fine-tuning steps for each given frame. ona: online
-    adaptation on. seed: of every draw. snapping: of masks to the edges of the frame, which the paper has not:
-    GrabCut(band=0) is its rule; it was measured much better (docs/results/snapping.md). Memory does not grow with the
-    length of the video, only with the frames given.
+    Args:
+        learner: initialization theta, learning rates, and the spec of the network.
+        iters: T, number of fine-tuning steps per annotated frame.
+        ona: whether online adaptation is on (section 4.2).
+        seed: of all random draws.
+        device: where the network runs.
+        fine_tuning: settings of fine-tuning.
+        propagation: settings of box propagation.
+        online: settings of online adaptation.
+        snapping: snapping of masks to the edges of the frame, an addition to the paper that was measured much better
+            (docs/results/snapping.md); GrabCut(band=0) turns it off.
+        windowing: settings of the window about the object.
+        score: lowest score of a detection; None: as the learner was trained.
+
+    Source: Meinhardt & Leal-Taixé, NeurIPS 2020, sections 3.2, 3.3 and 4.2.
     """
 
-    STATE = ("_objects", "_waiting", "_frames", "_frame_size", "probabilities", "adapt_seconds")  # see methods.state
+    STATE = (
+        "_objects",
+        "_waiting",
+        "_frames",
+        "_frame_size",
+        "probabilities",
+        "adapt_seconds",
+    )  # see inference/state_file.py
     PARTS = (_Object, _Given, Sample, FineTuning, Propagation, Online, GrabCut, Windowing)
 
     @own_state()
@@ -106,27 +124,27 @@ class EOSVOS(Taught):
         self.window = trained if self.windowing.size is None else self.windowing.size
         self.size = (self.model.network_spec.short, self.model.network_spec.long)
         self._objects: dict[int, _Object] = {}
-        self._waiting: dict[int, list[_Given]] = {}  # learned of objects that are still to come
-        self._begun: dict[tuple[int, int], tuple[Params, Params, TailMean]] = {}  # see `_alone`
-        self._pictures: dict[torch.Size, Tensor] = {}  # see `_sample`
+        self._waiting: dict[int, list[_Given]] = {}  # of objects that do not exist yet
+        self._online_start: dict[tuple[int, int], tuple[Params, Params, TailMean]] = {}  # see `_adapt_on_annotated`
+        self._images: dict[torch.Size, Tensor] = {}  # see `_sample`
         self._frames = 0
         self._frame_size: tuple[int, ...] | None = None
         self.probabilities = torch.zeros(0, 0, 0, dtype=torch.float32)
         self.adapt_seconds = 0.0
 
     def settings(self) -> dict[str, Any]:
-        """What it was made with, besides the learner and the device."""
+        """Return the arguments that it was built with, except learner and device."""
         names = ("iters", "ona", "seed", "fine_tuning", "propagation", "online", "snapping", "windowing", "score")
         return {name: getattr(self, name) for name in names}
 
     @property
     def parameters_in_use(self) -> dict[int, Params]:
-        """The fine-tuned parameters of every object, by id."""
-        return {object_id: thing.phi for object_id, thing in self._objects.items()}
+        """Fine-tuned parameters by object id."""
+        return {object_id: obj.phi for object_id, obj in self._objects.items()}
 
     @own_state()
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        self._begun = {}
+        self._online_start = {}
         self._objects, self._frames, self._frame_size = {}, 0, tuple(frame.shape[-2:])
         self.probabilities = torch.zeros(0, *self._frame_size, dtype=torch.float32)
         return self.add(frame, masks)
@@ -136,71 +154,74 @@ class EOSVOS(Taught):
         check_frame(frame, self._frame_size)
         self._frames += 1
         if self.ona and self._frames > 1 and (self._frames - 1) % self.online.every == 0:
-            for thing in self._objects.values():
-                self._adapt_online(thing)
-        found = torch.zeros(len(self._objects), *frame.shape[-2:], dtype=torch.float32)
-        for plane, thing in zip(found, self._objects.values(), strict=True):
-            plane.copy_(self._segment(thing, frame))
-        # Where the object is next is told by what the network saw: a cut that went wrong does not spread.
-        seen = merge(found, self.object_ids)
-        for object_id, thing in self._objects.items():
-            self._follow(thing, box_of(seen == object_id))
-        snapped = [k for k, thing in enumerate(self._objects.values()) if thing.snaps or not self.snapping.trial]
+            for obj in self._objects.values():
+                self._adapt_online(obj)
+        probabilities = torch.zeros(len(self._objects), *frame.shape[-2:], dtype=torch.float32)
+        for plane, obj in zip(probabilities, self._objects.values(), strict=True):
+            plane.copy_(self._segment(obj, frame))
+        # The boxes for the next frame are those of the network's masks, so that a wrong cut does not spread.
+        seen = merge(probabilities, self.object_ids)
+        for object_id, obj in self._objects.items():
+            self._update_box(obj, box_of(seen == object_id))
+        snapped = [k for k, obj in enumerate(self._objects.values()) if obj.snaps or not self.snapping.trial]
         for part in (snapped[k : k + _AT_ONCE] for k in range(0, len(snapped), _AT_ONCE)):
-            found[part] = self.snapping(frame, found[part])
-        self.probabilities = found
+            probabilities[part] = self.snapping(frame, probabilities[part])
+        self.probabilities = probabilities
         if self.ona:
-            for thing, plane in zip(self._objects.values(), self.probabilities, strict=True):
-                self._remember(thing, frame, plane)
+            for obj, plane in zip(self._objects.values(), self.probabilities, strict=True):
+                self._remember(obj, frame, plane)
         return merge(self.probabilities, self.object_ids)
 
     @own_state()
     def new_video(self, size: tuple[int, int]) -> None:
-        """Look for the same objects in another video, with frames of `size` (H, W): where they were is forgotten."""
+        """Look for the same objects in another video with frames of `size` (H, W); forget where they were."""
         self._frames, self._frame_size = 0, size
         self.probabilities = torch.zeros(len(self._objects), *size, dtype=torch.float32)
-        for thing in self._objects.values():
-            thing.box, thing.phi, thing.adaptations = None, thing.first, 0
-            thing.sides, thing.missed, thing.window = None, 0, None
-            thing.past.clear()
+        for obj in self._objects.values():
+            obj.box, obj.phi, obj.adaptations = None, obj.first, 0
+            obj.sides, obj.missed, obj.window = None, 0, None
+            obj.past.clear()
 
-    def _begin(self, index: int, given: list[_Given]) -> _Object:
-        return _Object(index, given, deque(maxlen=self._memory()))
+    def _new_object(self, index: int, given: list[_Given]) -> _Object:
+        return _Object(index, given, deque(maxlen=self._memory_length()))
 
-    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
-        thing, box = self._objects[object_id], box_of(mask)
-        self._follow(thing, box, sure=True)
-        if thing.past:  # the last of it is what was taken for the object on this frame
-            thing.past[-1] = self._sample(frame, mask, self.size, self._window_of(thing, frame))
+    def _set_position(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+        obj, box = self._objects[object_id], box_of(mask)
+        self._update_box(obj, box, sure=True)
+        if obj.past:  # its last entry is the prediction on this frame
+            obj.past[-1] = self._sample(frame, mask, self.size, self._window_of(obj, frame))
 
-    def _follow(self, thing: _Object, box: Tensor | None, sure: bool = False) -> None:
-        """Note where the object was found on a frame; None: not at all. sure: a mask was given."""
+    def _update_box(self, obj: _Object, box: Tensor | None, sure: bool = False) -> None:
+        """Update the object's box and the smoothed size of its window.
+
+        box: None if it was not found. sure: the box is that of a given mask; the size is then not smoothed.
+        """
         if box is None:
-            thing.missed += 1
+            obj.missed += 1
             return
         sides = box[2:] - box[:2]
-        if thing.sides is None or sure:
-            thing.sides = sides
+        if obj.sides is None or sure:
+            obj.sides = sides
         else:
-            thing.sides = thing.sides + self.windowing.ease * (sides - thing.sides)
-        thing.box, thing.missed = box, 0
+            obj.sides = obj.sides + self.windowing.ease * (sides - obj.sides)
+        obj.box, obj.missed = box, 0
 
-    def _window_of(self, thing: _Object, frame: Tensor) -> Rectangle:
-        """What the network is to see of a frame: about where the object was last, or all where that is not known."""
+    def _window_of(self, obj: _Object, frame: Tensor) -> Rectangle:
+        """Return the window of a frame that the network is to see: about the object's last box, or the whole frame."""
         size = (int(frame.shape[-2]), int(frame.shape[-1]))
-        if thing.box is None or thing.sides is None:
+        if obj.box is None or obj.sides is None:
             return window_about((0, 0, 0, 0), size, self.size, 0)
-        middle = (thing.box[:2] + thing.box[2:]) / 2
-        box = torch.cat([middle - thing.sides / 2, middle + thing.sides / 2])
-        return window_about(box.tolist(), size, self.size, self.window * self.windowing.widen**thing.missed)
+        middle = (obj.box[:2] + obj.box[2:]) / 2
+        box = torch.cat([middle - obj.sides / 2, middle + obj.sides / 2])
+        return window_about(box.tolist(), size, self.size, self.window * self.windowing.widen**obj.missed)
 
-    def _take(self, frame: Tensor, mask: np.ndarray, thing: _Object | None = None) -> _Given:
+    def _annotated(self, frame: Tensor, mask: np.ndarray, obj: _Object | None = None) -> _Given:
         size, (short, long) = (int(frame.shape[-2]), int(frame.shape[-1])), self.size
         box = box_of(mask)
         if box is not None:
             window = window_about(box.tolist(), size, self.size, self.window)
-        else:  # what is taken for the object there is to be unlearned
-            window = self._window_of(thing or _Object(0, [], deque()), frame)
+        else:  # the object is not here: train on where it would be looked for
+            window = self._window_of(obj or _Object(0, [], deque()), frame)
         x0, y0, x1, y1 = around = widened(window, size, 2)
         scale = min(2.0, max(1.0, (min(window[2] - window[0], window[3] - window[1])) / short))
         grown = scale * max((x1 - x0) / (window[2] - window[0]), (y1 - y0) / (window[3] - window[1]))
@@ -214,20 +235,20 @@ class EOSVOS(Taught):
         return _Given(self._sample(frame, mask, self.size, window), source, gain, inner)
 
     def _sample(self, frame: Tensor, mask: np.ndarray, size: tuple[int, int], window: Rectangle) -> Sample:
-        """A window of a frame and of a mask at network size. Objects given on the same one share its picture."""
-        image, masks = _view(frame, np.asarray(mask, bool)[None], size, window)
-        last = self._pictures.get(image.shape)
+        """Build a sample from a window of a frame; objects annotated on the same frame share its image."""
+        image, masks = _crop(frame, np.asarray(mask, bool)[None], size, window)
+        last = self._images.get(image.shape)
         if last is None or not torch.equal(last, image):
-            last = self._pictures[image.shape] = image
+            last = self._images[image.shape] = image
         return Sample(last, masks)
 
-    def _fine_tune(self, thing: _Object) -> None:
-        """T steps for each given frame, which take turns, from theta_0 on transformed copies of them."""
+    def _fine_tune(self, obj: _Object) -> None:
+        """Fine-tune from theta_0: T steps per annotated frame, on transformed copies of these in turn (section 3.2)."""
         began = time.perf_counter()
-        settings, path = self.fine_tuning, (self.seed, thing.index, len(thing.given))
-        steps, samples = self.iters * len(thing.given), []
+        settings, path = self.fine_tuning, (self.seed, obj.index, len(obj.given))
+        steps, samples = self.iters * len(obj.given), []
         for k in range(steps * settings.batch):
-            given = thing.given[k % len(thing.given)]
+            given = obj.given[k % len(obj.given)]
             if not settings.spatial:
                 samples.append(given.sample)
                 continue
@@ -240,13 +261,13 @@ class EOSVOS(Taught):
         # Eq. 1: fine-tuning on the annotated frames, by the steps of eq. 5.
         losses = inner_losses(self.model, samples, steps, settings.batch, (*path, 2)) if steps else []
         mean = TailMean(steps, settings.average)
-        thing.first = thing.phi = mean.of(self._steps(self.learner.theta, losses, mean, tell=self._tell))
+        obj.first = obj.phi = mean.of(self._adapt(self.learner.theta, losses, mean, tell=self._report_step))
         self.adapt_seconds += time.perf_counter() - began
 
-    def _steps(
+    def _adapt(
         self, base: Params, losses: Sequence[Loss], mean: TailMean, *, done: int = 0, tell: Watch | None = None
     ) -> Params:
-        """One step for each loss, from `base` on; `done` of those that `mean` is of were made before."""
+        """Make one step per loss, from `base`; `mean` averages the parameters and has counted `done` steps before."""
 
         def after(count: int, adapted: Adapted) -> None:
             mean(done + count, adapted)
@@ -256,90 +277,75 @@ class EOSVOS(Taught):
         return adapt(base, self.learner.rates, losses, clip=self.fine_tuning.clip, after=after).phi
 
     @torch.no_grad()
-    def _segment(self, thing: _Object, frame: Tensor) -> Tensor:
-        """The object's probability in every pixel of a frame (3, H, W): float32 (H, W)."""
+    def _segment(self, obj: _Object, frame: Tensor) -> Tensor:
+        """Segment one object in a frame (3, H, W) and return its probabilities, float32 (H, W) on the CPU."""
         if self.model.training:
             self.model.eval()
-        x0, y0, x1, y1 = thing.window = self._window_of(thing, frame)
-        image, _ = _view(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, thing.window)
-        settings, last = self.propagation, None
-        more: dict[str, Any] = {"box_voting_iou": settings.voting}
-        if thing.box is not None:
-            scale = thing.box.new_tensor([image.shape[-1] / (x1 - x0), image.shape[-2] / (y1 - y0)]).repeat(2)
-            last = ((thing.box - thing.box.new_tensor([x0, y0, x0, y0])) * scale).to(self.device)
-            more |= {"previous": [last], "iou_prior_weight": settings.continuity}
-        if last is not None and settings.boxes:
-            generator = seeds.generator(self.seed, thing.index, 3, self._frames)
-            more["proposals"] = [moved_boxes(last.cpu(), image.shape[-2:], settings, generator).to(self.device)]
-        arguments = {"output_sizes": [(y1 - y0, x1 - x0)], **more}
-        found = functional_call(self.model, thing.phi, ([image.to(self.device)],), arguments)[0]
+        x0, y0, x1, y1 = obj.window = self._window_of(obj, frame)
+        image, _ = _crop(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, obj.window)
+        settings, last_box = self.propagation, None
+        options: dict[str, Any] = {"box_voting_iou": settings.voting}
+        if obj.box is not None:
+            scale = obj.box.new_tensor([image.shape[-1] / (x1 - x0), image.shape[-2] / (y1 - y0)]).repeat(2)
+            last_box = ((obj.box - obj.box.new_tensor([x0, y0, x0, y0])) * scale).to(self.device)
+            options |= {"previous": [last_box], "iou_prior_weight": settings.continuity}
+        if last_box is not None and settings.boxes:
+            generator = seeds.generator(self.seed, obj.index, 3, self._frames)
+            jittered = jittered_boxes(last_box.cpu(), image.shape[-2:], settings, generator)
+            options["proposals"] = [jittered.to(self.device)]
+        arguments = {"output_sizes": [(y1 - y0, x1 - x0)], **options}
+        detections = functional_call(self.model, obj.phi, ([image.to(self.device)],), arguments)[0]
         plane = torch.zeros(frame.shape[-2:], dtype=torch.float32)
-        if len(found["scores"]):
-            plane[y0:y1, x0:x1] = found["masks"][0, 0].cpu()
+        if len(detections["scores"]):
+            plane[y0:y1, x0:x1] = detections["masks"][0, 0].cpu()
         return plane
 
-    def _memory(self) -> int:
+    def _memory_length(self) -> int:
         return max(1, self.online.past * self.online.stride)
 
-    def _remember(self, thing: _Object, frame: Tensor, plane: Tensor) -> None:
-        """Keep the prediction as a training sample, with the doubtful band left out."""
-        assert thing.window is not None
-        x0, y0, x1, y1 = thing.window
-        image, _ = _view(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, thing.window)
-        small = torch.nn.functional.interpolate(plane[None, None, y0:y1, x0:x1], image.shape[-2:], mode="area")[0]
-        doubtful = ((small > self.online.low) & (small < self.online.high))[0]
-        thing.past.append(Sample(image, small >= 0.5, doubtful))
+    def _remember(self, obj: _Object, frame: Tensor, plane: Tensor) -> None:
+        """Keep a prediction, float32 (H, W), as a sample for online adaptation."""
+        assert obj.window is not None
+        x0, y0, x1, y1 = obj.window
+        image, _ = _crop(frame, np.zeros((0, *frame.shape[-2:]), bool), self.size, obj.window)
+        obj.past.append(past_sample(image, plane[y0:y1, x0:x1], self.online))
 
-    def _adapt_online(self, thing: _Object) -> None:
-        """T_OnA steps on the given frames and past predictions, from the first-frame state (section 4.2)."""
+    def _adapt_online(self, obj: _Object) -> None:
+        """Make T_OnA steps on annotated frames and past predictions, from the first-frame state (section 4.2)."""
         began = time.perf_counter()
         settings = self.online
-        thing.adaptations += 1
-        latest = list(thing.past)[::-1][:: settings.stride][: settings.past]
-        past = [s for s in latest if float(s.masks.float().mean()) >= settings.min_area]
-        joining = min(settings.joining, settings.steps) if past else 0
-        alone = settings.steps - joining
-        phi, mean = self._alone(thing, alone)
-        losses = []
-        for t in range(alone, settings.steps):
-            weight = settings.weight * len(past) * settings.steps / joining
-            of_past = loss_of(self.model, past, (self.seed, thing.index, 4, thing.adaptations, t))
-            losses.append(mean_of([(1.0, self._given_loss(thing, t)), (weight, of_past)]))
-        thing.phi = mean.of(self._steps(phi, losses, mean, done=alone))
+        obj.adaptations += 1
+        past = usable_past(obj.past, settings)
+        alone = settings.steps - (min(settings.joining, settings.steps) if past else 0)
+        phi, mean = self._adapt_on_annotated(obj, alone)
+        annotated, path = [given.sample for given in obj.given], self._online_path(obj)
+        losses = [
+            joint_loss(self.model, annotated, past, settings, path, obj.adaptations, t)
+            for t in range(alone, settings.steps)
+        ]
+        obj.phi = mean.of(self._adapt(phi, losses, mean, done=alone))
         self.adapt_seconds += time.perf_counter() - began
 
-    def _alone(self, thing: _Object, count: int) -> tuple[Params, TailMean]:
-        """After the first `count` steps of an online adaptation, which see the given frames alone."""
-        base = thing.first if self.online.reset else thing.phi
-        known = self._begun.get((thing.index, count))
+    def _adapt_on_annotated(self, obj: _Object, count: int) -> tuple[Params, TailMean]:
+        """Make the first `count` steps of an online adaptation, on annotated frames alone; cached with `reset`."""
+        base = obj.first if self.online.reset else obj.phi
+        known = self._online_start.get((obj.index, count))
         if known is None or known[0] is not base:
             mean = TailMean(self.online.steps, self.fine_tuning.average)
-            known = base, self._steps(base, [self._given_loss(thing, t) for t in range(count)], mean), mean
+            annotated, path = [given.sample for given in obj.given], self._online_path(obj)
+            losses = [annotated_loss(self.model, annotated, path, t) for t in range(count)]
+            known = base, self._adapt(base, losses, mean), mean
             if self.online.reset:
-                there = {other.index for other in self._objects.values()}  # the others were removed
-                self._begun = {key: kept for key, kept in self._begun.items() if key[0] in there}
-                self._begun[thing.index, count] = known
+                present = {other.index for other in self._objects.values()}  # the others were removed
+                self._online_start = {key: kept for key, kept in self._online_start.items() if key[0] in present}
+                self._online_start[obj.index, count] = known
         return known[1], copy.deepcopy(known[2])
 
-    def _given_loss(self, thing: _Object, t: int) -> Loss:
-        """Of step t of an online adaptation: the given frames take turns, without transforms (section 4.2)."""
-        return loss_of(self.model, [thing.given[t % len(thing.given)].sample], (self.seed, thing.index, 4, 0, t))
+    def _online_path(self, obj: _Object) -> tuple[int, ...]:
+        return self.seed, obj.index, 4
 
 
-def _view(frame: Tensor, masks: np.ndarray, size: tuple[int, int], window: Rectangle) -> tuple[Tensor, Tensor]:
-    """A window of a frame (3, H, W) and of masks (N, H, W) at the network's size."""
+def _crop(frame: Tensor, masks: np.ndarray, size: tuple[int, int], window: Rectangle) -> tuple[Tensor, Tensor]:
+    """Crop a window of a frame (3, H, W) and of masks bool (N, H, W), and resize it to network size."""
     x0, y0, x1, y1 = window
     return fit(frame[:, y0:y1, x0:x1], masks[:, y0:y1, x0:x1], size=size)
-
-
-def moved_boxes(box: Tensor, size: Sequence[int], settings: Propagation, generator: torch.Generator) -> Tensor:
-    """Randomly moved copies of a box (4,), the box itself first: float32 (N, 4), within an image of `size` (H, W).
-
-    Copies that leave the image are left out.
-    """
-    share = torch.rand(settings.boxes, 4, generator=generator, dtype=torch.float32)
-    share = -share * share.new_tensor([1, 1, -1, -1]) if settings.outward else 2 * share - 1
-    share[0] = 0
-    limit = box.new_tensor([size[1], size[0]]).repeat(2)
-    boxes = (box + share * settings.jitter * (box[2:] - box[:2]).repeat(2)).clamp(min=0).minimum(limit)
-    return boxes[(boxes[:, 2:] - boxes[:, :2] >= 1).all(1)]

@@ -1,6 +1,6 @@
-"""What e-OSVOS goes by at test time: settings of fine-tuning, box propagation, online adaptation and the window.
+"""Settings of e-OSVOS at test time: fine-tuning, box propagation, online adaptation, the window about the object.
 
-The defaults are what measured best; the paper's own values stand beside them.
+The defaults are the values that were measured best; the paper's own values are given beside them.
 """
 
 from __future__ import annotations
@@ -10,10 +10,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FineTuning:
-    """batch: transformed copies of the given frame in each step. spatial: whether they are transformed (flip, rotation,
-    scale) or plain. colour: whether their colours are jittered too. clip: see `meta.adapt.adapt`. average: the
-    parameters in use are the mean over this last share of the steps, which takes out the noise of single steps (Polyak
-    & Juditsky, 1992). 0 is the paper's rule, the last step's alone; 0.5 was measured better (docs/results/shipped.md).
+    """Fine-tuning on annotated frames (section 3.2).
+
+    Attributes:
+        batch: copies of an annotated frame in each step.
+        spatial: whether the copies are transformed (flip, rotation, scale).
+        colour: whether their colours are jittered.
+        clip: gradient clipping, see `meta.adapt.adapt`.
+        average: the parameters in use are the mean over this last share of the steps, in [0, 1], which removes the
+            noise of single steps (Polyak & Juditsky, 1992). 0 is the paper's rule: those of the last step. 0.5 was
+            measured better (docs/results/shipped.md).
     """
 
     batch: int = 1
@@ -25,11 +31,17 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class Propagation:
-    """boxes: randomly transformed copies of the object's last box that join the proposals (0: off). jitter: each side
-    moves by up to this share of the box's size. outward: sides move outward only. continuity: weight of the overlap
-    with the last box when the detection is chosen. 0 is the paper's rule, the best score alone; a tiny network then
-    jumps to look-alikes far away, and 1 was measured better (docs/results/shipped.md). voting: boxes that overlap the
-    chosen one by so much are averaged with it (0: not, as in the paper; measured better, too).
+    """Box propagation (section 3.3): the object's last box helps to find it in the next frame.
+
+    Attributes:
+        boxes: number of jittered copies of the last box that are added to the proposals; 0: off.
+        jitter: each side moves by up to this share of the box's width or height.
+        outward: whether sides move outward only.
+        continuity: weight of the IoU with the last box in the choice of the detection (`iou_prior_weight` of the
+            network). 0 is the paper's rule, the highest score; a small network then jumps to similar objects far
+            away, and 1 was measured better (docs/results/shipped.md).
+        voting: detections whose IoU with the chosen one is at least this are averaged with it (`box_voting_iou` of
+            the network). 0: off, as in the paper; 0.5 was measured better.
     """
 
     boxes: int = 50
@@ -41,14 +53,23 @@ class Propagation:
 
 @dataclass(frozen=True)
 class Online:
-    """every: frames between adaptations (I_OnA). steps: of each (T_OnA). past: how many past frames join the given one,
-    the latest first, `stride` frames apart. weight: of the loss of each of them, beside 1 of the given frame, as their
-    masks may be wrong. The paper names none, so 1 is its rule; 0.05 was measured better (docs/results/real-data.md).
-    OnAVOS, which it follows, weighs past frames little, too (Voigtlaender & Leibe, BMVC 2017). joining: they join
-    the last so many steps, and weigh so much more there that their share of all steps stays; `steps` is the paper's
-    rule. The steps before them see the given frames alone: where `reset` is on they are the same every time, and made
-    once. low, high: probabilities between them are left out of the mask loss. min_area: share of the image that a past
-    mask must cover. reset: start from the first-frame state each time.
+    """Online adaptation (section 4.2): fine-tuning on predictions of past frames during the video.
+
+    Attributes:
+        every: frames between two adaptations (I_OnA).
+        steps: steps of each adaptation (T_OnA).
+        past: number of past frames to train on, the latest first.
+        stride: frames between two of these.
+        weight: weight of the loss of a past frame; an annotated one has 1. Past masks may be wrong, and OnAVOS, which
+            the paper follows, gives them a low weight (Voigtlaender & Leibe, BMVC 2017). The paper states none, which
+            means 1; 0.05 was measured better (docs/results/real-data.md).
+        joining: past frames take part in this many last steps, with a weight that keeps their share of all steps. The
+            paper's rule is `steps`. The steps before see annotated frames only; with `reset` they are the same each
+            time and are computed once.
+        low: lower bound of the probabilities that are left out of the mask loss.
+        high: upper bound of these.
+        min_area: share of the image that a past mask must cover.
+        reset: whether each adaptation starts from the state after the first frame.
     """
 
     every: int = 5
@@ -65,10 +86,13 @@ class Online:
 
 @dataclass(frozen=True)
 class Windowing:
-    """A window about the object is what the network sees, of the given frames and of those that follow, in place of
-    whole frames (the paper's way). size: of the window in sizes of the object's last box; 0: whole frames; null: as the
-    learner was trained. ease: share by which the window's size follows that of the box from frame to frame. widen: for
-    each frame in which the object was not found, the window gets so much larger, until it is the frame.
+    """The window of a frame that the network sees, about the object; the paper uses whole frames.
+
+    Attributes:
+        size: side of the window in multiples of the object's last box; 0: whole frames; None: as the learner was
+            trained.
+        ease: share, in [0, 1], by which the window's size follows that of the box from frame to frame.
+        widen: factor by which the window grows with each frame in which the object is not found.
     """
 
     size: float | None = None

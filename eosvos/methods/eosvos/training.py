@@ -1,6 +1,6 @@
-"""What the two training commands are made of: streams of tasks, gradients of the network's loss, validation.
+"""Training of Mask R-CNN: meta-gradients and plain gradients of its loss, validation, search for the best rate.
 
-A stream's item is ((iteration, index), task or picture), so that every draw of the loss is named by the two numbers.
+An item of a stream is ((iteration, index), task or image): the two numbers seed every draw of its loss.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from eosvos.data.masks import jaccard
 from eosvos.data.tasks import Sample, Task
 from eosvos.meta.adapt import MetaGradient, Params, adapt, annealed_weights, meta_gradient
 from eosvos.meta.distributed import World
@@ -21,7 +22,7 @@ from eosvos.meta.learner import Learner
 from eosvos.meta.second_order import second_order_meta_gradient
 from eosvos.meta.unrolled import unrolled_meta_gradient
 from eosvos.methods.eosvos.loss import inner_losses, loss_of
-from eosvos.methods.rate_search import Item, best_of
+from eosvos.methods.rate_search import Item, best_of, single_rate_learner
 from eosvos.models.mask_rcnn import MaskRCNN
 from eosvos.torch_state import own_state
 
@@ -43,12 +44,27 @@ def meta_gradients(
     unrolled: bool = False,
     mask_warm_up: int = 0,
 ) -> Callable[[Learner, Item], MetaGradient]:
-    """The meta-gradient of one task: `steps` inner steps on its train samples, the full loss on its meta samples.
+    """Build the function that computes the meta-gradient of one task (e-OSVOS, Algorithm 1).
 
-    order_warm_up: iterations at first of order 1. step_weights, window: as in `meta.adapt`. multi_step_iterations:
-    iterations at first over which the weights go from uniform to the last step's alone. unrolled: by `higher`, as a
-    check. mask_warm_up: iterations at first in which the mask loss is cross-entropy, whatever the network's own: from
-    random weights the Lovász hinge stays on the plateau of 1 that empty masks have.
+    It makes inner steps on the train samples of the task and takes the full loss on its meta samples.
+
+    Args:
+        model: the network.
+        seed: of the random draws in the losses.
+        steps: number of inner steps.
+        batch: samples per inner step.
+        clip: gradient clipping of the inner steps, see `meta.adapt.adapt`.
+        order: 1 for first-order meta-gradients, 2 for second-order ones.
+        order_warm_up: number of first iterations with order 1.
+        step_weights: weights of the steps' losses, see `meta.adapt`.
+        multi_step_iterations: number of first iterations in which the weights go from uniform to the last step alone.
+        window: see `meta.adapt`.
+        unrolled: whether to compute by the library `higher`, as a check.
+        mask_warm_up: number of first iterations with cross-entropy as the mask loss: from random weights the Lovász
+            hinge stays on the plateau of 1 that empty masks have.
+
+    Returns:
+        A function from a learner and an item to the meta-gradient.
     """
 
     def gradient(learner: Learner, item: Item) -> MetaGradient:
@@ -75,7 +91,16 @@ def meta_gradients(
 
 
 def ordinary_gradients(model: MaskRCNN, *, seed: int, mask_warm_up: int = 0) -> Callable[[Learner, Item], MetaGradient]:
-    """The gradient of one picture's loss, all its objects as instances: meta-learning without inner steps."""
+    """Build the function that computes the gradient of one image's loss, without inner steps.
+
+    Args:
+        model: the network.
+        seed: of the random draws in the loss.
+        mask_warm_up: as in `meta_gradients`.
+
+    Returns:
+        A function from a learner and an item, whose sample has all objects as instances, to the gradient.
+    """
 
     def gradient(learner: Learner, item: Item) -> MetaGradient:
         (iteration, index), sample = item
@@ -103,10 +128,20 @@ def validate_tasks(
     clip: float,
     world: World,
 ) -> dict[str, float]:
-    """Mean J (best detection alone) and mean loss on the meta samples after each of the numbers of fine-tuning `steps`
-    (ascending).
+    """Validate a learner by fine-tuning on held-out tasks.
 
-    Returns {"J@T": ..., "loss@T": ...} and "score", the J of the last T.
+    Args:
+        model: the network.
+        learner: initialization and learning rates.
+        tasks: the same in all processes, which share them.
+        steps: numbers of fine-tuning steps T to validate at, ascending.
+        batch: samples per step.
+        clip: gradient clipping, see `meta.adapt.adapt`.
+        world: the process group.
+
+    Returns:
+        Means over the tasks' meta samples: "J@T" of the best detection and "loss@T" for each T; "score", the J of the
+        last T.
     """
     totals = torch.zeros(2, len(steps), dtype=torch.float64)
     model.mask_loss = model.network_spec.mask_loss
@@ -118,40 +153,44 @@ def validate_tasks(
             phi = adapt(phi, learner.rates, losses[done:count], clip=clip).phi
             done = count
             judges = [task.meta, *task.extra_meta]
-            totals[0, place] += sum(picture_similarity(model, phi, sample) for sample in judges) / len(judges)
+            totals[0, place] += sum(image_jaccard(model, phi, sample) for sample in judges) / len(judges)
             with torch.no_grad():
                 totals[1, place] += float(loss_of(model, [task.meta], (0, _VALIDATION, number, 0))(phi))
     means = world.all_reduce(totals) / len(tasks)
-    figures = {
+    metrics = {
         f"{what}@{count}": float(value)
         for what, row in zip(("J", "loss"), means, strict=True)
         for count, value in zip(steps, row, strict=True)
     }
-    return figures | {"score": figures[f"J@{steps[-1]}"]}
+    return metrics | {"score": metrics[f"J@{steps[-1]}"]}
 
 
-def validate_images(model: MaskRCNN, learner: Learner, pictures: Sequence[Sample], *, world: World) -> dict[str, float]:
-    """Mean loss over held-out pictures, whose mask loss is cross-entropy whichever one trains, so that the figures of
-    a training compare; "score" is its negative."""
+def validate_images(model: MaskRCNN, learner: Learner, images: Sequence[Sample], *, world: World) -> dict[str, float]:
+    """Validate a network without fine-tuning on held-out images.
+
+    The mask loss is cross-entropy whatever the training uses, so that losses can be compared.
+
+    Returns:
+        "validation_loss", the mean loss over the images, and "score", its negative.
+    """
     model.mask_loss = "cross_entropy"
     total = torch.zeros(1, dtype=torch.float64)
-    for number in range(world.rank, len(pictures), world.size):
+    for number in range(world.rank, len(images), world.size):
         with torch.no_grad():
-            total += float(loss_of(model, [pictures[number]], (0, _VALIDATION, number))(learner.theta))
-    mean = float(world.all_reduce(total)) / len(pictures)
+            total += float(loss_of(model, [images[number]], (0, _VALIDATION, number))(learner.theta))
+    mean = float(world.all_reduce(total)) / len(images)
     return {"validation_loss": mean, "score": -mean}
 
 
 @torch.no_grad()
-def picture_similarity(model: MaskRCNN, phi: Params, sample: Sample) -> float:
-    """J of the best-scoring detection with the sample's only mask (1, h, w)."""
+def image_jaccard(model: MaskRCNN, phi: Params, sample: Sample) -> float:
+    """Compute J, in [0, 1], of the detection with the highest score against the sample's only mask (1, h, w)."""
     model.eval()
     image = sample.image.to(next(model.parameters()).device)
-    found = functional_call(model, phi, ([image],))[0]
+    detections = functional_call(model, phi, ([image],))[0]
     truth = sample.masks[0].cpu()
-    predicted = found["masks"][0, 0].cpu() >= 0.5 if len(found["scores"]) else torch.zeros_like(truth)
-    union = int((predicted | truth).sum())
-    return int((predicted & truth).sum()) / union if union else 1.0
+    predicted = detections["masks"][0, 0].cpu() >= 0.5 if len(detections["scores"]) else torch.zeros_like(truth)
+    return jaccard(predicted.numpy(), truth.numpy())
 
 
 @own_state()
@@ -168,9 +207,22 @@ def search_rate(
     spec: dict[str, Any],
     world: World,
 ) -> tuple[Learner, dict[str, float]]:
-    """The best single fine-tuning rate for an initialization (Table 1, first rows), and the mask loss to use it with.
+    """Find the best single fine-tuning rate for an initialization, and its mask loss (Table 1, first rows).
 
-    Returns a learner of level "single" with the best, and the mean J after `steps` by "LOSS RATE".
+    Args:
+        model: the network.
+        theta: the initialization.
+        rates: learning rates to try.
+        mask_losses: mask losses to try each rate with.
+        tasks: held-out tasks.
+        steps: number of fine-tuning steps.
+        batch: samples per step.
+        clip: gradient clipping, see `meta.adapt.adapt`.
+        spec: what the learner's spec gets besides the network.
+        world: the process group.
+
+    Returns:
+        The best learner, of level "single"; and the mean J by "LOSS RATE".
     """
     own = model.network_spec
 
@@ -178,9 +230,7 @@ def search_rate(
         for loss in mask_losses:
             model.network_spec = replace(own, mask_loss=loss)
             for rate in rates:
-                tensor = next(iter(theta.values())).new_tensor(rate)
-                learner = Learner(theta, {name: tensor for name in theta}, "single", spec | {"model": model.spec})
-                yield f"{loss} {rate:g}", learner
+                yield f"{loss} {rate:g}", single_rate_learner(theta, rate, spec | {"model": model.spec})
         model.network_spec = own
 
     def judge(learner: Learner) -> float:

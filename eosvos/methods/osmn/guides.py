@@ -1,8 +1,10 @@
-"""What OSMN is told of an object (Yang et al., CVPR 2018, sections 3.3 to 3.5): a picture of it, and about where it is.
+"""Guides of OSMN's modulators, and the objects that it is trained on.
 
-Visual guide: float32 (3, side, side), RGB in [0, 1]: the object's box cut out, the background set to the mean colour,
-resized without regard to its aspect. Prior: float32 (4,): mean x and y, standard deviation in x and y of the object's
-pixels, as shares of the width and height; its Gaussian is the spatial guide.
+Visual guide: float32 (3, side, side), RGB in [0, 1]: the crop of the object's box, its background set to the mean
+colour, resized without keeping the aspect ratio. Prior: float32 (4,): mean x and y, and standard deviation in x and y,
+of the object's pixels, as shares of width and height. Its Gaussian is the spatial guide.
+
+Source: Yang et al., CVPR 2018, sections 3.3 to 3.5.
 """
 
 from __future__ import annotations
@@ -29,14 +31,17 @@ _LEAST = 0.01  # standard deviation, as a share: a Gaussian narrower than a pixe
 
 @dataclass(frozen=True)
 class Guidance:
-    """What is drawn to train on, and how it is varied; the paper's values by default.
+    """Which objects are trained on and how their guides are augmented; the paper's values by default.
 
-    min_area: share of its image that an object must cover, where the taskset does not ask for more.
-    guide_scale: the visual guide is enlarged or reduced by up to this share. guide_rotation: and turned by up to so
-    many degrees. prior_shift: the prior moves by up to this share of the object's size, which is taken for that of the
-    rectangle of its standard deviation. prior_scale: and is widened or narrowed, in each direction by itself, by up to
-    this share. squares: whole pictures are squeezed into squares, of a side drawn from these; empty: they keep their
-    shape, at the network's size.
+    Attributes:
+        min_area: share of the image that an object must cover, if the taskset does not ask for more.
+        guide_scale: the visual guide is scaled up or down by up to this share.
+        guide_rotation: it is rotated by up to this many degrees.
+        prior_shift: the prior is moved by up to this share of the object's size (of the rectangle with its standard
+            deviation).
+        prior_scale: the prior is scaled in x and y independently by up to this share.
+        squares: images are resized to squares with one of these sides in pixels; empty: they keep their aspect ratio,
+            at the network's size.
     """
 
     min_area: float = 0.03
@@ -49,24 +54,33 @@ class Guidance:
 
 @dataclass(frozen=True)
 class Guided:
-    """One object of one frame to train on. sample: its mask is (1, h, w). name, category: of the sequence, and of the
-    object where the data set tells it."""
+    """One object of one frame to train on."""
 
-    sample: Sample
-    guide: Tensor
-    prior: Tensor
-    name: str
+    sample: Sample  # its mask is (1, h, w)
+    guide: Tensor  # float32 (3, side, side)
+    prior: Tensor  # float32 (4,)
+    name: str  # of the sequence
     object_id: int
-    category: str | None = None
+    category: str | None = None  # of the object, if the data set has categories
 
 
 def visual_guide(
     image: Tensor | np.ndarray, mask: Tensor | np.ndarray, side: int, *, turn: float = 0.0, zoom: float = 1.0
 ) -> Tensor:
-    """The guide of an object from a frame, float32 (3, H, W) or uint8 (H, W, 3), and its bool mask (H, W), not empty.
+    """Crop the visual guide of an object.
 
-    turn: degrees. zoom: about the middle of the box; what goes over the edge is cut off. Raises ValueError for an empty
-    mask.
+    Args:
+        image: the frame, float32 (3, H, W) in [0, 1] or uint8 (H, W, 3).
+        mask: bool (H, W).
+        side: side of the guide in pixels.
+        turn: rotation in degrees.
+        zoom: scale about the centre of the box.
+
+    Returns:
+        float32 (3, side, side), RGB in [0, 1].
+
+    Raises:
+        ValueError: if the mask is empty.
     """
     box = box_of(mask)
     if box is None:
@@ -85,12 +99,18 @@ def visual_guide(
 
 
 def prior_of(mask: Tensor | np.ndarray) -> Tensor | None:
-    """The prior of a bool mask (H, W); None where it is empty.
+    """Compute the prior of a mask.
 
-    A pixel counts as the unit square that it is, not as a point, so that a single one has a deviation too.
+    Pixels are taken as unit squares, not as points, so that a single one has a standard deviation too.
+
+    Args:
+        mask: bool (H, W).
+
+    Returns:
+        float32 (4,), see the module; None if the mask is empty.
     """
     inside = np.asarray(mask, bool)
-    found = []
+    moments = []
     for axis, length in ((0, inside.shape[1]), (1, inside.shape[0])):
         counts = inside.sum(axis)
         total = int(counts.sum())
@@ -99,12 +119,12 @@ def prior_of(mask: Tensor | np.ndarray) -> Tensor | None:
         places = (np.arange(length) + 0.5) / length
         mean = float(counts @ places) / total
         variance = float(counts @ (places - mean) ** 2) / total + 1 / (12 * length**2)
-        found.append((mean, max(math.sqrt(variance), _LEAST)))
-    return torch.tensor([found[0][0], found[1][0], found[0][1], found[1][1]], dtype=torch.float32)
+        moments.append((mean, max(math.sqrt(variance), _LEAST)))
+    return torch.tensor([moments[0][0], moments[1][0], moments[0][1], moments[1][1]], dtype=torch.float32)
 
 
 def moved_prior(prior: Tensor, guidance: Guidance, draws: torch.Generator) -> Tensor:
-    """A prior at another place and of another size, as if it came from another frame and a wrong mask."""
+    """Move and scale a prior (4,) at random, as if it came from another frame and an inexact mask (section 3.5)."""
     amounts = torch.rand(4, generator=draws, dtype=torch.float32) * 2 - 1
     size = math.sqrt(12) * prior[2:]  # a rectangle of side a has the standard deviation a / sqrt(12)
     widened = prior[2:] * (1 + guidance.prior_scale) ** amounts[2:]
@@ -112,8 +132,16 @@ def moved_prior(prior: Tensor, guidance: Guidance, draws: torch.Generator) -> Te
 
 
 def heat_map(prior: Tensor, size: tuple[int, int]) -> Tensor:
-    """The spatial guide, float32 (1, H, W) of `size`: exp(-d^2 / 2) at every pixel's middle, d its distance from the
-    mean in standard deviations (section 3.4)."""
+    """Draw the spatial guide of a prior (section 3.4).
+
+    Args:
+        prior: float32 (4,).
+        size: (H, W).
+
+    Returns:
+        float32 (1, H, W): exp(-d^2 / 2) at the centre of each pixel, d being its distance from the mean in standard
+        deviations.
+    """
     lines = []
     for axis, length in ((1, size[0]), (0, size[1])):
         places = (torch.arange(length, dtype=torch.float32) + 0.5) / length
@@ -122,10 +150,15 @@ def heat_map(prior: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class GuidedTasks:
-    """Objects to train OSMN on, drawn from a taskset by (seed, iteration, index) alone.
+    """Draws objects to train OSMN on, determined by (seed, iteration, index).
 
-    The visual guide is of a random frame of the object, the picture another one where there is another, its prior the
-    object's place in the frame before, varied (section 3.5). side: of the visual guide.
+    The visual guide comes from a random frame of the object, the image from another one if there is another, and the
+    prior, augmented, from the frame before the image (section 3.5).
+
+    Args:
+        tasks: tasksets to draw from.
+        side: side of the visual guide in pixels.
+        guidance: how guides are augmented.
     """
 
     def __init__(self, tasks: Tasks, side: int, guidance: Guidance | None = None) -> None:
@@ -135,38 +168,38 @@ class GuidedTasks:
         return self.tasks.content()
 
     def guided(self, seed: int, iteration: int, index: int) -> Guided:
-        """Raises UserError if no object can be found."""
+        """Draw an object. Raises UserError if no object can be found."""
         path = (_GUIDED, iteration, index)
         taskset = self.tasks.taskset_for(seed, *path)
         for sequence, object_id in taskset.pairs(seed, *path):
             draws, area = numpy_generator(seed, *path, 0), self.guidance.min_area
             frames = list(islice(taskset.frames(sequence, object_id, draws, min_area=area), 2))
             if frames:
-                guide, found = frames[0], frames[-1]
+                guide, annotated = frames[0], frames[-1]
                 varied = self._varied(guide, object_id, generator(seed, *path, 1))
-                sample, prior = self._sample(taskset, sequence, found, object_id, generator(seed, *path, 2))
+                sample, prior = self._sample(taskset, sequence, annotated, object_id, generator(seed, *path, 2))
                 category = sequence.categories.get(object_id)
                 return Guided(sample, varied, prior, sequence.name, object_id, category)
         raise taskset.no_object_error(self.guidance.min_area)
 
-    def _varied(self, found: ObjectFrame, object_id: int, draws: torch.Generator) -> Tensor:
+    def _varied(self, annotated: ObjectFrame, object_id: int, draws: torch.Generator) -> Tensor:
         turn, zoom = (2 * torch.rand(2, generator=draws, dtype=torch.float64) - 1).tolist()
         guidance = self.guidance
         return visual_guide(
-            found.image, found.mask == object_id, self.side,
+            annotated.image, annotated.mask == object_id, self.side,
             turn=guidance.guide_rotation * turn, zoom=(1 + guidance.guide_scale) ** zoom,
         )  # fmt: skip
 
     def _sample(
-        self, taskset: Taskset, sequence: VideoSequence, found: ObjectFrame, object_id: int, draws: torch.Generator
+        self, taskset: Taskset, sequence: VideoSequence, annotated: ObjectFrame, object_id: int, draws: torch.Generator
     ) -> tuple[Sample, Tensor]:
-        """The transformed picture and the varied prior, from the frame before it under the same transform."""
-        before = sequence.mask(found.frame_index - 1) if found.frame_index else None
+        """Build the transformed image, and the augmented prior from the frame before under the same transform."""
+        before = sequence.mask(annotated.frame_index - 1) if annotated.frame_index else None
         if before is None or not (before == object_id).any():
-            before = found.mask
-        void = found.mask == VOID
-        layers = np.stack([found.mask == object_id, before == object_id, void])
-        image, size = found.image, taskset.size
+            before = annotated.mask
+        void = annotated.mask == VOID
+        layers = np.stack([annotated.mask == object_id, before == object_id, void])
+        image, size = annotated.image, taskset.size
         if self.guidance.squares:
             side = self.guidance.squares[int(torch.randint(len(self.guidance.squares), (1,), generator=draws))]
             image, layers, size = *_squeezed(image, layers, max(side, min(image.shape[:2]))), (side, side)
@@ -180,6 +213,6 @@ class GuidedTasks:
 
 
 def _squeezed(image: np.ndarray, layers: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image uint8 (side, side, 3), masks bool (N, side, side)."""
+    """Resize to squares: image uint8 (side, side, 3), masks bool (N, side, side)."""
     moved = [cv2.resize(layer.view(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST_EXACT) for layer in layers]
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.stack(moved).astype(bool)

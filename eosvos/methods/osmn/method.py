@@ -1,8 +1,9 @@
-"""OSMN: one look at the object sets the network's scales, its last place the biases (Yang et al., CVPR 2018).
+"""OSMN: an annotated frame sets the scales of the network's features, the object's last position their biases.
 
-No fine-tuning is needed, and none is done by default. Dense CRF (Table 3, +1.9) is left out: no library of it is well
-kept (pydensecrf is dead, of pydensecrf2 there is one release, of 2024, that every user must compile). GrabCut is there
-in its place.
+No fine-tuning is needed, and none is done by default. Dense CRF (Table 3, +1.9) is replaced by GrabCut: no library of
+it is maintained (pydensecrf is abandoned; pydensecrf2 has one release, of 2024, that every user must compile).
+
+Source: Yang et al., CVPR 2018.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from eosvos.data.tasks import Sample
 from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, adapt
 from eosvos.meta.learner import Learner
-from eosvos.methods.base import Taught, check_frame
+from eosvos.methods.base import FineTunedMethod, check_frame
 from eosvos.methods.osmn.guides import Guidance, heat_map, moved_prior, prior_of, visual_guide
 from eosvos.methods.snapping import GrabCut
 from eosvos.models.osmn import OSMN as Network
@@ -36,14 +37,20 @@ from eosvos.torch_state import own_state
 
 @dataclass(frozen=True)
 class Modulation:
-    """visual, spatial: false leaves out that modulator, gamma is then one, or beta zero (Table 3). widen: by this
-    factor the prior of an object that was not found grows with every frame, in x and y, up to `widest`, as a share of
-    the image's sides: it may return anywhere, but first of all near by. balance: the balanced loss makes the network
-    see every object as if it filled half of the image; so much of that, as a share of the log odds of the given mask,
-    is taken back. 0 is the paper's rule, under which a weak network sees the object all around it; 0.3 was measured
-    better (docs/results/compare.md). momentum, clip, flip, zoom: of the optional fine-tuning: of SGD; norm to which a
-    gradient is scaled down (None: never; it then diverged for one object in five, see there); every step sees one of
-    the given frames mirrored half of the time, and scaled within these bounds.
+    """Settings of OSMN at test time, with those of the optional fine-tuning.
+
+    Attributes:
+        visual: whether the visual modulator is used; without it gamma is one (Table 3).
+        spatial: whether the spatial modulator is used; without it beta is zero (Table 3).
+        widen: factor by which the prior of an object that was not found grows with each frame, in x and y.
+        widest: largest standard deviation of such a prior, as a share of the image's sides.
+        balance: correction for the balanced loss, under which every object looks as if it filled half of the image:
+            this share of the log odds of the annotated masks is subtracted from the logits. 0 is the paper's rule,
+            under which a weak network predicts too large masks; 0.3 was measured better (docs/results/compare.md).
+        momentum: of SGD.
+        clip: largest norm of a gradient; None: no clipping, with which one object in five diverged (see there).
+        flip: whether the frame of a step is mirrored half of the time.
+        zoom: bounds of its random scale.
     """
 
     visual: bool = True
@@ -59,41 +66,47 @@ class Modulation:
 
 @dataclass(frozen=True)
 class _Given:
-    """An annotated frame: what the visual modulator made of it, float32 (C,); the log odds of the background over the
-    object, None where there is none; and, where there is fine-tuning, the frame at up to twice the network's size, so
-    that zoomed copies of it stay sharp."""
+    """An annotated frame."""
 
-    gamma: Tensor | None
-    odds: float | None
-    source: Sample | None
+    gamma: Tensor | None  # float32 (C,), output of the visual modulator
+    odds: float | None  # log odds of background over object; None: the object is not here
+    source: Sample | None  # at up to twice the network's size, if there is fine-tuning: zoomed copies stay sharp
 
 
 @dataclass
 class _Object:
-    """One object on its way through the video."""
+    """The state of one object in the video."""
 
-    index: int  # of the draw, for seeds
+    index: int  # seeds its random draws
     given: list[_Given]
-    gamma: Tensor | None = None  # in use
-    odds: float = 0.0  # in use
-    phi: Params = field(default_factory=dict)  # fine-tuned parameters in use; none: the learner's
+    gamma: Tensor | None = None  # float32 (C,), mean over the annotated frames
+    odds: float = 0.0  # mean over the annotated frames
+    phi: Params = field(default_factory=dict)  # fine-tuned parameters; empty: the learner's
 
 
-class OSMN(Taught):
-    """The method of the paper; see `protocol.Learning`.
+class OSMN(FineTunedMethod):
+    """OSMN: modulates a network per object, without fine-tuning by default; see `protocol.LearningMethod`.
 
-    learner: the trained networks, and the rate of fine-tuning. iters: T, steps of fine-tuning on the given frames (the
-    paper's option has 100); 0: none. seed: of its draws. snap: of masks to the edges of the frame, after the priors are
-    taken of them, so that a cut that went wrong does not spread; None: nothing. priors: where every object is looked
-    for in the next frame, by id (see `data.guides`).
+    The visual modulator sees each annotated frame of an object once; gamma is the mean over them, whatever their order.
+    Frames depend on one another only by the priors. Annotated frames are kept only if there is fine-tuning.
 
-    The visual modulator sees every given mask that is not empty, once. Where an object has several, gamma is the mean
-    of theirs: each describes the same object, and none of them has a say over the others, whatever their order. An
-    empty one tells that the object is lost for now. The frames do not depend on one another but by the priors, and
-    nothing is kept of them; the given ones only where there is fine-tuning.
+    Args:
+        learner: the trained networks and the rate of fine-tuning.
+        iters: T, number of fine-tuning steps (the paper's option has 100); 0: none.
+        seed: of the random draws of fine-tuning.
+        device: where the network runs.
+        modulation: settings of the modulators and of fine-tuning.
+        snap: snapping of masks to the edges of the frame; the priors are taken of the masks before it, so that a wrong
+            cut does not spread. None: off.
+
+    Attributes:
+        priors: where each object is looked for in the next frame, float32 (4,) by object id, see `methods.osmn.guides`.
+
+    Source: Yang et al., CVPR 2018, section 3.
     """
 
-    STATE = ("_objects", "_waiting", "_frame_size", "priors", "probabilities", "adapt_seconds")  # see methods.state
+    # Attributes and classes that a saved state holds, by these names: see inference/state_file.py.
+    STATE = ("_objects", "_waiting", "_frame_size", "priors", "probabilities", "adapt_seconds")
     PARTS = (_Object, _Given, Sample, Modulation, GrabCut)
 
     @own_state()
@@ -116,17 +129,17 @@ class OSMN(Taught):
         self.probabilities = torch.zeros(0, 0, 0, dtype=torch.float32)
         self.priors: dict[int, Tensor] = {}
         self._objects: dict[int, _Object] = {}
-        self._waiting: dict[int, list[_Given]] = {}  # learned of objects that are still to come
+        self._waiting: dict[int, list[_Given]] = {}  # of objects that do not exist yet
         self._frame_size: tuple[int, int] | None = None
 
     def settings(self) -> dict[str, Any]:
-        """What it was made with, besides the learner and the device."""
+        """Return the arguments that it was built with, except learner and device."""
         return {name: getattr(self, name) for name in ("iters", "seed", "modulation", "snap")}
 
     @property
     def gammas(self) -> dict[int, Tensor]:
-        """What the visual modulator has made of every object, float32 (C,), by id."""
-        return {i: thing.gamma for i, thing in self._objects.items() if thing.gamma is not None}
+        """Outputs of the visual modulator, float32 (C,) by object id."""
+        return {i: obj.gamma for i, obj in self._objects.items() if obj.gamma is not None}
 
     @own_state()
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
@@ -156,14 +169,14 @@ class OSMN(Taught):
 
     @own_state()
     def new_video(self, size: tuple[int, int]) -> None:
-        """Look for the same objects in another video, with frames of `size` (H, W): anywhere, at first."""
+        """Look for the same objects in another video with frames of `size` (H, W), at first everywhere."""
         self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size, dtype=torch.float32)
         everywhere = prior_of(np.ones(size, bool))
         assert everywhere is not None
         self.priors = {i: everywhere.clone() for i in self._objects}
 
     def _look_for(self, object_id: int, mask: np.ndarray) -> None:
-        """In the next frame where its mask is, or, where that is empty, around where it was last, further out."""
+        """Set the object's prior for the next frame from its mask; if that is empty, widen its last prior."""
         prior = prior_of(mask)
         if prior is None:
             last = self.priors[object_id]
@@ -173,41 +186,43 @@ class OSMN(Taught):
 
     @torch.no_grad()
     def _segment(self, image: Tensor, size: tuple[int, int]) -> Tensor:
-        """The objects' probabilities in every pixel of a frame of `size`, float32 (K, H, W), from its image (3, h, w)
-        at the network's size."""
+        """Segment all objects.
+
+        image: (3, h, w), the frame at network size. size: (H, W) of the frame. Returns float32 (K, H, W) on the CPU.
+        """
         self.model.eval()
-        things = list(self._objects.values())
-        x, heat, gammas = image[None].to(self.device), self._heat(image), self._gammas(things)
-        if any(thing.phi for thing in things):
+        objs = list(self._objects.values())
+        x, heat, gammas = image[None].to(self.device), self._heat(image), self._gammas(objs)
+        if any(obj.phi for obj in objs):
             each = [
                 functional_call(
-                    self.model, thing.phi, (x, None if heat is None else heat[k : k + 1]),
+                    self.model, obj.phi, (x, None if heat is None else heat[k : k + 1]),
                     {"gammas": None if gammas is None else gammas[k : k + 1]}, strict=False,
                 )
-                for k, thing in enumerate(things)
+                for k, obj in enumerate(objs)
             ]  # fmt: skip
             logits = torch.cat(each)
         else:
             logits = self.model(x, heat, gammas=gammas)
         if logits.shape[-2:] != size:
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
-        odds = logits.new_tensor([thing.odds for thing in things])[:, None, None]
+        odds = logits.new_tensor([obj.odds for obj in objs])[:, None, None]
         return (logits[:, 0] - self.modulation.balance * odds).sigmoid().cpu()
 
     def _heat(self, image: Tensor) -> Tensor | None:
-        """Heat maps float32 (K, 1, h, w)."""
+        """Build the spatial guides, float32 (K, 1, h, w); None without a spatial modulator."""
         if not self.modulation.spatial or self.model.spatial is None:
             return None
         height, width = image.shape[-2:]
         return torch.stack([heat_map(self.priors[i], (height, width)) for i in self._objects]).to(self.device)
 
-    def _gammas(self, things: list[_Object]) -> Tensor | None:
-        """float32 (K, C)."""
-        found = [thing.gamma for thing in things if thing.gamma is not None]
-        return torch.stack(found).to(self.device) if found else None
+    def _gammas(self, objs: list[_Object]) -> Tensor | None:
+        """Stack the objects' gammas, float32 (K, C); None without a visual modulator."""
+        gammas = [obj.gamma for obj in objs if obj.gamma is not None]
+        return torch.stack(gammas).to(self.device) if gammas else None
 
-    def _take(self, frame: Tensor, mask: np.ndarray, thing: _Object | None = None) -> _Given:
-        """Look at the object in an annotated frame, and keep it for fine-tuning if there is any."""
+    def _annotated(self, frame: Tensor, mask: np.ndarray, obj: _Object | None = None) -> _Given:
+        """Run the visual modulator on an annotated frame, and keep the frame if there is fine-tuning."""
         began, mask, gamma, source = time.perf_counter(), np.asarray(mask, bool), None, None
         if mask.any() and self.modulation.visual and self.model.visual is not None:
             guide = visual_guide(frame, mask, self.model.network_spec.guide)
@@ -223,38 +238,38 @@ class OSMN(Taught):
         odds = math.log(max(1 - share, 1 / mask.size) / share) if share else None
         return _Given(gamma, odds, source)
 
-    def _begin(self, index: int, given: list[_Given]) -> _Object:
+    def _new_object(self, index: int, given: list[_Given]) -> _Object:
         return _Object(index, given)
 
-    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+    def _set_position(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
         self._look_for(object_id, mask)
 
-    def _fine_tune(self, thing: _Object) -> None:
-        """The means of what was seen of it, and T steps from theta on all but the visual modulator."""
+    def _fine_tune(self, obj: _Object) -> None:
+        """Average gamma and odds over the annotated frames; make T steps on all but the visual modulator."""
         began = time.perf_counter()
-        gammas = [g.gamma for g in thing.given if g.gamma is not None]
-        thing.gamma = torch.stack(gammas).mean(0) if gammas else None
-        odds = [g.odds for g in thing.given if g.odds is not None]
-        thing.odds = sum(odds) / len(odds)  # the first mask of an object is never empty
+        gammas = [g.gamma for g in obj.given if g.gamma is not None]
+        obj.gamma = torch.stack(gammas).mean(0) if gammas else None
+        odds = [g.odds for g in obj.given if g.odds is not None]
+        obj.odds = sum(odds) / len(odds)  # the first mask of an object is never empty
         if self.iters:
             start = {name: p for name, p in self.learner.theta.items() if not name.startswith("visual.")}
             clip = math.inf if self.modulation.clip is None else self.modulation.clip
             result = adapt(
-                start, self.learner.rates, self._losses(thing), momentum=self.modulation.momentum, clip=clip,
-                after=lambda done, adapted: self._tell(done, self.iters, adapted.losses[-1]),
+                start, self.learner.rates, self._losses(obj), momentum=self.modulation.momentum, clip=clip,
+                after=lambda done, adapted: self._report_step(done, self.iters, adapted.losses[-1]),
             )  # fmt: skip
-            thing.phi = {name: p.detach() for name, p in result.phi.items()}
+            obj.phi = {name: p.detach() for name, p in result.phi.items()}
         self.adapt_seconds += time.perf_counter() - began
 
-    def _losses(self, thing: _Object) -> Iterator[Loss]:
-        """One for each step, on copies of the given frames in turn."""
-        sources = [g.source for g in thing.given if g.source is not None]
+    def _losses(self, obj: _Object) -> Iterator[Loss]:
+        """Yield the loss of each step, on transformed copies of the annotated frames in turn."""
+        sources = [g.source for g in obj.given if g.source is not None]
         # An empty frame ("the object is not here") is all negative, and weighs as much as in the other frames.
         shares = [1 - float(s.masks.float().mean()) for s in sources if s.masks.any()]
         places = [prior for s in sources if (prior := prior_of(s.masks[0])) is not None]
         for number in range(self.iters):
             source = sources[number % len(sources)]
-            draws = seeds.generator(self.seed, thing.index, len(sources), number)
+            draws = seeds.generator(self.seed, obj.index, len(sources), number)
             image, masks = augment(
                 source.image, source.masks, draws, size=self.size, scale=self.modulation.zoom, rotation=0.0,
                 translation=0.0, flip=self.modulation.flip, colour=0.0,
@@ -266,7 +281,7 @@ class OSMN(Taught):
             yield loss_of(
                 self.model, Sample(image, masks),
                 moved_prior(prior, Guidance(), draws) if self.modulation.spatial else None,
-                gamma=thing.gamma, beta=beta,
+                gamma=obj.gamma, beta=beta,
             )  # fmt: skip
 
 
@@ -280,18 +295,26 @@ def loss_of(
     beta: float | None = None,
     seed: tuple[int, ...] | None = None,
 ) -> Loss:
-    """The closure phi -> balanced cross-entropy (OSVOS, eq. 1) of one object, the mean over the pixels.
+    """Build the loss of one object, the balanced cross-entropy (OSVOS, eq. 1), as a function of the parameters.
 
-    sample: its mask is (1, h, w). prior: None leaves out the spatial modulator. guide: visual guide (3, side, side), or
-    in its place `gamma` (C,); with neither the visual modulator is left out. beta: see `balanced_cross_entropy`. seed:
-    path of the draw of the visual modulator's dropout; None: without dropout.
+    Args:
+        model: the network.
+        sample: image and mask (1, h, w).
+        prior: float32 (4,), see `methods.osmn.guides`; None: without the spatial modulator.
+        guide: visual guide, float32 (3, side, side).
+        gamma: float32 (C,), instead of `guide`; with neither, the visual modulator is not used.
+        beta: see `models.osvos.balanced_cross_entropy`.
+        seed: path of the random draw of the visual modulator's dropout; None: no dropout.
+
+    Returns:
+        A function from the parameters phi to a scalar, the mean over the pixels.
     """
     device = next(model.parameters()).device
     height, width = sample.image.shape[-2:]
     image, truth = sample.image[None].to(device), sample.masks[None].to(device)
     ignore = None if sample.ignore is None else sample.ignore[None, None].to(device)
     heat = None if prior is None else heat_map(prior, (height, width))[None].to(device)
-    more: dict[str, Any] = {
+    options: dict[str, Any] = {
         "guides": None if guide is None else guide[None].to(device),
         "gammas": None if gamma is None else gamma[None].to(device),
     }
@@ -299,7 +322,7 @@ def loss_of(
     def loss(phi: Params) -> Tensor:
         model.train(seed is not None)
         draws = {"generator": None if seed is None else seeds.generator(*seed)}
-        logits = functional_call(model, phi, (image, heat), more | draws, strict=False)
+        logits = functional_call(model, phi, (image, heat), options | draws, strict=False)
         return balanced_cross_entropy(logits, truth, ignore, beta) / PIXELS
 
     return loss

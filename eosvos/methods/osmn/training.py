@@ -1,6 +1,6 @@
-"""What `eosvos.osmn_train` is made of: gradients of an object's loss, validation, and the search of the online rate.
+"""Training of OSMN: gradients of an object's loss, validation, search for the fine-tuning rate.
 
-A stream's item is ((iteration, index), guided object), see `methods.rate_search.stream` and
+An item of a stream is ((iteration, index), guided object), see `methods.rate_search.stream` and
 `methods.osmn.guides.GuidedTasks`.
 """
 
@@ -18,8 +18,7 @@ from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
 from eosvos.methods.osmn.guides import Guided, heat_map, prior_of
 from eosvos.methods.osmn.method import OSMN, Modulation, loss_of
-from eosvos.methods.osvos.training import similarity
-from eosvos.methods.rate_search import Item, best_of
+from eosvos.methods.rate_search import Item, best_of, jaccard_of, single_rate_learner
 from eosvos.models.osmn import OSMN as Network
 from eosvos.torch_state import own_state
 
@@ -27,8 +26,17 @@ _DROPOUT = 25  # first part of the path of its draws; see methods/eosvos/trainin
 
 
 def gradients(model: Network, *, seed: int, segmentation: bool = True) -> Callable[[Learner, Item], MetaGradient]:
-    """The gradient of one object's loss. segmentation: False leaves the segmentation network as it is, so that the
-    modulators alone learn to make use of it (OSVOS-M of Table 2, where it is OSVOS's parent)."""
+    """Build the function that computes the gradient of one object's loss.
+
+    Args:
+        model: the network.
+        seed: of the dropout.
+        segmentation: whether the segmentation network is trained; if not, only the modulators are (OSVOS-M of Table 2,
+            with OSVOS's parent network).
+
+    Returns:
+        A function from a learner and an item to the gradient.
+    """
 
     def gradient(learner: Learner, item: Item) -> MetaGradient:
         (iteration, index), guided = item
@@ -46,8 +54,13 @@ def gradients(model: Network, *, seed: int, segmentation: bool = True) -> Callab
 
 @torch.no_grad()
 def validate(model: Network, learner: Learner, objects: Sequence[Guided], *, world: World) -> dict[str, float]:
-    """Over held-out objects: the mean loss, and the mean J, which is "score" too; where there is a visual modulator,
-    "gamma_spread", the standard deviation of gamma over the objects, mean over the channels: at 0 it tells nothing."""
+    """Validate OSMN on held-out objects.
+
+    Returns:
+        "validation_loss", the mean loss; "J" and "score", the mean J; and, if there is a visual modulator,
+        "gamma_spread": the standard deviation of gamma over the objects, mean over the channels (0: gamma is the same
+        for all objects).
+    """
     totals, moments = torch.zeros(2, dtype=torch.float64), torch.zeros(2, sum(model.channels), dtype=torch.float64)
     device = next(model.parameters()).device
     seeing = {name.removeprefix("visual."): p for name, p in learner.theta.items() if name.startswith("visual.")}
@@ -62,7 +75,7 @@ def validate(model: Network, learner: Learner, objects: Sequence[Guided], *, wor
         height, width = sample.image.shape[-2:]
         inputs = (sample.image[None].to(device), heat_map(guided.prior, (height, width))[None].to(device))
         logits = functional_call(model, learner.theta, inputs, {"gammas": gammas}, strict=False)
-        totals[1] += similarity(logits[0, 0].cpu() >= 0, sample.masks[0], sample.ignore)
+        totals[1] += jaccard_of(logits[0, 0].cpu() >= 0, sample.masks[0], sample.ignore)
     loss, j = (world.all_reduce(totals) / len(objects)).tolist()
     first, second = world.all_reduce(moments) / len(objects)
     spread = float((second - first**2).clamp(min=0).sqrt().mean())
@@ -81,8 +94,24 @@ def search_rate(
     device: torch.device | str,
     world: World,
 ) -> tuple[Learner, dict[str, float]]:
-    """The best rate of online fine-tuning: a learner of level "single" with it, and the mean J by rate, of the method
-    itself after `steps` on one frame of an object, on others, in which it is told where to look."""
+    """Find the best fine-tuning rate.
+
+    Each rate is judged by OSMN itself: fine-tuned on one frame of each task, measured on its other frames with the
+    prior of the true mask.
+
+    Args:
+        theta: parameters of the networks.
+        rates: learning rates to try.
+        tasks: held-out tasks.
+        steps: number of fine-tuning steps.
+        modulation: settings of OSMN.
+        spec: spec of the learner.
+        device: where the network runs.
+        world: the process group.
+
+    Returns:
+        The best learner, of level "single"; and the mean J by rate.
+    """
 
     def judge(learner: Learner) -> float:
         method = OSMN(learner, iters=steps, device=device, modulation=modulation)
@@ -94,12 +123,8 @@ def search_rate(
                 prior = prior_of(sample.masks[0])
                 assert prior is not None, "a task's object is in sight"
                 method.priors[1] = prior
-                found = torch.from_numpy(method.step(sample.image) == 1)
-                total += similarity(found, sample.masks[0], sample.ignore) / len(judges)
+                predicted = torch.from_numpy(method.step(sample.image) == 1)
+                total += jaccard_of(predicted, sample.masks[0], sample.ignore) / len(judges)
         return float(world.all_reduce(total)) / len(tasks)
 
-    def candidate(rate: float) -> Learner:
-        single = next(iter(theta.values())).new_tensor(rate)
-        return Learner(theta, {name: single for name in theta}, "single", dict(spec))
-
-    return best_of(((f"{rate:g}", candidate(rate)) for rate in rates), judge)
+    return best_of(((f"{rate:g}", single_rate_learner(theta, rate, spec)) for rate in rates), judge)

@@ -1,4 +1,4 @@
-"""Masks snapped to contours that were learned offline (OSVOS, section 3.3): a vote in superpixels along them."""
+"""Snapping of masks to contours learned offline (OSVOS, section 3.3), by majority votes in superpixels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from eosvos.models.osvos import FCN, build
 
 @dataclass(frozen=True)
 class Contours:
-    """Superpixels along learned contours, each all foreground where more than half of it is.
+    """Snaps masks to learned contours: a superpixel is foreground if more than half of it is.
 
-    learner: the contour branch, on the device where it is to run. threshold: of the ultrametric contour map, low: a
-    superpixel may cross no contour whose mean probability is above it.
+    Attributes:
+        learner: the contour branch, on the device where it is to run.
+        threshold: of the ultrametric contour map, in [0, 1]: no superpixel crosses a contour of a higher mean
+            probability.
     """
 
     learner: Learner
@@ -39,8 +41,15 @@ class Contours:
 
 
 def superpixels(contours: np.ndarray, threshold: float) -> np.ndarray:
-    """Labels int (H, W), from 0, of the regions of the ultrametric contour map of contour probabilities (H, W), cut at
-    `threshold` (Arbelaez et al., TPAMI 2011)."""
+    """Segment an image into superpixels by the ultrametric contour map (Arbelaez et al., TPAMI 2011).
+
+    Args:
+        contours: contour probabilities, float (H, W).
+        threshold: where the map is cut, in [0, 1].
+
+    Returns:
+        Labels int (H, W), from 0.
+    """
     import higra
 
     graph = higra.get_4_adjacency_graph(contours.shape)
@@ -53,8 +62,15 @@ def superpixels(contours: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def vote(probabilities: Tensor, labels: np.ndarray) -> Tensor:
-    """Of each object, in all pixels of a superpixel the share of it that is foreground: float32 (K, H, W). Exactly one
-    half is below one half, as more is asked for."""
+    """Replace each object's probabilities by the share of foreground in the pixel's superpixel.
+
+    Args:
+        probabilities: float32 (K, H, W).
+        labels: superpixels, int (H, W), from 0.
+
+    Returns:
+        float32 (K, H, W); a share of exactly one half is just below 0.5, as more than half is needed for foreground.
+    """
     flat, sizes = labels.ravel(), np.bincount(labels.ravel())
     planes = []
     for plane in probabilities.numpy():

@@ -1,4 +1,4 @@
-"""From samples to closures phi -> loss for a network of one logit per pixel: the same for training and test time."""
+"""Losses of OSVOS's network as functions of its parameters; the same for training and test time."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ from eosvos.models.osvos import FCN, total_loss
 BRANCHES = ("foreground", "contours")
 
 
-def truth_of(sample: Sample, branch: str = "foreground") -> Tensor:
-    """bool (h, w): what any instance covers, or the pixels on both sides of the contour of any instance."""
+def target_mask(sample: Sample, branch: str = "foreground") -> Tensor:
+    """Build the mask that a branch of the network is trained on.
+
+    Args:
+        sample: its masks are bool (N, h, w).
+        branch: "foreground": the union of all instances; "contours": the pixels on both sides of any contour.
+
+    Returns:
+        bool (h, w).
+    """
     height, width = sample.image.shape[-2:]
     if branch == "foreground":
         return sample.masks.any(0) if len(sample.masks) else torch.zeros(height, width, dtype=torch.bool)
@@ -40,9 +48,21 @@ def loss_of(
     beta: float | None = None,
     note: Callable[[float], None] | None = None,
 ) -> Loss:
-    """The closure phi -> `models.osvos.total_loss` of one sample. note: gets the part of the fused output."""
+    """Build the loss of one sample, the balanced cross-entropy (OSVOS, eq. 1), as a function of the parameters.
+
+    Args:
+        model: the network.
+        sample: image and masks.
+        branch: see `target_mask`.
+        sides: weight of the losses of the side outputs, see `models.osvos.total_loss`.
+        beta: share of the background; None: as the mask has it.
+        note: called with the loss of the fused output.
+
+    Returns:
+        A function from the parameters phi to a scalar.
+    """
     device = next(model.parameters()).device
-    image, truth = sample.image[None].to(device), truth_of(sample, branch)[None, None].to(device)
+    image, truth = sample.image[None].to(device), target_mask(sample, branch)[None, None].to(device)
     ignore = None if sample.ignore is None else sample.ignore[None, None].to(device)
 
     def loss(phi: Params) -> Tensor:
@@ -56,7 +76,17 @@ def loss_of(
 
 @torch.no_grad()
 def probability(model: FCN, phi: Params, image: Tensor, size: tuple[int, int]) -> Tensor:
-    """float32 (H, W) on the CPU, for a frame of `size` (H, W), from its image (3, h, w) at the network's size."""
+    """Compute the foreground probability of each pixel.
+
+    Args:
+        model: the network.
+        phi: its parameters.
+        image: float32 (3, h, w), the frame at network size.
+        size: (H, W) of the frame.
+
+    Returns:
+        float32 (H, W) on the CPU, in [0, 1].
+    """
     device = next(model.parameters()).device
     logits = functional_call(model, phi, (image[None].to(device),), strict=False)[0]
     if logits.shape[-2:] != size:

@@ -1,6 +1,6 @@
-"""OSVOS: a parent network that knows objects is fine-tuned on the given masks, then segments each frame by itself.
+"""OSVOS: a parent network is fine-tuned on annotated frames and then segments each frame independently.
 
-(Caelles et al., CVPR 2017.) Every object has its own fine-tuned parameters; the network itself is shared.
+Every object has its own fine-tuned parameters. Source: Caelles et al., CVPR 2017.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from eosvos.data.tasks import Sample
 from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, adapt
 from eosvos.meta.learner import Learner
-from eosvos.methods.base import Taught, check_frame
+from eosvos.methods.base import FineTunedMethod, check_frame
 from eosvos.methods.osvos.contours import Contours
 from eosvos.methods.osvos.loss import loss_of, probability
 from eosvos.methods.snapping import Bilateral, GrabCut
@@ -33,10 +33,14 @@ Snap = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Tuning:
-    """How the network is fine-tuned on the given frames. seconds: for so long each time, whatever the number of
-    steps (the paper's trade-off, 10 s to 10 min); None: by steps. momentum: of SGD. clip: norm to which a
-    gradient is scaled down; None: the paper's rule, never. flip, zoom: every step sees one of the given frames mirrored
-    half of the time and scaled within these bounds.
+    """Settings of fine-tuning on annotated frames.
+
+    Attributes:
+        seconds: duration of each fine-tuning, whatever the number of steps (the paper: 10 s to 10 min); None: by steps.
+        momentum: of SGD.
+        clip: largest norm of a gradient; None: no clipping, as in the paper.
+        flip: whether the frame of a step is mirrored half of the time.
+        zoom: bounds of its random scale.
     """
 
     seconds: float | None = None
@@ -48,26 +52,33 @@ class Tuning:
 
 @dataclass
 class _Object:
-    """One object on its way through the video."""
+    """The state of one object in the video."""
 
-    index: int  # of the draw, for seeds
+    index: int  # seeds its random draws
     given: list[Sample]  # annotated frames, at up to twice the network's size, so that zoomed copies stay sharp
-    phi: Params  # in use
+    phi: Params  # parameters in use
 
 
-class OSVOS(Taught):
-    """The method of the paper; see `protocol.Learning`.
+class OSVOS(FineTunedMethod):
+    """OSVOS: fine-tunes a parent network per object; see `protocol.LearningMethod`.
 
-    learner: the parent network, and the rate of its fine-tuning. iters: T, steps for each given frame; 0: the parent
-    itself (-OS in Table 1). seed: of every draw. snap: what to make of a frame (3, H, W) and the probabilities of its
-    objects (K, H, W), see `methods.snapping`; None: nothing (-BS). Frames do not depend on one another, and nothing but
-    the given ones is kept.
+    Only annotated frames are kept. With each further one (the paper's progressive refinement) the object is fine-tuned
+    again from the parent network, on all of its annotated frames in turn.
 
-    With a further given frame (the paper's progressive refinement) an object is fine-tuned again from the parent, on
-    all of its frames in turn.
+    Args:
+        learner: the parent network and its fine-tuning rate.
+        iters: T, number of steps per annotated frame; 0: the parent network itself (-OS in Table 1).
+        seed: of all random draws.
+        device: where the network runs.
+        tuning: settings of fine-tuning.
+        snap: contour snapping, from a frame (3, H, W) and probabilities (K, H, W) to probabilities, see
+            `methods.snapping`; None: off (-BS in Table 1).
+
+    Source: Caelles et al., CVPR 2017, sections 3 and 4.
     """
 
-    STATE = ("_objects", "_waiting", "_frame_size", "probabilities", "adapt_seconds")  # see methods.state
+    # Attributes and classes that a saved state holds, by these names: see inference/state_file.py.
+    STATE = ("_objects", "_waiting", "_frame_size", "probabilities", "adapt_seconds")
     PARTS = (_Object, Sample, Tuning, Bilateral, Contours, GrabCut)
 
     @own_state()
@@ -88,17 +99,17 @@ class OSVOS(Taught):
         self.adapt_seconds = 0.0
         self.probabilities = torch.zeros(0, 0, 0, dtype=torch.float32)
         self._objects: dict[int, _Object] = {}
-        self._waiting: dict[int, list[Sample]] = {}  # learned of objects that are still to come
+        self._waiting: dict[int, list[Sample]] = {}  # of objects that do not exist yet
         self._frame_size: tuple[int, int] | None = None
 
     def settings(self) -> dict[str, Any]:
-        """What it was made with, besides the learner and the device."""
+        """Return the arguments that it was built with, except learner and device."""
         return {name: getattr(self, name) for name in ("iters", "seed", "tuning", "snap")}
 
     @property
     def parameters_in_use(self) -> dict[int, Params]:
-        """The fine-tuned parameters of every object, by id."""
-        return {object_id: thing.phi for object_id, thing in self._objects.items()}
+        """Fine-tuned parameters by object id."""
+        return {object_id: obj.phi for object_id, obj in self._objects.items()}
 
     @own_state()
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
@@ -112,7 +123,7 @@ class OSVOS(Taught):
         check_frame(frame, self._frame_size)
         size = (int(frame.shape[-2]), int(frame.shape[-1]))
         image, _ = fit(frame, np.zeros((0, *size), bool), size=self.size)
-        planes = [probability(self.model, thing.phi, image, size) for thing in self._objects.values()]
+        planes = [probability(self.model, obj.phi, image, size) for obj in self._objects.values()]
         self.probabilities = torch.stack(planes) if planes else torch.zeros(0, *size, dtype=torch.float32)
         if planes and self.snap is not None:
             self.probabilities = self.snap(frame, self.probabilities)
@@ -120,42 +131,42 @@ class OSVOS(Taught):
 
     @own_state()
     def new_video(self, size: tuple[int, int]) -> None:
-        """Look for the same objects in another video, with frames of `size` (H, W)."""
+        """Look for the same objects in another video with frames of `size` (H, W)."""
         self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size, dtype=torch.float32)
 
-    def _take(self, frame: Tensor, mask: np.ndarray, thing: _Object | None = None) -> Sample:
+    def _annotated(self, frame: Tensor, mask: np.ndarray, obj: _Object | None = None) -> Sample:
         short, long = self.size
         scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
         size = (round(short * scale), round(long * scale))
         return Sample(*fit(frame, np.asarray(mask, bool)[None], size=size))
 
-    def _begin(self, index: int, given: list[Sample]) -> _Object:
+    def _new_object(self, index: int, given: list[Sample]) -> _Object:
         return _Object(index, given, {})
 
-    def _place(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
-        """Frames do not depend on one another."""
+    def _set_position(self, object_id: int, frame: Tensor, mask: np.ndarray) -> None:
+        """Positions are not used: frames do not depend on one another."""
 
-    def _fine_tune(self, thing: _Object) -> None:
-        """From the parent, on all of the object's given frames."""
+    def _fine_tune(self, obj: _Object) -> None:
+        """Fine-tune from the parent network on all annotated frames of the object."""
         began, tuning = time.perf_counter(), self.tuning
-        losses = self._losses(thing, began) if self.iters else ()
+        losses = self._losses(obj, began) if self.iters else ()
         clip = math.inf if tuning.clip is None else tuning.clip
-        total = self.iters * len(thing.given) if tuning.seconds is None else 0
+        total = self.iters * len(obj.given) if tuning.seconds is None else 0
         result = adapt(
             self.learner.theta, self.learner.rates, losses, momentum=tuning.momentum, clip=clip,
-            after=lambda done, adapted: self._tell(done, total, adapted.losses[-1]),
+            after=lambda done, adapted: self._report_step(done, total, adapted.losses[-1]),
         )  # fmt: skip
-        thing.phi = {name: p.detach() for name, p in result.phi.items()}
+        obj.phi = {name: p.detach() for name, p in result.phi.items()}
         self.adapt_seconds += time.perf_counter() - began
 
-    def _losses(self, thing: _Object, began: float) -> Iterator[Loss]:
-        """One for each step, on copies of the given frames in turn."""
-        seconds, number, steps = self.tuning.seconds, 0, self.iters * len(thing.given)
+    def _losses(self, obj: _Object, began: float) -> Iterator[Loss]:
+        """Yield the loss of each step, on transformed copies of the annotated frames in turn."""
+        seconds, number, steps = self.tuning.seconds, 0, self.iters * len(obj.given)
         # An empty frame ("the object is not here") is all negative, and weighs as much as in the other frames.
-        shares = [1 - float(s.masks.float().mean()) for s in thing.given if s.masks.any()]
+        shares = [1 - float(s.masks.float().mean()) for s in obj.given if s.masks.any()]
         while number < steps if seconds is None else time.perf_counter() - began < seconds:
-            source = thing.given[number % len(thing.given)]
-            draw = seeds.generator(self.seed, thing.index, len(thing.given), number)
+            source = obj.given[number % len(obj.given)]
+            draw = seeds.generator(self.seed, obj.index, len(obj.given), number)
             image, masks = augment(
                 source.image, source.masks, draw, size=self.size, scale=self.tuning.zoom, rotation=0.0,
                 translation=0.0, flip=self.tuning.flip, colour=0.0,

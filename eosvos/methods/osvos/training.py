@@ -1,6 +1,6 @@
-"""What `eosvos.osvos_train` is made of: gradients of a picture's loss, validation, and the search of the online rate.
+"""Training of OSVOS's parent network: gradients, validation, search for the fine-tuning rate.
 
-A stream's item is ((iteration, index), picture), see `methods.rate_search.stream`.
+An item of a stream is ((iteration, index), image), see `methods.rate_search.stream`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from eosvos.data.tasks import Sample, Task
 from eosvos.meta.adapt import MetaGradient, Params, meta_gradient
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
-from eosvos.methods.osvos.loss import loss_of, probability, truth_of
+from eosvos.methods.osvos.loss import loss_of, probability, target_mask
 from eosvos.methods.osvos.method import OSVOS, Tuning
-from eosvos.methods.rate_search import Item, best_of
+from eosvos.methods.rate_search import Item, best_of, jaccard_of, single_rate_learner
 from eosvos.models.osvos import FCN
 from eosvos.torch_state import own_state
 
@@ -26,8 +26,17 @@ TERMS = ("fused",)
 def gradients(
     model: FCN, *, branch: str = "foreground", deep_supervision: int = 0
 ) -> Callable[[Learner, Item], MetaGradient]:
-    """The gradient of one picture's loss. deep_supervision: iterations over which the part of the side outputs falls
-    from 1 to 0, as in the authors' code."""
+    """Build the function that computes the gradient of one image's loss.
+
+    Args:
+        model: the network.
+        branch: "foreground" or "contours".
+        deep_supervision: number of iterations in which the weight of the side outputs' losses falls from 1 to 0, as in
+            the authors' code; 0: the side outputs are not trained.
+
+    Returns:
+        A function from a learner and an item to the gradient.
+    """
 
     def gradient(learner: Learner, item: Item) -> MetaGradient:
         (iteration, _), sample = item
@@ -42,18 +51,22 @@ def gradients(
 
 
 def validate(
-    model: FCN, learner: Learner, pictures: Sequence[Sample], *, branch: str = "foreground", world: World
+    model: FCN, learner: Learner, images: Sequence[Sample], *, branch: str = "foreground", world: World
 ) -> dict[str, float]:
-    """Over held-out pictures: the mean loss of the fused output, whose negative is "score", and of the foreground the
-    mean J."""
+    """Validate the parent network on held-out images.
+
+    Returns:
+        "validation_loss", the mean loss of the fused output; "score", its negative; "J", the mean J of the foreground
+        branch.
+    """
     totals = torch.zeros(2, dtype=torch.float64)
-    for sample in pictures[world.rank :: world.size]:
+    for sample in images[world.rank :: world.size]:
         with torch.no_grad():
             totals[0] += float(loss_of(model, sample, branch=branch)(learner.theta))
         height, width = sample.image.shape[-2:]
-        found = probability(model, learner.theta, sample.image, (height, width)) >= 0.5
-        totals[1] += similarity(found, truth_of(sample, branch), sample.ignore)
-    loss, j = (world.all_reduce(totals) / len(pictures)).tolist()
+        predicted = probability(model, learner.theta, sample.image, (height, width)) >= 0.5
+        totals[1] += jaccard_of(predicted, target_mask(sample, branch), sample.ignore)
+    loss, j = (world.all_reduce(totals) / len(images)).tolist()
     return {"validation_loss": loss, **({"J": j} if branch == "foreground" else {}), "score": -loss}
 
 
@@ -69,8 +82,23 @@ def search_rate(
     device: torch.device | str,
     world: World,
 ) -> tuple[Learner, dict[str, float]]:
-    """The best rate of online fine-tuning for a parent network: a learner of level "single" with it, and the mean J by
-    rate, of the method itself on frames that judge after `steps` on one that trains."""
+    """Find the best fine-tuning rate for a parent network.
+
+    Each rate is judged by OSVOS itself: fine-tuned on one frame of each task, measured on its other frames.
+
+    Args:
+        theta: parameters of the parent network.
+        rates: learning rates to try.
+        tasks: held-out tasks.
+        steps: number of fine-tuning steps.
+        tuning: settings of fine-tuning.
+        spec: spec of the learner.
+        device: where the network runs.
+        world: the process group.
+
+    Returns:
+        The best learner, of level "single"; and the mean J by rate.
+    """
 
     def judge(learner: Learner) -> float:
         method, total = OSVOS(learner, iters=steps, device=device, tuning=tuning), torch.zeros(1, dtype=torch.float64)
@@ -78,19 +106,8 @@ def search_rate(
             method.start(task.train[0].image, {1: task.train[0].masks[0].numpy()})
             judges = [task.meta, *task.extra_meta]
             for sample in judges:
-                found = torch.from_numpy(method.step(sample.image) == 1)
-                total += similarity(found, sample.masks[0], sample.ignore) / len(judges)
+                predicted = torch.from_numpy(method.step(sample.image) == 1)
+                total += jaccard_of(predicted, sample.masks[0], sample.ignore) / len(judges)
         return float(world.all_reduce(total)) / len(tasks)
 
-    def candidate(rate: float) -> Learner:
-        single = next(iter(theta.values())).new_tensor(rate)
-        return Learner(theta, {name: single for name in theta}, "single", dict(spec))
-
-    return best_of(((f"{rate:g}", candidate(rate)) for rate in rates), judge)
-
-
-def similarity(found: torch.Tensor, truth: torch.Tensor, ignore: torch.Tensor | None = None) -> float:
-    """J of two bool masks (H, W), where not ignored; 1 where both are empty."""
-    known = torch.ones_like(truth) if ignore is None else ~ignore
-    union = int(((found | truth) & known).sum())
-    return int((found & truth & known).sum()) / union if union else 1.0
+    return best_of(((f"{rate:g}", single_rate_learner(theta, rate, spec)) for rate in rates), judge)
