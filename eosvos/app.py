@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import sys
+
+from eosvos.cli import usage
+
+if __name__ == "__main__":  # before torch is loaded, which takes seconds
+    usage.answer("app")
+
+import logging
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path

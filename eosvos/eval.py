@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import sys
+
+from eosvos.cli import usage
+
+if __name__ == "__main__":  # before torch is loaded, which takes seconds
+    usage.answer("eval")
+
 from pathlib import Path
 
 from eosvos.cli import build_data, build_method, devices, hydra_app, overrides, run_names, schema, validate

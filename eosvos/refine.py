@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from eosvos.cli import usage
+
+if __name__ == "__main__":  # before torch is loaded, which takes seconds
+    usage.answer("refine")
+
 from eosvos.cli import build_data, build_method, devices, hydra_app, overrides, run_names, schema, validate
 from eosvos.evaluation import refinement
 from eosvos.files import write_text

@@ -139,9 +139,9 @@ def test_every_package_is_named():
     assert named == found | {"eosvos.tasksets", "eosvos.learners"}
 
 
-def test_ci_runs_make_test():
+def test_ci_runs_make_lint_and_make_test():
     script = ROOT / ".ci" / "run"
-    assert script.stat().st_mode & stat.S_IXUSR and "make test" in script.read_text()
+    assert script.stat().st_mode & stat.S_IXUSR and "make lint\nmake test\n" in script.read_text()
 
 
 def test_make_explains_itself():
