@@ -28,9 +28,10 @@ class Make:
     """The method as the settings have it, but for the number of fine-tuning steps (see page.jobs.Maker)."""
 
     def __init__(self, settings: schema.AppConfig) -> None:
-        self.settings, self.steps = settings, settings.iters
         self.device = devices.device_of(settings.device)
         self.path, self.learner = build_method.evaluation_learner(settings)
+        self.settings = build_method.with_steps(settings, self.learner)
+        self.steps: int = self.settings.iters or 0
 
     def __call__(self, steps: int, watch: Watch) -> Method:
         settings = replace(self.settings, iters=steps)

@@ -29,7 +29,7 @@ def show(settings: schema.OSMNShowConfig) -> float:
     validate.check(settings)
     path = find_learner.learner_path(settings.learner, "osmn")
     learner, out = Learner.load(path), Path(settings.out)
-    find_learner.check_learner(learner, schema.ModelSection(), path, "osmn")
+    find_learner.check_learner(learner, path, "osmn")
     model = find_learner.build_network(learner.spec["model"], osmn.build)
     model.load_state_dict(learner.theta)
     model.eval()

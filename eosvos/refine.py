@@ -23,6 +23,7 @@ def refine(settings: schema.RefineConfig) -> float:
         devices.use_threads(1)  # as each of several processes does: the number can change the last bit
         device, processes, gpus = devices.evaluation_devices(settings.device, settings.processes)
         path, learner = build_method.evaluation_learner(settings)
+        settings = build_method.with_steps(settings, learner)
         sequences = build_data.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
         fingerprint = {**build_method.evaluation_fingerprint(settings, path, device), "choice": settings.choice}
         out = run_names.evaluation_folder(settings, fingerprint, job, "refine")

@@ -21,6 +21,7 @@ COMMANDS = (
     "osmn_train", "osmn_show",
 )  # fmt: skip
 HELP = ("--help", "-h")
+_AS_EVAL = "as in eval.yaml"
 _COMMON = ("eval", "meta_train")  # settings that another command's file does not explain are explained in these
 
 
@@ -71,10 +72,8 @@ def text(command: str) -> str:
     title = textwrap.fill(f"eosvos {command}: {what}", width)
     if command == "learners":
         return f"{title}\n\nusage: eosvos learners"
-    lines = (shipped("conf") / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
-    head = next(k for k, line in enumerate(lines) if not line.startswith("#"))
-    examples, prose = _head(lines[:head])
-    settings = read_settings(lines[head:])
+    examples, prose = _head(command)
+    settings = read_settings(command)
     column = min(30, 4 + max(len(_given(setting)) for setting in settings))
     rows = [_row(setting, column, width) for setting in settings]
     return "\n".join([
@@ -84,27 +83,34 @@ def text(command: str) -> str:
     ])  # fmt: skip
 
 
-def _head(lines: list[str]) -> tuple[list[str], str]:
-    """The examples of a file's first comment, and its sentences."""
-    shell = re.compile(r"#\s+(python -m eosvos|torchrun )")
+def _parts(command: str) -> tuple[list[str], list[str]]:
+    """The first comment of a command's file of conf/, and the lines after it."""
+    lines = (shipped("conf") / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
+    end = next(k for k, line in enumerate(lines) if not line.startswith("#"))
+    return lines[:end], lines[end:]
+
+
+def _head(command: str) -> tuple[list[str], str]:
+    """The examples of a command, and the sentences about it."""
+    lines, shell = _parts(command)[0], re.compile(r"#\s+(python -m eosvos|torchrun )")
     examples = [re.sub(r"^python -m eosvos\.", "eosvos ", line[1:].strip()) for line in lines if shell.match(line)]
     return examples, " ".join(line[1:].strip() for line in lines if not shell.match(line))
 
 
-def read_settings(lines: list[str]) -> list[Setting]:
-    """The settings of a command's file: what it chooses of conf/'s folders, values, and comments of the form
-    "# name: meaning" on settings whose default is decided elsewhere."""
+def read_settings(command: str) -> list[Setting]:
+    """The settings in a command's file of conf/: what it chooses of conf/'s folders, values, and comments of the form
+    "# name, name: meaning", which explain settings whose default is decided elsewhere."""
     found: list[Setting] = []
     section, choosing = "", False
-    for line in lines:
-        code, _, comment = (
-            part.strip() for part in re.sub(r"(^|\s)#(\s|$)", r"\1" + "\0", line, count=1).partition("\0")
-        )
+    for line in _parts(command)[1]:
+        code, *comments = re.split(r"(?:^|\s)#(?=\s|$)", line, maxsplit=1)
+        code, comment = code.strip(), "".join(comments).strip()
         indent = len(line) - len(line.lstrip())
         if not code:
-            if (named := re.match(r"# (\w+): (.*)", line)) is not None:
-                found.append(Setting(named[1], "", named[2]))
-            elif comment and found:
+            if (named := re.match(r"# (\w+(?:, \w+)*): (.*)", line)) is not None:
+                meaning = "" if named[2] == _AS_EVAL else named[2]
+                found += [Setting(name, "", meaning) for name in named[1].split(", ")]
+            elif comment and found and re.match(r"#  |\s", line):
                 found[-1].meaning += f" {comment}"
             continue
         if indent == 0:
@@ -112,7 +118,7 @@ def read_settings(lines: list[str]) -> list[Setting]:
         key, _, value = (part.strip() for part in code.lstrip("- ").partition(":"))
         if choosing:
             if indent and value and not key.startswith("override"):
-                found.append(Setting(key, _shown(value), "; ".join(filter(None, (comment, _choices(key))))))
+                found.append(Setting(key, _shown(value), "; ".join(filter(None, (comment, _choices(key, command))))))
         elif indent == 0 and not value:
             section = f"{key}."
         elif indent == 0 or (indent == 2 and section):
@@ -125,11 +131,12 @@ def _shown(value: str) -> str:
     return "" if value == "null" else value
 
 
-def _choices(group: str) -> str:
-    names = {path.stem for path in (shipped("conf") / group).glob("*.yaml")}
-    if group == "taskset":
-        names |= {path.stem for path in shipped("tasksets").glob("*.yaml")}
-    return f"one of {', '.join(sorted(names))}"
+def _choices(group: str, command: str) -> str:
+    files = [*(shipped("conf") / group).glob("*.yaml")]
+    if group == "training":  # of all trainings, which begin with the command that they are for
+        files = [path for path in files if f"eosvos.{command} " in path.read_text(encoding="utf-8")]
+    files += shipped("tasksets").glob("*.yaml") if group == "taskset" else []
+    return f"one of {', '.join(sorted(path.stem for path in files))}"
 
 
 def _given(setting: Setting) -> str:
@@ -137,20 +144,15 @@ def _given(setting: Setting) -> str:
 
 
 def _row(setting: Setting, column: int, width: int) -> str:
-    meaning = setting.meaning or _elsewhere(setting.name)
-    left = f"  {_given(setting)}".ljust(column)
-    if len(left) >= column and not left.endswith(" "):
-        left += " "
-    return (
-        textwrap.fill(meaning, width, initial_indent=left, subsequent_indent=" " * column) if meaning else left.rstrip()
-    )
+    left, meaning = f"  {_given(setting)} ".ljust(column), setting.meaning or _elsewhere(setting.name)
+    if not meaning:
+        return left.rstrip()
+    return textwrap.fill(meaning, width, initial_indent=left, subsequent_indent=" " * column)
 
 
 def _elsewhere(name: str) -> str:
     """The meaning of a setting in the files that explain those that several commands share."""
-    for command in _COMMON:
-        lines = (shipped("conf") / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
-        for setting in read_settings(lines):
-            if setting.name == name and setting.meaning:
-                return setting.meaning
-    return ""
+    section, _, last = name.rpartition(".")
+    alike = f"meta.{last}" if section in ("parent", "outer", "search") else name
+    shared = (setting for command in _COMMON for setting in read_settings(command))
+    return next((setting.meaning for setting in shared if setting.name == alike), "")
