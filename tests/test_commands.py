@@ -252,7 +252,7 @@ def test_the_methods_can_be_sent_to_other_processes(there):
     learner = Learner.load("runs/meta/tiny/learner.safetensors")
     settings = SimpleNamespace(method="eosvos", iters=0, ona=False, score=None, fine_tuning=SimpleNamespace(),
                                propagation=SimpleNamespace(), online=SimpleNamespace(),
-                               snapping=SimpleNamespace())  # fmt: skip
+                               snapping=SimpleNamespace(), window=SimpleNamespace())  # fmt: skip
     make = pickle.loads(pickle.dumps(build_method.MakeMethod(settings, learner, torch.device("cpu"))))
     assert make(3).seed == 3
 
