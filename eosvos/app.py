@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import sys
+
+from eosvos.cli import usage
+
+if __name__ == "__main__":  # before torch is loaded, which takes seconds
+    usage.answer("app")
+
+import logging
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,9 +28,10 @@ class Make:
     """The method as the settings have it, but for the number of fine-tuning steps (see page.jobs.MethodFactory)."""
 
     def __init__(self, settings: schema.AppConfig) -> None:
-        self.settings, self.steps = settings, settings.iters
         self.device = devices.device_of(settings.device)
         self.path, self.learner = build_method.evaluation_learner(settings)
+        self.settings = build_method.with_steps(settings, self.learner)
+        self.steps: int = self.settings.iters or 0
 
     def __call__(self, steps: int, watch: Watch) -> Method:
         settings = replace(self.settings, iters=steps)

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import sys
+
+from eosvos.cli import usage
+
+if __name__ == "__main__":  # before torch is loaded, which takes seconds
+    usage.answer("eval")
+
 from pathlib import Path
 
 from eosvos.cli import build_data, build_method, devices, hydra_app, overrides, run_names, schema, validate
@@ -20,6 +26,7 @@ def evaluate(settings: schema.EvalConfig) -> float:
         devices.use_threads(1)  # as each of several processes does: the number can change the last bit
         device, processes, gpus = devices.evaluation_devices(settings.device, settings.processes)
         path, learner = build_method.evaluation_learner(settings)
+        settings = build_method.with_steps(settings, learner)
         sequences = build_data.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
         fingerprint = build_method.evaluation_fingerprint(settings, path, device)
         out = run_names.evaluation_folder(settings, fingerprint, job)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import secrets
 import stat
 import tempfile
 import threading
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -168,6 +168,10 @@ def locked(folder: str | Path) -> Iterator[TextIO]:
     busy = UserError(
         f"{folder}: another run is at work in this folder; wait for it, or choose another folder with out="
     )
+    try:
+        import fcntl
+    except ImportError:  # Windows: threads of this process are kept out, as everywhere, but no other process
+        fcntl = None  # type: ignore[assignment]
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         status = path.parent.stat()
@@ -182,7 +186,10 @@ def locked(folder: str | Path) -> Iterator[TextIO]:
             file = path.open("a+", encoding="utf-8")
         with file:
             try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: children would inherit it and live on
+                if fcntl is not None:  # not flock: children would inherit it and live on
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                else:
+                    warnings.warn(f"{folder}: this system cannot lock it; start no second run there", stacklevel=3)
             except OSError as error:
                 if error.errno in (errno.EACCES, errno.EAGAIN):
                     raise busy from error

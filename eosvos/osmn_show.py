@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import sys
+
+from eosvos.cli import usage
+
+if __name__ == "__main__":  # before torch is loaded, which takes seconds
+    usage.answer("osmn_show")
+
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +29,7 @@ def show(settings: schema.OSMNShowConfig) -> float:
     validate.check(settings)
     path = find_learner.learner_path(settings.learner, "osmn")
     learner, out = Learner.load(path), Path(settings.out)
-    find_learner.check_learner(learner, schema.ModelSection(), path, "osmn")
+    find_learner.check_learner(learner, path, "osmn")
     model = find_learner.build_network(learner.spec["model"], osmn.build)
     model.load_state_dict(learner.theta)
     model.eval()

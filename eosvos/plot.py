@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import sys
+
+from eosvos.cli import usage
+
+if __name__ == "__main__":  # before torch is loaded, which takes seconds
+    usage.answer("plot")
+
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path

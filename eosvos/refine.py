@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from eosvos.cli import usage
+
+if __name__ == "__main__":  # before torch is loaded, which takes seconds
+    usage.answer("refine")
+
 from eosvos.cli import build_data, build_method, devices, hydra_app, overrides, run_names, schema, validate
 from eosvos.evaluation import refinement
 from eosvos.files import write_text
@@ -18,6 +23,7 @@ def refine(settings: schema.RefineConfig) -> float:
         devices.use_threads(1)  # as each of several processes does: the number can change the last bit
         device, processes, gpus = devices.evaluation_devices(settings.device, settings.processes)
         path, learner = build_method.evaluation_learner(settings)
+        settings = build_method.with_steps(settings, learner)
         sequences = build_data.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
         fingerprint = {**build_method.evaluation_fingerprint(settings, path, device), "choice": settings.choice}
         out = run_names.evaluation_folder(settings, fingerprint, job, "refine")

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import sys
+
+from eosvos.cli import usage
+
+if __name__ == "__main__":  # before torch is loaded, which takes seconds
+    usage.answer("score")
+
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import sys
+
+from eosvos.cli import usage
+
+if __name__ == "__main__":  # before torch is loaded, which takes seconds
+    usage.answer("segment")
+
 import time
 from functools import partial
 from pathlib import Path
@@ -26,6 +32,7 @@ def segment(settings: schema.SegmentConfig) -> None:
     devices.use_threads(settings.threads)
     device = devices.device_of(settings.device)
     path, learner = build_method.evaluation_learner(settings)
+    settings = build_method.with_steps(settings, learner)
     sequence, rate = open_own(
         settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary, absent=settings.absent,
         levels=parse_levels(settings.levels),

@@ -9,6 +9,11 @@ import numpy as np
 import torch
 
 
+def auto_device() -> torch.device:
+    """Where is computed unless it is told: on a GPU where CUDA finds one, else on the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 @contextmanager
 def own_state() -> Iterator[None]:
     """Run a block, or as a decorator a function, with gradients, without autocast, on the CPU where no device is named.

@@ -80,8 +80,8 @@ def test_the_wheel_runs_with_its_packaged_configuration(site, tmp_path):
     """It composes, finds its split lists, and ends a user's mistake with one message."""
     done = run(site, tmp_path, "-m", "eosvos.eval", "--cfg", "job")
     assert done.returncode == 0 and "iters: 10" in done.stdout, done.stderr
-    done = run(site, tmp_path, "-m", "eosvos.eval", "model=resnet50")  # the learner that ships is of another network
-    assert done.returncode == 2 and "is of model=tiny, and model=resnet50 is asked for" in done.stderr
+    done = run(site, tmp_path, "-m", "eosvos", "eval", "learner=osvos")  # of another method
+    assert done.returncode == 2 and "osvos.safetensors is of OSVOS, which method=osvos takes" in done.stderr
     assert done.stdout == "" and len(done.stderr.splitlines()) == 1
     code = (
         "import eosvos, eosvos.cli.hydra_app as c; from eosvos.data.readers.davis import read_split; "
@@ -91,6 +91,13 @@ def test_the_wheel_runs_with_its_packaged_configuration(site, tmp_path):
     package, conf, count = done.stdout.split()
     assert Path(package).is_relative_to(site) and Path(conf) == site / "eosvos" / "conf" and count == "20", done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_the_wheel_brings_the_command_eosvos(site, tmp_path):
+    (points,) = site.glob("*.dist-info/entry_points.txt")
+    assert "[console_scripts]\neosvos = eosvos.__main__:main\n" in points.read_text()
+    done = run(site, tmp_path, "-m", "eosvos", "segment", "--help")  # with the packaged conf/
+    assert done.returncode == 0 and "iters" in done.stdout and done.stderr == ""
 
 
 def test_the_wheel_segments_with_the_learners_that_ship(site, tmp_path):
@@ -115,6 +122,18 @@ def test_importing_the_package_is_cheap():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("[] ")
+
+
+def test_the_package_imports_without_what_windows_lacks():
+    """All modules, where Unix's own are hidden."""
+    code = (
+        "import sys, pkgutil, importlib; "
+        "sys.modules.update(dict.fromkeys(('fcntl', 'resource', 'pwd', 'grp', 'termios'))); import eosvos; "
+        "names = [m.name for m in pkgutil.walk_packages(eosvos.__path__, 'eosvos.')]; "
+        "[importlib.import_module(name) for name in names]; print(len(names))"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and int(done.stdout) > 100, done.stderr
 
 
 def test_what_the_package_exports_is_there():
@@ -145,9 +164,9 @@ def test_every_package_is_named():
     assert named == found | {"eosvos.tasksets", "eosvos.learners"}
 
 
-def test_ci_runs_make_test():
+def test_ci_runs_make_lint_and_make_test():
     script = ROOT / ".ci" / "run"
-    assert script.stat().st_mode & stat.S_IXUSR and "make test" in script.read_text()
+    assert script.stat().st_mode & stat.S_IXUSR and "make lint\nmake test\n" in script.read_text()
 
 
 def test_make_explains_itself():

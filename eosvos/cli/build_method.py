@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from eosvos.cli.find_learner import FLOORS, KINDS, check_learner, learner_path
 from eosvos.cli.fingerprint import code_digest, data_fingerprint, digest
-from eosvos.cli.schema import EvalConfig, MethodConfig, ModelSection
+from eosvos.cli.schema import EvalConfig, MethodConfig
 from eosvos.errors import UserError
 from eosvos.learners import path_of
 from eosvos.meta.learner import Learner
@@ -23,6 +23,8 @@ from eosvos.methods.osvos import contours
 from eosvos.methods.osvos.method import OSVOS, Snap, Tuning
 from eosvos.methods.protocol import Method
 
+M = TypeVar("M", bound=MethodConfig)
+
 
 def evaluation_learner(config: MethodConfig) -> tuple[Path | None, Learner | None]:
     """The learner of the method, and its file; None and None for a method without one."""
@@ -31,12 +33,19 @@ def evaluation_learner(config: MethodConfig) -> tuple[Path | None, Learner | Non
     kind = next(name for name, kind in KINDS.items() if kind.method == config.method)
     path = learner_path(config.learner, kind)
     learner = Learner.load(path)
-    check_learner(learner, config.model, path, kind)
+    check_learner(learner, path, kind)
     if kind == "osvos":
         _check_branch(learner, "foreground", path)
         snapping.check_installed(config.osvos.snapping)
         _contours(config)
     return path, learner
+
+
+def with_steps(config: M, learner: Learner | None) -> M:
+    """The settings with iters=null made what the learner recommends, so that a run of either is the same."""
+    if config.iters is not None:
+        return config
+    return replace(config, iters=0 if learner is None else learner.recommended_iters)
 
 
 def _check_branch(learner: Learner, branch: str, source: Path) -> None:
@@ -55,7 +64,7 @@ def _contours(config: MethodConfig) -> tuple[Path | None, Learner | None]:
         )
     path = path_of(config.osvos.contours, "osvos.contours")
     learner = Learner.load(path)
-    check_learner(learner, ModelSection(), path, "osvos")
+    check_learner(learner, path, "osvos")
     _check_branch(learner, "contours", path)
     return path, learner
 

@@ -8,12 +8,13 @@ import cv2
 import torch
 
 from eosvos.errors import UserError
+from eosvos.torch_state import auto_device
 
 
 def device_of(word: str) -> torch.device:
     """ "auto" is a GPU where there is one; under torchrun every process has its own, or UserError is raised."""
     if word == "auto":
-        word = "cuda" if torch.cuda.is_available() else "cpu"
+        word = auto_device().type
     place, here = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if word == "cpu":
         return torch.device(word)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,17 +77,12 @@ def check_size(learner: Learner, kind: str, size: str | None, source: str | Path
         )
 
 
-def check_learner(learner: Learner, section: ModelSection, source: Path, kind: str = "mask_rcnn") -> None:
-    """Raise UserError where a learner's network is not the one asked for, or its parameters do not fit it."""
-    given, sizes = model_settings(section), KINDS[kind].sizes
+def check_learner(learner: Learner, source: Path, kind: str = "mask_rcnn") -> None:
+    """Raise UserError where a learner is of another kind of network, or its parameters do not fit its own."""
     check_kind(learner, kind, source)
-    check_size(learner, kind, given.get("size"), source)
-    stored = {**asdict(sizes[learner.spec["model"]["size"]]), **learner.spec["model"]}  # newer settings: the defaults
-    for key, value in given.items():
-        if stored.get(key) != json.loads(json.dumps(value)):
-            raise UserError(
-                f"learner {source} is of model.{key}={stored.get(key)}, and {value} is asked for; leave it out"
-            )
+    check_size(learner, kind, None, source)
+    spec = learner.spec["model"]
+    stored = {**asdict(KINDS[kind].sizes[spec["size"]]), **spec}  # newer settings: the defaults
     with torch.device("meta"):  # shapes are enough
         learner.check_fits(build_network(stored, KINDS[kind].build), source)
 

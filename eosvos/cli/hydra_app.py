@@ -29,13 +29,20 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from eosvos.cli import overrides
+from eosvos.cli import overrides, usage
+from eosvos.cli.ranges import NUMBER
 from eosvos.cli.schema import SCHEMAS
+from eosvos.cli.validate import leaves
 from eosvos.errors import CommonError, UserError
 from eosvos.files import listed, refused, shipped, write_text
 from eosvos.meta import distributed
 
 MISTAKE, INTERRUPTED = 2, 130
+_FLAGS = (  # Hydra's own
+    "help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun", "shell-completion", "config-path",
+    "config-name", "config-dir", "experimental-rerun", "info",
+)  # fmt: skip
+_OF_LEARNERS = ("eval", "segment", "app", "refine")  # commands whose network is that of the learner
 # In what Hydra says of an override that it cannot read
 _GRAMMAR = ("no viable alternative", "token recognition", "LexerNoViable", "mismatched input", "extraneous input")
 
@@ -88,9 +95,13 @@ def run(
     main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(task)
     try:
         given = sys.argv[1:] if arguments is None else arguments
-        dashed = [a for a in given if re.match(r"--[a-z_.]+=", a) and a[2:].partition("=")[0] in _known_words(name)]
-        if dashed:
-            return _complain(f"{dashed[0]}: settings are written without dashes: {dashed[0][2:]}")
+        usage.answer(name, given)
+        if "--help=all" in given:
+            print(f"{usage.text(name)}\n\nAll settings of {name}, as they are by default:\n{_all_settings(name)}")
+            return 0
+        for refusal in (_dashed(given, name), _of_learner(given, name)):
+            if refusal is not None:
+                return _complain(refusal)
         given = overrides.literal(given, overrides.text_settings(name))
         _write_any_name()
         with _environment(name, given) as folder, _terminated_as_interrupted():
@@ -245,12 +256,54 @@ def _explain(error: Exception, name: str) -> str:
         return text
     full = re.search(r"full_key: ([\w.]+)", text)
     word = full[1] if full else unknown[1] or unknown[2]
+    if (refusal := _of_learner([f"{word}="], name)) is not None:  # in a file
+        return refusal
     section, dot, last = word.rpartition(".")
     known = [w for w in _known_words(name) if w.rpartition(".")[0] == section]
     near = [w for w in known if w.rpartition(".")[2].startswith(last)] or difflib.get_close_matches(word, known, 1)
     if near:
         return f"{word}: no such setting; did you mean {' or '.join(near)}?"
     return f"{word}: no such setting; expected one of {', '.join(known)} (all with their values: --cfg job)"
+
+
+def _dashed(arguments: list[str], name: str) -> str | None:
+    """What to say of a setting that is written as an option, `--iters=5` or `--video clip.mp4`."""
+    for k, argument in enumerate(arguments):
+        word, equals, value = argument[2:].partition("=")
+        if not re.match(r"--[A-Za-z]", argument) or any(flag.startswith(word) for flag in _FLAGS):
+            continue
+        key, known, following = word.replace("-", "_"), _known_words(name), arguments[k + 1 : k + 2]
+        near = [key] if key in known else difflib.get_close_matches(key, known, 1)
+        if not near:
+            return f"{argument}: no such setting; settings are written as name=value, and told by --help"
+        if not equals and following and not re.match(r"-|[\w.]+=", following[0]):
+            argument, value = f"{argument} {following[0]}", following[0]
+        value = value or ("VALUE" if not equals else "")
+        meant = "" if near == [key] else f", if {near[0]} is meant"
+        return f"{argument}: write {near[0]}={value}{meant}; settings have no dashes"
+    return None
+
+
+def _of_learner(arguments: list[str], name: str) -> str | None:
+    """What to say of settings of the network, which the commands that take a learner had once."""
+    given = next((a for a in arguments if re.match(r"\+{0,2}model[.=/@]", a)), None)
+    if name not in _OF_LEARNERS or given is None:
+        return None
+    return f"{given}: {name} has no settings of the network, which are the learner's; leave it out, or choose learner="
+
+
+def _all_settings(name: str) -> str:
+    """Every setting of a command with its value and what it may be."""
+    register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        config = OmegaConf.to_object(hydra.compose(config_name=name))
+    rows = []
+    for key, value, allowed in leaves(config):
+        shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        first = value[0] if isinstance(value, list | tuple) and value else value
+        number = isinstance(first, int | float) and not isinstance(first, bool)
+        rows.append(f"  {key}={shown}".ljust(48) + f" {allowed}" * (number or allowed is not NUMBER))
+    return "\n".join(row.rstrip() for row in rows)
 
 
 def _known_words(name: str) -> list[str]:

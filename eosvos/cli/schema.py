@@ -1,64 +1,49 @@
-"""The typed schema of conf/; validate.py has what its values may be.
+"""The typed schema of conf/. What a value may be stands with its field, and is 0 or more for numbers that say nothing.
 
 Values stand in conf/*.yaml, or, for the parts of a method and of the network, as defaults of the library's dataclasses.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, make_dataclass
-from typing import TYPE_CHECKING, Any, get_type_hints
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from omegaconf import MISSING
 
+from eosvos.cli.ranges import NUMBER, POSITIVE, SHARE, SOME, Range, one_of, setting
+from eosvos.cli.sections import (
+    BilateralSection,
+    FineTuningSection,
+    GrabCutSection,
+    GuidanceSection,
+    ModelSection,
+    ModulationSection,
+    OnlineSection,
+    OSMNModelSection,
+    OSVOSModelSection,
+    OuterSection,
+    PropagationSection,
+    TuningSection,
+    WindowSection,
+)
+from eosvos.data.mask_files.appearances import ABSENT
+from eosvos.evaluation.metrics.region_contour import EXTRA_METRICS, PROTOCOLS
+from eosvos.evaluation.refinement import FRAME_CHOICES
+from eosvos.inference.export import FORMS, OUTPUTS
+from eosvos.meta.learner import LEVELS
 from eosvos.meta.outer import OuterSettings
-from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation, Windowing
-from eosvos.methods.osmn.guides import Guidance
-from eosvos.methods.osmn.method import Modulation
-from eosvos.methods.osvos.method import Tuning
-from eosvos.methods.snapping import Bilateral, GrabCut
-from eosvos.models import osmn, osvos
-from eosvos.models.mask_rcnn import Spec
+from eosvos.methods.osvos.loss import BRANCHES
+from eosvos.methods.snapping import KINDS as SNAPPING
+from eosvos.models.mask_rcnn import MASK_LOSSES
+from eosvos.models.pretrained.load import NORMS
+from eosvos.plots.quality_speed import QUALITIES
 
-
-def _section(name: str, source: type, *, optional: bool = False) -> Any:
-    """A library dataclass as part of the schema, to be kept as `name` in this module: OmegaConf takes frozen ones as
-    read-only. optional: all None."""
-    hints = get_type_hints(source)
-    rows: list[Any] = []
-    for f in fields(source):
-        hint = hints[f.name]
-        rows.append((f.name, hint | None, None) if optional else (f.name, hint, f.default))
-    made = make_dataclass(name, rows)
-    made.__module__ = __name__  # where other processes find it: those of a sweep
-    return made
-
-
-if TYPE_CHECKING:
-    from eosvos.meta.outer import OuterSettings as OuterSection
-    from eosvos.methods.eosvos.settings import FineTuning as FineTuningSection
-    from eosvos.methods.eosvos.settings import Online as OnlineSection
-    from eosvos.methods.eosvos.settings import Propagation as PropagationSection
-    from eosvos.methods.eosvos.settings import Windowing as WindowSection
-    from eosvos.methods.osmn.guides import Guidance as GuidanceSection
-    from eosvos.methods.osmn.method import Modulation as ModulationSection
-    from eosvos.methods.osvos.method import Tuning as TuningSection
-    from eosvos.methods.snapping import Bilateral as BilateralSection
-    from eosvos.methods.snapping import GrabCut as GrabCutSection
-    from eosvos.models.mask_rcnn import Spec as ModelSection
-    from eosvos.models.osmn import Spec as OSMNModelSection
-    from eosvos.models.osvos import Spec as OSVOSModelSection
-else:
-    OuterSection, OnlineSection = _section("OuterSection", OuterSettings), _section("OnlineSection", Online)
-    FineTuningSection = _section("FineTuningSection", FineTuning)
-    PropagationSection = _section("PropagationSection", Propagation)
-    WindowSection = _section("WindowSection", Windowing)
-    GrabCutSection = _section("GrabCutSection", GrabCut)
-    TuningSection, BilateralSection = _section("TuningSection", Tuning), _section("BilateralSection", Bilateral)
-    ModelSection = _section("ModelSection", Spec, optional=True)  # None: the size's own
-    OSVOSModelSection = _section("OSVOSModelSection", osvos.Spec, optional=True)
-    GuidanceSection = _section("GuidanceSection", Guidance)
-    ModulationSection = _section("ModulationSection", Modulation)
-    OSMNModelSection = _section("OSMNModelSection", osmn.Spec, optional=True)
+METHODS = ("eosvos", "osvos", "osmn", "copy_first", "flow")
+DATASETS = (
+    "synthetic", "davis", "folder", "video", "youtube_vos", "mose", "lvos", "sav", "youtube_objects", "segtrack",
+)  # fmt: skip
+PICTURES = ("bars", "over_time", "speed", "contact_sheet", "video")
+RESOLUTIONS = ("480p", "full")
 
 
 @dataclass
@@ -66,20 +51,22 @@ class DatasetSection:
     """Where test sequences come from; conf/dataset/."""
 
     name: str = MISSING
-    kind: str = MISSING  # who reads it: validate.DATASETS
-    protocol: str = "davis"  # which frames count for an object: evaluation.metrics.region_contour.PROTOCOLS
+    kind: str = one_of(DATASETS)  # who reads it
+    protocol: str = one_of(PROTOCOLS, "davis")  # which frames count for an object
     year: int | None = None  # of DAVIS and YouTube-VOS
-    resolution: str = "480p"  # of DAVIS: 480p or full
-    version: int = 1  # of LVOS
+    resolution: str = one_of(RESOLUTIONS, "480p")  # of DAVIS
+    version: int = setting(Range(1, 2), 1)  # of LVOS
     every_frame: bool = False  # of YouTube-VOS: all frames, from SPLIT_all_frames, not every fifth
     truth: str | None = None  # of YouTube-VOS: a folder with the masks that valid and test keep back
     binary: bool | None = None  # of a folder or video: masks show one object, all that is not 0; null: look
     masks: str | None = None  # of a video: the first frame's mask, or a folder or .json of masks
     levels: Any = "auto"  # of a folder or video: as of segment
-    absent: str | None = None  # of a folder or video: "all": images without annotation in JSON show no object
-    count: int = 20  # of synthetic videos
-    length: int = 24  # their frames
-    size: tuple[int, int] = (240, 432)  # their height and width
+    absent: str | None = one_of(
+        ABSENT, None
+    )  # of a folder or video: "all": images without annotation in JSON show no object
+    count: int = setting(Range(1, 20), 20)  # of synthetic videos
+    length: int = setting(Range(2), 24)  # their frames
+    size: tuple[int, int] = setting(Range(16), (240, 432))  # their height and width
 
 
 @dataclass
@@ -90,42 +77,45 @@ class FiguresConfig:
     data_root: str | None = None
     split: str | None = None
     sequences: list[str] = field(default_factory=list)
-    protocol: str | None = None  # which frames count for an object; null: as is usual for the data set
-    ends: str | None = None  # whether the first and last annotated frame count; null: as the protocol has it
-    void: str = MISSING  # what pixels of unknown truth are
-    measures: list[str] = field(default_factory=list)  # besides J and F
+    protocol: str | None = one_of(
+        PROTOCOLS, None
+    )  # which frames count for an object; null: as is usual for the data set
+    ends: str | None = one_of(
+        ("skip", "keep"), None
+    )  # whether the first and last annotated frame count; null: as the protocol has it
+    void: str = one_of(("background", "ignore"))  # what pixels of unknown truth are
+    measures: list[str] = one_of(EXTRA_METRICS, list)  # besides J and F
     submission: bool = False
-    export: list[str] = field(default_factory=list)  # forms in which the masks are written, too: evaluation.conversion
+    export: list[str] = one_of(FORMS, list)  # forms in which the masks are written, too
     out: str | None = None
     resume: bool = MISSING
-    processes: int | None = None
+    processes: int | None = setting(SOME, None)
 
 
 @dataclass
 class OSVOSSection(TuningSection):  # type: ignore[misc]
     """Of method=osvos."""
 
-    snapping: str = "none"  # to edges or to learned contours: grabcut, bilateral or contours
+    snapping: str = one_of(SNAPPING, "none")  # to edges or to learned contours
     contours: str | None = None  # path of the contour branch; none ships
-    threshold: float = 0.1  # of its ultrametric contour map, at which superpixels are cut
+    threshold: float = setting(SHARE, 0.1)  # of its ultrametric contour map, at which superpixels are cut
     bilateral: BilateralSection = field(default_factory=BilateralSection)
 
 
 @dataclass
 class OSMNSection(ModulationSection):  # type: ignore[misc]
-    snapping: str = "none"  # of method=osmn's masks, to edges: grabcut
+    snapping: str = one_of(SNAPPING[:2], "none")  # of method=osmn's masks, to edges
 
 
 @dataclass
 class MethodConfig:
     """A method and what it goes by."""
 
-    method: str = MISSING
+    method: str = one_of(METHODS)
     learner: str | None = None
-    model: ModelSection = field(default_factory=ModelSection)
-    iters: int = MISSING
+    iters: int | None = MISSING  # null: what the learner recommends
     ona: bool = MISSING
-    score: float | None = None
+    score: float | None = setting(SHARE, None)  # least of a detection; null: the network's own
     fine_tuning: FineTuningSection = field(default_factory=FineTuningSection)
     propagation: PropagationSection = field(default_factory=PropagationSection)
     online: OnlineSection = field(default_factory=OnlineSection)
@@ -149,9 +139,9 @@ class SegmentConfig(MethodConfig):
     masks: str | None = None  # a folder or .json file of masks of any frames
     binary: bool | None = None  # masks show one object, all that is not 0; null: look
     levels: Any = "auto"  # of frames of more than 8 bits: auto, full or [low, high], see data.levels
-    absent: str = MISSING  # what masks tell of objects that they do not show: told or all
-    outputs: list[str] = field(default_factory=list)  # besides the masks: checks.OUTPUTS
-    threads: int = MISSING
+    absent: str = one_of(ABSENT)  # what masks tell of objects that they do not show
+    outputs: list[str] = one_of(OUTPUTS, list)  # besides the masks
+    threads: int = setting(SOME)
     out: str | None = None
     resume: bool = MISSING
 
@@ -161,23 +151,23 @@ class AppConfig(MethodConfig):
     video: str | None = None  # as of segment
     levels: Any = "auto"  # as of segment
     host: str = MISSING
-    port: int = MISSING
+    port: int = setting(Range(0, 65535))
     hosts: list[str] = field(default_factory=list)  # further names that it is called by
     folder: str = MISSING
-    upload: int = MISSING  # MiB, of a video at most
-    threads: int = MISSING
+    upload: int = setting(SOME)  # MiB, of a video at most
+    threads: int = setting(SOME)
 
 
 @dataclass
 class RefineConfig(EvalConfig):
-    annotations: list[int] = MISSING  # numbers of annotated frames, ascending
-    choice: str = MISSING  # of the next frame
+    annotations: list[int] = setting(SOME)  # numbers of annotated frames, ascending
+    choice: str = one_of(FRAME_CHOICES)  # of the next frame
 
 
 @dataclass
 class ScoreConfig(FiguresConfig):
     results: str | None = None
-    missing: str = MISSING  # what sequences and frames without a mask are
+    missing: str = one_of(("error", "empty"))  # what sequences and frames without a mask are
     binary: bool | None = None  # masks show one object, all that is not 0; null: look
 
 
@@ -186,21 +176,23 @@ class TasksetSection:
     """Where training tasks come from; conf/taskset/."""
 
     name: str = MISSING
-    kind: str = MISSING  # synthetic, davis, folder or mixture
+    kind: str = one_of(("synthetic", "davis", "folder", "mixture"))
     file: str | None = None  # mixture: path, or name under tasksets/; it has all the other settings
-    length: int = 24  # synthetic: frames of a scene
-    render: tuple[int, int] = (160, 280)  # synthetic: height and width of a scene before it is transformed
-    reuse: int = 4  # synthetic: iterations in a row that draw from a scene
+    length: int = setting(Range(2), 24)  # synthetic: frames of a scene
+    render: tuple[int, int] = setting(
+        Range(16), (160, 280)
+    )  # synthetic: height and width of a scene before it is transformed
+    reuse: int = setting(SOME, 4)  # synthetic: iterations in a row that draw from a scene
     year: int | None = None
-    resolution: str = "480p"
+    resolution: str = one_of(RESOLUTIONS, "480p")
     split: str | None = None
     binary: bool | None = None
     sequences: list[str] = field(default_factory=list)  # all of the split where empty
     validation_sequences: list[str] = field(default_factory=list)  # held out of them; every fifth where empty
     first_to_later: bool = False
-    train_copies: int = 1
-    meta_frames: int = 1  # that judge a task
-    min_area: float = 0.002
+    train_copies: int = setting(SOME, 1)
+    meta_frames: int = setting(SOME, 1)  # that judge a task
+    min_area: float = setting(SHARE, 0.002)
     window: float = 0.0  # samples show a window about the object, so many times its size; 0: whole frames
     transform: dict[str, Any] = field(default_factory=dict)
 
@@ -209,51 +201,53 @@ class TasksetSection:
 class MetaSection(OuterSection):  # type: ignore[misc]  # frozen for mypy only
     mask_warm_up: int = MISSING  # iterations at first with cross-entropy as the mask loss
     steps: int = MISSING  # inner steps of a task
-    batch: int = MISSING  # train samples of an inner step
-    inner_clip: float = MISSING  # norm to which an inner gradient is scaled down
-    order: int = MISSING  # 1 or 2
+    batch: int = setting(SOME)  # train samples of an inner step
+    inner_clip: float = setting(POSITIVE)  # norm to which an inner gradient is scaled down
+    order: int = setting(Range(1, 2))
     order_warm_up: int = MISSING  # iterations at first of order 1, where order is 2
     step_weights: list[float] | None = None  # of the meta loss after each inner step; null: the last step's alone
     multi_step_iterations: int = MISSING  # iterations over which the weights go from uniform to the last step's alone
-    window: int | None = None  # last inner steps that are differentiated; null: all
+    window: int | None = setting(SOME, None)  # last inner steps that are differentiated; null: all
     unrolled: bool = MISSING  # by `higher`, as a check
-    level: str = MISSING  # of the learning rates
+    level: str = one_of(LEVELS)  # of the learning rates
     rate: float | None = None  # all learning rates at first; null: those of the init learner
-    validation_tasks: int = MISSING
+    validation_tasks: int = setting(SOME)
     validation_steps: list[int] = MISSING  # ascending; the last decides which learner is best
 
 
 @dataclass
 class ParentSection(OuterSection):  # type: ignore[misc]
+    iterations: int = setting(NUMBER, OuterSettings.iterations)  # 0: what it starts from
     mask_warm_up: int = MISSING
-    validation_pictures: int = MISSING
+    validation_pictures: int = setting(SOME)
 
 
 @dataclass
 class SearchSection:
     """The search of the best single fine-tuning rate."""
 
-    rates: list[float] = MISSING
-    mask_losses: list[str] = MISSING
-    steps: int = MISSING
-    batch: int = MISSING
-    inner_clip: float = MISSING
-    tasks: int = MISSING
+    rates: list[float] = setting(POSITIVE)
+    mask_losses: list[str] = one_of(MASK_LOSSES)
+    steps: int = setting(SOME)
+    batch: int = setting(SOME)
+    inner_clip: float = setting(POSITIVE)
+    tasks: int = setting(SOME)
 
 
 @dataclass
 class OSVOSParentSection(OuterSection):  # type: ignore[misc]
+    iterations: int = setting(NUMBER, OuterSettings.iterations)  # 0: what it starts from
     deep_supervision: int = MISSING  # iterations over which the side outputs' part of the loss falls from 1 to 0
-    validation_pictures: int = MISSING
+    validation_pictures: int = setting(SOME)
 
 
 @dataclass
 class OSVOSSearchSection:
     """The search of the best rate of online fine-tuning."""
 
-    rates: list[float] = MISSING
-    steps: int = MISSING
-    tasks: int = MISSING
+    rates: list[float] = setting(POSITIVE)
+    steps: int = setting(SOME)
+    tasks: int = setting(SOME)
 
 
 @dataclass
@@ -266,7 +260,7 @@ class TrainConfig:
     resume: bool = MISSING
     other_code: bool = MISSING
     device: str = MISSING
-    threads: int = MISSING
+    threads: int = setting(SOME)
     workers: int = MISSING
 
 
@@ -275,7 +269,7 @@ class DetectorTrainConfig(TrainConfig):
     """Of Mask R-CNN."""
 
     model: ModelSection = field(default_factory=ModelSection)
-    init_norm: str = MISSING
+    init_norm: str = one_of(NORMS)
     init_images: str | None = None
 
 
@@ -292,7 +286,7 @@ class ParentTrainConfig(DetectorTrainConfig):
 
 @dataclass
 class OSVOSTrainConfig(TrainConfig):
-    branch: str = MISSING
+    branch: str = one_of(BRANCHES)
     model: OSVOSModelSection = field(default_factory=OSVOSModelSection)
     parent: OSVOSParentSection = field(default_factory=OSVOSParentSection)
     osvos: TuningSection = field(default_factory=TuningSection)  # of the search
@@ -304,8 +298,8 @@ class PlotConfig:
     runs: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     out: str | None = None
-    pictures: list[str] = MISSING
-    measure: str = MISSING
+    pictures: list[str] = one_of(PICTURES)
+    measure: str = one_of(QUALITIES)
     published: str | None = None
     sequences: list[str] = field(default_factory=list)
     data_root: str | None = None
@@ -313,8 +307,9 @@ class PlotConfig:
 
 @dataclass
 class OSMNOuterSection(OuterSection):  # type: ignore[misc]
+    iterations: int = setting(NUMBER, OuterSettings.iterations)  # 0: what it starts from
     segmentation: bool = MISSING  # false: that network stays as init= has it, the modulators alone are trained
-    validation_objects: int = MISSING
+    validation_objects: int = setting(SOME)
 
 
 @dataclass
@@ -331,7 +326,7 @@ class OSMNShowConfig:
     learner: str | None = None
     taskset: TasksetSection = field(default_factory=TasksetSection)
     data_root: str | None = None
-    objects: int = MISSING
+    objects: int = setting(Range(3))
     seed: int = MISSING
     out: str = MISSING
 

@@ -2,136 +2,47 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from eosvos.cli.ranges import NUMBER, Choice, Range, allowed_of
 from eosvos.cli.schema import FiguresConfig, MetaSection
 from eosvos.data.levels import parse_levels
-from eosvos.data.mask_files.appearances import ABSENT
 from eosvos.errors import UserError
-from eosvos.evaluation.metrics.region_contour import EXTRA_METRICS, PROTOCOLS
-from eosvos.evaluation.refinement import FRAME_CHOICES
 from eosvos.evaluation.submission import SERVERS
-from eosvos.inference.export import FORMS, OUTPUTS
 from eosvos.learners import path_of
-from eosvos.meta.learner import LEVELS
-from eosvos.meta.outer import CLOCKS, OPTIMIZERS
-from eosvos.methods.osvos.loss import BRANCHES
-from eosvos.methods.snapping import KINDS as SNAPPING
-from eosvos.models.backbones import NORMS as BODY_NORMS
-from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES
 from eosvos.models.pretrained.files import NAMES, PREFIX, unknown_name_message
-from eosvos.models.pretrained.load import NORMS
-from eosvos.plots.quality_speed import QUALITIES
-
-METHODS = ("eosvos", "osvos", "osmn", "copy_first", "flow")
-DATASETS = (
-    "synthetic", "davis", "folder", "video", "youtube_vos", "mose", "lvos", "sav", "youtube_objects", "segtrack",
-)  # fmt: skip
-PICTURES = ("bars", "over_time", "speed", "contact_sheet", "video")
-
-
-@dataclass(frozen=True)
-class Range:
-    """Finite numbers from `low` to `high`; `open_low`: above `low`."""
-
-    low: float = 0
-    high: float = math.inf
-    open_low: bool = False
-
-    def holds(self, value: float) -> bool:
-        above = value > self.low if self.open_low else value >= self.low
-        return above and value <= self.high and value != math.inf
-
-    def __str__(self) -> str:
-        low = f"above {self.low:g}" if self.open_low else f"{self.low:g} or more"
-        return low if self.high == math.inf else f"{low}, at most {self.high:g}"
-
-
-_NUMBER, _SOME, _SHARE, _POSITIVE = Range(0), Range(1), Range(0, 1), Range(0, open_low=True)
-_OUTER = {
-    "iterations": _SOME, "tasks": _SOME, "final": _SHARE, "beta2": Range(0, 0.9999), "clip": _POSITIVE,
-    "max_rate": _POSITIVE, "validate_every": _SOME, "save_every": _SOME, "seconds": _POSITIVE,
-}  # fmt: skip
-RANGES: dict[str, Range] = {  # of all others: 0 or more
-    "processes": _SOME, "score": _SHARE, "threads": _SOME, "fine_tuning.batch": _SOME, "fine_tuning.clip": _POSITIVE,
-    "fine_tuning.average": _SHARE, "online.every": _SOME, "online.stride": _SOME, "online.joining": _SOME,
-    "snapping.side": Range(16), "snapping.rounds": _SOME,
-    "online.low": _SHARE, "online.high": _SHARE, "online.min_area": _SHARE,
-    "dataset.count": Range(1, 20), "dataset.length": Range(2),
-    "dataset.size": Range(16), "dataset.version": Range(1, 2), "taskset.length": Range(2), "taskset.render": Range(16),
-    "taskset.reuse": _SOME, "taskset.train_copies": _SOME, "taskset.meta_frames": _SOME, "taskset.min_area": _SHARE,
-    "taskset.window": Range(0), "window.size": Range(0), "window.ease": _SHARE, "window.widen": Range(1),
-    **{f"{section}.{key}": value for section in ("meta", "parent", "outer") for key, value in _OUTER.items()},
-    "meta.batch": _SOME, "meta.inner_clip": _POSITIVE, "meta.order": Range(1, 2), "meta.window": _SOME,
-    "parent.iterations": Range(0), "outer.iterations": Range(0),  # none: what it starts from
-    "outer.validation_objects": _SOME, "guidance.squares": Range(32), "objects": Range(3), "osmn.widen": Range(1),
-    "osmn.widest": _SHARE, "osmn.balance": _SHARE, "osmn.clip": _POSITIVE,
-    "osmn.momentum": Range(0, 0.9999), "osmn.zoom": _POSITIVE, "model.guide": Range(32),
-    "model.dropout": Range(0, 0.9999),
-    "meta.validation_tasks": _SOME, "parent.validation_pictures": _SOME, "search.rates": _POSITIVE,
-    "osvos.seconds": _POSITIVE, "osvos.momentum": Range(0, 0.9999), "osvos.clip": _POSITIVE, "osvos.zoom": _POSITIVE,
-    "osvos.threshold": _SHARE, **{f"osvos.bilateral.{key}": _POSITIVE for key in ("spatial", "luma", "chroma")},
-    "search.steps": _SOME, "search.batch": _SOME, "search.inner_clip": _POSITIVE, "search.tasks": _SOME,
-    "port": Range(0, 65535), "upload": _SOME,
-    "annotations": _SOME, "model.short": Range(32), "model.long": Range(32), "model.rpn_first": Range(0, 3),
-    "model.frozen": Range(0, 4), "model.mask_canonical": Range(0),
-    "model.first": Range(1, 5),
-    **{f"model.{key}": _SHARE for key in ("rpn_nms", "roi_positive", "box_nms", "score")},
-    **{
-        f"model.{key}": _SOME
-        for key in (
-            "widths", "fpn", "hidden", "anchors", "canonical", "box_roi", "mask_roi", "rpn_pre", "rpn_post",
-            "rpn_batch", "rpn_convs", "roi_batch", "detections", "path", "guide_widths", "pooled",
-        )
-    },
-}  # fmt: skip
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "method": METHODS, "meta.level": LEVELS, "model.size": (*SIZES, "vgg16"), "model.norm": BODY_NORMS,
-    "model.mask_loss": MASK_LOSSES,
-    "branch": BRANCHES, "osvos.snapping": SNAPPING, "osmn.snapping": SNAPPING[:2],
-    "search.mask_losses": MASK_LOSSES, "init_norm": NORMS,
-    "meta.optimizer": OPTIMIZERS, "parent.optimizer": OPTIMIZERS,
-    "outer.optimizer": OPTIMIZERS,
-    "meta.clock": tuple(CLOCKS), "parent.clock": tuple(CLOCKS), "outer.clock": tuple(CLOCKS),
-    "dataset.resolution": ("480p", "full"), "taskset.resolution": ("480p", "full"),
-    "dataset.kind": DATASETS, "dataset.protocol": PROTOCOLS, "choice": FRAME_CHOICES,
-    "taskset.kind": ("synthetic", "davis", "folder", "mixture"),
-    "protocol": PROTOCOLS, "ends": ("skip", "keep"), "void": ("background", "ignore"), "measures": tuple(EXTRA_METRICS),
-    "missing": ("error", "empty"), "pictures": PICTURES, "measure": tuple(QUALITIES), "outputs": tuple(OUTPUTS),
-    "export": FORMS, "absent": ABSENT, "dataset.absent": ABSENT,
-}  # fmt: skip
 
 
 def check(config: Any) -> None:
     """Raise UserError that names every value out of its range, with what is expected there."""
-    wrong = [message for key, value in _leaves(config, "") if (message := _judge(key, value))]
+    wrong = [message for leaf in leaves(config) if (message := _judge(*leaf))]
     wrong += _together(config)
     if wrong:
         raise UserError("\n".join(wrong))
 
 
-def _leaves(node: Any, prefix: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+def leaves(node: Any, prefix: str = "") -> list[tuple[str, Any, Range | Choice]]:
+    """All settings of a configuration in dotted form, with their values and what these may be."""
+    found: list[tuple[str, Any, Range | Choice]] = []
     for f in fields(node):
         value = getattr(node, f.name)
         if is_dataclass(value):
-            found += _leaves(value, f"{prefix}{f.name}.")
+            found += leaves(value, f"{prefix}{f.name}.")
         else:
-            found.append((prefix + f.name, value))
+            found.append((prefix + f.name, value, allowed_of(f)))
     return found
 
 
-def _judge(key: str, value: Any) -> str | None:
+def _judge(key: str, value: Any, allowed: Range | Choice = NUMBER) -> str | None:
     if value is None:
         return None
     values = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
-    if key in CHOICES and not all(v in CHOICES[key] for v in values):
-        return f"{key}={value}: expected one of {', '.join(map(str, CHOICES[key]))}"
+    if isinstance(allowed, Choice):
+        return None if all(map(allowed.holds, values)) else f"{key}={value}: expected {allowed}"
     if key in ("levels", "dataset.levels"):
         try:
             parse_levels(value)
@@ -139,8 +50,7 @@ def _judge(key: str, value: Any) -> str | None:
             return f"{key.removesuffix('levels')}{error}"
         return None
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    allowed = RANGES.get(key, _NUMBER)
-    if not all(allowed.holds(v) for v in numbers):
+    if not all(map(allowed.holds, numbers)):
         return f"{key}={value}: expected {allowed}"
     if key == "device":
         return _judge_device(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import zlib
 from collections.abc import Callable
@@ -85,12 +84,16 @@ def _reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak() -> float:
-    """Return the peak resident memory of this process in MiB, on Linux since `_reset_peak`."""
+def _peak() -> float | None:
+    """Return the peak resident memory of this process in MiB, on Linux since `_reset_peak`; None if not known."""
     with suppress(OSError):
         # Not getrusage, where there is a choice: it counts the memory of the process that started this one.
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) / 1024
+    try:
+        import resource
+    except ImportError:  # Windows does not tell
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 1024

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import difflib
+import inspect
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from eosvos.data.masks import VOID
-from eosvos.data.sequence import to_tensor
 from eosvos.errors import UserError
 from eosvos.inference import state_file
+from eosvos.inference.inputs import Image, Masks, image_of, masks_of
 from eosvos.inference.suggestion import uncertainty
 from eosvos.meta.learner import Learner
 from eosvos.methods.base import check_new
 from eosvos.methods.baselines import CopyFirst, Flow
 from eosvos.methods.eosvos.method import EOSVOS
+from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation, Windowing
 from eosvos.methods.osmn.method import OSMN
 from eosvos.methods.osvos.method import OSVOS
 from eosvos.methods.protocol import LearningMethod, Method
-from eosvos.torch_state import own_state
+from eosvos.methods.snapping import GrabCut
+from eosvos.torch_state import auto_device, own_state
 
-Image = np.ndarray | Tensor
-Masks = np.ndarray | Tensor | Mapping[int, np.ndarray | Tensor]
-
-_SCALE = "; of others scale them, ((frame - low) / (high - low)).clip(0, 1), by one low and high for the whole video"
 _METHODS: dict[str, type[Any]] = {c.__name__: c for c in (EOSVOS, OSVOS, OSMN, Flow, CopyFirst)}
 
 
@@ -36,8 +36,19 @@ class Segmenter:
     """Segments a video or a camera's stream, one frame at a time; memory does not grow with its length.
 
     Args:
-        method: the method; None: e-OSVOS with the learner that ships, ten fine-tuning steps, on the CPU.
-        settings: other settings of `EOSVOS` for that, for example iters=50, ona=True or device="cuda".
+        method: that segments; by default e-OSVOS with the learner that ships, and with the settings that follow, each
+            None for its default. They are of that method alone: another one has its own.
+        iters: T, fine-tuning steps for each given mask; by default what the learner recommends
+            (`Learner.recommended_iters`).
+        ona: whether the method adapts online; by default not.
+        seed: of every random draw; by default 0.
+        device: "auto" is a GPU where CUDA finds one, else the CPU.
+        fine_tuning, propagation, online, snapping, windowing: see their classes, in `methods.eosvos.settings` and
+            `methods.snapping`.
+        score: least score of a detection, in [0, 1]; by default the network's own.
+
+    Raises:
+        TypeError: for a setting that there is none of, or for settings beside a method.
 
     All methods take and return these; anything else raises ValueError before anything is changed:
 
@@ -52,10 +63,31 @@ class Segmenter:
     torch.set_num_threads(1) is a good choice for the small learner, which more threads rarely speed up.
     """
 
-    def __init__(self, method: Method | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        method: Method | None = None,
+        *,
+        iters: int | None = None,
+        ona: bool | None = None,
+        seed: int | None = None,
+        device: torch.device | str | None = None,
+        fine_tuning: FineTuning | None = None,
+        propagation: Propagation | None = None,
+        online: Online | None = None,
+        snapping: GrabCut | None = None,
+        windowing: Windowing | None = None,
+        score: float | None = None,
+        **unknown: NoReturn,
+    ) -> None:
+        settings: dict[str, Any] = {
+            "iters": iters, "ona": ona, "seed": seed, "device": device, "fine_tuning": fine_tuning,
+            "propagation": propagation, "online": online, "snapping": snapping, "windowing": windowing, "score": score,
+        }  # fmt: skip
+        _check_known("Segmenter", unknown, settings)
+        settings = {name: value for name, value in settings.items() if value is not None}
         if method is not None and settings:
             raise TypeError(f"settings {', '.join(settings)} beside a method: give them to the method")
-        self.method: Method = EOSVOS(Learner.shipped(), **settings) if method is None else method
+        self.method: Method = _shipped(**settings) if method is None else method
         self._ids: dict[int, int] = {}  # the method's id (1 to 254) by the user's id
         self._new_video = False  # whether the next frame is the first one of another video
 
@@ -203,20 +235,22 @@ class Segmenter:
     @classmethod
     @own_state()
     def load(
-        cls, path: str | Path, *, device: torch.device | str = "cpu", new_video: bool = False, **settings: Any
+        cls, path: str | Path, *, device: torch.device | str = "auto", new_video: bool = False, **settings: Any
     ) -> Segmenter:
         """Continue from a file of `save`: the next `step` gives the same result as without saving. Executes no code.
 
         Args:
             path: the file.
-            device: where the network runs.
+            device: as of `Segmenter`.
             new_video: whether to look for the objects in another video, of any size: their positions are forgotten,
                 and the next `step` takes its first frame. So objects can be trained on beforehand (OSVOS, section 3.2).
             settings: settings of the method that replace the saved ones, for example iters, for later fine-tuning.
 
         Raises:
             UserError: if the file is missing, damaged or of another kind.
+            TypeError: for a setting that the method does not have.
         """
+        device = auto_device() if device == "auto" else torch.device(device)
         packed = state_file.read(path)
         try:
             kind = _METHODS[packed.tree["dict"][0][1]]
@@ -225,6 +259,7 @@ class Segmenter:
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise UserError(f"state {path}: not of this version ({error}); make it again") from error
         learner = content["learner"]
+        _check_known(kind.__name__, settings, inspect.signature(kind).parameters)
         if learner is not None:
             method = kind(learner, device=device, **{**content["settings"], **settings})
         else:
@@ -271,76 +306,18 @@ class Segmenter:
         return table[ids]
 
 
-def image_of(frame: Image) -> Tensor:
-    """Convert an image as `Segmenter` takes it to float32 (3, H, W) in [0, 1]. Raises ValueError for any other."""
-    if isinstance(frame, Tensor):
-        if frame.ndim != 3 or frame.shape[0] != 3:
-            raise ValueError(f"a tensor frame is (3, H, W), RGB, not {tuple(frame.shape)}")
-        image = frame.detach().cpu()
-        image = image.float() / 255 if image.dtype == torch.uint8 else image
-    else:
-        array = np.asarray(frame)
-        if array.ndim == 2:
-            array = np.repeat(array[..., None], 3, -1)
-        if array.ndim != 3 or array.shape[2] != 3:
-            raise ValueError(f"an array frame is (H, W, 3), RGB, or (H, W), grey, not {array.shape}")
-        if array.dtype == np.uint8:
-            return to_tensor(array)
-        if not np.issubdtype(array.dtype, np.floating):
-            raise ValueError(f"a frame is uint8, or floating with values in [0, 1], not {array.dtype}{_SCALE}")
-        image = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
-    if not image.is_floating_point():
-        raise ValueError(f"a frame is uint8, or floating with values in [0, 1], not {image.dtype}{_SCALE}")
-    image = image.float()
-    low, high = float(image.min()), float(image.max())
-    if not (low >= 0 and high <= 1):
-        raise ValueError(f"a floating frame has values in [0, 1], found {low:g} to {high:g}{_SCALE}")
-    return image
+def _shipped(*, iters: int | None = None, device: torch.device | str = "auto", **settings: Any) -> EOSVOS:
+    """e-OSVOS with the learner that ships; settings: of `EOSVOS`."""
+    learner = Learner.shipped()
+    place = auto_device() if device == "auto" else torch.device(device)
+    return EOSVOS(learner, iters=learner.recommended_iters if iters is None else iters, device=place, **settings)
 
 
-def masks_of(masks: Masks, size: Iterable[int]) -> dict[int, np.ndarray]:
-    """Convert masks as `Segmenter` takes them.
-
-    Args:
-        masks: an id mask or a dict.
-        size: (H, W) of the frame.
-
-    Returns:
-        bool (H, W) by object id.
-
-    Raises:
-        ValueError: for any other masks, and for an id mask without an object.
-    """
-    expected = tuple(int(side) for side in size)
-    if isinstance(masks, Mapping):
-        result = {}
-        for i, mask in masks.items():
-            if not isinstance(i, int | np.integer) or isinstance(i, bool) or not 0 < i < 2**31:
-                raise ValueError(f"object ids are integers from 1 to 2**31 - 1, found {i!r}")
-            array = _array(mask)
-            if array.shape != expected:
-                raise ValueError(f"object {i}: the mask is {array.shape}, the frame {expected}")
-            result[int(i)] = array != 0
-        return result
-    array = _array(masks)
-    if array.shape != expected:
-        raise ValueError(f"the id mask is {array.shape}, the frame {expected}")
-    if array.dtype != bool and not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"an id mask is of integers, not {array.dtype}")
-    ids = [int(i) for i in np.unique(array) if i]
-    if array.dtype == np.uint8 and VOID in ids:
-        ids.remove(VOID)
-        if not ids:  # a mask as most programs write it
-            return {1: array == VOID}
-    if not ids:
-        raise ValueError(
-            "the id mask has no object, only background; an object that is not here is told by {id: empty mask}, and a "
-            "video begins without any by {}"
-        )
-    if not (ids[0] > 0 and ids[-1] < 2**31):
-        raise ValueError(f"object ids are integers from 1 to 2**31 - 1, found {ids[0] if ids[0] < 0 else ids[-1]}")
-    return {i: array == i for i in ids}
-
-
-def _array(mask: np.ndarray | Tensor) -> np.ndarray:
-    return mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+def _check_known(whose: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Raise TypeError for a setting that is not known, with the nearest one that is."""
+    known = [name for name in known if name != "learner"]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
+            raise TypeError(f"{whose} has no setting {name!r}; {hint}")

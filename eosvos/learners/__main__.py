@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ RUNS = Path("runs")
 _METHODS = {"mask_rcnn": "eosvos", "osvos": "osvos", "osmn": "osmn"}
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Print them as a table; those under runs/ the newest first."""
+    if arguments:
+        wanted = arguments[0] in ("-h", "--help")
+        print(__doc__ if wanted else f"{arguments[0]}: eosvos learners takes no settings", file=sys.stderr)
+        return 0 if wanted else 2
     trained = [path for path in RUNS.glob("**/learner.safetensors") if path.parent.name != "training"]
     trained.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     rows = [("learner=", "method", "network", "MB", "J")]
@@ -50,4 +55,4 @@ def _j(spec: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -19,6 +19,7 @@ from eosvos.files import write_bytes
 from eosvos.torch_state import own_state
 
 Params = dict[str, Tensor]
+RECOMMENDED_ITERS = 50  # of learners that tell none
 LEVELS = ("single", "tensor", "neuron", "parameter")
 FORMAT = "eosvos-learner-1"
 LEARNERS = Path(__file__).resolve().parents[1] / "learners"
@@ -59,6 +60,11 @@ class Learner:
         else:
             rates = {name: p.new_full(shapes[name], rate) for name, p in theta.items()}
         return cls(theta, rates, level, dict(spec or {}))
+
+    @property
+    def recommended_iters(self) -> int:
+        """T, the fine-tuning steps on a given mask that suit this learner: its spec's `recommended_iters`, else 50."""
+        return int(self.spec.get("recommended_iters", RECOMMENDED_ITERS))
 
     def distinct_rates(self) -> list[Tensor]:
         """Return the learned rate tensors, each once: at level "single" there is one."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from eosvos.cli import hydra_app, run_names, schema, validate
+from eosvos.cli import hydra_app, ranges, run_names, schema, sections, validate
 from eosvos.data.synthetic.taskset import SyntheticTaskset
 from eosvos.data.tasks import Taskset
 from eosvos.errors import UserError
@@ -22,9 +22,9 @@ from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation
 from eosvos.methods.snapping import GrabCut
 
 CONF = hydra_app.config_dir()
-GROUPS = {"eval": ("dataset", "method", "model", "experiment"), "meta_train": ("model", "taskset")}
+GROUPS = {"eval": ("dataset", "method", "experiment"), "meta_train": ("model", "taskset")}
 GROUPS["parent_train"] = GROUPS["meta_train"]
-GROUPS["refine"] = ("dataset", "method", "model")
+GROUPS["refine"] = ("dataset", "method")
 GROUPS["osvos_train"] = GROUPS["osmn_train"] = ("taskset",)
 GROUPS["score"] = ()  # "dataset" is composed for eval
 GROUPS["plot"] = GROUPS["segment"] = GROUPS["app"] = ()
@@ -87,15 +87,27 @@ def test_no_number_may_be_negative_or_infinite(name):
         first = value[0] if isinstance(value, list | tuple) and value else value
         return isinstance(first, int | float) and not isinstance(first, bool)
 
-    numbers = [key for key, value in validate._leaves(compose(name), "") if is_number(value)]
+    numbers = [(key, allowed) for key, value, allowed in validate.leaves(compose(name)) if is_number(value)]
     assert len(numbers) > {"score": 3, "plot": -1, "osmn_show": 7}.get(name, 10)
     for value in (-1, math.inf, math.nan):
-        assert all(validate._judge(key, value) for key in numbers)
+        assert all(validate._judge(key, value, allowed) for key, allowed in numbers)
 
 
 def test_ranges_are_of_settings_that_exist():
-    known = {key for name in GROUPS for key, _ in validate._leaves(compose(name), "")}
-    assert not (validate.RANGES.keys() | validate.CHOICES.keys()) - known
+    """Those of the networks are one list for all of them; all others stand with their field."""
+    known = {key for name in GROUPS for key, _, _ in validate.leaves(compose(name))}
+    assert not {f"model.{key}" for key in sections._NETWORK} - known
+    with pytest.raises(KeyError):
+        sections._section("Wrong", FineTuning, batsch=ranges.SOME)
+
+
+def test_what_a_setting_may_be_stands_with_its_field():
+    allowed = {key: allowed for key, _, allowed in validate.leaves(compose("osvos_train"))}
+    assert str(allowed["parent.iterations"]) == "0 or more" and str(allowed["parent.tasks"]) == "1 or more"
+    assert str(allowed["model.short"]) == "32 or more" and str(allowed["osvos.momentum"]) == "0 or more, at most 0.9999"
+    allowed = {key: allowed for key, _, allowed in validate.leaves(compose("eval", "method=osvos"))}
+    assert str(allowed["osvos.snapping"]) == "one of none, grabcut, bilateral, contours"
+    assert str(allowed["osvos.clip"]) == "above 0" and str(allowed["score"]) == "0 or more, at most 1"
 
 
 def test_tasksets_have_the_library_defaults():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from eosvos.cli import build_method, schema
 from eosvos.errors import UserError
 from eosvos.inference.segmenter import Segmenter, image_of, masks_of
 from eosvos.meta.learner import Learner
@@ -194,6 +196,34 @@ def test_without_a_method_settings_are_those_of_the_shipped_one():
     assert Segmenter(iters=7, ona=True).method.settings()["iters"] == 7
     with pytest.raises(TypeError, match="settings iters beside a method"):
         Segmenter(CopyFirst(), iters=7)
+    with pytest.raises(TypeError, match="Segmenter has no setting 'iter'; did you mean iters\\?"):
+        Segmenter(iter=7)
+
+
+def test_its_settings_are_those_of_the_method():
+    own, methods = (inspect.signature(kind).parameters for kind in (Segmenter, EOSVOS))
+    assert set(own) - {"method", "unknown"} == set(methods) - {"learner"}
+
+
+def test_by_default_it_does_what_the_command_does(monkeypatch):
+    """The steps that the learner recommends, on a GPU where there is one."""
+    method = Segmenter().method
+    assert method.settings() == EOSVOS(Learner.shipped(), iters=50).settings()
+    assert method.device == torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    shipped = Learner.shipped()
+    shipped.spec["recommended_iters"] = 30
+    monkeypatch.setattr(Learner, "shipped", lambda: shipped)
+    assert Segmenter().method.settings()["iters"] == 30
+    for given, steps in ((None, 30), (7, 7)):
+        assert build_method.with_steps(schema.SegmentConfig(iters=given), shipped).iters == steps
+
+
+def test_settings_of_a_saved_one_are_checked_too(tmp_path, learner):
+    for segmenter in (Segmenter(EOSVOS(learner, iters=0)), Segmenter(CopyFirst())):
+        segmenter.start(image(0), ids(1, 2))
+        segmenter.save(tmp_path / "state")
+        with pytest.raises(TypeError, match="has no setting 'itres'"):
+            Segmenter.load(tmp_path / "state", itres=3)
 
 
 def test_objects_may_join_on_the_first_frame_of_a_new_video(tmp_path, learner):
