@@ -116,7 +116,7 @@ def test_a_root_of_another_split_is_told(name, tmp_path):
 
 def third(folder: Path) -> Path:
     """A file in the midst of a folder."""
-    return image_files.listing(folder)[2]
+    return image_files.list_files(folder)[2]
 
 
 def cut(path: Path) -> Path:
