@@ -253,11 +253,8 @@ class EOSVOS(FineTunedMethod):
                 samples.append(given.sample)
                 continue
             image, masks, generator = given.source.image, given.source.masks, seeds.generator(*path, 1, k)
-            samples.append(
-                Sample(*augment(
-                    image, masks, generator, size=self.size, colour=settings.colour, window=given.window
-                ))
-            )  # fmt: skip
+            options: dict[str, Any] = {"size": self.size, "colour": settings.colour, "window": given.window}
+            samples.append(Sample(*augment(image, masks, generator, **options)))
         # Eq. 1: fine-tuning on the annotated frames, by the steps of eq. 5.
         losses = inner_losses(self.model, samples, steps, settings.batch, (*path, 2)) if steps else []
         mean = TailMean(steps, settings.average)
