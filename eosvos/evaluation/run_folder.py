@@ -47,6 +47,7 @@ def claim(
     )
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, expected a folder; choose another one with out={free_name(out)}")
+    others = listed(out)  # before run.json is looked for: another run may create it at this moment
     there = read_run(out)
     if there is not None:
         if differing := _differing(there, run):
@@ -59,7 +60,7 @@ def claim(
                 f"{out}: holds this run already and resume=false; continue it with resume=true, or choose another "
                 f"folder with out={free_name(out)}"
             )
-    elif others := listed(out):
+    elif others:
         shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         raise UserError(
             f"{out}: holds other files ({shown}), expected an empty or new folder; choose another one with "
