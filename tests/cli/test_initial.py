@@ -93,7 +93,7 @@ def test_all_processes_start_from_the_first_ones_weights(weights):
     settings = schema.MetaTrainConfig(init="resnet.pth", init_norm="copy", out="run", seed=0)
 
     class Second(World):
-        def sum_(self, tensor):
+        def all_reduce(self, tensor):
             return tensor.add_(7)
 
         def gather(self, value):

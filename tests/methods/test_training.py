@@ -87,11 +87,11 @@ def test_validation_equals_a_plain_loop_whichever_process_has_which_task(model, 
     class Second(World):
         """Adds what the first process had."""
 
-        def sum_(self, tensor):
+        def all_reduce(self, tensor):
             return tensor.add_(parts[0])
 
     class First(World):
-        def sum_(self, tensor):
+        def all_reduce(self, tensor):
             parts.append(tensor.clone())
             return tensor
 
