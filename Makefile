@@ -56,6 +56,8 @@ shipped: install $(IMAGENET) ## hours on one core: the learner in the package; D
 	OMP_NUM_THREADS=1 $(PY) -m eosvos.parent_train training=real_first data_root=$(DATA) init=$(IMAGENET)
 	OMP_NUM_THREADS=1 $(PY) -m eosvos.meta_train training=real init=runs/real/first/learner.safetensors data_root=$(DATA)
 	OMP_NUM_THREADS=1 $(PY) -m eosvos.meta_train training=real_end init=runs/real/meta/last.safetensors data_root=$(DATA)
+	$(PY) -c "from eosvos import Learner; Learner.load('runs/real/end/learner.safetensors').save('runs/real/real.safetensors', half=True)"
+	@echo "the learner: runs/real/real.safetensors"
 
 shipped-tiny: install ## two hours on 2 cores: the learner of procedural videos alone, from nothing
 	$(TRAIN) -m eosvos.meta_train resume=true
