@@ -78,7 +78,7 @@ SIZES: dict[str, Spec] = {
     "mobilenet_v2": Spec(
         size="mobilenet_v2", short=192, long=336, fpn=64, hidden=128, groups=8, norm="frozen_batch", frozen=2,
         head_norm=True, anchors=(32, 64, 128, 224), canonical=128, mask_canonical=512, sampling=1, mask_roi=20,
-        mask_layers=2, rpn_first=1, rpn_pre=100, rpn_post=50, rpn_batch=64, roi_batch=32, score=0.05,
+        mask_layers=2, rpn_first=1, rpn_pre=100, rpn_post=50, rpn_batch=64, roi_batch=32, score=0.1,
     ),
     "resnet18": Spec(size="resnet18", short=480, long=854),
     "resnet50": Spec(size="resnet50", short=800, long=1333, rpn_pre=2000, rpn_post=1000),
