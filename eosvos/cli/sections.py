@@ -88,7 +88,7 @@ else:
     OnlineSection = _section(
         "OnlineSection", Online, every=SOME, stride=SOME, joining=SOME, low=SHARE, high=SHARE, min_area=SHARE
     )
-    WindowSection = _section("WindowSection", Windowing, ease=SHARE, widen=Range(1))
+    WindowSection = _section("WindowSection", Windowing, ease=SHARE, widen=Range(1), return_score=SHARE)
     GrabCutSection = _section("GrabCutSection", GrabCut, side=Range(16), rounds=SOME)
     TuningSection = _section(
         "TuningSection", Tuning, seconds=POSITIVE, momentum=BELOW_ONE, clip=POSITIVE, zoom=POSITIVE

@@ -138,3 +138,21 @@ def test_a_saved_state_goes_on_with_the_same_window(learner, tmp_path):
         setattr(two, name, value)
     assert np.array_equal(one.step(frame), two.step(frame))
     assert one._objects[3].window == two._objects[3].window
+
+
+def test_after_a_frame_without_the_object_only_a_sure_detection_is_taken(learner, monkeypatch):
+    from eosvos.methods.eosvos import method as module
+
+    frame, mask = square(200, 100)
+    method = EOSVOS(learner, iters=0, **PLAIN)
+    method.start(frame, {3: mask == 3})
+    scores = iter([0.1, None, 0.4, 0.6, 0.1])
+
+    def detections(model, phi, images, arguments):
+        score, (height, width) = next(scores), arguments["output_sizes"][0]
+        masks = torch.zeros(0 if score is None else 1, 1, height, width)
+        masks[:, :, height // 3 : -height // 3, width // 3 : -width // 3] = 1
+        return [{"scores": torch.tensor([] if score is None else [score]), "masks": masks}]
+
+    monkeypatch.setattr(module, "functional_call", detections)
+    assert [bool(method.step(frame).any()) for _ in range(5)] == [True, False, False, True, True]

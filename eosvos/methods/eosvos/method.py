@@ -293,7 +293,8 @@ class EOSVOS(FineTunedMethod):
         arguments = {"output_sizes": [(y1 - y0, x1 - x0)], **options}
         detections = functional_call(self.model, obj.phi, ([image.to(self.device)],), arguments)[0]
         plane = torch.zeros(frame.shape[-2:], dtype=torch.float32)
-        if len(detections["scores"]):
+        least = self.windowing.return_score if self.window and obj.missed else 0.0
+        if len(detections["scores"]) and float(detections["scores"][0]) >= least:
             plane[y0:y1, x0:x1] = detections["masks"][0, 0].cpu()
         return plane
 

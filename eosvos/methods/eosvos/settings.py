@@ -93,8 +93,11 @@ class Windowing:
             trained.
         ease: share, in [0, 1], by which the window's size follows that of the box from frame to frame.
         widen: factor by which the window grows with each frame in which the object is not found.
+        return_score: least score, in [0, 1], of a detection after a frame in which the object was not found; without a
+            window (size 0) it is the network's own.
     """
 
     size: float | None = None
     ease: float = 0.5
     widen: float = 1.4
+    return_score: float = 0.5
