@@ -55,5 +55,5 @@ def test_a_session_of_the_page(tmp_path):
     (video.parent / "session.json").write_text(json.dumps(content))
     (session,) = Sessions(tmp_path).all()[0]
     assert session.name == "clip" and session.names == names and session.annotated() == [0]
-    sequence, _ = session.given(annotations)
+    sequence, _ = session.annotated_video(annotations)
     assert np.array_equal(sequence.mask(0), mask) and sequence.mask(1) is None
