@@ -96,7 +96,7 @@ def image_at(index):
 
 def video(length=6, given=()):
     names = tuple(f"{k:05d}" for k in range(length))
-    return VideoSequence("made", names, (HEIGHT, WIDTH), {7: 0, 3: 2}, image_at, ids_at, given=given)
+    return VideoSequence("made", names, (HEIGHT, WIDTH), {7: 0, 3: 2}, image_at, ids_at, prompt_frames=given)
 
 
 def frame(index):
