@@ -121,7 +121,8 @@ class PastedTasks:
             path = (iteration, _DONOR * 1000 + index * 10 + number)
             source = self.tasks.source(seed, "task", *path)
             donor = source.draw_task(seed, *path) if single else source.draw_image(seed, *path)
-            new = next((i for i in range(1, VOID) if all(i not in ids_of(f.mask) for f in frames)), None)
+            taken = {i for frame in frames for i in ids_of(frame.mask)}
+            new = next((i for i in range(1, VOID) if i not in taken), None)
             if new is None:
                 break
             placement = _placement(draws, settings)
@@ -169,14 +170,14 @@ def paste(
     Returns:
         The changed frame, or None if no place was found where enough of both objects is visible.
     """
-    own, mask = box_of(frame.mask == object_id), donor.mask == donor_id
+    here, mask = frame.mask == object_id, donor.mask == donor_id
+    own = box_of(here)
     box = box_of(mask)
     if own is None or box is None:
         return None
     x0, y0, x1, y1 = (int(v) for v in box)
     mask, pixels = mask[y0:y1, x0:x1], donor.image[y0:y1, x0:x1]
     height, width = frame.mask.shape
-    here = frame.mask == object_id
     size = math.sqrt(np.count_nonzero(here))
     scale = placement.size * size / math.sqrt(np.count_nonzero(mask))
     scale = min(scale, 0.9 * height / mask.shape[0], 0.9 * width / mask.shape[1])
