@@ -88,8 +88,9 @@ def claim_free(out: Path, fingerprint: dict[str, Any], *, seed: int = 0, **more:
     run = _as_json({"fingerprint": fingerprint, "seed": seed})
 
     def fits(path: Path) -> bool:
+        others = listed(path)  # before run.json is looked for: another run may create it at this moment
         there = read_run(path)
-        return not (listed(path) or path.is_file()) if there is None else not _differing(there, run)
+        return not (others or path.is_file()) if there is None else not _differing(there, run)
 
     for path in chain([out], _numbered(out)):
         if fits(path):
