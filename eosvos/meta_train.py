@@ -26,7 +26,8 @@ def meta_train(settings: schema.MetaTrainConfig) -> float:
     _, model, init, (tasks, unseen), start = build_training.begin(settings, world)
     with world.barrier():
         validation = [unseen.task(0, 0, index) for index in range(meta.validation_tasks)]
-        spec = {"model": model.spec, "made_by": "meta_train", "rules": {"window": tasks.window}}
+        rules = {"window": tasks.window, "clip": meta.inner_clip}
+        spec = {"model": model.spec, "made_by": "meta_train", "rules": rules}
         learner = build_training.first_learner(model, init, meta, spec)
         inner = {key: value for key, value in asdict(meta).items() if key not in asdict(schema.outer_settings(meta))}
         fingerprint = training_fingerprint(settings, model, (tasks, unseen), inner=inner, init=start)

@@ -40,6 +40,7 @@ def osmn_train(settings: schema.OSMNTrainConfig) -> float:
         guided, held = GuidedTasks(tasks, side, guidance), GuidedTasks(unseen, side, guidance)
         validation = [held.guided(0, 0, index) for index in range(section.validation_objects)]
         spec = {"network": "osmn", "model": model.spec, "made_by": "osmn_train"}
+        spec |= {"rules": {"clip": method.clip, "balance": method.balance}}
         learner = Learner.create(model, 0.0, "single", spec)
         more = {"guidance": asdict(settings.guidance), "segmentation": section.segmentation, "init": start}
         more |= {"validation": section.validation_objects}

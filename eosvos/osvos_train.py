@@ -32,6 +32,7 @@ def osvos_train(settings: schema.OSVOSTrainConfig) -> float:
     with world.barrier():
         validation = [unseen.image(0, 0, index) for index in range(parent.validation_pictures)]
         spec = {"network": "osvos", "branch": branch, "model": model.spec, "made_by": "osvos_train"}
+        spec |= {"rules": {"clip": settings.osvos.clip}}
         learner = Learner.create(model, 0.0, "single", spec)
         more = {"branch": branch, "deep_supervision": parent.deep_supervision, "init": start}
         more |= {"validation": parent.validation_pictures}

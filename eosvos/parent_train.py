@@ -27,7 +27,8 @@ def parent_train(settings: schema.ParentTrainConfig) -> float:
     device, model, _, (tasks, unseen), start = build_training.begin(settings, world)
     with world.barrier():
         validation = [unseen.image(0, 0, index) for index in range(parent.validation_pictures)]
-        spec = {"model": model.spec, "made_by": "parent_train", "rules": {"window": tasks.window}}
+        rules = {"window": tasks.window, "clip": search.inner_clip}
+        spec = {"model": model.spec, "made_by": "parent_train", "rules": rules}
         learner = Learner.create(model, 0.0, "single", spec)
         more = {"mask_warm_up": parent.mask_warm_up, "validation": parent.validation_pictures, "init": start}
         fingerprint = training_fingerprint(settings, model, (tasks, unseen), **more)

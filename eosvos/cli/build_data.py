@@ -116,8 +116,8 @@ def _chosen(found: list[VideoSequence], names: Sequence[str]) -> list[VideoSeque
 
 
 def tasksets(section: TasksetSection, data_root: str | None, model: Network) -> tuple[Tasks, Tasks]:
-    """What to train on, and what to validate on: held-out synthetic videos, held-out videos of the same split, or what
-    a mixture holds out."""
+    """What to train on, and what to validate on: held-out synthetic videos, held-out videos of the same split (the same
+    videos with hold_out=false), or what a mixture holds out."""
     if section.kind == "mixture":
         size = (model.network_spec.short, model.network_spec.long)
         return mixture.open_mixture(_mixture(section), str(section.file), data_root, size)
@@ -137,6 +137,8 @@ def tasksets(section: TasksetSection, data_root: str | None, model: Network) -> 
         return scenes, unseen
     dataset = DatasetSection(**{key: getattr(section, key) for key in ("name", "kind", "year", "resolution", "binary")})
     videos = open_dataset(dataset, data_root, section.split, section.sequences)
+    if not section.hold_out:
+        return VideoTaskset(videos, **settings), VideoTaskset(videos, **settings)
     held = set(section.validation_sequences) or {video.name for video in videos[4::5]}
     unknown = sorted(held - {video.name for video in videos})
     if unknown:

@@ -17,7 +17,7 @@ from eosvos.meta.learner import Learner
 from eosvos.methods import snapping
 from eosvos.methods.base import FineTunedMethod, Watch
 from eosvos.methods.eosvos.method import EOSVOS
-from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation, Windowing
+from eosvos.methods.eosvos.settings import Detection, FineTuning, Online, Propagation, Windowing
 from eosvos.methods.osmn.method import OSMN, Modulation
 from eosvos.methods.osvos import contours
 from eosvos.methods.osvos.method import OSVOS, Snap, Tuning
@@ -85,6 +85,7 @@ class MakeMethod:
                 "online": Online(**vars(config.online)),
                 "snapping": grabcut,
                 "windowing": Windowing(**vars(config.window)),
+                "detection": Detection(**vars(config.detection)),
                 "score": config.score,
             }
         if self.method == "osvos":
@@ -138,6 +139,7 @@ def method_fingerprint(config: MethodConfig, learner: Path | None, device: torch
         settings |= {"fine_tuning": vars(config.fine_tuning), "propagation": vars(config.propagation)}
         settings |= {"online": vars(config.online)} if config.ona else {}
         settings |= {"snapping": vars(config.snapping), "window": vars(config.window)}
+        settings |= {"detection": vars(config.detection)}
     if config.method == "osvos":
         settings |= {"osvos": {key: value for key, value in asdict(config.osvos).items() if key != "contours"}}
         settings |= {"snapping": vars(config.snapping)} if config.osvos.snapping == "grabcut" else {}

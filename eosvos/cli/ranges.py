@@ -9,6 +9,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from eosvos.meta.learner import FROM_LEARNER
+
 
 @dataclass(frozen=True)
 class Range:
@@ -40,11 +42,27 @@ class Choice:
         return f"one of {', '.join(map(str, self.words))}"
 
 
+@dataclass(frozen=True)
+class OrLearner:
+    """What `numbers` has, or "learner": as in the learner's training."""
+
+    numbers: Range
+
+    def holds(self, value: Any) -> bool:
+        if value == FROM_LEARNER:
+            return True
+        return isinstance(value, int | float) and not isinstance(value, bool) and self.numbers.holds(value)
+
+    def __str__(self) -> str:
+        return f"learner, or {self.numbers}"
+
+
+Allowed = Range | Choice | OrLearner
 NUMBER, SOME, SHARE, POSITIVE = Range(0), Range(1), Range(0, 1), Range(0, open_low=True)
 BELOW_ONE = Range(0, 0.9999)
 
 
-def setting(allowed: Range | Choice, default: Any = MISSING) -> Any:
+def setting(allowed: Allowed, default: Any = MISSING) -> Any:
     """A field of a schema with what it may be. default: by default none, it is given in conf/; `list`: an empty one."""
     values = {"default_factory": list} if default is list else {"default": default}
     return field(**values, metadata={"allowed": allowed})
@@ -55,6 +73,6 @@ def one_of(words: Iterable[Any], default: Any = MISSING) -> Any:
     return setting(Choice(tuple(words)), default)
 
 
-def allowed_of(declared: Field[Any]) -> Range | Choice:
+def allowed_of(declared: Field[Any]) -> Allowed:
     """What a field may be: numbers of 0 or more where it does not say."""
     return declared.metadata.get("allowed", NUMBER)

@@ -13,6 +13,7 @@ from omegaconf import MISSING
 from eosvos.cli.ranges import NUMBER, POSITIVE, SHARE, SOME, Range, one_of, setting
 from eosvos.cli.sections import (
     BilateralSection,
+    DetectionSection,
     FineTuningSection,
     GrabCutSection,
     GuidanceSection,
@@ -120,6 +121,7 @@ class MethodConfig:
     propagation: PropagationSection = field(default_factory=PropagationSection)
     online: OnlineSection = field(default_factory=OnlineSection)
     window: WindowSection = field(default_factory=WindowSection)
+    detection: DetectionSection = field(default_factory=DetectionSection)
     snapping: GrabCutSection = field(default_factory=GrabCutSection)  # of eosvos, and of the others' snapping=grabcut
     osvos: OSVOSSection = field(default_factory=OSVOSSection)
     osmn: OSMNSection = field(default_factory=OSMNSection)
@@ -189,6 +191,7 @@ class TasksetSection:
     binary: bool | None = None
     sequences: list[str] = field(default_factory=list)  # all of the split where empty
     validation_sequences: list[str] = field(default_factory=list)  # held out of them; every fifth where empty
+    hold_out: bool = True  # false: all are trained on, and validation figures are of these very videos
     first_to_later: bool = False
     train_copies: int = setting(SOME, 1)
     meta_frames: int = setting(SOME, 1)  # that judge a task
@@ -202,7 +205,7 @@ class MetaSection(OuterSection):  # type: ignore[misc]  # frozen for mypy only
     mask_warm_up: int = MISSING  # iterations at first with cross-entropy as the mask loss
     steps: int = MISSING  # inner steps of a task
     batch: int = setting(SOME)  # train samples of an inner step
-    inner_clip: float = setting(POSITIVE)  # norm to which an inner gradient is scaled down
+    inner_clip: float | None = setting(POSITIVE)  # norm to which an inner gradient is scaled down; null: none is
     order: int = setting(Range(1, 2))
     order_warm_up: int = MISSING  # iterations at first of order 1, where order is 2
     step_weights: list[float] | None = None  # of the meta loss after each inner step; null: the last step's alone
@@ -230,7 +233,7 @@ class SearchSection:
     mask_losses: list[str] = one_of(MASK_LOSSES)
     steps: int = setting(SOME)
     batch: int = setting(SOME)
-    inner_clip: float = setting(POSITIVE)
+    inner_clip: float | None = setting(POSITIVE)
     tasks: int = setting(SOME)
 
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 from dataclasses import field, fields, make_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from eosvos.cli.ranges import BELOW_ONE, POSITIVE, SHARE, SOME, Choice, Range
-from eosvos.meta.outer import CLOCKS, OPTIMIZERS, OuterSettings
-from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation, Windowing
+from eosvos.cli.ranges import BELOW_ONE, NUMBER, POSITIVE, SHARE, SOME, Allowed, Choice, OrLearner, Range
+from eosvos.meta.outer import CLOCKS, KEEP, OPTIMIZERS, OuterSettings
+from eosvos.methods.eosvos.settings import Detection, FineTuning, Online, Propagation, Windowing
 from eosvos.methods.osmn.guides import Guidance
 from eosvos.methods.osmn.method import Modulation
 from eosvos.methods.osvos.method import Tuning
 from eosvos.methods.snapping import Bilateral, GrabCut
 from eosvos.models import osmn, osvos
 from eosvos.models.backbones import NORMS
-from eosvos.models.mask_rcnn import MASK_LOSSES, SIZES, Spec
+from eosvos.models.mask_rcnn import MASK_LOSSES, MASK_TARGETS, SIZES, Spec
 
+CLIP = OrLearner(POSITIVE)
 # Of the networks; each has some of these.
-_NETWORK: dict[str, Range | Choice] = {
+_NETWORK: dict[str, Allowed] = {
     "size": Choice((*SIZES, "vgg16")),
     "norm": Choice(tuple(NORMS)),
     "mask_loss": Choice(tuple(MASK_LOSSES)),
+    "mask_targets": Choice(MASK_TARGETS),
     "short": Range(32),
     "long": Range(32),
     "guide": Range(32),
@@ -35,7 +37,7 @@ _NETWORK: dict[str, Range | Choice] = {
 }
 
 
-def _section(name: str, source: type, **allowed: Range | Choice) -> Any:
+def _section(name: str, source: type, **allowed: Allowed) -> Any:
     """A library dataclass as part of the schema, to be kept as `name` in this module: OmegaConf takes frozen ones as
     read-only. allowed: what its values may be."""
     defaults = {f.name: f.default for f in fields(source)}
@@ -49,7 +51,7 @@ def _network(name: str, source: type) -> Any:
     return _made(name, source, _NETWORK, None)
 
 
-def _made(name: str, source: type, allowed: dict[str, Range | Choice], defaults: dict[str, Any] | None) -> Any:
+def _made(name: str, source: type, allowed: dict[str, Allowed], defaults: dict[str, Any] | None) -> Any:
     hints = get_type_hints(source)
     rows: list[Any] = []
     for key in (f.name for f in fields(source)):
@@ -57,7 +59,9 @@ def _made(name: str, source: type, allowed: dict[str, Range | Choice], defaults:
         if defaults is None:
             rows.append((key, hints[key] | None, field(default=None, metadata=metadata)))
         else:
-            rows.append((key, hints[key], field(default=defaults[key], metadata=metadata)))
+            # OmegaConf takes no whole number for float | str.
+            kind = Any if isinstance(metadata and metadata["allowed"], OrLearner) else hints[key]
+            rows.append((key, kind, field(default=defaults[key], metadata=metadata)))
     made = make_dataclass(name, rows)
     made.__module__ = __name__  # where other processes find it: those of a sweep
     return made
@@ -65,6 +69,7 @@ def _made(name: str, source: type, allowed: dict[str, Range | Choice], defaults:
 
 if TYPE_CHECKING:
     from eosvos.meta.outer import OuterSettings as OuterSection
+    from eosvos.methods.eosvos.settings import Detection as DetectionSection
     from eosvos.methods.eosvos.settings import FineTuning as FineTuningSection
     from eosvos.methods.eosvos.settings import Online as OnlineSection
     from eosvos.methods.eosvos.settings import Propagation as PropagationSection
@@ -81,22 +86,25 @@ else:
     OuterSection = _section(
         "OuterSection", OuterSettings, iterations=SOME, tasks=SOME, final=SHARE, beta2=BELOW_ONE, clip=POSITIVE,
         max_rate=POSITIVE, validate_every=SOME, save_every=SOME, seconds=POSITIVE,
-        optimizer=Choice(tuple(OPTIMIZERS)), clock=Choice(tuple(CLOCKS)),
+        optimizer=Choice(tuple(OPTIMIZERS)), clock=Choice(tuple(CLOCKS)), keep=Choice(KEEP),
     )  # fmt: skip
-    FineTuningSection = _section("FineTuningSection", FineTuning, batch=SOME, clip=POSITIVE, average=SHARE)
+    FineTuningSection = _section("FineTuningSection", FineTuning, batch=SOME, clip=CLIP, average=SHARE, zoom=POSITIVE)
+    DetectionSection = _section(
+        "DetectionSection", Detection, rpn_pre=SOME, rpn_post=SOME, rpn_pre_test=SOME, rpn_post_test=SOME, box_nms=SHARE
+    )
     PropagationSection = _section("PropagationSection", Propagation)
     OnlineSection = _section(
         "OnlineSection", Online, every=SOME, stride=SOME, joining=SOME, low=SHARE, high=SHARE, min_area=SHARE
     )
-    WindowSection = _section("WindowSection", Windowing, ease=SHARE, widen=Range(1), return_score=SHARE)
-    GrabCutSection = _section("GrabCutSection", GrabCut, side=Range(16), rounds=SOME)
-    TuningSection = _section(
-        "TuningSection", Tuning, seconds=POSITIVE, momentum=BELOW_ONE, clip=POSITIVE, zoom=POSITIVE
+    WindowSection = _section(
+        "WindowSection", Windowing, size=OrLearner(NUMBER), ease=SHARE, widen=Range(1), return_score=SHARE
     )
+    GrabCutSection = _section("GrabCutSection", GrabCut, side=Range(16), rounds=SOME)
+    TuningSection = _section("TuningSection", Tuning, seconds=POSITIVE, momentum=BELOW_ONE, clip=CLIP, zoom=POSITIVE)
     BilateralSection = _section("BilateralSection", Bilateral, spatial=POSITIVE, luma=POSITIVE, chroma=POSITIVE)
     GuidanceSection = _section("GuidanceSection", Guidance, squares=Range(32))
     ModulationSection = _section(
-        "ModulationSection", Modulation, widen=Range(1), widest=SHARE, balance=SHARE, clip=POSITIVE,
+        "ModulationSection", Modulation, widen=Range(1), widest=SHARE, balance=OrLearner(SHARE), clip=CLIP,
         momentum=BELOW_ONE, zoom=POSITIVE,
     )  # fmt: skip
     ModelSection = _network("ModelSection", Spec)

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from eosvos.cli.ranges import NUMBER, Choice, Range, allowed_of
-from eosvos.cli.schema import FiguresConfig, MetaSection
+from eosvos.cli.ranges import NUMBER, Allowed, Choice, OrLearner, allowed_of
+from eosvos.cli.schema import FiguresConfig, MetaSection, TrainConfig
 from eosvos.data.levels import parse_levels
 from eosvos.errors import UserError
 from eosvos.evaluation.submission import SERVERS
 from eosvos.learners import path_of
+from eosvos.meta.learner import FROM_LEARNER
 from eosvos.models.pretrained.files import NAMES, PREFIX, unknown_name_message
 
 
@@ -25,9 +26,9 @@ def check(config: Any) -> None:
         raise UserError("\n".join(wrong))
 
 
-def leaves(node: Any, prefix: str = "") -> list[tuple[str, Any, Range | Choice]]:
+def leaves(node: Any, prefix: str = "") -> list[tuple[str, Any, Allowed]]:
     """All settings of a configuration in dotted form, with their values and what these may be."""
-    found: list[tuple[str, Any, Range | Choice]] = []
+    found: list[tuple[str, Any, Allowed]] = []
     for f in fields(node):
         value = getattr(node, f.name)
         if is_dataclass(value):
@@ -37,11 +38,11 @@ def leaves(node: Any, prefix: str = "") -> list[tuple[str, Any, Range | Choice]]
     return found
 
 
-def _judge(key: str, value: Any, allowed: Range | Choice = NUMBER) -> str | None:
+def _judge(key: str, value: Any, allowed: Allowed = NUMBER) -> str | None:
     if value is None:
         return None
     values = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
-    if isinstance(allowed, Choice):
+    if isinstance(allowed, Choice | OrLearner):
         return None if all(map(allowed.holds, values)) else f"{key}={value}: expected {allowed}"
     if key in ("levels", "dataset.levels"):
         try:
@@ -127,12 +128,30 @@ def _together(config: Any) -> list[str]:
     osmn = getattr(config, "osmn", None)
     if osmn is not None and osmn.zoom[0] > osmn.zoom[1]:
         wrong.append(f"osmn.zoom={list(osmn.zoom)}: expected the smaller one first")
+    wrong += _training_together(config) if isinstance(config, TrainConfig) else []
     if getattr(config, "search", None) is not None and not config.search.rates:
         wrong.append("search.rates=[]: expected one or more learning rates")
     if osmn is not None and hasattr(config, "outer") and not (config.outer.segmentation or osmn.visual or osmn.spatial):
         wrong.append("outer.segmentation=false: nothing is left to train with osmn.visual=false osmn.spatial=false")
     if model is not None and model.short is not None and model.long is not None and model.short > model.long:
         wrong.append(f"model.short={model.short}: expected at most model.long={model.long}")
+    return wrong
+
+
+def _training_together(config: TrainConfig) -> list[str]:
+    wrong = []
+    for part in ("osvos", "osmn"):  # what its learner is to be fine-tuned by
+        settings = vars(getattr(config, part)) if hasattr(config, part) else {}
+        wrong += [f"{part}.{key}=learner: expected a number" for key in settings if settings[key] == FROM_LEARNER]
+    section = next(getattr(config, name) for name in ("meta", "parent", "outer") if hasattr(config, name))
+    taskset = config.taskset
+    if not taskset.hold_out and taskset.validation_sequences:
+        wrong.append("taskset.hold_out=false: trains on all videos; leave out taskset.validation_sequences")
+    if not taskset.hold_out and section.keep == "best":
+        wrong.append(
+            "taskset.hold_out=false: nothing is left to choose the best learner by; use meta.keep=last (parent.keep, "
+            "outer.keep), or hold videos out"
+        )
     return wrong
 
 

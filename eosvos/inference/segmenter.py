@@ -22,7 +22,7 @@ from eosvos.meta.learner import Learner
 from eosvos.methods.base import check_new
 from eosvos.methods.baselines import CopyFirst, Flow
 from eosvos.methods.eosvos.method import EOSVOS
-from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation, Windowing
+from eosvos.methods.eosvos.settings import Detection, FineTuning, Online, Propagation, Windowing
 from eosvos.methods.osmn.method import OSMN
 from eosvos.methods.osvos.method import OSVOS
 from eosvos.methods.protocol import LearningMethod, Method
@@ -43,8 +43,8 @@ class Segmenter:
         ona: whether the method adapts online; by default not.
         seed: of every random draw; by default 0.
         device: "auto" is a GPU where CUDA finds one, else the CPU.
-        fine_tuning, propagation, online, snapping, windowing: see their classes, in `methods.eosvos.settings` and
-            `methods.snapping`.
+        fine_tuning, propagation, online, snapping, windowing, detection: see their classes, in
+            `methods.eosvos.settings` and `methods.snapping`.
         score: least score of a detection, in [0, 1]; by default the network's own.
 
     Raises:
@@ -76,12 +76,14 @@ class Segmenter:
         online: Online | None = None,
         snapping: GrabCut | None = None,
         windowing: Windowing | None = None,
+        detection: Detection | None = None,
         score: float | None = None,
         **unknown: NoReturn,
     ) -> None:
         settings: dict[str, Any] = {
             "iters": iters, "ona": ona, "seed": seed, "device": device, "fine_tuning": fine_tuning,
-            "propagation": propagation, "online": online, "snapping": snapping, "windowing": windowing, "score": score,
+            "propagation": propagation, "online": online, "snapping": snapping, "windowing": windowing,
+            "detection": detection, "score": score,
         }  # fmt: skip
         _check_known("Segmenter", unknown, settings)
         settings = {name: value for name, value in settings.items() if value is not None}

@@ -85,7 +85,7 @@ def adapt(
     rates: Params,
     losses: Iterable[Loss],
     *,
-    clip: float = math.inf,
+    clip: float | None = None,
     after: After | None = None,
     momentum: float = 0.0,
 ) -> Adapted:
@@ -98,7 +98,7 @@ def adapt(
         rates: learning rates by the same names, of shapes that broadcast to the parameters.
         losses: closures phi -> scalar loss, one for each step.
         clip: a gradient whose norm over all parameters exceeds this is scaled down to it. The paper has no such guard
-            (math.inf turns it off); the closed form holds with it, as scaled gradients are constants too.
+            (None turns it off); the closed form holds with it, as scaled gradients are constants too.
         after: called after each step with the number of steps done and the state, which the next step changes in place.
         momentum: velocity <- momentum * velocity + gradient, and a step follows the velocity; the closed form requires
             0.
@@ -150,7 +150,7 @@ class TailMean:
         return {name: p.detach() for name, p in (self.phi or phi).items()}
 
 
-def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float, momentum: float) -> bool:
+def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float | None, momentum: float) -> bool:
     """Make one step; return False, and change nothing, if the loss or its gradient is not finite."""
     value = loss(adapted.phi)
     adapted.losses.append(float(value.detach()))
@@ -165,7 +165,7 @@ def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float, momentum: fl
         return False
     with torch.no_grad():
         for name, g in gradients.items():
-            if norm > clip:
+            if clip is not None and norm > clip:
                 g = g * (clip / norm)
             adapted.sums[name] += g
             if momentum:
@@ -194,7 +194,7 @@ def meta_gradient(
     losses: Iterable[Loss],
     meta_loss: Loss,
     *,
-    clip: float = math.inf,
+    clip: float | None = None,
     weights: Sequence[float] | None = None,
     window: int | None = None,
 ) -> MetaGradient:

@@ -22,6 +22,7 @@ Params = dict[str, Tensor]
 RECOMMENDED_ITERS = 50  # of learners that tell none
 LEVELS = ("single", "tensor", "neuron", "parameter")
 FORMAT = "eosvos-learner-1"
+FROM_LEARNER = "learner"  # a setting of fine-tuning: as in the learner's training
 LEARNERS = Path(__file__).resolve().parents[1] / "learners"
 SHIPPED = LEARNERS / "real.safetensors"
 """The default: MobileNetV2, meta-trained on real videos and pictures (docs/learners.md). `tiny.safetensors` beside it
@@ -39,7 +40,8 @@ class Learner:
         rates: learning rates >= 0 under the same names, each of a shape that broadcasts to its parameter. At level
             "single" all entries are the same tensor.
         level: what has a rate of its own: "single" (all parameters together), "tensor", "neuron" or "parameter".
-        spec: plain values that rebuild the network and describe how the learner was made.
+        spec: plain values that rebuild the network and describe how the learner was made. Its "rules" are settings of
+            fine-tuning in the learner's training, which fine-tuning with it follows, see `rule`.
     """
 
     theta: Params
@@ -65,6 +67,16 @@ class Learner:
     def recommended_iters(self) -> int:
         """T, the fine-tuning steps on a given mask that suit this learner: its spec's `recommended_iters`, else 50."""
         return int(self.spec.get("recommended_iters", RECOMMENDED_ITERS))
+
+    def rule(self, name: str, setting: Any, default: Any) -> Any:
+        """Return a setting of fine-tuning: `setting` itself, or where that is "learner" what the training had.
+
+        Args:
+            name: of the rule in the spec: clip, window or balance.
+            setting: the value that was asked for.
+            default: for learners without this rule.
+        """
+        return self.spec.get("rules", {}).get(name, default) if setting == FROM_LEARNER else setting
 
     def distinct_rates(self) -> list[Tensor]:
         """Return the learned rate tensors, each once: at level "single" there is one."""

@@ -26,6 +26,7 @@ from eosvos.torch_state import own_state
 
 Validate = Callable[[Learner], dict[str, float]]
 OPTIMIZERS = ("radam", "sgd", "adam")
+KEEP = ("best", "last")
 CLOCKS = {"wall": time.monotonic, "processor": time.process_time}
 
 
@@ -53,6 +54,7 @@ class OuterSettings:
         max_rate: upper bound of the learning rates; the lower is 0.
         validate_every: iterations between validations.
         save_every: iterations between checkpoints.
+        keep: the learner of the training: "best" by validation, or "last", where there is nothing to validate on.
     """
 
     iterations: int = 600
@@ -71,6 +73,7 @@ class OuterSettings:
     max_rate: float = 1.0
     validate_every: int = 100
     save_every: int = 100
+    keep: str = "best"
 
 
 class Interrupted(Exception):
@@ -109,7 +112,7 @@ def train(
     say: Callable[[str], None] = lambda text: None,
     terms: Sequence[str] = (),
 ) -> Learner:
-    """Train a learner and keep the best one by validation in folder/learner.safetensors.
+    """Train a learner and keep the best one by validation, or the last one, in folder/learner.safetensors.
 
     Args:
         learner: the initial learner; its tensors are changed.
@@ -130,7 +133,7 @@ def train(
         terms: names of the parts of the loss (`MetaGradient.terms`) to log.
 
     Returns:
-        The best learner.
+        The learner that is kept.
 
     Raises:
         UserError: if `folder` holds a run and `resume` is false (restarts by torchrun excepted), or a run that is
@@ -153,12 +156,12 @@ def train(
         files = _Files(folder, world, {"fingerprint": fingerprint, "environment": environment}, report)
         files.begin(state)
         if state.iteration == 0:
-            _validate_and_keep(state, validate, files)
+            _validate_and_keep(state, validate, files, settings)
         tasks = iter(()) if state.done(settings) else iter(stream(state.iteration))
         now = CLOCKS[settings.clock]
         started = now() - state.seconds
         if state.due is not None:
-            _validate_and_keep(state, validate, files)
+            _validate_and_keep(state, validate, files, settings)
         with stop_requests() as stop:
             while not state.done(settings):  # one pass is one step of eq. 2: Algorithm 1, lines 2 to 7
                 results = [gradient(learner, next(tasks)) for _ in range(world.rank, settings.tasks, world.size)]
@@ -174,7 +177,7 @@ def train(
                 if done or state.iteration % settings.validate_every == 0:
                     state.due = record | rate_statistics(learner)
                     if not stopping:
-                        _validate_and_keep(state, validate, files)
+                        _validate_and_keep(state, validate, files, settings)
                 else:
                     files.log(record)
                 if stopping or done or state.iteration % settings.save_every == 0:
@@ -340,11 +343,11 @@ class _Files:
                 learner.save(self.folder / name)
 
 
-def _validate_and_keep(state: _State, validate: Validate, files: _Files) -> None:
-    """Validate, log, and save the learner if it is the best so far."""
+def _validate_and_keep(state: _State, validate: Validate, files: _Files, settings: OuterSettings) -> None:
+    """Validate, log, and save the learner if it is to be kept."""
     metrics = validate(state.learner)
     record, state.due = {"iteration": state.iteration, **(state.due or rate_statistics(state.learner)), **metrics}, None
-    if metrics["score"] > state.best:
+    if settings.keep == "last" or metrics["score"] > state.best:
         state.best = metrics["score"]
         files.save_best(state, metrics)
     files.log(record)

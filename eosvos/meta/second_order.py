@@ -42,7 +42,7 @@ def second_order_meta_gradient(
     losses: Iterable[Loss],
     meta_loss: Loss,
     *,
-    clip: float = math.inf,
+    clip: float | None = None,
     weights: Sequence[float] | None = None,
     window: int | None = None,
 ) -> MetaGradient:
@@ -86,15 +86,15 @@ def second_order_meta_gradient(
     return MetaGradient(adjoint, by_rate, last, inner, all_finite(last, adjoint, by_rate))
 
 
-def _undo(loss: Loss, phi: Params, rates: Params, adjoint: Params, by_rate: Params, clip: float) -> Params:
+def _undo(loss: Loss, phi: Params, rates: Params, adjoint: Params, by_rate: Params, clip: float | None) -> Params:
     """Return the adjoint before a step from the one after it, and add the step's part to the gradients of the rates."""
     phi = {name: p.detach().requires_grad_() for name, p in phi.items()}
     value = loss(phi)
     if not value.requires_grad:  # the step was none (see `adapt._check_idle`)
         return adjoint
     gradients = gradients_of(value, phi, create_graph=True)  # of eq. 5, kept differentiable
-    norm = norm_of(gradients) if math.isfinite(clip) else None
-    if norm is not None and float(norm.detach()) > clip:
+    norm = None if clip is None else norm_of(gradients)
+    if clip is not None and norm is not None and float(norm.detach()) > clip:
         gradients = {name: g * (clip / norm) for name, g in gradients.items()}
     moved = torch.stack([(g * (rates[name].detach() * adjoint[name])).sum() for name, g in gradients.items()]).sum()
     for name, g in gradients.items():

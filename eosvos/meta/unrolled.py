@@ -6,7 +6,6 @@ the number of steps, by the activations of each.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -73,7 +72,7 @@ def unrolled_meta_gradient(
     meta_loss: Loss,
     *,
     order: int = 1,
-    clip: float = math.inf,
+    clip: float | None = None,
     weights: Sequence[float] | None = None,
     window: int | None = None,
 ) -> MetaGradient:
@@ -92,8 +91,8 @@ def unrolled_meta_gradient(
 
     def shape_gradients(gradients: list[Tensor | None]) -> list[Tensor | None]:
         present = [g for g in gradients if g is not None]
-        norm = torch.stack([g.norm() for g in present]).norm() if math.isfinite(clip) else None
-        scale = clip / norm if norm is not None and float(norm.detach()) > clip else 1.0
+        norm = torch.stack([g.norm() for g in present]).norm() if clip is not None else None
+        scale = clip / norm if clip is not None and norm is not None and float(norm.detach()) > clip else 1.0
         shaped = [None if g is None else g * scale for g in gradients]
         return [None if g is None else g.detach() for g in shaped] if order == 1 else shaped
 

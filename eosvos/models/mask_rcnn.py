@@ -25,10 +25,10 @@ from torchvision.ops import box_iou, clip_boxes_to_image, nms
 
 from eosvos.models import sampling
 from eosvos.models.backbones import NORMS, Backbone, build_body
-from eosvos.models.lovasz import lovasz_hinge
+from eosvos.models.lovasz import lovasz_hinge, lovasz_softmax
 from eosvos.models.roi_align import MultiScaleRoIAlign
 
-MASK_LOSSES = ("lovasz", "cross_entropy")
+MASK_TARGETS = ("binary", "interpolated")
 LOSSES = ("loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg")
 
 
@@ -56,10 +56,13 @@ class Spec:
     box_roi: int = 7
     mask_roi: int = 28  # the mask logits have twice this size (paper, supplement section 1)
     mask_layers: int = 4  # convolutions of the mask head before the upsampling
-    mask_loss: str = "lovasz"  # or "cross_entropy"
+    mask_loss: str = "lovasz"  # of `MASK_LOSSES`
+    mask_targets: str = "binary"  # crops of the masks to regions; "interpolated": with shares of pixels at edges
     rpn_first: int = 0  # finest pyramid level that proposes (0: stride 4); `anchors` has the levels from there on
     rpn_pre: int = 1000  # proposals kept per level before NMS
     rpn_post: int = 1000  # and per image after it
+    rpn_pre_test: int = 0  # the same on frames to segment; 0: as `rpn_pre`
+    rpn_post_test: int = 0
     rpn_batch: int = 256  # anchors sampled for the loss
     rpn_nms: float = 0.7
     roi_batch: int = 512  # regions sampled for the loss
@@ -115,10 +118,9 @@ class MaskRCNN(detection.MaskRCNN):
     """
 
     def __init__(self, spec: Spec) -> None:
-        if spec.mask_loss not in ("lovasz", "cross_entropy"):
-            raise ValueError(f"mask_loss {spec.mask_loss!r} is unknown; expected lovasz or cross_entropy")
-        if spec.norm not in NORMS:
-            raise ValueError(f"norm {spec.norm!r} is unknown; expected one of {', '.join(NORMS)}")
+        for name, known in (("mask_loss", tuple(MASK_LOSSES)), ("mask_targets", MASK_TARGETS), ("norm", tuple(NORMS))):
+            if getattr(spec, name) not in known:
+                raise ValueError(f"{name} {getattr(spec, name)!r} is unknown; expected one of {', '.join(known)}")
         levels = ["0", "1", "2", "3"]
         pool = partial(MultiScaleRoIAlign, levels, sampling_ratio=spec.sampling)
         super().__init__(
@@ -127,9 +129,9 @@ class MaskRCNN(detection.MaskRCNN):
             max_size=spec.long,
             rpn_anchor_generator=_Anchors(spec),
             rpn_pre_nms_top_n_train=spec.rpn_pre,
-            rpn_pre_nms_top_n_test=spec.rpn_pre,
+            rpn_pre_nms_top_n_test=spec.rpn_pre_test or spec.rpn_pre,
             rpn_post_nms_top_n_train=spec.rpn_post,
-            rpn_post_nms_top_n_test=spec.rpn_post,
+            rpn_post_nms_top_n_test=spec.rpn_post_test or spec.rpn_post,
             rpn_batch_size_per_image=spec.rpn_batch,
             rpn_nms_thresh=spec.rpn_nms,
             box_roi_pool=pool(spec.box_roi, canonical_scale=spec.canonical),
@@ -229,14 +231,16 @@ class MaskRCNN(detection.MaskRCNN):
         mask_logits = heads.mask_predictor(heads.mask_head(pooled))[:, 1]  # (R, M, M)
         side = mask_logits.shape[-1]
         truth = torch.cat([_crop(t["masks"], r, m, side) for t, r, m in zip(targets, regions, matched, strict=True)])
+        if self.network_spec.mask_targets == "binary":  # the Lovász extension is defined on sets
+            truth = (truth >= 0.5).to(truth.dtype)
         ignore = None
         if any(i is not None for i in ignores):
             ignore = torch.cat([
                 _crop(torch.zeros_like(t["masks"]) if i is None else i, r, m, side)
                 for i, t, r, m in zip(ignores, targets, regions, matched, strict=True)
-            ]).bool()  # fmt: skip
-        loss = lovasz_hinge if self.mask_loss == "lovasz" else _cross_entropy
-        return {"loss_classifier": classifier, "loss_box_reg": box, "loss_mask": loss(mask_logits, truth, ignore)}
+            ]) >= 0.5  # fmt: skip
+        loss = MASK_LOSSES[self.mask_loss](mask_logits, truth, ignore)
+        return {"loss_classifier": classifier, "loss_box_reg": box, "loss_mask": loss}
 
     def _detect(
         self,
@@ -255,9 +259,8 @@ class MaskRCNN(detection.MaskRCNN):
         boxes, scores = [], []
         for candidates, score, size, box in zip(decoded, certain, sizes, previous, strict=True):
             candidates = clip_boxes_to_image(candidates, size)
-            kept = torch.where((score > heads.score_thresh) & ((candidates[:, 2:] - candidates[:, :2]) >= 0.01).all(1))[
-                0
-            ]
+            large = ((candidates[:, 2:] - candidates[:, :2]) >= 0.01).all(1)
+            kept = torch.where((score > heads.score_thresh) & large)[0]
             candidates, score = candidates[kept], score[kept]
             rank = score if box is None else score + iou_prior_weight * box_iou(candidates, box)[:, 0]
             chosen = nms(candidates, rank, spec.box_nms)[: spec.detections]
@@ -299,13 +302,10 @@ def _complete(target: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _crop(masks: Tensor, regions: Tensor, matched: Tensor, side: int) -> Tensor:
-    """Crop masks (N, H, W) of the matched instances to their regions: {0, 1} float (R, side, side).
-
-    The Lovász extension is defined on sets, so the interpolated crops are made binary again.
-    """
+    """Crop masks (N, H, W) of the matched instances to their regions: float (R, side, side) in [0, 1], interpolated."""
     if len(masks) == 0:
         return regions.new_zeros((0, side, side))
-    return (tv_roi_heads.project_masks_on_boxes(masks, regions, matched, side) >= 0.5).to(regions.dtype)
+    return tv_roi_heads.project_masks_on_boxes(masks, regions, matched, side).to(regions.dtype)
 
 
 def _cross_entropy(logits: Tensor, truth: Tensor, ignore: Tensor | None) -> Tensor:
@@ -315,6 +315,13 @@ def _cross_entropy(logits: Tensor, truth: Tensor, ignore: Tensor | None) -> Tens
         return F.binary_cross_entropy_with_logits(logits, truth)
     loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     return loss.masked_fill(ignore, 0).sum() / (~ignore).sum().clamp(min=1)
+
+
+MASK_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
+    "lovasz": lovasz_hinge,
+    "lovasz_softmax": lovasz_softmax,
+    "cross_entropy": _cross_entropy,
+}
 
 
 def _rescale(boxes: Tensor, size: tuple[int, int], resized: tuple[int, int]) -> Tensor:

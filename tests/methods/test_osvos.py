@@ -99,7 +99,7 @@ def test_every_step_is_sgd_with_momentum_on_a_mirrored_or_zoomed_copy(learner, m
     frames, masks = clip(1)
     seen: list[Sample] = []
     monkeypatch.setattr(module, "loss_of", lambda m, sample, **k: seen.append(sample) or loss_of(m, sample, **k))
-    _, method = run(learner, frames, given(masks[0], 3), iters=4)
+    _, method = run(learner, frames, given(masks[0], 3), iters=4, tuning=Tuning(clip=None))
     model = build(**learner.spec["model"])
     model.load_state_dict(learner.theta)
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9)

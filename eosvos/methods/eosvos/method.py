@@ -24,12 +24,12 @@ from eosvos.data.tasks import Sample
 from eosvos.data.transforms import augment, fit
 from eosvos.data.window import Rectangle, widened, window_about
 from eosvos.meta.adapt import Adapted, Loss, Params, TailMean, adapt
-from eosvos.meta.learner import Learner
+from eosvos.meta.learner import FROM_LEARNER, Learner
 from eosvos.methods.base import FineTunedMethod, Watch, check_frame
 from eosvos.methods.eosvos.box_propagation import jittered_boxes
 from eosvos.methods.eosvos.loss import inner_losses
 from eosvos.methods.eosvos.online_adaptation import annotated_loss, joint_loss, past_sample, usable_past
-from eosvos.methods.eosvos.settings import FineTuning, Online, Propagation, Windowing
+from eosvos.methods.eosvos.settings import Detection, FineTuning, Online, Propagation, Windowing
 from eosvos.methods.snapping import GrabCut
 from eosvos.models.mask_rcnn import MaskRCNN, build
 from eosvos.torch_state import own_state
@@ -83,20 +83,15 @@ class EOSVOS(FineTunedMethod):
         snapping: snapping of masks to the edges of the frame, an addition to the paper that was measured much better
             (docs/results/snapping.md); GrabCut(band=0) turns it off.
         windowing: settings of the window about the object.
+        detection: counts of proposals and the like, where they are to differ from the learner's training.
         score: lowest score of a detection; None: as the learner was trained.
 
     Source: Meinhardt & Leal-Taixé, NeurIPS 2020, sections 3.2, 3.3 and 4.2.
     """
 
-    STATE = (
-        "_objects",
-        "_waiting",
-        "_frames",
-        "_frame_size",
-        "probabilities",
-        "adapt_seconds",
-    )  # see inference/state_file.py
-    PARTS = (_Object, _Given, Sample, FineTuning, Propagation, Online, GrabCut, Windowing)
+    # Attributes and classes that a saved state holds, by these names: see inference/state_file.py.
+    STATE = ("_objects", "_waiting", "_frames", "_frame_size", "probabilities", "adapt_seconds")
+    PARTS = (_Object, _Given, Sample, FineTuning, Propagation, Online, GrabCut, Windowing, Detection)
 
     @own_state()
     def __init__(
@@ -112,16 +107,19 @@ class EOSVOS(FineTunedMethod):
         online: Online | None = None,
         snapping: GrabCut | None = None,
         windowing: Windowing | None = None,
+        detection: Detection | None = None,
         score: float | None = None,
     ) -> None:
-        self.score, self.propagation = score, propagation or Propagation()
+        self.score, self.propagation, self.detection = score, propagation or Propagation(), detection or Detection()
         self.learner = learner.to(device)
-        self.model: MaskRCNN = self.learner.network(build, **({} if score is None else {"score": score}))
+        changes = {name: value for name, value in {**vars(self.detection), "score": score}.items() if value is not None}
+        self.model: MaskRCNN = self.learner.network(build, **changes)
         self.iters, self.ona, self.seed, self.device = iters, ona, seed, torch.device(device)
         self.fine_tuning, self.online = fine_tuning or FineTuning(), online or Online()
         self.snapping, self.windowing = snapping or GrabCut(), windowing or Windowing()
-        trained = float(learner.spec.get("rules", {}).get("window", 0.0))
-        self.window = trained if self.windowing.size is None else self.windowing.size
+        size = FROM_LEARNER if self.windowing.size is None else self.windowing.size
+        self.window = float(learner.rule("window", size, 0.0))
+        self.clip: float | None = learner.rule("clip", self.fine_tuning.clip, 5.0)
         self.size = (self.model.network_spec.short, self.model.network_spec.long)
         self._objects: dict[int, _Object] = {}
         self._waiting: dict[int, list[_Given]] = {}  # of objects that do not exist yet
@@ -134,8 +132,8 @@ class EOSVOS(FineTunedMethod):
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that it was built with, except learner and device."""
-        names = ("iters", "ona", "seed", "fine_tuning", "propagation", "online", "snapping", "windowing", "score")
-        return {name: getattr(self, name) for name in names}
+        names = ("iters", "ona", "seed", "fine_tuning", "propagation", "online", "snapping", "windowing", "detection")
+        return {name: getattr(self, name) for name in (*names, "score")}
 
     @property
     def parameters_in_use(self) -> dict[int, Params]:
@@ -254,6 +252,7 @@ class EOSVOS(FineTunedMethod):
                 continue
             image, masks, generator = given.source.image, given.source.masks, seeds.generator(*path, 1, k)
             options: dict[str, Any] = {"size": self.size, "colour": settings.colour, "window": given.window}
+            options |= {"scale": settings.zoom, "rotation": settings.rotation, "translation": settings.translation}
             samples.append(Sample(*augment(image, masks, generator, **options)))
         # Eq. 1: fine-tuning on the annotated frames, by the steps of eq. 5.
         losses = inner_losses(self.model, samples, steps, settings.batch, (*path, 2)) if steps else []
@@ -271,7 +270,7 @@ class EOSVOS(FineTunedMethod):
             if tell is not None:
                 tell(count, len(losses), adapted.losses[-1])
 
-        return adapt(base, self.learner.rates, losses, clip=self.fine_tuning.clip, after=after).phi
+        return adapt(base, self.learner.rates, losses, clip=self.clip, after=after).phi
 
     @torch.no_grad()
     def _segment(self, obj: _Object, frame: Tensor) -> Tensor:
@@ -299,7 +298,7 @@ class EOSVOS(FineTunedMethod):
         return plane
 
     def _memory_length(self) -> int:
-        return max(1, self.online.past * self.online.stride)
+        return max(1, self.online.skip + self.online.past * self.online.stride)
 
     def _remember(self, obj: _Object, frame: Tensor, plane: Tensor) -> None:
         """Keep a prediction, float32 (H, W), as a sample for online adaptation."""

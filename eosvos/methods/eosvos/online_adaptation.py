@@ -27,8 +27,8 @@ def past_sample(image: Tensor, probabilities: Tensor, settings: Online) -> Sampl
 
 
 def usable_past(past: Sequence[Sample], settings: Online) -> list[Sample]:
-    """Choose the past samples to train on: the latest first, `stride` apart, without those of too small an object."""
-    latest = list(past)[::-1][:: settings.stride][: settings.past]
+    """Choose the past samples to train on: from `skip` on, `stride` apart, without those of too small an object."""
+    latest = list(past)[::-1][settings.skip :: settings.stride][: settings.past]
     return [sample for sample in latest if float(sample.masks.float().mean()) >= settings.min_area]
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from eosvos.meta.learner import FROM_LEARNER
+
 
 @dataclass(frozen=True)
 class FineTuning:
@@ -14,9 +16,13 @@ class FineTuning:
 
     Attributes:
         batch: copies of an annotated frame in each step.
-        spatial: whether the copies are transformed (flip, rotation, scale).
+        spatial: whether the copies are transformed: mirrored half of the time, scaled, turned and shifted.
+        zoom: bounds of their scale.
+        rotation: largest turn in degrees, in both directions.
+        translation: largest shift as a share of width and height, in both directions.
         colour: whether their colours are jittered.
-        clip: gradient clipping, see `meta.adapt.adapt`.
+        clip: norm to which a gradient is scaled down; None: none is; "learner": as in the learner's training, or 5 if
+            that is not known.
         average: the parameters in use are the mean over this last share of the steps, in [0, 1], which removes the
             noise of single steps (Polyak & Juditsky, 1992). 0 is the paper's rule: those of the last step. 0.5 was
             measured better (docs/results/shipped.md).
@@ -24,9 +30,31 @@ class FineTuning:
 
     batch: int = 1
     spatial: bool = True
+    zoom: tuple[float, float] = (0.75, 1.25)
+    rotation: float = 30.0
+    translation: float = 0.1
     colour: bool = False
-    clip: float = 5.0
+    clip: float | str | None = FROM_LEARNER
     average: float = 0.5
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The network's proposals and detections at test time; None: as in the learner's training.
+
+    Attributes:
+        rpn_pre: proposals kept per pyramid level before NMS in steps of fine-tuning.
+        rpn_post: proposals kept per image after it.
+        rpn_pre_test: the same as `rpn_pre` on frames to segment.
+        rpn_post_test: the same as `rpn_post` on frames to segment.
+        box_nms: IoU with a better detection from which on one is dropped, in [0, 1].
+    """
+
+    rpn_pre: int | None = None
+    rpn_post: int | None = None
+    rpn_pre_test: int | None = None
+    rpn_post_test: int | None = None
+    box_nms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +88,7 @@ class Online:
         steps: steps of each adaptation (T_OnA).
         past: number of past frames to train on, the latest first.
         stride: frames between two of these.
+        skip: number of latest frames that are passed over.
         weight: weight of the loss of a past frame; an annotated one has 1. Past masks may be wrong, and OnAVOS, which
             the paper follows, gives them a low weight (Voigtlaender & Leibe, BMVC 2017). The paper states none, which
             means 1; 0.05 was measured better (docs/results/real-data.md).
@@ -76,6 +105,7 @@ class Online:
     steps: int = 10
     past: int = 2
     stride: int = 2
+    skip: int = 0
     weight: float = 0.05
     joining: int = 2
     low: float = 0.3
@@ -89,15 +119,15 @@ class Windowing:
     """The window of a frame that the network sees, about the object; the paper uses whole frames.
 
     Attributes:
-        size: side of the window in multiples of the object's last box; 0: whole frames; None: as the learner was
-            trained.
+        size: side of the window in multiples of the object's last box; 0: whole frames; "learner", or None: as in the
+            learner's training, or whole frames if that is not known.
         ease: share, in [0, 1], by which the window's size follows that of the box from frame to frame.
         widen: factor by which the window grows with each frame in which the object is not found.
         return_score: least score, in [0, 1], of a detection after a frame in which the object was not found; without a
             window (size 0) it is the network's own.
     """
 
-    size: float | None = None
+    size: float | str | None = FROM_LEARNER
     ease: float = 0.5
     widen: float = 1.4
     return_score: float = 0.5

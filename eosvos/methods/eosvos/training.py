@@ -35,7 +35,7 @@ def meta_gradients(
     seed: int,
     steps: int,
     batch: int = 1,
-    clip: float,
+    clip: float | None,
     order: int = 1,
     order_warm_up: int = 0,
     step_weights: Sequence[float] | None = None,
@@ -125,7 +125,7 @@ def validate_tasks(
     *,
     steps: Sequence[int],
     batch: int,
-    clip: float,
+    clip: float | None,
     world: World,
 ) -> dict[str, float]:
     """Validate a learner by fine-tuning on held-out tasks.
@@ -203,7 +203,7 @@ def search_rate(
     *,
     steps: int,
     batch: int,
-    clip: float,
+    clip: float | None,
     spec: dict[str, Any],
     world: World,
 ) -> tuple[Learner, dict[str, float]]:

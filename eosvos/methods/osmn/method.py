@@ -25,7 +25,7 @@ from eosvos.data.masks import merge
 from eosvos.data.tasks import Sample
 from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, adapt
-from eosvos.meta.learner import Learner
+from eosvos.meta.learner import FROM_LEARNER, Learner
 from eosvos.methods.base import FineTunedMethod, check_frame
 from eosvos.methods.osmn.guides import Guidance, heat_map, moved_prior, prior_of, visual_guide
 from eosvos.methods.snapping import GrabCut
@@ -46,9 +46,11 @@ class Modulation:
         widest: largest standard deviation of such a prior, as a share of the image's sides.
         balance: correction for the balanced loss, under which every object looks as if it filled half of the image:
             this share of the log odds of the annotated masks is subtracted from the logits. 0 is the paper's rule,
-            under which a weak network predicts too large masks; 0.3 was measured better (docs/results/compare.md).
+            under which a weak network predicts too large masks; "learner": as in the learner's training, or 0.3 if
+            that is not known, which was measured better (docs/results/compare.md).
         momentum: of SGD.
-        clip: largest norm of a gradient; None: no clipping, with which one object in five diverged (see there).
+        clip: norm to which a gradient is scaled down; None: none is, with which one object in five diverged (see
+            there); "learner": as in the learner's training, or 0.25 if that is not known.
         flip: whether the frame of a step is mirrored half of the time.
         zoom: bounds of its random scale.
     """
@@ -57,9 +59,9 @@ class Modulation:
     spatial: bool = True
     widen: float = 1.1
     widest: float = 0.5
-    balance: float = 0.3
+    balance: float | str = FROM_LEARNER
     momentum: float = 0.9
-    clip: float | None = 0.25
+    clip: float | str | None = FROM_LEARNER
     flip: bool = True
     zoom: tuple[float, float] = (0.75, 1.25)
 
@@ -207,7 +209,8 @@ class OSMN(FineTunedMethod):
         if logits.shape[-2:] != size:
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
         odds = logits.new_tensor([obj.odds for obj in objs])[:, None, None]
-        return (logits[:, 0] - self.modulation.balance * odds).sigmoid().cpu()
+        balance = self.learner.rule("balance", self.modulation.balance, 0.3)
+        return (logits[:, 0] - balance * odds).sigmoid().cpu()
 
     def _heat(self, image: Tensor) -> Tensor | None:
         """Build the spatial guides, float32 (K, 1, h, w); None without a spatial modulator."""
@@ -253,7 +256,7 @@ class OSMN(FineTunedMethod):
         obj.odds = sum(odds) / len(odds)  # the first mask of an object is never empty
         if self.iters:
             start = {name: p for name, p in self.learner.theta.items() if not name.startswith("visual.")}
-            clip = math.inf if self.modulation.clip is None else self.modulation.clip
+            clip = self.learner.rule("clip", self.modulation.clip, 0.25)
             result = adapt(
                 start, self.learner.rates, self._losses(obj), momentum=self.modulation.momentum, clip=clip,
                 after=lambda done, adapted: self._report_step(done, self.iters, adapted.losses[-1]),

@@ -5,7 +5,6 @@ Every object has its own fine-tuned parameters. Source: Caelles et al., CVPR 201
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from eosvos.data.masks import merge
 from eosvos.data.tasks import Sample
 from eosvos.data.transforms import augment, fit
 from eosvos.meta.adapt import Loss, Params, adapt
-from eosvos.meta.learner import Learner
+from eosvos.meta.learner import FROM_LEARNER, Learner
 from eosvos.methods.base import FineTunedMethod, check_frame
 from eosvos.methods.osvos.contours import Contours
 from eosvos.methods.osvos.loss import loss_of, probability
@@ -38,14 +37,16 @@ class Tuning:
     Attributes:
         seconds: duration of each fine-tuning, whatever the number of steps (the paper: 10 s to 10 min); None: by steps.
         momentum: of SGD.
-        clip: largest norm of a gradient; None: no clipping, as in the paper.
+        clip: norm to which a gradient is scaled down; None: none is, as in the paper; "learner": as in the learner's
+            training, or 1e5 if that is not known: gradients of the tiny network have 1e4 to 5e4, and at a rate that is
+            good for 50 steps, 100 would now and then diverge.
         flip: whether the frame of a step is mirrored half of the time.
         zoom: bounds of its random scale.
     """
 
     seconds: float | None = None
     momentum: float = 0.9
-    clip: float | None = None
+    clip: float | str | None = FROM_LEARNER
     flip: bool = True
     zoom: tuple[float, float] = (0.75, 1.25)
 
@@ -150,7 +151,7 @@ class OSVOS(FineTunedMethod):
         """Fine-tune from the parent network on all annotated frames of the object."""
         began, tuning = time.perf_counter(), self.tuning
         losses = self._losses(obj, began) if self.iters else ()
-        clip = math.inf if tuning.clip is None else tuning.clip
+        clip = self.learner.rule("clip", tuning.clip, 1e5)
         total = self.iters * len(obj.given) if tuning.seconds is None else 0
         result = adapt(
             self.learner.theta, self.learner.rates, losses, momentum=tuning.momentum, clip=clip,
