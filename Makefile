@@ -12,10 +12,10 @@ WORKERS := $(shell if [ $(CORES) -gt 4 ]; then echo 4; else echo $(CORES); fi)
 TRAIN := OMP_NUM_THREADS=1 $(if $(filter 1,$(PROCS)),$(PY),.venv/bin/torchrun --standalone --nproc-per-node=$(PROCS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install meta-train parent-train eval shipped shipped-tiny real-data compare test lint bench clean
+.PHONY: help install meta-train parent-train eval shipped shipped-tiny table1 compare test lint bench clean
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  ARGS='...' is passed on, say: make eval ARGS='dataset=davis16 iters=50'"
 
 install: .venv/installed ## make .venv and install the project with all it needs
@@ -64,8 +64,8 @@ shipped-tiny: install ## two hours on 2 cores: the learner of procedural videos 
 	$(TRAIN) -m eosvos.meta_train training=shipped init=runs/meta/tiny/learner.safetensors
 	$(TRAIN) -m eosvos.meta_train training=shipped_end init=runs/meta/shipped/last.safetensors
 
-real-data: install ## hours: the paper's Table 1 at our scale; ARGS='--data-root /data'
-	OMP_NUM_THREADS=1 $(PY) benchmarks/real_data.py --processes $(PROCS) $(ARGS)
+table1: install ## every row of e-OSVOS's Table 1; ARGS='--data-root /data', or as a check within 20 minutes: ARGS=--small
+	OMP_NUM_THREADS=1 $(PY) benchmarks/table1.py --processes $(PROCS) $(ARGS)
 
 compare: install ## hours: e-OSVOS, OSVOS, OSMN and the floors; ARGS='--seconds 1200 --data-root /data/DAVIS-2016'
 	OMP_NUM_THREADS=1 $(PY) benchmarks/compare.py $(ARGS)

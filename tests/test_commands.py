@@ -108,6 +108,7 @@ def test_the_learner_began_from_the_parent_and_learned(there):
     change = max(float((meta.theta[name] - p).abs().max()) for name, p in parent.theta.items())
     assert 0 < change < 0.1
     assert meta.level == "neuron" and meta.spec["model"]["short"] == 64
+    assert meta.spec["rules"] == parent.spec["rules"] == {"window": 0.0, "clip": 5.0}
     for name in ("learner.safetensors", "checkpoint.pt", "log.jsonl", "curves.png"):
         assert (there / "runs/meta/tiny" / name).stat().st_size > 0
     assert not (there / "outputs").exists() and not list(there.glob("*.log")) and not list(there.rglob(".hydra"))

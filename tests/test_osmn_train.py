@@ -56,7 +56,7 @@ def test_it_makes_a_learner_of_osmn_with_the_best_rate(there):
     learner = Learner.load(OUT / "learner.safetensors")
     assert learner.level == "single" and learner.spec["network"] == "osmn" and learner.spec["made_by"] == "osmn_train"
     learner.check_fits(osmn.build(**learner.spec["model"]), OUT)
-    assert set(learner.spec["J"]) == {"0.001", "0.01"}
+    assert set(learner.spec["J"]) == {"0.001", "0.01"} and learner.spec["rules"] == {"clip": 0.25, "balance": 0.3}
     best = max(learner.spec["J"], key=learner.spec["J"].get)
     assert float(learner.distinct_rates()[0]) == pytest.approx(float(best))
     lines = [json.loads(line) for line in (OUT / "training" / "log.jsonl").read_text().splitlines()]

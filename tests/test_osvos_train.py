@@ -53,7 +53,7 @@ def test_the_parent_is_a_learner_of_osvos_with_the_best_rate(there):
     learner = Learner.load(OUT / "learner.safetensors")
     assert learner.level == "single" and learner.spec["network"] == "osvos" and learner.spec["branch"] == "foreground"
     learner.check_fits(build(**learner.spec["model"]), OUT)
-    assert set(learner.spec["J"]) == {"1e-09", "1e-06"}
+    assert set(learner.spec["J"]) == {"1e-09", "1e-06"} and learner.spec["rules"] == {"clip": 1e5}
     best = max(learner.spec["J"], key=learner.spec["J"].get)
     assert float(learner.distinct_rates()[0]) == pytest.approx(float(best))
     lines = [json.loads(line) for line in (OUT / "training" / "log.jsonl").read_text().splitlines()]
