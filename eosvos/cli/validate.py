@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from eosvos.cli.ranges import NUMBER, Choice, Range, allowed_of
-from eosvos.cli.schema import FiguresConfig, MetaSection
+from eosvos.cli.schema import ConvertConfig, FiguresConfig, MetaSection
 from eosvos.data.levels import parse_levels
 from eosvos.errors import UserError
 from eosvos.evaluation.submission import SERVERS
@@ -54,8 +54,10 @@ def _judge(key: str, value: Any, allowed: Range | Choice = NUMBER) -> str | None
         return f"{key}={value}: expected {allowed}"
     if key == "device":
         return _judge_device(value)
-    if key == "init" and value.startswith(PREFIX):
-        return None if value.removeprefix(PREFIX) in NAMES else unknown_name_message(value)
+    if key in ("init", "weights") and value.startswith(PREFIX):
+        return None if value.removeprefix(PREFIX) in NAMES else unknown_name_message(value).replace("init", key, 1)
+    if key == "weights" and not Path(value).exists():
+        return f"{key}={value}: no such file; give the path of published weights"
     if key in ("learner", "osvos.contours"):
         try:
             path_of(value, key)
@@ -99,6 +101,8 @@ def _together(config: Any) -> list[str]:
             f"protocol=lvos: measures an object up to its own last frame, which dataset={config.dataset.name} does not"
             " tell; protocol=youtube-vos goes on to the end of the video"
         )
+    if hasattr(config, "weights"):
+        wrong += _conversion(config)
     if getattr(config, "results", "") is None:
         wrong.append(
             "results=null: give the folder, zip or JSON file with the masks that are to be measured, results=DIR"
@@ -133,6 +137,17 @@ def _together(config: Any) -> list[str]:
         wrong.append("outer.segmentation=false: nothing is left to train with osmn.visual=false osmn.spatial=false")
     if model is not None and model.short is not None and model.long is not None and model.short > model.long:
         wrong.append(f"model.short={model.short}: expected at most model.long={model.long}")
+    return wrong
+
+
+def _conversion(config: ConvertConfig) -> list[str]:
+    wrong = []
+    if config.weights is None:
+        wrong.append("weights=null: give the file that is to become a learner, as eosvos convert FILE out=...")
+    if config.out is None or not config.out.endswith(".safetensors"):
+        wrong.append(f"out={config.out or 'null'}: give the learner's name, as out=NAME.safetensors")
+    elif Path(config.out).exists():  # before minutes are spent
+        wrong.append(f"out={config.out}: is there already, and nothing is overwritten; choose another name")
     return wrong
 
 

@@ -115,6 +115,7 @@ class EOSVOS(FineTunedMethod):
         score: float | None = None,
     ) -> None:
         self.score, self.propagation = score, propagation or Propagation()
+        learner.check_rates(iters or int(ona))
         self.learner = learner.to(device)
         self.model: MaskRCNN = self.learner.network(build, **({} if score is None else {"score": score}))
         self.iters, self.ona, self.seed, self.device = iters, ona, seed, torch.device(device)
