@@ -14,12 +14,14 @@ from pathlib import Path
 from eosvos.cli import hydra_app, schema, validate
 from eosvos.learners.published import open_learner
 from eosvos.meta.learner import rate_statistics
+from eosvos.models.pretrained.files import PREFIX
 
 
 def convert(settings: schema.ConvertConfig) -> None:
     validate.check(settings)
     out = Path(str(settings.out)).expanduser()
-    learner = open_learner(str(settings.weights), settings.learner_rate)
+    given = str(settings.weights)
+    learner = open_learner(given if given.startswith(PREFIX) else Path(given), settings.learner_rate)
     learner.save(out, replace=False)
     values, rates = (sum(t.numel() for t in group) for group in (learner.theta.values(), learner.distinct_rates()))
     told = f"{rates:,} learning rates, {rate_statistics(learner)['rate_mean']:.2g} in the mean"

@@ -18,8 +18,7 @@ from eosvos.errors import UserError
 from eosvos.inference import state_file
 from eosvos.inference.inputs import Image, Masks, image_of, masks_of
 from eosvos.inference.suggestion import uncertainty
-from eosvos.learners import path_of
-from eosvos.learners.published import open_learner, with_rate
+from eosvos.learners.published import open_learner
 from eosvos.meta.learner import Learner
 from eosvos.methods.base import check_new
 from eosvos.methods.baselines import CopyFirst, Flow
@@ -40,8 +39,8 @@ class Segmenter:
     Args:
         method: that segments; by default e-OSVOS with the learner that ships, and with the settings that follow, each
             None for its default. They are of that method alone: another one has its own.
-        learner: a learner of e-OSVOS, its path or that of a published Mask R-CNN (`learners.published.open_learner`), or
-            the name of one that ships.
+        learner: of e-OSVOS: a learner, its path or that of a published Mask R-CNN (`learners.published.open_learner`),
+            or the name of one that ships.
         learner_rate: above 0, the learning rate of all parameters of a learner that has none.
         iters: T, fine-tuning steps for each given mask; by default what the learner recommends
             (`Learner.recommended_iters`).
@@ -54,8 +53,7 @@ class Segmenter:
 
     Raises:
         TypeError: for a setting that there is none of, or for settings beside a method.
-        UserError: for a learner that cannot be read or is of another method, a rate beside those of the learner, and
-            fine-tuning without any.
+        UserError: for a learner that cannot be read or is of another method, and for fine-tuning without a rate.
 
     All methods take and return these; anything else raises ValueError before anything is changed:
 
@@ -89,8 +87,9 @@ class Segmenter:
         **unknown: NoReturn,
     ) -> None:
         settings: dict[str, Any] = {
-            "learner": learner, "learner_rate": learner_rate, "iters": iters, "ona": ona, "seed": seed, "device": device, "fine_tuning": fine_tuning,
-            "propagation": propagation, "online": online, "snapping": snapping, "windowing": windowing, "score": score,
+            "learner": learner, "learner_rate": learner_rate, "iters": iters, "ona": ona, "seed": seed,
+            "device": device, "fine_tuning": fine_tuning, "propagation": propagation, "online": online,
+            "snapping": snapping, "windowing": windowing, "score": score,
         }  # fmt: skip
         _check_known("Segmenter", unknown, settings)
         settings = {name: value for name, value in settings.items() if value is not None}
@@ -268,7 +267,9 @@ class Segmenter:
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise UserError(f"state {path}: not of this version ({error}); make it again") from error
         learner = content["learner"]
-        _check_known(kind.__name__, settings, [name for name in inspect.signature(kind).parameters if name != "learner"])
+        _check_known(
+            kind.__name__, settings, [name for name in inspect.signature(kind).parameters if name != "learner"]
+        )
         if learner is not None:
             method = kind(learner, device=device, **{**content["settings"], **settings})
         else:
@@ -324,19 +325,13 @@ def _eosvos(
     **settings: Any,
 ) -> EOSVOS:
     """e-OSVOS with a learner, by default the one that ships; settings: of `EOSVOS`."""
-    source = "in use" if isinstance(learner, Learner) else learner or "that ships"
-    if learner is None:
-        learner = Learner.shipped()
-    elif not isinstance(learner, Learner):
-        learner = open_learner(path_of(learner) if isinstance(learner, str) else learner)
-    if learner_rate is not None:
-        learner = with_rate(learner, learner_rate, source)
-    if (network := learner.spec.get("network", "mask_rcnn")) != "mask_rcnn":
-        raise UserError(f"learner {source} is of {network}; expected one of e-OSVOS: give Segmenter a method with it")
-    steps = learner.recommended_iters if iters is None else iters
-    learner.check_rates(steps, source)
+    used = open_learner(learner, learner_rate)
+    if (network := used.spec.get("network", "mask_rcnn")) != "mask_rcnn":
+        raise UserError(f"learner={learner}: is of {network}; expected one of e-OSVOS, or a method made with it")
+    steps = used.recommended_iters if iters is None else iters
+    used.check_rates(steps, "" if isinstance(learner, Learner) else learner or "")
     place = auto_device() if device == "auto" else torch.device(device)
-    return EOSVOS(learner, iters=steps, device=place, **settings)
+    return EOSVOS(used, iters=steps, device=place, **settings)
 
 
 def _check_known(whose: str, given: Iterable[str], known: Collection[str]) -> None:

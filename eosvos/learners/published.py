@@ -11,9 +11,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from eosvos import seeds
 from eosvos.errors import UserError
 from eosvos.file_kinds import kind_of
+from eosvos.learners import path_of
 from eosvos.meta.learner import Learner
 from eosvos.methods.rate_search import single_rate_learner
 from eosvos.models.mask_rcnn import build
@@ -28,17 +31,16 @@ TAKEN = "a learner.safetensors, an e-OSVOS checkpoint of its authors, torchvisio
 _OF_CLASSES = ("cls_score", "bbox_pred", "mask_fcn_logits")  # layers with an output for each class
 
 # The rules that the authors' checkpoints were trained by, as their code (github.com/dvl-tum/e-osvos, f29531d) has them.
-# Where the paper says it too, its section stands behind.
 REFERENCE_RULES: dict[str, Any] = {
     "clip": None,  # meta_optim.py, step(): plain SGD, inner gradients are not clipped
     "window": 0.0,  # whole frames
     "size": [800, 1333],  # torchvision's defaults, in training and test alike: shorter side, at most the longer one
-    "mask_loss": "lovasz",  # cfgs/meta.yaml, maskrcnn_loss: LOVASZ, the hinge on each region's logits (paper: 3.1, Softmax)
+    "mask_loss": "lovasz",  # loss_lovasz.py: the hinge on each region's logits (the paper, 3.1, names Lovász-Softmax)
 }
 
 
 @own_state()
-def open_learner(source: str | Path, rate: float | None = None) -> Learner:
+def open_learner(given: Learner | str | Path | None = None, rate: float | None = None) -> Learner:
     """Open a learner.safetensors or a published Mask R-CNN, told apart by their content, without executing code.
 
     Layers that a published file has for other classes than object and background are drawn anew, as trainings with
@@ -46,23 +48,28 @@ def open_learner(source: str | Path, rate: float | None = None) -> Learner:
     and shift per channel (`norm="frozen_batch"`). Without learning rates all are 0, see `Learner.check_rates`.
 
     Args:
-        source: path of the file; or the name of weights of torchvision's, which are fetched.
-        rate: the learning rate, above 0, of all parameters of a file that has none.
+        given: path of the file; or a text: a path, the name of a learner that ships, or that of weights of
+            torchvision's, which are fetched. None: the learner that ships. A learner is taken as it is.
+        rate: the learning rate, above 0, of all parameters of a learner that has none.
 
     Raises:
         UserError: for a file that is missing, damaged, or of another kind; for a rate beside rates of the file.
     """
-    learner = _published(source) if _has_weights(source) else Learner.load(source)
-    return learner if rate is None else with_rate(learner, rate, source)
-
-
-def with_rate(learner: Learner, rate: float, source: str | Path = "in use") -> Learner:
-    """Give a learner without learning rates a single one, above 0. Raises UserError where it has some; `source` names
-    the learner in it."""
+    if given is None:
+        learner = Learner.shipped()
+    elif isinstance(given, Learner):
+        learner = given
+    else:
+        named = isinstance(given, str) and not given.startswith(PREFIX)
+        source = path_of(str(given)) if named else given
+        learner = _published(source) if _has_weights(source) else Learner.load(source)
+    if rate is None:
+        return learner
     if not 0 < rate < math.inf:
         raise UserError(f"learner_rate={rate}: expected above 0")
     if learner.has_rates:
-        raise UserError(f"learner_rate={rate:g}: learner {source} has learning rates of its own; leave learner_rate= out")
+        name = "in use" if isinstance(given, Learner) else given or "that ships"
+        raise UserError(f"learner_rate={rate:g}: learner {name} has learning rates of its own; leave learner_rate= out")
     return single_rate_learner(learner.theta, rate, learner.spec)
 
 
@@ -83,8 +90,10 @@ def _published(source: str | Path) -> Learner:
     if any(not name.startswith("backbone.body.") for name in found.affines):
         raise _other(source, found.kind, "whose heads have batch norms, to be fitted to pictures of a training")
     norm = "frozen_batch" if found.affines else "group"
-    with seeds.InitialWeights(0, seeds.INITIAL_WEIGHTS):
+    place = torch.device("meta" if found.rates else "cpu")  # where all is in the file, nothing need be drawn
+    with place, seeds.InitialWeights(0, seeds.INITIAL_WEIGHTS):
         model = build(**found.settings, norm=norm).float()  # whatever the caller's default dtype is
+    model = model if place.type == "cpu" else model.to_empty(device="cpu")
     report = load.load(model, found, norm="copy")
     theta = {name: p.detach() for name, p in model.named_parameters()}
     spec: dict[str, Any] = {"model": model.spec, "made_by": "convert", "weights": found.kind}
@@ -110,6 +119,5 @@ def _check_whole(source: str | Path, kind: str, missing: dict[str, str]) -> None
 
 def _other(source: str | Path, kind: str, why: str) -> UserError:
     return UserError(
-        f"learner={source}: {kind}, {why}; a training begins with it: python -m eosvos.meta_train init={source}; "
-        f"expected one of: {TAKEN}"
+        f"learner={source}: {kind}, {why}; trainings begin with it by init={source}; expected one of: {TAKEN}"
     )

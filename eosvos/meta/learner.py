@@ -89,7 +89,8 @@ class Learner:
         network, model = self.spec.get("network"), self.spec.get("model", {})
         search = f"{network}_train"
         if network is None:  # Mask R-CNN
-            search = f"parent_train parent.iterations=0 model={model.get('size')} model.norm={model.get('norm', 'group')}"
+            norm = model.get("norm", "group")
+            search = f"parent_train parent.iterations=0 model={model.get('size')} model.norm={norm}"
         raise UserError(
             f"T={steps}: learner {source or 'in use'} has no learning rates, and one above 0 is expected to fine-tune; "
             f"give learner_rate=, search it by python -m eosvos.{search} init={source or 'PATH'}, or do without "

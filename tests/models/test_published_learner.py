@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from published_files import authors, coco_v1, coco_v2, constants, shapes_of
+from published_files import authors, coco_v1, coco_v2, constants, detectron2_gn, shapes_of
 from torchvision.models import detection, resnet18
 
 from eosvos import Segmenter, convert, eval
 from eosvos.app import Make
-from eosvos.cli import build_method, build_training, hydra_app, schema
+from eosvos.cli import build_method, build_training, hydra_app, schema, validate
 from eosvos.errors import UserError
 from eosvos.learners.published import REFERENCE_RULES, open_learner
 from eosvos.meta.adapt import adapt
@@ -118,7 +119,11 @@ def test_the_authors_checkpoint_gives_the_same_masks_every_way(checkpoint, tmp_p
     page = Make(settings)(1, lambda *step: None)
     expected = probabilities(Segmenter(learner=checkpoint, iters=1, device="cpu"))
     assert 0 < float((expected > 0.5).float().mean()) < 1
-    for other in (Segmenter(learner=str(out), iters=1, device="cpu"), Segmenter(EOSVOS(trained, iters=1)), Segmenter(page)):
+    for other in (
+        Segmenter(learner=str(out), iters=1, device="cpu"),
+        Segmenter(EOSVOS(trained, iters=1)),
+        Segmenter(page),
+    ):
         assert torch.equal(probabilities(other), expected)
     assert not torch.equal(probabilities(Segmenter(learner=direct, iters=0, device="cpu")), expected)
 
@@ -134,7 +139,7 @@ def test_the_authors_rates_and_rules_arrive(checkpoint, small):
     for name, key in taken.items():
         assert torch.equal(learner.rates[name], stored[f"log_init_lr_{key}"])
         assert torch.equal(learner.theta[name], stored[f"model_init_{key}"])
-    # A step along a gradient of ones goes by the rates themselves: those of the transposed convolution, (in, out, 2, 2),
+    # A step along a gradient of ones goes by the rates themselves: of the transposed convolution (in, out, 2, 2) these
     # are one for each of its inputs.
     weight = {CONV5: torch.zeros_like(learner.theta[CONV5])}
     step = -adapt(weight, {CONV5: learner.rates[CONV5]}, [lambda phi: phi[CONV5].sum()]).phi[CONV5].detach()
@@ -186,16 +191,21 @@ def test_weights_without_rates_want_one_or_no_fine_tuning(coco, tmp_path, monkey
     assert said in str(caught.value) and search in str(caught.value)
     videos = ["dataset.count=1", "dataset.length=3", "dataset.size=[40,60]", "processes=1", "device=cpu"]
     assert said in refusal(capsys, eval.main([*videos, f"learner={path}", "iters=5"])) and not Path("runs").exists()
-    assert "learner_rate=0.0: expected above 0" in refusal(capsys, eval.main([f"learner={path}", "learner_rate=0"]))
     assert eval.main([*videos, f"learner={path}", "iters=0", "out=none"]) == 0
-    assert eval.main([*videos, f"learner={path}", "iters=1", "learner_rate=1e-3", "out=one"]) == 0
-    assert refusal(capsys, eval.main([*videos, f"learner={path}", "iters=1", "learner_rate=2e-3", "out=one"]))
-
-    assert convert.main([str(path), "out=bare.safetensors"]) == 0
-    assert "no learning rates: learner_rate= gives one" in capsys.readouterr().out
-    assert convert.main([f"weights={path}", "out=with.safetensors", "learner_rate=1e-3"]) == 0
-    bare, rated = Learner.load("bare.safetensors"), Learner.load("with.safetensors")
+    settings = schema.SegmentConfig(method="eosvos", learner=str(path), learner_rate=1e-3, iters=1, ona=False)
+    prints = [
+        build_method.method_fingerprint(replace(settings, learner_rate=rate), path, torch.device("cpu"))
+        for rate in (1e-3, 2e-3)
+    ]
+    assert prints[0] != prints[1]
+    _, rated = build_method.evaluation_learner(settings)
+    build_method.with_steps(settings, rated)
     assert rated.level == "single" and float(rated.distinct_rates()[0]) == pytest.approx(1e-3)
+
+    capsys.readouterr()
+    assert convert.main([f"weights={path}", "out=bare.safetensors"]) == 0
+    assert "no learning rates: learner_rate= gives one" in capsys.readouterr().out
+    bare = Learner.load("bare.safetensors")
     with pytest.raises(UserError, match=r"T=50: learner bare\.safetensors has no learning rates"):
         Segmenter(learner="bare.safetensors")
     with pytest.raises(UserError, match="T=1: learner in use has no learning rates"):
@@ -203,9 +213,9 @@ def test_weights_without_rates_want_one_or_no_fine_tuning(coco, tmp_path, monkey
     with pytest.raises(UserError, match="T=1: learner in use has no learning rates"):
         EOSVOS(bare, iters=0, ona=True)
     expected = probabilities(Segmenter(learner=path, learner_rate=1e-3, iters=1, score=0.0, device="cpu"))
-    for learner, rate in ((rated, None), (bare, 1e-3), ("bare.safetensors", 1e-3)):
-        other = Segmenter(learner=learner, learner_rate=rate, iters=1, score=0.0, device="cpu")
-        assert torch.equal(probabilities(other), expected)
+    other = Segmenter(learner="bare.safetensors", learner_rate=1e-3, iters=1, score=0.0, device="cpu")
+    assert torch.equal(probabilities(other), expected) and expected.any()
+    assert same(Segmenter(learner=bare, learner_rate=1e-3, iters=1, device="cpu").method.learner, rated)
 
 
 def test_a_rate_beside_rates_is_refused(checkpoint):
@@ -215,7 +225,7 @@ def test_a_rate_beside_rates_is_refused(checkpoint):
         Segmenter(learner_rate=0.1)
     with pytest.raises(UserError, match="learner_rate=-1: expected above 0"):
         Segmenter(learner_rate=-1)
-    with pytest.raises(UserError, match="learner osvos is of osvos; expected one of e-OSVOS"):
+    with pytest.raises(UserError, match="learner=osvos: is of osvos; expected one of e-OSVOS"):
         Segmenter(learner="osvos", iters=0)
 
 
@@ -228,16 +238,16 @@ def fewer(key: str | None = None, **changed) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: resnet18().state_dict(), "an ImageNet ResNet, which finds and masks no objects yet; a training begins"),
+        (lambda: resnet18().state_dict(), "an ImageNet ResNet, which finds and masks no objects yet; trainings"),
         (coco_v2, "torchvision's COCO Mask R-CNN v2, whose heads have batch norms"),
         (lambda: constants(shapes_of(detection.fasterrcnn_resnet50_fpn, weights=None, weights_backbone=None)),
          "but for roi_heads.mask_head.0.0.weight: not in the file; expected all parts of a Mask R-CNN"),
-        (lambda: {"weight": torch.ones(3)}, "no known network; its keys begin with weight; expected one of: a learner.s"),
-        (lambda: fewer("log_init_lr_rpn-head-conv-bias"), "model_init_rpn-head-conv-bias has no log_init_lr_ beside it"),
+        (lambda: {"weight": torch.ones(3)}, "no known network; its keys begin with weight; expected one of: a learner"),
+        (lambda: fewer("log_init_lr_rpn-head-conv-bias"), "model_init_rpn-head-conv-bias has no log_init_lr_ beside"),
         (lambda: fewer(model_init_rpn__head__conv__bias=torch.ones(3), log_init_lr_rpn__head__conv__bias=torch.ones(3)),
          r"but for rpn.head.conv.0.0.bias: shape \(3,\) in the file, \(256,\) in the network"),
         (lambda: fewer(log_init_lr_rpn__head__conv__bias=torch.full((256,), -7.0)), "and learning rates of 0 or more"),
-        (lambda: fewer(log_init_lr_rpn__head__conv__bias=torch.ones(1)), r"has shape \(1,\) and .* expected \(256,\) and"),
+        (lambda: fewer(log_init_lr_rpn__head__conv__bias=torch.ones(1)), r"has shape \(1,\) and .* expected \(256,\)"),
         (lambda: fewer(model_init_more=torch.ones(1)), "no such part; expected all parts"),
     ],
 )  # fmt: skip
@@ -248,6 +258,14 @@ def test_other_files_are_refused_by_what_they_are(tmp_path, make, said):
     assert str(caught.value).startswith(f"learner={path}: ") and "header" not in str(caught.value)
 
 
+def test_detectron2s_is_taken_too(tmp_path):
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps({"model": detectron2_gn()}))
+    learner = open_learner(path, 1e-3)
+    assert learner.spec["model"]["box_convs"] == 4 and learner.spec["model"]["norm"] == "group"
+    assert learner.level == "single" and "rules" not in learner.spec
+
+
 def test_the_402_tensors_may_stand_alone(tmp_path):
     assert len(open_learner(saved(tmp_path, authors()["meta_optim_state_dict"])).rates) == 201
 
@@ -255,17 +273,21 @@ def test_the_402_tensors_may_stand_alone(tmp_path):
 def test_mistakes_of_a_conversion(checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("there.safetensors").write_text("mine")
-    for arguments, said in (
-        ([], "weights=null: give the file"),
-        (["no.pth", "out=x.safetensors"], "weights=no.pth: no such file"),
-        (["torchvision:resnet51", "out=x.safetensors"], "weights=torchvision:resnet51: expected one of torchvision:mask"),
-        ([str(checkpoint)], "out=null: give the learner's name"),
-        ([str(checkpoint), "out=x.pth"], "out=x.pth: give the learner's name"),
-        ([str(checkpoint), "out=there.safetensors"], "out=there.safetensors: is there already"),
-        ([str(checkpoint), "out=x.safetensors", "learner_rate=0.1"], "has learning rates of its own"),
+    good = schema.ConvertConfig(str(checkpoint), "x.safetensors")
+    validate.check(good)
+    for changed, said in (
+        ({"weights": None}, "weights=null: give the file"),
+        ({"weights": "no.pth"}, "weights=no.pth: no such file"),
+        ({"weights": "torchvision:resnet51"}, "weights=torchvision:resnet51: expected one of torchvision:mask"),
+        ({"out": None}, "out=null: give the learner's name"),
+        ({"out": "x.pth"}, "out=x.pth: give the learner's name"),
+        ({"out": "there.safetensors"}, "out=there.safetensors: is there already"),
+        ({"learner_rate": 0.0}, "learner_rate=0.0: expected above 0"),
     ):
-        assert said in refusal(capsys, convert.main(arguments))
-    learner = Learner.shipped()
+        with pytest.raises(UserError, match=said):
+            validate.check(replace(good, **changed))
+    given = [str(checkpoint), "out=x.safetensors", "learner_rate=0.1"]
+    assert "has learning rates of its own" in refusal(capsys, convert.main(given))
     with pytest.raises(UserError, match="is there already, and nothing is overwritten"):  # as of two at once
-        learner.save("there.safetensors", replace=False)
+        Learner.shipped().save("there.safetensors", replace=False)
     assert Path("there.safetensors").read_text() == "mine" and len(list(Path().iterdir())) == 1
