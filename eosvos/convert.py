@@ -24,7 +24,7 @@ def convert(settings: schema.ConvertConfig) -> None:
     learner = open_learner(given if given.startswith(PREFIX) else Path(given), settings.learner_rate)
     learner.save(out, replace=False)
     values, rates = (sum(t.numel() for t in group) for group in (learner.theta.values(), learner.distinct_rates()))
-    told = f"{rates:,} learning rates, {rate_statistics(learner)['rate_mean']:.2g} in the mean"
+    told = f"{rates:,} learning rate{'s' * (rates != 1)}, {rate_statistics(learner)['rate_mean']:.2g} in the mean"
     if not learner.has_rates:
         told = "no learning rates: learner_rate= gives one, here or where it is used"
     print(f"{out}: of {learner.spec.get('weights', 'a learner')}, {values:,} parameters, {told}")

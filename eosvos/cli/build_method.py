@@ -48,7 +48,7 @@ def with_steps(config: M, learner: Learner | None) -> M:
     if config.iters is None:
         config = replace(config, iters=0 if learner is None else learner.recommended_iters)
     if learner is not None:
-        learner.check_rates(config.iters or int(config.ona), config.learner or "")
+        learner.check_rates(config.iters or int(config.ona is True), config.learner or "")
     return config
 
 

@@ -94,7 +94,7 @@ class Learner:
         raise UserError(
             f"T={steps}: learner {source or 'in use'} has no learning rates, and one above 0 is expected to fine-tune; "
             f"give learner_rate=, search it by python -m eosvos.{search} init={source or 'PATH'}, or do without "
-            "fine-tuning: T=0"
+            "fine-tuning: T=0 and no online adaptation"
         )
 
     def save(self, path: str | Path, *, half: bool = False, replace: bool = True) -> None:
