@@ -34,7 +34,7 @@ class Make:
         self.steps: int = self.settings.iters or 0
 
     def __call__(self, steps: int, watch: Watch) -> Method:
-        settings = replace(self.settings, iters=steps)
+        settings = build_method.with_steps(replace(self.settings, iters=steps), self.learner)
         return build_method.MakeMethod(settings, self.learner, self.device)(settings.seed, watch)
 
     def fingerprint(self, steps: int) -> dict[str, Any]:

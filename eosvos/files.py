@@ -92,7 +92,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def create_text(path: str | Path, text: str) -> bool:
-    """Write `text` as UTF-8 where there is no such file, atomically: of several who try it at once one succeeds.
+    """Write `text` as UTF-8 where there is no such file, as `create_bytes` does."""
+    return create_bytes(path, text.encode())
+
+
+def create_bytes(path: str | Path, content: bytes) -> bool:
+    """Write `content` where there is no such file, atomically: of several who try it at once one succeeds.
 
     Returns whether this one did; if not, nothing is changed. Raises UserError as `atomic` does.
     """
@@ -102,7 +107,7 @@ def create_text(path: str | Path, text: str) -> bool:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = _temporary(path)
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(content)
             try:
                 os.link(temporary, path)
             except FileExistsError:

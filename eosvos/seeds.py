@@ -25,6 +25,9 @@ def numpy_generator(seed: int, *path: int) -> np.random.Generator:
     return np.random.default_rng((seed, *path))
 
 
+INITIAL_WEIGHTS = 31  # first part of the path of the draw of a network's initial weights
+
+
 class InitialWeights(TorchFunctionMode):
     """A block in which the weights of new networks are drawn from a generator of that seed.
 

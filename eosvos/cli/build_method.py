@@ -13,6 +13,7 @@ from eosvos.cli.fingerprint import code_digest, data_fingerprint, digest
 from eosvos.cli.schema import EvalConfig, MethodConfig
 from eosvos.errors import UserError
 from eosvos.learners import path_of
+from eosvos.learners.published import open_learner
 from eosvos.meta.learner import Learner
 from eosvos.methods import snapping
 from eosvos.methods.base import FineTunedMethod, Watch
@@ -32,7 +33,7 @@ def evaluation_learner(config: MethodConfig) -> tuple[Path | None, Learner | Non
         return None, None
     kind = next(name for name, kind in KINDS.items() if kind.method == config.method)
     path = learner_path(config.learner, kind)
-    learner = Learner.load(path)
+    learner = open_learner(path, config.learner_rate)
     check_learner(learner, path, kind)
     if kind == "osvos":
         _check_branch(learner, "foreground", path)
@@ -42,10 +43,13 @@ def evaluation_learner(config: MethodConfig) -> tuple[Path | None, Learner | Non
 
 
 def with_steps(config: M, learner: Learner | None) -> M:
-    """The settings with iters=null made what the learner recommends, so that a run of either is the same."""
-    if config.iters is not None:
-        return config
-    return replace(config, iters=0 if learner is None else learner.recommended_iters)
+    """The settings with iters=null made what the learner recommends, so that a run of either is the same. Raises
+    UserError for steps of a learner without learning rates."""
+    if config.iters is None:
+        config = replace(config, iters=0 if learner is None else learner.recommended_iters)
+    if learner is not None:
+        learner.check_rates(config.iters or int(config.ona is True), config.learner or "")
+    return config
 
 
 def _check_branch(learner: Learner, branch: str, source: Path) -> None:
@@ -134,6 +138,7 @@ def method_fingerprint(config: MethodConfig, learner: Path | None, device: torch
     settings: dict[str, Any] = {"method": config.method}
     if learner is not None:
         settings |= {"iters": config.iters, "device": device.type, "learner_hash": digest(learner)}
+        settings |= {} if config.learner_rate is None else {"learner_rate": config.learner_rate}
     if config.method == "eosvos":
         settings |= {"ona": config.ona, "score": config.score}
         settings |= {"fine_tuning": vars(config.fine_tuning), "propagation": vars(config.propagation)}

@@ -45,7 +45,6 @@ from eosvos.progress import TrainingProgress
 
 REPORT = "weights.txt"
 Init = Learner | Published | None
-_WEIGHTS = 31  # first part of the path of the draw of initial weights
 
 
 def begin(config: DetectorTrainConfig, world: World) -> tuple[torch.device, MaskRCNN, Init, tuple[Tasks, Tasks], Any]:
@@ -67,7 +66,7 @@ def network(config: DetectorTrainConfig, device: torch.device, world: World) -> 
     """
     given = find_learner.model_settings(config.model)
     init = None if config.init is None else _read(config.init, world)
-    with world.barrier(), seeds.InitialWeights(config.seed, _WEIGHTS):
+    with world.barrier(), seeds.InitialWeights(config.seed, seeds.INITIAL_WEIGHTS):
         if init is None:
             return find_learner.build_network(given, build).to(device), None
         if isinstance(init, Learner):
@@ -129,7 +128,7 @@ def begin_trunked(
     init = None if config.init is None else _read(config.init, world)
     report: load.Report | None = None
     told: Any = None
-    with world.barrier(), seeds.InitialWeights(config.seed, _WEIGHTS):
+    with world.barrier(), seeds.InitialWeights(config.seed, seeds.INITIAL_WEIGHTS):
         if isinstance(init, Learner):
             part = (parts or {}).get(init.spec.get("network", ""), "")
             if not part:

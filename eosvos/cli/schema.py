@@ -62,9 +62,8 @@ class DatasetSection:
     binary: bool | None = None  # of a folder or video: masks show one object, all that is not 0; null: look
     masks: str | None = None  # of a video: the first frame's mask, or a folder or .json of masks
     levels: Any = "auto"  # of a folder or video: as of segment
-    absent: str | None = one_of(
-        ABSENT, None
-    )  # of a folder or video: "all": images without annotation in JSON show no object
+    # of a folder or video: "all": images without annotation in JSON show no object
+    absent: str | None = one_of(ABSENT, None)
     count: int = setting(Range(1, 20), 20)  # of synthetic videos
     length: int = setting(Range(2), 24)  # their frames
     size: tuple[int, int] = setting(Range(16), (240, 432))  # their height and width
@@ -78,12 +77,10 @@ class FiguresConfig:
     data_root: str | None = None
     split: str | None = None
     sequences: list[str] = field(default_factory=list)
-    protocol: str | None = one_of(
-        PROTOCOLS, None
-    )  # which frames count for an object; null: as is usual for the data set
-    ends: str | None = one_of(
-        ("skip", "keep"), None
-    )  # whether the first and last annotated frame count; null: as the protocol has it
+    # which frames count for an object; null: as is usual for the data set
+    protocol: str | None = one_of(PROTOCOLS, None)
+    # whether the first and last annotated frame count; null: as the protocol has it
+    ends: str | None = one_of(("skip", "keep"), None)
     void: str = one_of(("background", "ignore"))  # what pixels of unknown truth are
     measures: list[str] = one_of(EXTRA_METRICS, list)  # besides J and F
     submission: bool = False
@@ -114,6 +111,7 @@ class MethodConfig:
 
     method: str = one_of(METHODS)
     learner: str | None = None
+    learner_rate: float | None = setting(POSITIVE, None)  # of a learner that has no rates; null: it has
     iters: int | None = MISSING  # null: what the learner recommends
     ona: bool = MISSING
     score: float | None = setting(SHARE, None)  # least of a detection; null: the network's own
@@ -309,6 +307,13 @@ class PlotConfig:
 
 
 @dataclass
+class ConvertConfig:
+    weights: str | None = None  # a path, or torchvision:NAME
+    out: str | None = None
+    learner_rate: float | None = setting(POSITIVE, None)  # of a file that has no rates; null: it has, or none
+
+
+@dataclass
 class OSMNOuterSection(OuterSection):  # type: ignore[misc]
     iterations: int = setting(NUMBER, OuterSettings.iterations)  # 0: what it starts from
     segmentation: bool = MISSING  # false: that network stays as init= has it, the modulators alone are trained
@@ -343,4 +348,5 @@ SCHEMAS: dict[str, type] = {
     "eval": EvalConfig, "refine": RefineConfig, "segment": SegmentConfig, "app": AppConfig, "score": ScoreConfig,
     "meta_train": MetaTrainConfig, "parent_train": ParentTrainConfig, "osvos_train": OSVOSTrainConfig,
     "plot": PlotConfig, "osmn_train": OSMNTrainConfig, "osmn_show": OSMNShowConfig,
+    "convert": ConvertConfig,
 }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from eosvos.cli.ranges import NUMBER, Allowed, Choice, OrLearner, allowed_of
-from eosvos.cli.schema import FiguresConfig, MetaSection, TrainConfig
+from eosvos.cli.schema import ConvertConfig, FiguresConfig, MetaSection, TrainConfig
 from eosvos.data.levels import parse_levels
 from eosvos.errors import UserError
 from eosvos.evaluation.submission import SERVERS
@@ -55,8 +55,10 @@ def _judge(key: str, value: Any, allowed: Allowed = NUMBER) -> str | None:
         return f"{key}={value}: expected {allowed}"
     if key == "device":
         return _judge_device(value)
-    if key == "init" and value.startswith(PREFIX):
-        return None if value.removeprefix(PREFIX) in NAMES else unknown_name_message(value)
+    if key in ("init", "weights") and value.startswith(PREFIX):
+        return None if value.removeprefix(PREFIX) in NAMES else unknown_name_message(value).replace("init", key, 1)
+    if key == "weights" and not Path(value).exists():
+        return f"{key}={value}: no such file; give the path of published weights"
     if key in ("learner", "osvos.contours"):
         try:
             path_of(value, key)
@@ -100,6 +102,8 @@ def _together(config: Any) -> list[str]:
             f"protocol=lvos: measures an object up to its own last frame, which dataset={config.dataset.name} does not"
             " tell; protocol=youtube-vos goes on to the end of the video"
         )
+    if hasattr(config, "weights"):
+        wrong += _conversion(config)
     if getattr(config, "results", "") is None:
         wrong.append(
             "results=null: give the folder, zip or JSON file with the masks that are to be measured, results=DIR"
@@ -152,6 +156,17 @@ def _training_together(config: TrainConfig) -> list[str]:
             "taskset.hold_out=false: nothing is left to choose the best learner by; use meta.keep=last (parent.keep, "
             "outer.keep), or hold videos out"
         )
+    return wrong
+
+
+def _conversion(config: ConvertConfig) -> list[str]:
+    wrong = []
+    if config.weights is None:
+        wrong.append("weights=null: give the file that is to become a learner, as eosvos convert FILE out=...")
+    if config.out is None or not config.out.endswith(".safetensors"):
+        wrong.append(f"out={config.out or 'null'}: give the learner's name, as out=NAME.safetensors")
+    elif Path(config.out).exists():  # before minutes are spent
+        wrong.append(f"out={config.out}: is there already, and nothing is overwritten; choose another name")
     return wrong
 
 

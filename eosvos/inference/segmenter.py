@@ -18,6 +18,7 @@ from eosvos.errors import UserError
 from eosvos.inference import state_file
 from eosvos.inference.inputs import Image, Masks, image_of, masks_of
 from eosvos.inference.suggestion import uncertainty
+from eosvos.learners.published import open_learner
 from eosvos.meta.learner import Learner
 from eosvos.methods.base import check_new
 from eosvos.methods.baselines import CopyFirst, Flow
@@ -38,6 +39,9 @@ class Segmenter:
     Args:
         method: that segments; by default e-OSVOS with the learner that ships, and with the settings that follow, each
             None for its default. They are of that method alone: another one has its own.
+        learner: of e-OSVOS: a learner, its path or that of a published Mask R-CNN (`learners.published.open_learner`),
+            or the name of one that ships.
+        learner_rate: above 0, the learning rate of all parameters of a learner that has none.
         iters: T, fine-tuning steps for each given mask; by default what the learner recommends
             (`Learner.recommended_iters`).
         ona: whether the method adapts online; by default not.
@@ -49,6 +53,7 @@ class Segmenter:
 
     Raises:
         TypeError: for a setting that there is none of, or for settings beside a method.
+        UserError: for a learner that cannot be read or is of another method, and for fine-tuning without a rate.
 
     All methods take and return these; anything else raises ValueError before anything is changed:
 
@@ -67,6 +72,8 @@ class Segmenter:
         self,
         method: Method | None = None,
         *,
+        learner: Learner | str | Path | None = None,
+        learner_rate: float | None = None,
         iters: int | None = None,
         ona: bool | None = None,
         seed: int | None = None,
@@ -81,15 +88,15 @@ class Segmenter:
         **unknown: NoReturn,
     ) -> None:
         settings: dict[str, Any] = {
-            "iters": iters, "ona": ona, "seed": seed, "device": device, "fine_tuning": fine_tuning,
-            "propagation": propagation, "online": online, "snapping": snapping, "windowing": windowing,
-            "detection": detection, "score": score,
+            "learner": learner, "learner_rate": learner_rate, "iters": iters, "ona": ona, "seed": seed,
+            "device": device, "fine_tuning": fine_tuning, "propagation": propagation, "online": online,
+            "snapping": snapping, "windowing": windowing, "detection": detection, "score": score,
         }  # fmt: skip
         _check_known("Segmenter", unknown, settings)
         settings = {name: value for name, value in settings.items() if value is not None}
         if method is not None and settings:
             raise TypeError(f"settings {', '.join(settings)} beside a method: give them to the method")
-        self.method: Method = _shipped(**settings) if method is None else method
+        self.method: Method = _eosvos(**settings) if method is None else method
         self._ids: dict[int, int] = {}  # the method's id (1 to 254) by the user's id
         self._new_video = False  # whether the next frame is the first one of another video
 
@@ -261,7 +268,9 @@ class Segmenter:
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise UserError(f"state {path}: not of this version ({error}); make it again") from error
         learner = content["learner"]
-        _check_known(kind.__name__, settings, inspect.signature(kind).parameters)
+        _check_known(
+            kind.__name__, settings, [name for name in inspect.signature(kind).parameters if name != "learner"]
+        )
         if learner is not None:
             method = kind(learner, device=device, **{**content["settings"], **settings})
         else:
@@ -308,16 +317,26 @@ class Segmenter:
         return table[ids]
 
 
-def _shipped(*, iters: int | None = None, device: torch.device | str = "auto", **settings: Any) -> EOSVOS:
-    """e-OSVOS with the learner that ships; settings: of `EOSVOS`."""
-    learner = Learner.shipped()
+def _eosvos(
+    *,
+    learner: Learner | str | Path | None = None,
+    learner_rate: float | None = None,
+    iters: int | None = None,
+    device: torch.device | str = "auto",
+    **settings: Any,
+) -> EOSVOS:
+    """e-OSVOS with a learner, by default the one that ships; settings: of `EOSVOS`."""
+    used = open_learner(learner, learner_rate)
+    if (network := used.spec.get("network", "mask_rcnn")) != "mask_rcnn":
+        raise UserError(f"learner={learner}: is of {network}; expected one of e-OSVOS, or a method made with it")
+    steps = used.recommended_iters if iters is None else iters
+    used.check_rates(steps, "" if isinstance(learner, Learner) else learner or "")
     place = auto_device() if device == "auto" else torch.device(device)
-    return EOSVOS(learner, iters=learner.recommended_iters if iters is None else iters, device=place, **settings)
+    return EOSVOS(used, iters=steps, device=place, **settings)
 
 
 def _check_known(whose: str, given: Iterable[str], known: Collection[str]) -> None:
     """Raise TypeError for a setting that is not known, with the nearest one that is."""
-    known = [name for name in known if name != "learner"]
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from eosvos.errors import UserError
 from eosvos.file_kinds import kind_of
-from eosvos.files import write_bytes
+from eosvos.files import create_bytes, write_bytes
 from eosvos.torch_state import own_state
 
 Params = dict[str, Tensor]
@@ -78,6 +78,11 @@ class Learner:
         """
         return self.spec.get("rules", {}).get(name, default) if setting == FROM_LEARNER else setting
 
+    @property
+    def has_rates(self) -> bool:
+        """Whether any learning rate is above 0; published weights without rates have but zeros here."""
+        return any(bool(rate.any()) for rate in self.rates.values())
+
     def distinct_rates(self) -> list[Tensor]:
         """Return the learned rate tensors, each once: at level "single" there is one."""
         return list({id(r): r for r in self.rates.values()}.values())
@@ -88,15 +93,32 @@ class Learner:
         theta = {name: p.to(device) for name, p in self.theta.items()}
         return Learner(theta, {name: moved[id(r)] for name, r in self.rates.items()}, self.level, dict(self.spec))
 
-    def save(self, path: str | Path, *, half: bool = False) -> None:
+    def check_rates(self, steps: int, source: str | Path = "") -> None:
+        """Raise UserError for steps of fine-tuning without learning rates, which would change nothing; `source` names
+        the learner in it."""
+        if not steps or self.has_rates:
+            return
+        network, model = self.spec.get("network"), self.spec.get("model", {})
+        search = f"{network}_train"
+        if network is None:  # Mask R-CNN
+            norm = model.get("norm", "group")
+            search = f"parent_train parent.iterations=0 model={model.get('size')} model.norm={norm}"
+        raise UserError(
+            f"T={steps}: learner {source or 'in use'} has no learning rates, and one above 0 is expected to fine-tune; "
+            f"give learner_rate=, search it by python -m eosvos.{search} init={source or 'PATH'}, or do without "
+            "fine-tuning: T=0 and no online adaptation"
+        )
+
+    def save(self, path: str | Path, *, half: bool = False, replace: bool = True) -> None:
         """Write one safetensors file, atomically: tensors "theta/NAME" and "rates/NAME", and the spec in its header.
 
         Args:
             path: the file.
             half: whether to write float16, in half the bytes; `load` returns float32.
+            replace: whether a file that is there is replaced.
 
         Raises:
-            UserError: for numbers beyond the range of float16.
+            UserError: for numbers beyond the range of float16; with replace=False, for a file that is there.
         """
         tensors = {f"theta/{name}": p.detach().cpu().contiguous() for name, p in self.theta.items()}
         # safetensors refuses tensors that share memory, as the entries of level "single" do.
@@ -109,7 +131,11 @@ class Learner:
         size = 8 + int.from_bytes(content[:8], "little")
         text = json.dumps(json.loads(content[8:size]) | {"__metadata__": header}, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)  # tensors begin at multiples of 8 bytes
-        write_bytes(path, len(text).to_bytes(8, "little") + text + content[size:])
+        content = len(text).to_bytes(8, "little") + text + content[size:]
+        if replace:
+            write_bytes(path, content)
+        elif not create_bytes(path, content):
+            raise UserError(f"{path}: is there already, and nothing is overwritten; choose another name")
 
     @classmethod
     @own_state()
@@ -190,9 +216,11 @@ def _no_learner(path: Path, reason: str) -> UserError:
     except OSError as error:
         return UserError(f"learner {path}: cannot be read ({error.strerror})")
     if kind.weights:
+        told = f" ({reason})" if kind.what.startswith("a safetensors") else ""  # else that it is none
         return UserError(
-            f"learner {path}: is {kind.what} ({reason}); a learner.safetensors is expected, which has learning "
-            f"rates, too; of weights to begin with one is made by python -m eosvos.meta_train init={path}"
+            f"learner {path}: is {kind.what}{told}; a learner.safetensors is expected, which has learning rates, too; "
+            f"python -m eosvos.convert {path} out=NAME.safetensors makes one of a published Mask R-CNN, and a training "
+            f"begins with other weights, too: python -m eosvos.meta_train init={path}"
         )
     return UserError(f"learner {path}: is {kind.what}; {kind.remedy or reason}; a learner.safetensors is expected")
 

@@ -202,7 +202,7 @@ def test_without_a_method_settings_are_those_of_the_shipped_one():
 
 def test_its_settings_are_those_of_the_method():
     own, methods = (inspect.signature(kind).parameters for kind in (Segmenter, EOSVOS))
-    assert set(own) - {"method", "unknown"} == set(methods) - {"learner"}
+    assert set(own) - {"method", "unknown", "learner_rate"} == set(methods)
 
 
 def test_by_default_it_does_what_the_command_does(monkeypatch):

@@ -111,6 +111,7 @@ class EOSVOS(FineTunedMethod):
         score: float | None = None,
     ) -> None:
         self.score, self.propagation, self.detection = score, propagation or Propagation(), detection or Detection()
+        learner.check_rates(iters or int(ona))
         self.learner = learner.to(device)
         changes = {name: value for name, value in {**vars(self.detection), "score": score}.items() if value is not None}
         self.model: MaskRCNN = self.learner.network(build, **changes)

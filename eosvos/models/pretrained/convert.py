@@ -77,6 +77,8 @@ def read(source: str, *, progress: bool = False) -> Published:
     if isinstance(raw.get("meta_optim_state_dict"), Mapping):
         return _authors(source, tensors_of(raw["meta_optim_state_dict"])[0])
     tensors, other = tensors_of(raw)
+    if any(key.startswith("model_init_") for key in tensors):
+        return _authors(source, tensors)
     if "backbone.bottom_up.stem.conv1.weight" in tensors:
         result = _detectron2(source, tensors)
     elif "backbone.body.conv1.weight" in tensors:
@@ -274,10 +276,10 @@ def _authors(source: str, tensors: dict[str, Tensor]) -> Published:
             continue
         if not key.startswith("log_init_lr_") or name is None:
             result.skipped[key] = "no parameter has this name"
-        elif rate.dim() != (shape := result.tensors[name].dim()) or bool((rate < 0).any()):
+        elif rate.shape != (shape := _along_first(result.tensors[name])) or not bool((rate >= 0).all()):
             raise UserError(
                 f"init={source}: {key} has shape {tuple(rate.shape)} and least value {float(rate.min()):g}; expected "
-                f"{shape} dimensions and learning rates of 0 or more, as level NEURON with use_log_init_lr=False gives"
+                f"{shape} and learning rates of 0 or more, as level NEURON with use_log_init_lr=False gives"
             )
         else:
             result.rates[name] = rate
@@ -285,6 +287,10 @@ def _authors(source: str, tensors: dict[str, Tensor]) -> Published:
     if bare:
         raise UserError(f"init={source}: {result.origin[bare[0]]} has no log_init_lr_ beside it; is it all there?")
     return _finish(result)
+
+
+def _along_first(parameter: Tensor) -> tuple[int, ...]:
+    return (*parameter.shape[:1], *(1,) * (parameter.dim() - 1))
 
 
 def _rename(tensors: dict[str, Tensor], rules: Rules, result: Published) -> None:
