@@ -145,11 +145,6 @@ def _noted(folder: Path) -> dict[Path, str]:
     return {Path(os.path.relpath(note["out"])): note["job"] for note in notes}
 
 
-def interrupted(stop: Exception) -> KeyboardInterrupt:
-    """What to raise for a training that has saved its state and stopped."""
-    return KeyboardInterrupt(f"{stop}; the same command with resume=true continues")
-
-
 class _Mistake(BaseException):
     """Carries a UserError through Hydra, which lets only such pass unseen."""
 
