@@ -122,6 +122,12 @@ def test_what_scores_needs_no_torch(module):
     assert [way for way in reached(module) if way[-1] in (":torch", ":torchvision")] == []
 
 
+@pytest.mark.parametrize("module", ("fcntl", "resource", "pwd", "grp", "termios"))
+def test_no_module_of_unix_alone_is_needed_to_import_the_package(module):
+    """Windows has none of these; tests/test_process.py imports the package without them."""
+    assert not [name for name in MODULES if f":{module}" in imports(name, when_loaded=True)]
+
+
 def test_the_configuration_is_seen_above_the_library_only():
     """The commands and cli/ see it."""
     seeing = {m for m in MODULES if room_of(m) not in ("commands", "cli") and {":hydra", ":omegaconf"} & imports(m)}
