@@ -39,9 +39,9 @@ from eosvos.meta import distributed
 
 MISTAKE, INTERRUPTED = 2, 130
 _FLAGS = (  # Hydra's own
-    "help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun", "shell-completion", "config-path",
-    "config-name", "config-dir", "experimental-rerun", "info",
-)  # fmt: skip
+    *("help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun", "shell-completion"),
+    *("config-path", "config-name", "config-dir", "experimental-rerun", "info"),
+)
 _OF_LEARNERS = ("eval", "segment", "app", "refine")  # commands whose network is that of the learner
 # In what Hydra says of an override that it cannot read
 _GRAMMAR = ("no viable alternative", "token recognition", "LexerNoViable", "mismatched input", "extraneous input")

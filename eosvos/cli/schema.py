@@ -40,8 +40,9 @@ from eosvos.plots.quality_speed import QUALITIES
 
 METHODS = ("eosvos", "osvos", "osmn", "copy_first", "flow")
 DATASETS = (
-    "synthetic", "davis", "folder", "video", "youtube_vos", "mose", "lvos", "sav", "youtube_objects", "segtrack",
-)  # fmt: skip
+    *("synthetic", "davis", "folder", "video"),
+    *("youtube_vos", "mose", "lvos", "sav", "youtube_objects", "segtrack"),
+)
 PICTURES = ("bars", "over_time", "speed", "contact_sheet", "video")
 RESOLUTIONS = ("480p", "full")
 
@@ -337,7 +338,7 @@ def outer_settings(section: OuterSection) -> OuterSettings:
 
 
 SCHEMAS: dict[str, type] = {
-    "eval": EvalConfig, "refine": RefineConfig, "segment": SegmentConfig, "app": AppConfig, "score": ScoreConfig,
-    "meta_train": MetaTrainConfig, "parent_train": ParentTrainConfig, "osvos_train": OSVOSTrainConfig,
-    "plot": PlotConfig, "osmn_train": OSMNTrainConfig, "osmn_show": OSMNShowConfig,
-}  # fmt: skip
+    **{"eval": EvalConfig, "refine": RefineConfig, "segment": SegmentConfig, "app": AppConfig, "score": ScoreConfig},
+    **{"meta_train": MetaTrainConfig, "parent_train": ParentTrainConfig, "osvos_train": OSVOSTrainConfig},
+    **{"plot": PlotConfig, "osmn_train": OSMNTrainConfig, "osmn_show": OSMNShowConfig},
+}

@@ -79,10 +79,20 @@ if TYPE_CHECKING:
     from eosvos.models.osvos import Spec as OSVOSModelSection
 else:
     OuterSection = _section(
-        "OuterSection", OuterSettings, iterations=SOME, tasks=SOME, final=SHARE, beta2=BELOW_ONE, clip=POSITIVE,
-        max_rate=POSITIVE, validate_every=SOME, save_every=SOME, seconds=POSITIVE,
-        optimizer=Choice(tuple(OPTIMIZERS)), clock=Choice(tuple(CLOCKS)),
-    )  # fmt: skip
+        "OuterSection",
+        OuterSettings,
+        iterations=SOME,
+        tasks=SOME,
+        final=SHARE,
+        beta2=BELOW_ONE,
+        clip=POSITIVE,
+        max_rate=POSITIVE,
+        validate_every=SOME,
+        save_every=SOME,
+        seconds=POSITIVE,
+        optimizer=Choice(tuple(OPTIMIZERS)),
+        clock=Choice(tuple(CLOCKS)),
+    )
     FineTuningSection = _section("FineTuningSection", FineTuning, batch=SOME, clip=POSITIVE, average=SHARE)
     PropagationSection = _section("PropagationSection", Propagation)
     OnlineSection = _section(
@@ -96,9 +106,15 @@ else:
     BilateralSection = _section("BilateralSection", Bilateral, spatial=POSITIVE, luma=POSITIVE, chroma=POSITIVE)
     GuidanceSection = _section("GuidanceSection", Guidance, squares=Range(32))
     ModulationSection = _section(
-        "ModulationSection", Modulation, widen=Range(1), widest=SHARE, balance=SHARE, clip=POSITIVE,
-        momentum=BELOW_ONE, zoom=POSITIVE,
-    )  # fmt: skip
+        "ModulationSection",
+        Modulation,
+        widen=Range(1),
+        widest=SHARE,
+        balance=SHARE,
+        clip=POSITIVE,
+        momentum=BELOW_ONE,
+        zoom=POSITIVE,
+    )
     ModelSection = _network("ModelSection", Spec)
     OSVOSModelSection = _network("OSVOSModelSection", osvos.Spec)
     OSMNModelSection = _network("OSMNModelSection", osmn.Spec)

@@ -80,9 +80,17 @@ class Segmenter:
         **unknown: NoReturn,
     ) -> None:
         settings: dict[str, Any] = {
-            "iters": iters, "ona": ona, "seed": seed, "device": device, "fine_tuning": fine_tuning,
-            "propagation": propagation, "online": online, "snapping": snapping, "windowing": windowing, "score": score,
-        }  # fmt: skip
+            "iters": iters,
+            "ona": ona,
+            "seed": seed,
+            "device": device,
+            "fine_tuning": fine_tuning,
+            "propagation": propagation,
+            "online": online,
+            "snapping": snapping,
+            "windowing": windowing,
+            "score": score,
+        }
         _check_known("Segmenter", unknown, settings)
         settings = {name: value for name, value in settings.items() if value is not None}
         if method is not None and settings:

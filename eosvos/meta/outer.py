@@ -213,9 +213,14 @@ def _restore(state: _State, stored: dict[str, Any]) -> None:
 
 
 def _reduce(
-    results: list[MetaGradient], learner: Learner, clip: float | None, world: World, stop: bool,
-    terms: Sequence[str] = (), clock: float = 0.0,
-) -> tuple[dict[str, Any], bool]:  # fmt: skip
+    results: list[MetaGradient],
+    learner: Learner,
+    clip: float | None,
+    world: World,
+    stop: bool,
+    terms: Sequence[str] = (),
+    clock: float = 0.0,
+) -> tuple[dict[str, Any], bool]:
     """Sum gradients over the tasks of all processes; on a CPU in float64: their order leaves no trace in float32."""
     names, rates = list(learner.theta), learner.distinct_rates()
     slots = {id(r): index for index, r in enumerate(rates)}  # at level "single" all names share one
@@ -239,7 +244,7 @@ def _reduce(
     flat[-2], flat[-1] = clock, float(stop)
     world.all_reduce(flat)
     count = float(flat[-5])
-    totals = {
+    return {
         "theta": [p / max(count, 1) for p in pieces[: len(names)]],
         "rates": [p / max(count, 1) for p in pieces[len(names) : parts]],
         "terms": {term: float(value) / max(count, 1) for term, value in zip(terms, pieces[parts], strict=True)},
@@ -247,8 +252,7 @@ def _reduce(
         "skipped": int(flat[-4]),
         "loss": float(flat[-3]) / count if count else math.nan,
         "clock": float(flat[-2]),
-    }
-    return totals, bool(flat[-1] > 0)
+    }, bool(flat[-1] > 0)
 
 
 def _scale(gradients: Params, clip: float | None) -> float:
@@ -316,11 +320,7 @@ class _Files:
                     "theta": {k: p.detach() for k, p in state.learner.theta.items()},
                     "rates": {k: r.detach().clone() for k, r in state.learner.rates.items()},
                     "optimizer": state.optimizer.state_dict(),
-                    "iteration": state.iteration,
-                    "best": state.best,
-                    "skipped": state.skipped,
-                    "seconds": state.seconds,
-                    "due": state.due,
+                    **{key: getattr(state, key) for key in ("iteration", "best", "skipped", "seconds", "due")},
                 }
                 checkpoint.save(self.folder / CHECKPOINT, json.loads(json.dumps(self.stamp)) | content)
         self._keep(state.learner, LAST)

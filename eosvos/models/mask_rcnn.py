@@ -69,20 +69,23 @@ class Spec:
     detections: int = 1  # per image
 
 
-SIZES: dict[str, Spec] = {
-    "tiny": Spec(
-        size="tiny", short=128, long=224, widths=(32, 64, 128, 256), fpn=64, hidden=128, groups=8, head_norm=True,
-        anchors=(24, 48, 96, 160), canonical=112, sampling=1, mask_roi=14, mask_layers=2,
-        rpn_first=1, rpn_pre=100, rpn_post=50, rpn_batch=64, roi_batch=32, score=0.05,
-    ),
-    "mobilenet_v2": Spec(
-        size="mobilenet_v2", short=192, long=336, fpn=64, hidden=128, groups=8, norm="frozen_batch", frozen=2,
-        head_norm=True, anchors=(32, 64, 128, 224), canonical=128, mask_canonical=512, sampling=1, mask_roi=20,
-        mask_layers=2, rpn_first=1, rpn_pre=100, rpn_post=50, rpn_batch=64, roi_batch=32, score=0.1,
-    ),
-    "resnet18": Spec(size="resnet18", short=480, long=854),
-    "resnet50": Spec(size="resnet50", short=800, long=1333, rpn_pre=2000, rpn_post=1000),
-}  # fmt: skip
+_SMALL = {"fpn": 64, "hidden": 128, "groups": 8, "head_norm": True, "sampling": 1, "mask_layers": 2, "rpn_first": 1}
+_SMALL |= {"rpn_pre": 100, "rpn_post": 50, "rpn_batch": 64, "roi_batch": 32}
+_SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        **{"short": 128, "long": 224, "widths": (32, 64, 128, 256), "anchors": (24, 48, 96, 160)},
+        **{"canonical": 112, "mask_roi": 14, "score": 0.05},
+        **_SMALL,
+    },
+    "mobilenet_v2": {
+        **{"short": 192, "long": 336, "norm": "frozen_batch", "frozen": 2, "anchors": (32, 64, 128, 224)},
+        **{"canonical": 128, "mask_canonical": 512, "mask_roi": 20, "score": 0.1},
+        **_SMALL,
+    },
+    "resnet18": {"short": 480, "long": 854},
+    "resnet50": {"short": 800, "long": 1333, "rpn_pre": 2000, "rpn_post": 1000},
+}
+SIZES = {size: Spec(size=size, **settings) for size, settings in _SIZES.items()}
 
 
 def build(size: str = "tiny", **settings: Any) -> MaskRCNN:
@@ -231,10 +234,9 @@ class MaskRCNN(detection.MaskRCNN):
         truth = torch.cat([_crop(t["masks"], r, m, side) for t, r, m in zip(targets, regions, matched, strict=True)])
         ignore = None
         if any(i is not None for i in ignores):
-            ignore = torch.cat([
-                _crop(torch.zeros_like(t["masks"]) if i is None else i, r, m, side)
-                for i, t, r, m in zip(ignores, targets, regions, matched, strict=True)
-            ]).bool()  # fmt: skip
+            planes = [torch.zeros_like(t["masks"]) if i is None else i for i, t in zip(ignores, targets, strict=True)]
+            crops = [_crop(p, r, m, side) for p, r, m in zip(planes, regions, matched, strict=True)]
+            ignore = torch.cat(crops).bool()
         loss = lovasz_hinge if self.mask_loss == "lovasz" else _cross_entropy
         return {"loss_classifier": classifier, "loss_box_reg": box, "loss_mask": loss(mask_logits, truth, ignore)}
 
@@ -330,15 +332,11 @@ def _norm(spec: Spec) -> Callable[[int], nn.Module]:
 def _box_head(spec: Spec) -> nn.Module:
     if spec.box_convs == 0:
         return TwoMLPHead(spec.fpn * spec.box_roi**2, spec.hidden)
-    return FastRCNNConvFCHead(
-        (spec.fpn, spec.box_roi, spec.box_roi), [spec.fpn] * spec.box_convs, [spec.hidden],
-        norm_layer=_norm(spec) if spec.head_norm else None,
-    )  # fmt: skip
+    size, norm = (spec.fpn, spec.box_roi, spec.box_roi), _norm(spec) if spec.head_norm else None
+    return FastRCNNConvFCHead(size, [spec.fpn] * spec.box_convs, [spec.hidden], norm_layer=norm)
 
 
 def _backbone(spec: Spec) -> Backbone:
-    body, channels = build_body(
-        spec.size, norm=spec.norm, groups=spec.groups, widths=spec.widths, stride_first=spec.stride_first,
-        frozen=spec.frozen,
-    )  # fmt: skip
+    options = {name: getattr(spec, name) for name in ("norm", "groups", "widths", "stride_first", "frozen")}
+    body, channels = build_body(spec.size, **options)
     return Backbone(body, channels, spec.fpn, _norm(spec) if spec.head_norm else None)

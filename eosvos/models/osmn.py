@@ -55,10 +55,17 @@ class Spec(osvos.Spec):
 SIZES: dict[str, Spec] = {
     "tiny": Spec(path=8),
     "vgg16": Spec(
-        size="vgg16", short=480, long=854, **vars(TRUNKS["vgg16"]), guide=224, guide_widths=TRUNKS["vgg16"].widths,
-        pooled=7, hidden=4096, dropout=0.5,
+        size="vgg16",
+        short=480,
+        long=854,
+        **vars(TRUNKS["vgg16"]),
+        guide=224,
+        guide_widths=TRUNKS["vgg16"].widths,
+        pooled=7,
+        hidden=4096,
+        dropout=0.5,
     ),
-}  # fmt: skip
+}
 
 
 def build(size: str = "tiny", **settings: Any) -> OSMN:
@@ -108,9 +115,14 @@ class OSMN(nn.Module):
         return asdict(self.network_spec)
 
     def forward(
-        self, images: Tensor, heat: Tensor | None = None, *, guides: Tensor | None = None, gammas: Tensor | None = None,
+        self,
+        images: Tensor,
+        heat: Tensor | None = None,
+        *,
+        guides: Tensor | None = None,
+        gammas: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Compute the logits of images.
 
         Args:
