@@ -14,10 +14,28 @@ PACKAGE = ROOT / "eosvos"
 
 # From above to below: a module imports from its own room and from those below it.
 ROOMS = (
-    "commands", "cli", "plots", "page", "evaluation", "evaluation.metrics", "inference", "learners", "methods.osmn",
-    "methods.osvos", "methods.eosvos", "methods", "meta", "models.pretrained", "models", "data.readers", "data.video",
-    "data.mask_files", "data.synthetic", "data", "base",
-)  # fmt: skip
+    "commands",
+    "cli",
+    "plots",
+    "page",
+    "evaluation",
+    "evaluation.metrics",
+    "inference",
+    "learners",
+    "methods.osmn",
+    "methods.osvos",
+    "methods.eosvos",
+    "methods",
+    "meta",
+    "models.pretrained",
+    "models",
+    "data.readers",
+    "data.video",
+    "data.mask_files",
+    "data.synthetic",
+    "data",
+    "base",
+)
 BASE = ("errors", "files", "file_kinds", "seeds", "torch_state", "progress")  # modules that all may import
 LONGEST = 350  # lines
 
@@ -92,9 +110,11 @@ def test_imports_run_down_only(room):
     place = ROOMS.index(room)
     up = [
         f"{module} imports {other}"
-        for module in MODULES if room_of(module) == room
-        for other in imports(module) if other in MODULES and ROOMS.index(room_of(other)) < place
-    ]  # fmt: skip
+        for module in MODULES
+        if room_of(module) == room
+        for other in imports(module)
+        if other in MODULES and ROOMS.index(room_of(other)) < place
+    ]
     assert not up
 
 

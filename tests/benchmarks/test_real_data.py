@@ -92,5 +92,7 @@ def test_the_table_holds_what_was_measured(script, tmp_path):
     with (tmp_path / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["run"], row["online"], row["T"]) for row in rows] == [
-        ("parent", "False", "10"), ("single", "False", "10"), ("single", "True", "1")
-    ]  # fmt: skip
+        ("parent", "False", "10"),
+        ("single", "False", "10"),
+        ("single", "True", "1"),
+    ]
