@@ -8,7 +8,7 @@ losses with derivatives of any order. It has no buffers, so its parameters are i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from eosvos.models import sampling
 from eosvos.models.backbones import NORMS, Backbone, build_body
 from eosvos.models.lovasz import lovasz_hinge
 from eosvos.models.roi_align import MultiScaleRoIAlign
+from eosvos.models.sizes import spec_of
 
 MASK_LOSSES = ("lovasz", "cross_entropy")
 LOSSES = ("loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg")
@@ -98,16 +99,7 @@ def build(size: str = "tiny", **settings: Any) -> MaskRCNN:
     Raises:
         ValueError: for an unknown size or setting.
     """
-    if size not in SIZES:
-        raise ValueError(f"model size {size!r} is unknown; expected one of {', '.join(SIZES)}")
-    unknown = sorted(set(settings) - set(Spec.__dataclass_fields__))
-    if unknown:
-        raise ValueError(
-            f"model setting {unknown[0]!r} is unknown; expected one of {', '.join(Spec.__dataclass_fields__)}"
-        )
-    # JSON knows no tuples: lists of a stored spec become tuples again.
-    tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in settings.items()}
-    return MaskRCNN(replace(SIZES[size], **tuples))
+    return MaskRCNN(spec_of(SIZES, size, settings))
 
 
 class MaskRCNN(detection.MaskRCNN):
