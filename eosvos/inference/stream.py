@@ -163,29 +163,41 @@ def decoded(sequence: VideoSequence, order: Iterable[int] | None = None) -> Gene
 
 
 class MaskWriter:
-    """Writes masks in a thread; its first error is raised by a later `put` or at the end."""
+    """Writes masks in a thread; its first error ends the writing and is raised by the next `put` or at the end."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.error: BaseException | None = None
         self.thread = ThreadPoolExecutor(1, "write")
         self.unwritten: deque[Future[None]] = deque()
 
     def put(self, name: str, mask: np.ndarray) -> None:
-        while self.unwritten and (self.unwritten[0].done() or len(self.unwritten) > AHEAD):
+        self._raise()
+        if len(self.unwritten) > AHEAD:
             self.unwritten.popleft().result()
-        self.unwritten.append(self.thread.submit(write_mask, self.folder / f"{name}.png", mask))
+        self.unwritten.append(self.thread.submit(self._write, name, mask))
 
     def flush(self) -> None:
         """Wait until all masks are written."""
         while self.unwritten:
             self.unwritten.popleft().result()
+        self._raise()
+
+    def _write(self, name: str, mask: np.ndarray) -> None:
+        if self.error is None:
+            try:
+                write_mask(self.folder / f"{name}.png", mask)
+            except BaseException as error:
+                self.error = error
+
+    def _raise(self) -> None:
+        if self.error is not None:
+            raise self.error
 
     def __enter__(self) -> MaskWriter:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            if kind is None:
-                self.flush()
-        finally:
-            self.thread.shutdown()
+        self.thread.shutdown()
+        if kind is None:
+            self._raise()
