@@ -24,13 +24,26 @@ from eosvos.files import write_text
 from eosvos.meta.learner import Learner
 
 TRAININGS = {"eosvos": ("meta_train", "meta"), "osvos": ("osvos_train", "parent"), "osmn": ("osmn_train", "outer")}
-NAMES = {"copy_first": "first mask copied", "flow": "mask warped along optical flow", "eosvos": "e-OSVOS",
-         "osvos": "OSVOS", "osmn": "OSMN"}  # fmt: skip
+NAMES = {
+    "copy_first": "first mask copied",
+    "flow": "mask warped along optical flow",
+    "eosvos": "e-OSVOS",
+    "osvos": "OSVOS",
+    "osmn": "OSMN",
+}
 FLOORS = ("copy_first", "flow")
 VALIDATIONS = 2  # of a training, or about so many: they count as its time
 PER_SECOND = {"eosvos": 0.6, "osvos": 2.5, "osmn": 3.0}  # iterations, roughly: only to space what is told in iterations
-DRAWN = [("copy_first", 0), ("flow", 0), ("eosvos", 10), ("eosvos", 50), ("osvos", 10), ("osvos", 50), ("osmn", 0),
-         ("osmn", 50)]  # fmt: skip
+DRAWN = [
+    ("copy_first", 0),
+    ("flow", 0),
+    ("eosvos", 10),
+    ("eosvos", 50),
+    ("osvos", 10),
+    ("osvos", 50),
+    ("osmn", 0),
+    ("osmn", 50),
+]
 
 
 def main() -> int:
@@ -131,8 +144,18 @@ def draw(found: dict[tuple[str, int], Path], out: Path) -> None:
         return
     labels = [NAMES[method] + ("" if method in FLOORS else f" T={t}") for method, t in drawn]
     runs, names = ",".join(f"'{found[key]}'" for key in drawn), ",".join(f"'{label}'" for label in labels)
-    run([sys.executable, "-m", "eosvos.plot", f"runs=[{runs}]", f"labels=[{names}]", f"out={out / 'plots'}",
-         "pictures=[speed,bars,over_time]", "published=none"])  # fmt: skip
+    run(
+        [
+            sys.executable,
+            "-m",
+            "eosvos.plot",
+            f"runs=[{runs}]",
+            f"labels=[{names}]",
+            f"out={out / 'plots'}",
+            "pictures=[speed,bars,over_time]",
+            "published=none",
+        ]
+    )
 
 
 if __name__ == "__main__":

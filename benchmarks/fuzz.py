@@ -38,8 +38,13 @@ def read_batch(kind: str, number: int, folder: Path) -> dict[str, object]:
     slowest = 0.0
 
     @seed(number)
-    @settings(max_examples=BATCH, deadline=None, database=None, phases=[Phase.generate],
-              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @settings(
+        max_examples=BATCH,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(strategy(kind, folder))
     def check(file: tuple[str, bytes]) -> None:
         nonlocal slowest

@@ -27,10 +27,10 @@ from group import process  # noqa: E402
 from eosvos.meta import checkpoint  # noqa: E402
 
 ARGUMENTS = [
-    "device=cpu", "model.widths=[8,8,16,16]", "model.fpn=16", "model.hidden=16", "model.groups=4", "model.short=64",
-    "model.long=112", "taskset.render=[64,112]", "taskset.length=4", "meta.tasks=1", "meta.steps=1",
-    "meta.validation_tasks=1", "meta.validation_steps=[1]", "meta.validate_every=7", "meta.save_every=1",
-]  # fmt: skip
+    *"device=cpu model.widths=[8,8,16,16] model.fpn=16 model.hidden=16 model.groups=4 model.short=64".split(),
+    *"model.long=112 taskset.render=[64,112] taskset.length=4 meta.tasks=1 meta.steps=1".split(),
+    *"meta.validation_tasks=1 meta.validation_steps=[1] meta.validate_every=7 meta.save_every=1".split(),
+]
 
 
 def train(folder: Path, iterations: int, *more: str):

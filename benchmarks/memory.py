@@ -83,8 +83,10 @@ def main() -> None:
             flush=True,
         )
     first, last = results[0], results[-1]
-    print(f"peak at T={last['steps']} over T={first['steps']}: {last['peak'] / first['peak']:.3f} (whole process), "
-          f"{(last['peak'] - last['before']) / (first['peak'] - first['before']):.3f} (above the start)")  # fmt: skip
+    print(
+        f"peak at T={last['steps']} over T={first['steps']}: {last['peak'] / first['peak']:.3f} (whole process), "
+        f"{(last['peak'] - last['before']) / (first['peak'] - first['before']):.3f} (above the start)"
+    )
 
 
 if __name__ == "__main__":

@@ -40,9 +40,16 @@ def train(variant: str, iterations: int, out: Path, more: list[str]) -> tuple[fl
         meta: Any = hydra.compose("meta_train", overrides=[f"training={variant}", *more]).meta
     phases = [f"meta.{key}={round(meta[key] * iterations / meta.iterations)}" for key in PHASES]
     arguments = [
-        f"training={variant}", *more, f"meta.iterations={iterations}", *phases, f"out={out}", "device=cpu", "threads=1",
-        f"meta.validate_every={max(iterations // VALIDATIONS, 1)}", "resume=true",
-    ]  # fmt: skip
+        f"training={variant}",
+        *more,
+        f"meta.iterations={iterations}",
+        *phases,
+        f"out={out}",
+        "device=cpu",
+        "threads=1",
+        f"meta.validate_every={max(iterations // VALIDATIONS, 1)}",
+        "resume=true",
+    ]
     began, before = time.perf_counter(), processor()
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-m", "eosvos.meta_train", *arguments], check=True, env=environment)
@@ -93,9 +100,12 @@ def main() -> None:
     )
     for row in rows:
         found = row["found"]
-        print(f"{row['variant']:<16}{row['seed']:>5}{row['iterations']:>12}{row['processor']:>9.0f} s"
-              f"{row['clock']:>7.0f} s{found['iteration']:>9}",
-              *(f"{found[name]:.3f}".rjust(len(name)) for name in names), sep="  ")  # fmt: skip
+        print(
+            f"{row['variant']:<16}{row['seed']:>5}{row['iterations']:>12}{row['processor']:>9.0f} s"
+            f"{row['clock']:>7.0f} s{found['iteration']:>9}",
+            *(f"{found[name]:.3f}".rjust(len(name)) for name in names),
+            sep="  ",
+        )
 
 
 if __name__ == "__main__":

@@ -96,9 +96,11 @@ def opening(rounds: int = 3) -> None:
             len(open_video(path))
 
         ways = {
-            "first frame": lambda path: open_video(path).read_frame(0), "page's first frame": page,
-            "command's first mask": command, "all frames counted": counted,
-        }  # fmt: skip
+            "first frame": lambda path: open_video(path).read_frame(0),
+            "page's first frame": page,
+            "command's first mask": command,
+            "all frames counted": counted,
+        }
         for suffix in (".mp4", ".mkv"):
             films = [folder / f"{minutes}{suffix}" for minutes in (1, 120)]
             _write_films(clip, *films)

@@ -40,12 +40,19 @@ def train(name: str, processes: int, threads: int, iterations: int, folder: str)
     launch = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
     run(
         [
-            *launch, "eosvos.meta_train", "device=cpu", f"threads={threads}", f"meta.iterations={iterations}",
-            f"meta.validate_every={iterations}", f"meta.save_every={iterations}", "meta.validation_tasks=1",
-            "meta.validation_steps=[1]", f"out={name}",
+            *launch,
+            "eosvos.meta_train",
+            "device=cpu",
+            f"threads={threads}",
+            f"meta.iterations={iterations}",
+            f"meta.validate_every={iterations}",
+            f"meta.save_every={iterations}",
+            "meta.validation_tasks=1",
+            "meta.validation_steps=[1]",
+            f"out={name}",
         ],
         folder,
-    )  # fmt: skip
+    )
     lines = [json.loads(line) for line in Path(folder, name, "log.jsonl").read_text().splitlines()]
     seconds = {line["iteration"]: line["seconds"] for line in lines if "seconds" in line}
     return (seconds[iterations] - seconds[1]) / (iterations - 1)

@@ -71,11 +71,16 @@ def main() -> None:
         frames += len(sequence)
         for place, seconds in enumerate((base, mine, tuning)):
             totals[place] += seconds
-        print(f"{sequence.name:<24} {len(sequence):>4} frames  ordinary {len(sequence) / base:6.1f} fps"
-              f"  ours {len(sequence) / mine:6.1f} fps  ratio {base / mine:.2f}", flush=True)  # fmt: skip
+        print(
+            f"{sequence.name:<24} {len(sequence):>4} frames  ordinary {len(sequence) / base:6.1f} fps"
+            f"  ours {len(sequence) / mine:6.1f} fps  ratio {base / mine:.2f}",
+            flush=True,
+        )
     base, mine, tuning = totals
-    print(f"{'all':<24} {frames:>4} frames  ordinary {frames / base:6.1f} fps  ours {frames / mine:6.1f} fps"
-          f"  ratio {base / mine:.3f}  (fine-tuning {tuning / mine:.0%} of our time)")  # fmt: skip
+    print(
+        f"{'all':<24} {frames:>4} frames  ordinary {frames / base:6.1f} fps  ours {frames / mine:6.1f} fps"
+        f"  ratio {base / mine:.3f}  (fine-tuning {tuning / mine:.0%} of our time)"
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ if __name__ == "__main__":  # before torch is loaded, which takes seconds
 
 from pathlib import Path
 
-from eosvos.cli import build_data, build_method, devices, hydra_app, overrides, run_names, schema, validate
+from eosvos.cli import build_evaluation, hydra_app, overrides, run_names, schema
 from eosvos.evaluation import benchmark, report, run_folder
 from eosvos.files import write_text
 from eosvos.meta import distributed
@@ -22,35 +22,18 @@ def evaluate(settings: schema.EvalConfig) -> float:
     """Returns the mean J."""
     world, job = distributed.start(), hydra_app.job_name()
     with world.barrier():
-        validate.check(settings)
-        devices.use_threads(1)  # as each of several processes does: the number can change the last bit
-        device, processes, gpus = devices.evaluation_devices(settings.device, settings.processes)
-        path, learner = build_method.evaluation_learner(settings)
-        settings = build_method.with_steps(settings, learner)
-        sequences = build_data.open_dataset(settings.dataset, settings.data_root, settings.split, settings.sequences)
-        fingerprint = build_method.evaluation_fingerprint(settings, path, device)
-        out = run_names.evaluation_folder(settings, fingerprint, job)
-        measures = run_names.measures(settings)
-        if world.is_main_process:
-            print(f"{out}: {settings.method}" + ("" if path is None else f" with {path}"), file=sys.stderr, flush=True)
-            # The configuration may only lie in a folder that is this run's.
-            names = [sequence.name for sequence in sequences]
-            run_folder.claim(
-                out, fingerprint, seed=settings.seed, resume=settings.resume, sequences=names, rules=measures
-            )
+        setup = build_evaluation.begin(settings, world, job)
+        settings, out = setup.settings, setup.out
+        if world.is_main_process:  # the configuration may only lie in a folder that is this run's
+            names = [sequence.name for sequence in setup.sequences]
+            run = {key: setup.arguments[key] for key in ("fingerprint", "seed", "resume", "rules")}
+            run_folder.claim(out, **run, sequences=names)
             write_text(out / "config.yaml", overrides.as_yaml(settings))
     results = benchmark.run(
-        build_method.MakeMethod(settings, learner, device),
-        sequences,
+        setup.make_method,
+        setup.sequences,
         out,
-        seed=settings.seed,
-        fingerprint=fingerprint,
-        rules=measures,
-        processes=processes,
-        gpus=gpus,
-        world=world,
-        resume=settings.resume,
-        overlay=settings.overlay,
+        **setup.arguments,
         submission=settings.dataset.kind if settings.submission else None,
         forms=settings.export,
     )

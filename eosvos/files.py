@@ -21,10 +21,10 @@ from eosvos.errors import UserError
 # EFBIG: the limit of a file system or of the process (ulimit -f)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (
-    errno.EACCES, errno.EROFS, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP,
-    errno.ENOTDIR, errno.EEXIST,  # a parent is a file
-    errno.EISDIR, errno.ENOENT, errno.EIO,  # it is a folder itself; a file system that makes none, or is gone
-)  # fmt: skip
+    *(errno.EACCES, errno.EROFS, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.ENOTDIR, errno.EEXIST),  # a parent is a file
+    *(errno.EISDIR, errno.ENOENT, errno.EIO),  # it is a folder itself; a file system that makes none, or is gone
+)
 _HOLDING, _held = threading.Lock(), set[tuple[int, int]]()  # folders of `locked`, by device and inode
 _REMEDIES = {
     errno.EACCES: "ask its owner for the right to read it (and, of a folder, to enter it), or use a copy of your own",
@@ -65,24 +65,15 @@ def atomic(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     Parent folders are made. durable: the content reaches the disk before the name does, so that the former file
     outlives a machine that stops, too. Raises UserError where the disk is full or the folder cannot be written.
     """
-    path = Path(path)
-    temporary: Path | None = None
-    with _explained(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = _temporary(path)
-            mode = temporary.stat().st_mode
-            yield temporary
-            if temporary.stat().st_mode != mode:  # its writer has put a file of its own there
-                temporary.chmod(stat.S_IMODE(mode))
-            if durable:
-                with temporary.open("rb") as file:
-                    os.fsync(file.fileno())
-            os.replace(temporary, path)
-            temporary = None
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
+    with _temporary_beside(Path(path)) as temporary:
+        mode = temporary.stat().st_mode
+        yield temporary
+        if temporary.stat().st_mode != mode:  # its writer has put a file of its own there
+            temporary.chmod(stat.S_IMODE(mode))
+        if durable:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -101,27 +92,17 @@ def create_bytes(path: str | Path, content: bytes) -> bool:
 
     Returns whether this one did; if not, nothing is changed. Raises UserError as `atomic` does.
     """
-    path = Path(path)
-    temporary: Path | None = None
-    with _explained(path):
+    with _temporary_beside(Path(path)) as temporary:
+        temporary.write_bytes(content)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = _temporary(path)
-            temporary.write_bytes(content)
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links: the name is taken first, and the content follows
+            if not _created(Path(path)):
                 return False
-            except OSError:  # a file system without hard links: the name is taken first, and the content follows
-                try:
-                    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-                except FileExistsError:
-                    return False
-                os.replace(temporary, path)
-            return True
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
+            os.replace(temporary, path)
+        return True
 
 
 def listed(folder: str | Path, suffix: str = "") -> list[str]:
@@ -191,7 +172,7 @@ def locked(folder: str | Path) -> Iterator[TextIO]:
             file = path.open("a+", encoding="utf-8")
         with file:
             try:
-                if fcntl is not None:  # not flock: children would inherit it and live on
+                if fcntl is not None:  # not flock, which filelock has: children would inherit it and live on
                     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 else:
                     warnings.warn(f"{folder}: this system cannot lock it; start no second run there", stacklevel=3)
@@ -268,13 +249,24 @@ def _explained(path: Path) -> Iterator[None]:
         raise
 
 
-def _temporary(path: Path) -> Path:
-    """An empty file beside `path`, hidden; what others may do with it is what they may with any new file here, which
-    the system knows."""
-    while True:
-        temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.tmp{path.suffix}")
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    """Yield an empty, hidden file beside `path`, whose folder is made if need be; it is removed in the end."""
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stem, suffix = path.stem[:40], path.suffix
+        while not _created(temporary := path.with_name(f".{stem}.{secrets.token_hex(4)}.tmp{suffix}")):
+            pass
         try:
-            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        except FileExistsError:
-            continue
-        return temporary
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _created(path: Path) -> bool:
+    """Create an empty file, with the rights that the system gives any new one there; False if the name is taken."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except FileExistsError:
+        return False
+    return True

@@ -10,53 +10,46 @@ if __name__ == "__main__":  # before torch is loaded, which takes seconds
     usage.answer("meta_train")
 
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 from eosvos.cli import build_training, hydra_app, schema
-from eosvos.cli.fingerprint import training_fingerprint
-from eosvos.meta import distributed, outer
+from eosvos.cli.run_training import run_training
+from eosvos.meta import distributed
 from eosvos.methods.eosvos import training
-from eosvos.plots.training_curves import curves
-from eosvos.progress import TrainingProgress
 
 
 def meta_train(settings: schema.MetaTrainConfig) -> float:
     """Returns the best validation score."""
-    world, meta, folder = distributed.start(), settings.meta, Path(str(settings.out))
-    _, model, init, (tasks, unseen), start = build_training.begin(settings, world)
+    world, meta = distributed.start(), settings.meta
+    setup = build_training.begin(settings, world)
+    model, tasks = setup.model, setup.tasks
     with world.barrier():
-        validation = [unseen.task(0, 0, index) for index in range(meta.validation_tasks)]
+        validation = [setup.held_out.task(0, 0, index) for index in range(meta.validation_tasks)]
         rules = {"window": tasks.window, "clip": meta.inner_clip}
         spec = {"model": model.spec, "made_by": "meta_train", "rules": rules}
-        learner = build_training.first_learner(model, init, meta, spec)
+        learner = build_training.first_learner(model, setup.init, meta, spec)
         inner = {key: value for key, value in asdict(meta).items() if key not in asdict(schema.outer_settings(meta))}
-        fingerprint = training_fingerprint(settings, model, (tasks, unseen), inner=inner, init=start)
-    progress = TrainingProgress(meta.iterations, seconds=meta.seconds, visible=world.is_main_process)
-    try:
-        best = build_training.train(
-            settings,
-            meta,
-            learner,
-            (tasks, "task"),
-            training.meta_gradients(
-                model, seed=settings.seed, steps=meta.steps, batch=meta.batch, clip=meta.inner_clip, order=meta.order,
-                order_warm_up=meta.order_warm_up, step_weights=meta.step_weights,
-                multi_step_iterations=meta.multi_step_iterations, window=meta.window, unrolled=meta.unrolled,
-                mask_warm_up=meta.mask_warm_up,
-            ),
-            lambda learner: training.validate_tasks(
-                model, learner, validation, steps=meta.validation_steps, batch=meta.batch, clip=meta.inner_clip,
-                world=world,
-            ),
-            folder,
-            fingerprint=fingerprint,
-            world=world,
-            progress=progress,
-        )  # fmt: skip
-    except outer.Interrupted as stop:
-        raise hydra_app.interrupted(stop) from stop
-    if world.is_main_process:
-        progress.report(folder / outer.LOG, folder / outer.BEST, draw=curves)
+    gradients = training.meta_gradients(
+        model,
+        seed=settings.seed,
+        steps=meta.steps,
+        batch=meta.batch,
+        clip=meta.inner_clip,
+        order=meta.order,
+        order_warm_up=meta.order_warm_up,
+        step_weights=meta.step_weights,
+        multi_step_iterations=meta.multi_step_iterations,
+        window=meta.window,
+        unrolled=meta.unrolled,
+        mask_warm_up=meta.mask_warm_up,
+    )
+    how: dict[str, Any] = {"steps": meta.validation_steps, "batch": meta.batch, "clip": meta.inner_clip}
+    validate = partial(training.validate_tasks, model, tasks=validation, **how, world=world)
+    items, told = (tasks, "task"), {"inner": inner}
+    best = run_training(
+        settings, meta, setup, learner, gradients, validate, items=items, fingerprint=told, world=world, subfolder=""
+    )
     return best.spec["training"]["score"]
 
 

@@ -34,9 +34,13 @@ def segment(settings: schema.SegmentConfig) -> None:
     path, learner = build_method.evaluation_learner(settings)
     settings = build_method.with_steps(settings, learner)
     sequence, rate = open_own(
-        settings.video or "", mask=settings.mask, masks=settings.masks, binary=settings.binary, absent=settings.absent,
+        settings.video or "",
+        mask=settings.mask,
+        masks=settings.masks,
+        binary=settings.binary,
+        absent=settings.absent,
         levels=parse_levels(settings.levels),
-    )  # fmt: skip
+    )
     fingerprint = build_method.method_fingerprint(settings, path, device) | own_fingerprint(settings, sequence)
     default = run_names.RUNS / "segment" / sequence.name
     run: dict[str, Any] = {"seed": settings.seed, "resume": settings.resume, "sequences": [sequence.name]}
@@ -49,11 +53,11 @@ def segment(settings: schema.SegmentConfig) -> None:
     annotated = annotated_frames(sequence)
     names = [sequence.frame_names[i] for i in annotated]
     many = len(sequence) if sequence.counted else "many"
-    print(
+    begins = (
         f"{out}: {many} frames of {sequence.size[1]}x{sequence.size[0]}, objects {sorted(sequence.first_frame)} "
-        f"given on frame {several(names)}; {settings.method}" + ("" if path is None else f" with {path}"),
-        file=sys.stderr, flush=True,
-    )  # fmt: skip
+        f"given on frame {several(names)}; {settings.method}" + ("" if path is None else f" with {path}")
+    )
+    print(begins, file=sys.stderr, flush=True)
     done = out / "finished"
     if not (done.exists() and all((out / "masks" / f"{name}.png").is_file() for name in sequence.frame_names)):
         progress = Frames(

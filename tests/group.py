@@ -41,9 +41,14 @@ def group(size: int, work: str, *arguments: object, folders: list[Path] | None =
         home = Path.cwd() if folders is None else folders[rank]
         environment = {key: str(value) for key, value in place.items()} | {"PWD": str(home)}
         members.append(
-            process(work, rank, *arguments, environment=environment if size > 1 else {"PWD": str(home)},
-                    errors=home / f"{rank}.err")
-        )  # fmt: skip
+            process(
+                work,
+                rank,
+                *arguments,
+                environment=environment if size > 1 else {"PWD": str(home)},
+                errors=home / f"{rank}.err",
+            )
+        )
     for member in members:
         member.start()
     end = time.monotonic() + limit

@@ -27,10 +27,16 @@ from eosvos.meta.learner import LEARNERS, Learner
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["model.short=64", "model.long=112", "taskset.render=[64,112]", "taskset.length=6", "device=cpu"]
-PARENT = [*SMALL, "parent.iterations=2", "parent.tasks=2", "parent.validation_pictures=2", "search.rates=[1e-3,1e-2]",
-          "search.steps=1", "search.tasks=2"]  # fmt: skip
-META = [*SMALL, "meta.iterations=4", "meta.tasks=2", "meta.steps=1", "meta.validation_tasks=1", "meta.save_every=100",
-        "meta.validation_steps=[1]", "meta.validate_every=3"]  # fmt: skip
+PARENT = [
+    *SMALL,
+    *"parent.iterations=2 parent.tasks=2 parent.validation_pictures=2 search.rates=[1e-3,1e-2]".split(),
+    *"search.steps=1 search.tasks=2".split(),
+]
+META = [
+    *SMALL,
+    *"meta.iterations=4 meta.tasks=2 meta.steps=1 meta.validation_tasks=1 meta.save_every=100".split(),
+    *"meta.validation_steps=[1] meta.validate_every=3".split(),
+]
 VIDEO = ["dataset.count=1", "dataset.length=4", "dataset.size=[64,112]", "processes=1", "device=cpu"]
 LEARNED = "learner=runs/meta/tiny/learner.safetensors"
 MAINS = {"refine": refine.main, "eval": eval.main, "meta_train": meta_train.main, "parent_train": parent_train.main}
@@ -243,17 +249,27 @@ def test_an_evaluation_over_a_group_gives_the_same_masks(there):
     alone = {p.relative_to("alone"): p.read_bytes() for p in Path("alone/masks").rglob("*.png")}
     assert alone == {p.relative_to("shared"): p.read_bytes() for p in Path("shared/masks").rglob("*.png")}
     assert len(alone) == 12
-    tables = [[row.rsplit(",", 1)[0] for row in Path(out, "per_sequence.csv").read_text().splitlines()]
-              for out in ("alone", "shared")]  # fmt: skip
+    tables = [
+        [row.rsplit(",", 1)[0] for row in Path(out, "per_sequence.csv").read_text().splitlines()]
+        for out in ("alone", "shared")
+    ]
     assert tables[0] == tables[1]
     assert "masks and figures" in Path("0.err").read_text() and Path("1.err").read_text() == ""
 
 
 def test_the_methods_can_be_sent_to_other_processes(there):
     learner = Learner.load("runs/meta/tiny/learner.safetensors")
-    settings = SimpleNamespace(method="eosvos", iters=0, ona=False, score=None, fine_tuning=SimpleNamespace(),
-                               propagation=SimpleNamespace(), online=SimpleNamespace(),
-                               snapping=SimpleNamespace(), window=SimpleNamespace())  # fmt: skip
+    settings = SimpleNamespace(
+        method="eosvos",
+        iters=0,
+        ona=False,
+        score=None,
+        fine_tuning=SimpleNamespace(),
+        propagation=SimpleNamespace(),
+        online=SimpleNamespace(),
+        snapping=SimpleNamespace(),
+        window=SimpleNamespace(),
+    )
     make = pickle.loads(pickle.dumps(build_method.MakeMethod(settings, learner, torch.device("cpu"))))
     assert make(3).seed == 3
 

@@ -43,26 +43,36 @@ def content(kind: str) -> bytes:
     else:
         buffer.write(
             {
-                "html": b"\n<!DOCTYPE html><html><body>404", "gz": gzip.compress(b"x"),
-                "?": b"\x07\xee", "empty": b"", "zeros": b"\0" * 99,
-                "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "text": b"lr: 0.1\n",
+                "html": b"\n<!DOCTYPE html><html><body>404",
+                "gz": gzip.compress(b"x"),
+                "?": b"\x07\xee",
+                "empty": b"",
+                "zeros": b"\0" * 99,
+                "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+                "text": b"lr: 0.1\n",
             }[kind]
-        )  # fmt: skip
+        )
     return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
     ("kind", "what", "weights"),
     [
-        ("torch", "a file of torch.save", True), ("old torch", "a file of torch.save", True),
+        ("torch", "a file of torch.save", True),
+        ("old torch", "a file of torch.save", True),
         ("pickle", "a pickle", True),
-        ("png", "an image (PNG)", False), ("zip", "a zip archive; unpack it", False), ("npz", "a NumPy archive", False),
-        ("html", "an HTML or XML page, as a failed download leaves; fetch it again", False), ("empty", "empty", False),
-        ("gz", "packed with gzip; unpack it", False), ("lfs", "the pointer of Git LFS", False),
-        ("zeros", "nothing but zeros", False), ("text", "a text that begins with 'lr: 0.1'", False),
+        ("png", "an image (PNG)", False),
+        ("zip", "a zip archive; unpack it", False),
+        ("npz", "a NumPy archive", False),
+        ("html", "an HTML or XML page, as a failed download leaves; fetch it again", False),
+        ("empty", "empty", False),
+        ("gz", "packed with gzip; unpack it", False),
+        ("lfs", "the pointer of Git LFS", False),
+        ("zeros", "nothing but zeros", False),
+        ("text", "a text that begins with 'lr: 0.1'", False),
         ("?", "of no known kind", False),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_learner_is_called_what_it_is(tmp_path, kind, what, weights):
     path = tmp_path / "file"
     path.write_bytes(content(kind))

@@ -14,10 +14,28 @@ PACKAGE = ROOT / "eosvos"
 
 # From above to below: a module imports from its own room and from those below it.
 ROOMS = (
-    "commands", "cli", "plots", "page", "evaluation", "evaluation.metrics", "inference", "learners", "methods.osmn",
-    "methods.osvos", "methods.eosvos", "methods", "meta", "models.pretrained", "models", "data.readers", "data.video",
-    "data.mask_files", "data.synthetic", "data", "base",
-)  # fmt: skip
+    "commands",
+    "cli",
+    "plots",
+    "page",
+    "evaluation",
+    "evaluation.metrics",
+    "inference",
+    "learners",
+    "methods.osmn",
+    "methods.osvos",
+    "methods.eosvos",
+    "methods",
+    "meta",
+    "models.pretrained",
+    "models",
+    "data.readers",
+    "data.video",
+    "data.mask_files",
+    "data.synthetic",
+    "data",
+    "base",
+)
 BASE = ("errors", "files", "file_kinds", "seeds", "torch_state", "progress")  # modules that all may import
 LONGEST = 350  # lines
 
@@ -92,9 +110,11 @@ def test_imports_run_down_only(room):
     place = ROOMS.index(room)
     up = [
         f"{module} imports {other}"
-        for module in MODULES if room_of(module) == room
-        for other in imports(module) if other in MODULES and ROOMS.index(room_of(other)) < place
-    ]  # fmt: skip
+        for module in MODULES
+        if room_of(module) == room
+        for other in imports(module)
+        if other in MODULES and ROOMS.index(room_of(other)) < place
+    ]
     assert not up
 
 
@@ -120,6 +140,12 @@ SCORING = ("score", "evaluation.predictions", "evaluation.score_sequence", "eval
 @pytest.mark.parametrize("module", [*SCORING, *(m for m in MODULES if m.startswith("evaluation.metrics"))])
 def test_what_scores_needs_no_torch(module):
     assert [way for way in reached(module) if way[-1] in (":torch", ":torchvision")] == []
+
+
+@pytest.mark.parametrize("module", ("fcntl", "resource", "pwd", "grp", "termios"))
+def test_no_module_of_unix_alone_is_needed_to_import_the_package(module):
+    """Windows has none of these; tests/test_process.py imports the package without them."""
+    assert not [name for name in MODULES if f":{module}" in imports(name, when_loaded=True)]
 
 
 def test_the_configuration_is_seen_above_the_library_only():

@@ -18,11 +18,13 @@ from eosvos.meta.learner import Learner
 from eosvos.models import osmn, osvos
 
 TASKS = ["taskset.render=[32,56]", "taskset.length=4"]
-SMALL = ["model.short=32", "model.long=56", "model.widths=[4,4,6,6,8]", "model.groups=0", "model.path=4",
-         "model.guide=32", "model.guide_widths=[4,4,6,6,8]", "model.pooled=1", "model.hidden=8", "device=cpu",
-         "outer.iterations=3", "outer.tasks=2", "outer.validation_objects=2", "outer.warmup=0",
-         "search.rates=[1e-3,1e-2]", "search.steps=2", "search.tasks=2", "guidance.min_area=0", "guidance.squares=[]",
-         *TASKS]  # fmt: skip
+SMALL = [
+    *"model.short=32 model.long=56 model.widths=[4,4,6,6,8] model.groups=0 model.path=4".split(),
+    *"model.guide=32 model.guide_widths=[4,4,6,6,8] model.pooled=1 model.hidden=8 device=cpu".split(),
+    *"outer.iterations=3 outer.tasks=2 outer.validation_objects=2 outer.warmup=0".split(),
+    *"search.rates=[1e-3,1e-2] search.steps=2 search.tasks=2 guidance.min_area=0 guidance.squares=[]".split(),
+    *TASKS,
+]
 OUT = Path("runs/osmn/tiny")
 
 

@@ -17,9 +17,11 @@ from eosvos.meta.learner import Learner
 from eosvos.methods import snapping
 from eosvos.models.osvos import build
 
-SMALL = ["model.short=32", "model.long=56", "model.widths=[4,4,6,6,8]", "model.groups=2", "model.path=4",
-         "taskset.render=[32,56]", "taskset.length=4", "device=cpu", "parent.iterations=3", "parent.tasks=2",
-         "parent.validation_pictures=2", "search.rates=[1e-9,1e-6]", "search.steps=2", "search.tasks=2"]  # fmt: skip
+SMALL = [
+    *"model.short=32 model.long=56 model.widths=[4,4,6,6,8] model.groups=2 model.path=4".split(),
+    *"taskset.render=[32,56] taskset.length=4 device=cpu parent.iterations=3 parent.tasks=2".split(),
+    *"parent.validation_pictures=2 search.rates=[1e-9,1e-6] search.steps=2 search.tasks=2".split(),
+]
 VIDEO = ["dataset.count=1", "dataset.length=3", "dataset.size=[32,56]", "processes=1", "device=cpu", "method=osvos"]
 OUT = Path("runs/osvos/tiny-foreground")
 

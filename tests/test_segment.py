@@ -291,8 +291,17 @@ def test_command_and_api_give_the_same_masks_of_a_video_file(tmp_path, learner, 
     write_video(tmp_path / "my clip.mp4", (image_at(index) for index in range(LENGTH)), 12.5)
     write_mask(tmp_path / "first.png", ids_at(0))
     out = tmp_path / "out"
-    assert run(f"video='{tmp_path / 'my clip.mp4'}'", f"mask={tmp_path / 'first.png'}", f"learner={learner_file}",
-               "iters=2", "seed=5", f"out={out}") == 0  # fmt: skip
+    assert (
+        run(
+            f"video='{tmp_path / 'my clip.mp4'}'",
+            f"mask={tmp_path / 'first.png'}",
+            f"learner={learner_file}",
+            "iters=2",
+            "seed=5",
+            f"out={out}",
+        )
+        == 0
+    )
     frames = open_video(tmp_path / "my clip.mp4")
     segmenter = Segmenter(EOSVOS(learner, iters=2, seed=5))
     for index in range(LENGTH):
@@ -359,8 +368,12 @@ def test_what_cannot_be_done_is_said_before_long_work(tmp_path, clip, capsys, le
     places = {"small": tmp_path / "small.png", "empty": tmp_path / "empty.png", "mask": tmp_path / "first.png"}
     places["clip"] = plain
     before = sorted(p for p in tmp_path.rglob("*"))
-    code = run(*(a.format(**places) for a in arguments), f"learner={learner_file}", "iters=1",
-               *([] if any("out=" in a for a in arguments) else [f"out={tmp_path / 'out'}"]))  # fmt: skip
+    code = run(
+        *(a.format(**places) for a in arguments),
+        f"learner={learner_file}",
+        "iters=1",
+        *([] if any("out=" in a for a in arguments) else [f"out={tmp_path / 'out'}"]),
+    )
     said = capsys.readouterr().err
     assert code == 2 and told in said, said
     assert sorted(p for p in tmp_path.rglob("*")) == before

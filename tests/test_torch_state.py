@@ -98,9 +98,13 @@ def test_every_method_gives_the_same_masks_in_any_state(name, tmp_path):
 def test_the_callers_state_is_as_it_was():
     def state():
         return (
-            torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"),
-            torch.get_default_dtype(), torch.get_default_device(), np.geterr(),
-        )  # fmt: skip
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+            torch.is_autocast_enabled("cpu"),
+            torch.get_default_dtype(),
+            torch.get_default_device(),
+            np.geterr(),
+        )
 
     with everything():
         before = state()

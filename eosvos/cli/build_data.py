@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any, Protocol
 
 from eosvos.cli import mixture
-from eosvos.cli.schema import DatasetSection, TasksetSection
+from eosvos.cli.data_sections import DatasetSection, TasksetSection
 from eosvos.data.image_files import several
 from eosvos.data.levels import parse_levels
 from eosvos.data.readers.davis import open_davis
@@ -61,9 +61,14 @@ def open_dataset(
             )
         case "youtube_vos":
             return open_youtube_vos(
-                data_root, split=split or "valid", sequences=names, year=section.year, every_frame=section.every_frame,
-                truth=section.truth, frames=frames,
-            )  # fmt: skip
+                data_root,
+                split=split or "valid",
+                sequences=names,
+                year=section.year,
+                every_frame=section.every_frame,
+                truth=section.truth,
+                frames=frames,
+            )
         case "mose":
             return open_mose(data_root, split=split, sequences=names, frames=frames)
         case "lvos":
@@ -78,9 +83,13 @@ def open_dataset(
             return [_video(section, data_root, names)]
         case _:
             return open_folder(
-                data_root, sequences=names, binary=section.binary, levels=parse_levels(section.levels),
-                absent=section.absent, need_frames=frames,
-            )  # fmt: skip
+                data_root,
+                sequences=names,
+                binary=section.binary,
+                levels=parse_levels(section.levels),
+                absent=section.absent,
+                need_frames=frames,
+            )
 
 
 def _video(section: DatasetSection, path: str, names: Sequence[str]) -> VideoSequence:

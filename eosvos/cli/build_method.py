@@ -96,9 +96,8 @@ class MakeMethod:
             section = config.osvos
             tuning = {key: getattr(section, key) for key in Tuning.__dataclass_fields__}
             self.settings = {"iters": config.iters, "tuning": Tuning(**tuning)}
-            snaps: dict[str, Snap] = {
-                "grabcut": grabcut, "bilateral": snapping.Bilateral(**vars(section.bilateral))
-            }  # fmt: skip
+            bilateral = snapping.Bilateral(**vars(section.bilateral))
+            snaps: dict[str, Snap] = {"grabcut": grabcut, "bilateral": bilateral}
             self.snap, self.threshold = snaps.get(section.snapping), section.threshold
             self.contours = _contours(config)[1]
         if self.method == "osmn":

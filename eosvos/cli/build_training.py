@@ -1,12 +1,11 @@
-"""What a training starts from: random weights, a learner of ours, or published weights; and its outer loop."""
+"""What a training starts from: random weights, a learner of ours, or published weights."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -15,16 +14,13 @@ from torch import Tensor, nn
 
 from eosvos import seeds
 from eosvos.cli import build_data, devices, find_learner, fingerprint
-from eosvos.cli.fingerprint import training_environment
 from eosvos.cli.schema import (
     DetectorTrainConfig,
     MetaSection,
     MetaTrainConfig,
     OSMNTrainConfig,
     OSVOSTrainConfig,
-    OuterSection,
     TrainConfig,
-    outer_settings,
 )
 from eosvos.cli.validate import check
 from eosvos.data.images import read_image
@@ -34,29 +30,47 @@ from eosvos.data.user_files import list_files
 from eosvos.errors import UserError
 from eosvos.files import write_text
 from eosvos.meta import outer
-from eosvos.meta.adapt import MetaGradient
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import FORMAT, Learner
-from eosvos.methods import rate_search
-from eosvos.models.mask_rcnn import LOSSES, SIZES, MaskRCNN, build
+from eosvos.models.mask_rcnn import SIZES, MaskRCNN, build
 from eosvos.models.pretrained import convert, load
 from eosvos.models.pretrained.convert import Published
-from eosvos.progress import TrainingProgress
 
 REPORT = "weights.txt"
 Init = Learner | Published | None
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def begin(config: DetectorTrainConfig, world: World) -> tuple[torch.device, MaskRCNN, Init, tuple[Tasks, Tasks], Any]:
-    """What the trainings of Mask R-CNN begin with: their device, the network with its weights, what `init` gave, the
-    tasks to train and to validate on, and what tells this start from any other (`fill`)."""
-    with world.barrier():
-        check(config)
-        device = devices.compute_on(config.device, config.threads)
+@dataclass(frozen=True)
+class TrainingSetup(Generic[Network]):
+    """What a training begins with.
+
+    Attributes:
+        model: the network with its initial weights, on the training's device.
+        init: what the setting `init` gave.
+        init_fingerprint: what tells these initial weights from any others, as JSON.
+        tasks: to train on.
+        held_out: to validate and search on.
+    """
+
+    model: Network
+    init: Init
+    init_fingerprint: Any
+    tasks: Tasks
+    held_out: Tasks
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+
+def begin(config: DetectorTrainConfig, world: World) -> TrainingSetup[MaskRCNN]:
+    """Build all that a training of Mask R-CNN begins with; raises UserError if the configuration is wrong."""
+    device = _checked(config, world)
     model, init = network(config, device, world)
     with world.barrier():
         tasks, unseen = build_data.tasksets(config.taskset, config.data_root, model)
-    return device, model, init, (tasks, unseen), fill(model, init, config, tasks, world)
+    return TrainingSetup(model, init, fill(model, init, config, tasks, world), tasks, unseen)
 
 
 def network(config: DetectorTrainConfig, device: torch.device, world: World) -> tuple[MaskRCNN, Init]:
@@ -80,8 +94,10 @@ def network(config: DetectorTrainConfig, device: torch.device, world: World) -> 
             if size not in SIZES:
                 raise UserError(f"init={config.init}: {init.kind}, which no Mask R-CNN begins with; use another")
             if given.get("size") != size:
-                raise UserError(f"init={config.init}: weights of a {size}, and model={given.get('size')} is asked for; "
-                                f"use model={size}")  # fmt: skip
+                raise UserError(
+                    f"init={config.init}: weights of a {size}, and model={given.get('size')} is asked for; use "
+                    f"model={size}"
+                )
             model = find_learner.build_network({**init.settings, **given}, build)
             bare = sorted(name for name, _ in model.named_parameters() if name not in init.rates)
             if bare and isinstance(config, MetaTrainConfig) and config.meta.rate is None:
@@ -107,23 +123,18 @@ def fill(model: MaskRCNN, init: Init, config: DetectorTrainConfig, tasks: Tasks,
     return {"weights": init.digest(), "norm": config.init_norm, "images": config.init_images}
 
 
-T = TypeVar("T", bound=nn.Module)
-
-
 def begin_trunked(
     config: OSVOSTrainConfig | OSMNTrainConfig,
     world: World,
     kind: str,
-    make: Callable[..., T],
+    make: Callable[..., Network],
     trunks: Sequence[str],
     parts: Mapping[str, str] | None = None,
-) -> tuple[torch.device, T, tuple[Tasks, Tasks], Any]:
+) -> TrainingSetup[Network]:
     """The same for a network of `kind` ("osvos" or "osmn") that stands on VGGs, its parts `trunks`; `init` is a learner
     of that kind, or of one of the kinds in `parts`, whose network is the part of that name, or ImageNet's VGG16 for all
     of the trunks."""
-    with world.barrier():
-        check(config)
-        device = devices.compute_on(config.device, config.threads)
+    device = _checked(config, world)
     given = find_learner.model_settings(config.model)
     init = None if config.init is None else _read(config.init, world)
     report: load.Report | None = None
@@ -141,14 +152,22 @@ def begin_trunked(
             model = find_learner.build_network(given, make)
         if isinstance(init, Published):
             if init.settings["size"] != "vgg16" or given["size"] != "vgg16":
-                raise UserError(f"init={config.init}: {init.kind}, and model={given['size']} is asked for; expected a "
-                                "VGG16 and model=vgg16")  # fmt: skip
+                raise UserError(
+                    f"init={config.init}: {init.kind}, and model={given['size']} is asked for; expected a VGG16 and "
+                    "model=vgg16"
+                )
             report, told = load.load_trunks(model, init, trunks), {"weights": init.digest()}
     if report is not None:
         _tell(report, config, world)
     with world.barrier():
-        tasks = build_data.tasksets(config.taskset, config.data_root, model)  # type: ignore[arg-type]
-    return device, model.to(device), tasks, told
+        tasks, unseen = build_data.tasksets(config.taskset, config.data_root, model)  # type: ignore[arg-type]
+    return TrainingSetup(model.to(device), init, told, tasks, unseen)
+
+
+def _checked(config: TrainConfig, world: World) -> torch.device:
+    with world.barrier():
+        check(config)
+        return devices.compute_on(config.device, config.threads)
 
 
 def _tell(report: load.Report, config: TrainConfig, world: World) -> None:
@@ -211,61 +230,3 @@ def _pictures(model: MaskRCNN, config: DetectorTrainConfig, tasks: Tasks) -> lis
         images = [fit(f, np.zeros((0, *f.shape[:2]), bool), size=(spec.short, spec.long))[0] for f in frames]
     height, width = (min((image.shape[side] for image in images), default=0) for side in (1, 2))
     return [image[:, :height, :width] for image in images]
-
-
-def train(
-    config: TrainConfig,
-    section: OuterSection,
-    learner: Learner,
-    items: tuple[Any, str],
-    gradient: Callable[[Learner, Any], MetaGradient],
-    validate: outer.Validate,
-    folder: Path,
-    *,
-    fingerprint: dict[str, Any],
-    world: World,
-    progress: TrainingProgress,
-    terms: Sequence[str] = LOSSES,
-) -> Learner:
-    """The outer loop as all trainings call it; items: a taskset and the kind of its items, see `training.stream`."""
-    try:
-        return outer.train(
-            learner,
-            rate_search.stream(
-                *items, seed=config.seed, tasks=section.tasks, world=world, workers=config.workers,
-                iterations=section.iterations if section.seconds is None else None,
-            ),
-            gradient,
-            validate,
-            folder,
-            outer_settings(section),
-            fingerprint=fingerprint,
-            environment=training_environment(next(iter(learner.theta.values())).device, config.threads),
-            world=world,
-            resume=config.resume,
-            other_code=config.other_code,
-            report=progress,
-            say=progress.say,
-            terms=terms,
-        )  # fmt: skip
-    finally:
-        progress.close()
-
-
-def searched(
-    result: Path, trained: Learner, settings: dict[str, Any], search: Callable[[], tuple[Learner, dict[str, float]]],
-    world: World, say: Callable[[str], None],
-) -> Learner:  # fmt: skip
-    """The learner with the rate that `search` finds for what was trained, in the file `result`, or the one that stands
-    there already from the same training and the same search, of these `settings`."""
-    made = {"training": trained.spec["training"], "search": settings}
-    found = world.broadcast(lambda: Learner.load(result) if result.exists() else None)
-    if found is not None and all(found.spec.get(key) == json.loads(json.dumps(value)) for key, value in made.items()):
-        return found
-    say(f"searching the best single rate at T={settings['steps']} among {settings['rates']}")
-    best, figures = search()
-    best.spec = best.spec | made | {"J": figures}
-    with world.barrier():
-        if world.is_main_process:
-            best.save(result)
-    return best

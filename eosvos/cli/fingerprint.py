@@ -13,14 +13,14 @@ import torch
 import torchvision
 
 from eosvos.cli import build_data
-from eosvos.cli.schema import DatasetSection, FiguresConfig, SegmentConfig, TasksetSection, TrainConfig
+from eosvos.cli.data_sections import DatasetSection, TasksetSection
+from eosvos.cli.schema import FiguresConfig, SegmentConfig, TrainConfig
 from eosvos.data.readers.user_video import annotated_frames
 from eosvos.data.sequence import VideoSequence, content_hash
 from eosvos.data.tasks import Tasks
 
-_TRAINING = (  # code that decides its outcome
-    "data/**/*.py", "meta/**/*.py", "methods/**/*.py", "models/**/*.py", "seeds.py", "torch_state.py",
-)  # fmt: skip
+# Code that decides its outcome
+_TRAINING = ("data/**/*.py", "meta/**/*.py", "methods/**/*.py", "models/**/*.py", "seeds.py", "torch_state.py")
 
 
 def training_fingerprint(config: TrainConfig, model: Any, tasks: Sequence[Tasks], **more: Any) -> dict[str, Any]:
@@ -52,10 +52,9 @@ def own_fingerprint(config: SegmentConfig, sequence: VideoSequence) -> dict[str,
     masks = hashlib.sha256()  # these are edited and given again
     for index in annotated_frames(sequence):
         masks.update(str(index).encode() + np.ascontiguousarray(sequence.mask(index)).tobytes())
-    return {
-        "video": given, "binary": config.binary, "absent": config.absent, "masks_hash": masks.hexdigest()[:16],
-        "hash": content_hash([sequence]), **({} if config.levels == "auto" else {"levels": config.levels}),
-    }  # fmt: skip
+    levels = {} if config.levels == "auto" else {"levels": config.levels}
+    hashes = {"masks_hash": masks.hexdigest()[:16], "hash": content_hash([sequence])}
+    return {"video": given, "binary": config.binary, "absent": config.absent, **hashes, **levels}
 
 
 def _place(section: DatasetSection | TasksetSection, data_root: str | None) -> str | None:

@@ -39,9 +39,9 @@ from eosvos.meta import distributed
 
 MISTAKE, INTERRUPTED = 2, 130
 _FLAGS = (  # Hydra's own
-    "help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun", "shell-completion", "config-path",
-    "config-name", "config-dir", "experimental-rerun", "info",
-)  # fmt: skip
+    *("help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun", "shell-completion"),
+    *("config-path", "config-name", "config-dir", "experimental-rerun", "info"),
+)
 _OF_LEARNERS = ("eval", "segment", "app", "refine")  # commands whose network is that of the learner
 # In what Hydra says of an override that it cannot read
 _GRAMMAR = ("no viable alternative", "token recognition", "LexerNoViable", "mismatched input", "extraneous input")
@@ -143,11 +143,6 @@ def note(job: str | None, out: Path) -> None:
 def _noted(folder: Path) -> dict[Path, str]:
     notes = [json.loads((folder / name).read_text(encoding="utf-8")) for name in listed(folder, ".json")]
     return {Path(os.path.relpath(note["out"])): note["job"] for note in notes}
-
-
-def interrupted(stop: Exception) -> KeyboardInterrupt:
-    """What to raise for a training that has saved its state and stopped."""
-    return KeyboardInterrupt(f"{stop}; the same command with resume=true continues")
 
 
 class _Mistake(BaseException):

@@ -99,8 +99,13 @@ class Synthetic(Source):
 
 
 KINDS: dict[str, type[Source]] = {
-    "davis": Davis, "youtube_vos": YouTubeVOS, "folder": Folder, "stills": Stills, "coco": Coco, "synthetic": Synthetic,
-}  # fmt: skip
+    "davis": Davis,
+    "youtube_vos": YouTubeVOS,
+    "folder": Folder,
+    "stills": Stills,
+    "coco": Coco,
+    "synthetic": Synthetic,
+}
 
 
 @dataclass
@@ -205,10 +210,13 @@ def _wrong(mixture: Mixture) -> list[str]:
     if mixture.paste is not None:
         least_size, most_size = mixture.paste.scale
         for key, number, small, large in (
-            ("share", mixture.paste.share, 0.0, 1.0), ("most", float(mixture.paste.most), 1.0, 8.0),
-            ("swap", mixture.paste.swap, 0.0, 1.0), ("light", mixture.paste.light, 0.0, 1.0),
-            ("scale", least_size, 0.1, most_size), ("scale", most_size, least_size, 10.0),
-        ):  # fmt: skip
+            ("share", mixture.paste.share, 0.0, 1.0),
+            ("most", float(mixture.paste.most), 1.0, 8.0),
+            ("swap", mixture.paste.swap, 0.0, 1.0),
+            ("light", mixture.paste.light, 0.0, 1.0),
+            ("scale", least_size, 0.1, most_size),
+            ("scale", most_size, least_size, 10.0),
+        ):
             if not small <= number <= large:
                 wrong.append(f"paste.{key}={number}: expected {small} to {large}")
     if not mixture.sources:
@@ -217,13 +225,16 @@ def _wrong(mixture: Mixture) -> list[str]:
         label = f"sources[{k}] ({source.kind})"
         low, high = source.transform.scale
         ranges = (
-            ("weight", source.weight, 0, math.inf), ("min_area", source.min_area, 0, 1),
-            ("train_copies", source.train_copies, 1, math.inf), ("meta_frames", source.meta_frames, 1, math.inf),
+            ("weight", source.weight, 0, math.inf),
+            ("min_area", source.min_area, 0, 1),
+            ("train_copies", source.train_copies, 1, math.inf),
+            ("meta_frames", source.meta_frames, 1, math.inf),
             ("held_out", source.held_out, 0, math.inf),
             ("transform.rotation", source.transform.rotation, 0, math.inf),
             ("transform.translation", source.transform.translation, 0, 1),
-            ("transform.colour", source.transform.colour, 0, math.inf), ("transform.scale", low, 1e-3, high),
-        )  # fmt: skip
+            ("transform.colour", source.transform.colour, 0, math.inf),
+            ("transform.scale", low, 1e-3, high),
+        )
         for key, value, least, most in ranges:
             if not (least <= value <= most and value < math.inf):
                 bounds = f"{least} or more" if most == math.inf else f"{least} to {most}"
@@ -273,10 +284,8 @@ def _open(source: Source, root: Path) -> list[VideoSequence]:
         case Stills():
             found = open_stills(root, binary=source.binary, sequences=names)
         case Coco():
-            found = open_coco(
-                root, split=source.split, sequences=names, min_area=source.min_area, crowd=source.crowd,
-                border=source.border,
-            )  # fmt: skip
+            kept: dict[str, Any] = {"min_area": source.min_area, "crowd": source.crowd, "border": source.border}
+            found = open_coco(root, split=source.split, sequences=names, **kept)
         case _:
             return []
     known = {sequence.name for sequence in found}

@@ -84,10 +84,21 @@ if TYPE_CHECKING:
     from eosvos.models.osvos import Spec as OSVOSModelSection
 else:
     OuterSection = _section(
-        "OuterSection", OuterSettings, iterations=SOME, tasks=SOME, final=SHARE, beta2=BELOW_ONE, clip=POSITIVE,
-        max_rate=POSITIVE, validate_every=SOME, save_every=SOME, seconds=POSITIVE,
-        optimizer=Choice(tuple(OPTIMIZERS)), clock=Choice(tuple(CLOCKS)), keep=Choice(KEEP),
-    )  # fmt: skip
+        "OuterSection",
+        OuterSettings,
+        iterations=SOME,
+        tasks=SOME,
+        final=SHARE,
+        beta2=BELOW_ONE,
+        clip=POSITIVE,
+        max_rate=POSITIVE,
+        validate_every=SOME,
+        save_every=SOME,
+        seconds=POSITIVE,
+        optimizer=Choice(tuple(OPTIMIZERS)),
+        clock=Choice(tuple(CLOCKS)),
+        keep=Choice(KEEP),
+    )
     FineTuningSection = _section("FineTuningSection", FineTuning, batch=SOME, clip=CLIP, average=SHARE, zoom=POSITIVE)
     DetectionSection = _section(
         "DetectionSection", Detection, rpn_pre=SOME, rpn_post=SOME, rpn_pre_test=SOME, rpn_post_test=SOME, box_nms=SHARE
@@ -104,9 +115,15 @@ else:
     BilateralSection = _section("BilateralSection", Bilateral, spatial=POSITIVE, luma=POSITIVE, chroma=POSITIVE)
     GuidanceSection = _section("GuidanceSection", Guidance, squares=Range(32))
     ModulationSection = _section(
-        "ModulationSection", Modulation, widen=Range(1), widest=SHARE, balance=OrLearner(SHARE), clip=CLIP,
-        momentum=BELOW_ONE, zoom=POSITIVE,
-    )  # fmt: skip
+        "ModulationSection",
+        Modulation,
+        widen=Range(1),
+        widest=SHARE,
+        balance=OrLearner(SHARE),
+        clip=CLIP,
+        momentum=BELOW_ONE,
+        zoom=POSITIVE,
+    )
     ModelSection = _network("ModelSection", Spec)
     OSVOSModelSection = _network("OSVOSModelSection", osvos.Spec)
     OSMNModelSection = _network("OSMNModelSection", osmn.Spec)

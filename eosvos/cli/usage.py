@@ -17,9 +17,9 @@ from pathlib import Path
 from eosvos.files import shipped
 
 COMMANDS = (
-    "segment", "app", "learners", "convert", "eval", "score", "refine", "plot", "meta_train", "parent_train",
-    "osvos_train", "osmn_train", "osmn_show",
-)  # fmt: skip
+    *("segment", "app", "learners", "convert", "eval", "score", "refine", "plot"),
+    *("meta_train", "parent_train", "osvos_train", "osmn_train", "osmn_show"),
+)
 HELP = ("--help", "-h")
 _AS_EVAL = "as in eval.yaml"
 _COMMON = ("eval", "meta_train")  # settings that another command's file does not explain are explained in these
@@ -57,12 +57,11 @@ def summary(command: str) -> str:
 def commands() -> str:
     """All commands, a line each, and how one is run."""
     lines = [f"  {name.ljust(14)}{summary(name)}" for name in COMMANDS]
-    return "\n".join([
-        "usage: eosvos COMMAND name=value ...", "", *lines, "",
-        "eosvos segment video=clip.mp4 mask=first.png     segments a video from the mask of its first frame",
-        "eosvos COMMAND --help                            tells what a command does and its settings",
-        "eosvos --version",
-    ])  # fmt: skip
+    examples = """
+eosvos segment video=clip.mp4 mask=first.png     segments a video from the mask of its first frame
+eosvos COMMAND --help                            tells what a command does and its settings
+eosvos --version"""
+    return "\n".join(["usage: eosvos COMMAND name=value ...", "", *lines, examples])
 
 
 def text(command: str) -> str:
@@ -76,11 +75,10 @@ def text(command: str) -> str:
     settings = read_settings(command)
     column = min(30, 4 + max(len(_given(setting)) for setting in settings))
     rows = [_row(setting, column, width) for setting in settings]
-    return "\n".join([
-        title, "", f"usage: eosvos {command} name=value ...", *(f"  {line}" for line in examples), "",
-        *textwrap.wrap(prose, width), "", "settings (name=default):", *rows, "",
-        f"All settings and what they may be: eosvos {command} --help=all. Their values in a run: --cfg job.",
-    ])  # fmt: skip
+    usage = [f"usage: eosvos {command} name=value ...", *(f"  {line}" for line in examples)]
+    more = f"All settings and what they may be: eosvos {command} --help=all. Their values in a run: --cfg job."
+    parts = [[title], usage, textwrap.wrap(prose, width), ["settings (name=default):", *rows], [more]]
+    return "\n\n".join("\n".join(lines) for lines in parts)
 
 
 def _parts(command: str) -> tuple[list[str], list[str]]:

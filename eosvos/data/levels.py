@@ -73,13 +73,18 @@ def choose_span(path: Path, levels: Levels, frames: Iterable[np.ndarray], full: 
     if span is None:
         log.warning(
             "%s: pixels of more than 8 bits, the first %d frames of one value: %g becomes 0 and %g becomes 255, all"
-            " that they can hold; say otherwise with levels=[low,high]", path, LOOKED_AT, *full,
-        )  # fmt: skip
+            " that they can hold; say otherwise with levels=[low,high]",
+            path,
+            LOOKED_AT,
+            *full,
+        )
         return full
     log.warning(
         "%s: pixels of more than 8 bits: %g becomes 0 and %g becomes 255, by the first frames (levels=auto); say"
-        " otherwise with levels=[low,high], in these values, or levels=full", path, *span,
-    )  # fmt: skip
+        " otherwise with levels=[low,high], in these values, or levels=full",
+        path,
+        *span,
+    )
     return span
 
 

@@ -107,9 +107,8 @@ class PastedTasks:
         """Draw an image with pasted objects, all of them instances; see `Taskset.image`."""
         taskset = self.tasks.source(seed, "image", iteration, index)
         drawn = taskset.draw_image(seed, iteration, index)
-        return taskset.build_image(
-            self._pasted(drawn, seed, iteration, index, single=False), seed, iteration, index
-        )  # fmt: skip
+        pasted = self._pasted(drawn, seed, iteration, index, single=False)
+        return taskset.build_image(pasted, seed, iteration, index)
 
     def _pasted(self, drawn: TaskFrames, seed: int, iteration: int, index: int, *, single: bool) -> TaskFrames:
         draws, settings = numpy_generator(seed, _PASTE, iteration, index, int(single)), self.pasting
@@ -145,17 +144,25 @@ class PastedTasks:
 def _placement(draws: np.random.Generator, settings: Pasting) -> _Placement:
     low, high = map(math.log, settings.scale)
     return _Placement(
-        angle=draws.uniform(0, 2 * math.pi), away=draws.uniform(0.5, 1.6), size=math.exp(draws.uniform(low, high)),
-        flipped=draws.random() < 0.5, behind=draws.random() < 0.5,
+        angle=draws.uniform(0, 2 * math.pi),
+        away=draws.uniform(0.5, 1.6),
+        size=math.exp(draws.uniform(low, high)),
+        flipped=draws.random() < 0.5,
+        behind=draws.random() < 0.5,
         gain=1 + draws.uniform(-settings.light, settings.light),
         lift=draws.uniform(-settings.light, settings.light) / 2,
-    )  # fmt: skip
+    )
 
 
 def paste(
-    frame: ObjectFrame, object_id: int, donor: ObjectFrame, donor_id: int, new: int, placement: _Placement,
+    frame: ObjectFrame,
+    object_id: int,
+    donor: ObjectFrame,
+    donor_id: int,
+    new: int,
+    placement: _Placement,
     draws: np.random.Generator,
-) -> ObjectFrame | None:  # fmt: skip
+) -> ObjectFrame | None:
     """Paste an object of one frame into another, with soft edges.
 
     Args:

@@ -173,9 +173,15 @@ def jitter(
 
 
 def _matrix(
-    source: tuple[int, ...], out: tuple[int, int], flipped: bool, degrees: float, zoom: float, right: float,
-    down: float, corner: tuple[int, int] = (0, 0),
-) -> np.ndarray:  # fmt: skip
+    source: tuple[int, ...],
+    out: tuple[int, int],
+    flipped: bool,
+    degrees: float,
+    zoom: float,
+    right: float,
+    down: float,
+    corner: tuple[int, int] = (0, 0),
+) -> np.ndarray:
     """Return the float64 (3, 3) matrix that maps output coordinates (x, y, 1) to the source.
 
     Pixel i has its centre at i + 0.5. `source`: height and width of what an identity draw shows, whose first pixel is

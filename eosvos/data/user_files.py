@@ -20,10 +20,13 @@ log = logging.getLogger(__name__)
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # Synology's and QNAP's thumbnails and recycle bins, macOS's resource forks in zip files, Windows's and Linux's own
-JUNK = frozenset((
-    "@eadir", "#recycle", "@recycle", "@recently-snapshot", "#snapshot", "__macosx", "thumbs.db", "ehthumbs.db",
-    "desktop.ini", "$recycle.bin", "recycler", "system volume information", "lost+found", "icon\r",
-))  # fmt: skip
+JUNK = frozenset(
+    (
+        *("@eadir", "#recycle", "@recycle", "@recently-snapshot", "#snapshot"),
+        *("__macosx", "icon\r", "lost+found"),
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information"),
+    )
+)
 
 
 def list_entries(folder: Path) -> list[os.DirEntry[str]]:

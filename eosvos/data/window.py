@@ -14,9 +14,7 @@ SMALLEST = 1 / 3
 """Least side of a window as a share of the network's: a smaller one would show interpolated pixels alone."""
 
 
-def window_about(
-    box: Sequence[float], frame: tuple[int, int], network: tuple[int, int], factor: float
-) -> Rectangle:  # fmt: skip
+def window_about(box: Sequence[float], frame: tuple[int, int], network: tuple[int, int], factor: float) -> Rectangle:
     """Place a window around a box.
 
     Args:
@@ -52,10 +50,8 @@ def widened(window: Rectangle, frame: tuple[int, int], factor: float) -> Rectang
     """
     x0, y0, x1, y1 = window
     right, down = (x1 - x0) * (factor - 1) / 2, (y1 - y0) * (factor - 1) / 2
-    return (
-        max(0, round(x0 - right)), max(0, round(y0 - down)),
-        min(frame[1], round(x1 + right)), min(frame[0], round(y1 + down)),
-    )  # fmt: skip
+    left, top = max(0, round(x0 - right)), max(0, round(y0 - down))
+    return left, top, min(frame[1], round(x1 + right)), min(frame[0], round(y1 + down))
 
 
 def _span(middle: float, length: float, limit: int) -> tuple[int, int]:

@@ -89,6 +89,7 @@ def _remarks(results: Results) -> list[str]:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, total: bool = False) -> str:
     """Format a table as aligned text; `total` draws a line above the last row."""
+    # Not by tabulate, which widens a column by two where its heading is the longest cell: too wide for a terminal.
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(row[k]) for row in [list(header), *cells]) for k in range(len(header))]
 

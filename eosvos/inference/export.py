@@ -28,9 +28,8 @@ from eosvos.files import atomic
 from eosvos.inference import overlay as inference_overlay
 
 Tick = Callable[[int], object]
-_IMAGES: dict[str, Callable[[Path, np.ndarray], None]] = {
-    "grey": write_grey, "binary": write_binary, "colours": write_colours,
-}  # fmt: skip
+_IMAGES: dict[str, Callable[[Path, np.ndarray], None]]
+_IMAGES = {"grey": write_grey, "binary": write_binary, "colours": write_colours}
 FORMS = (*_IMAGES, "objects", "json")
 
 
@@ -73,9 +72,8 @@ def json(sequence: VideoSequence, masks: Path, out: Path, rate: float, tick: Tic
     return out / "masks.json"
 
 
-OUTPUTS: dict[str, Callable[[VideoSequence, Path, Path, float, Tick], Path]] = {
-    "overlay": overlay, "objects": objects, "cutout": cutout, "json": json,
-}  # fmt: skip
+OUTPUTS: dict[str, Callable[[VideoSequence, Path, Path, float, Tick], Path]]
+OUTPUTS = {"overlay": overlay, "objects": objects, "cutout": cutout, "json": json}
 
 
 def _read(sequence: VideoSequence, masks: Path, tick: Tick) -> Iterator[tuple[int, np.ndarray]]:

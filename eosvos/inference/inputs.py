@@ -1,8 +1,9 @@
-"""Frames and masks as a program of one's own has them: arrays and tensors of several kinds."""
+"""What a program of one's own gives: frames and masks as arrays and tensors of several kinds, and settings by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import difflib
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -80,3 +81,12 @@ def masks_of(masks: Masks, size: Iterable[int]) -> dict[int, np.ndarray]:
 
 def _array(mask: np.ndarray | Tensor) -> np.ndarray:
     return mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+
+
+def check_settings(whose: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Raise TypeError for a setting that is not known, with the nearest one that is."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
+            raise TypeError(f"{whose} has no setting {name!r}; {hint}")

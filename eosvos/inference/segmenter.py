@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,7 +15,7 @@ from torch import Tensor
 from eosvos.data.masks import VOID
 from eosvos.errors import UserError
 from eosvos.inference import state_file
-from eosvos.inference.inputs import Image, Masks, image_of, masks_of
+from eosvos.inference.inputs import Image, Masks, check_settings, image_of, masks_of
 from eosvos.inference.suggestion import uncertainty
 from eosvos.learners.published import open_learner
 from eosvos.meta.learner import Learner
@@ -42,8 +41,7 @@ class Segmenter:
         learner: of e-OSVOS: a learner, its path or that of a published Mask R-CNN (`learners.published.open_learner`),
             or the name of one that ships.
         learner_rate: above 0, the learning rate of all parameters of a learner that has none.
-        iters: T, fine-tuning steps for each given mask; by default what the learner recommends
-            (`Learner.recommended_iters`).
+        iters: T, fine-tuning steps for each given mask; by default the learner's `recommended_iters`.
         ona: whether the method adapts online; by default not.
         seed: of every random draw; by default 0.
         device: "auto" is a GPU where CUDA finds one, else the CPU.
@@ -88,11 +86,21 @@ class Segmenter:
         **unknown: NoReturn,
     ) -> None:
         settings: dict[str, Any] = {
-            "learner": learner, "learner_rate": learner_rate, "iters": iters, "ona": ona, "seed": seed,
-            "device": device, "fine_tuning": fine_tuning, "propagation": propagation, "online": online,
-            "snapping": snapping, "windowing": windowing, "detection": detection, "score": score,
-        }  # fmt: skip
-        _check_known("Segmenter", unknown, settings)
+            "learner": learner,
+            "learner_rate": learner_rate,
+            "iters": iters,
+            "ona": ona,
+            "seed": seed,
+            "device": device,
+            "fine_tuning": fine_tuning,
+            "propagation": propagation,
+            "online": online,
+            "snapping": snapping,
+            "windowing": windowing,
+            "detection": detection,
+            "score": score,
+        }
+        check_settings("Segmenter", unknown, settings)
         settings = {name: value for name, value in settings.items() if value is not None}
         if method is not None and settings:
             raise TypeError(f"settings {', '.join(settings)} beside a method: give them to the method")
@@ -268,7 +276,7 @@ class Segmenter:
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise UserError(f"state {path}: not of this version ({error}); make it again") from error
         learner = content["learner"]
-        _check_known(
+        check_settings(
             kind.__name__, settings, [name for name in inspect.signature(kind).parameters if name != "learner"]
         )
         if learner is not None:
@@ -333,12 +341,3 @@ def _eosvos(
     used.check_rates(steps, "" if isinstance(learner, Learner) else learner or "")
     place = auto_device() if device == "auto" else torch.device(device)
     return EOSVOS(used, iters=steps, device=place, **settings)
-
-
-def _check_known(whose: str, given: Iterable[str], known: Collection[str]) -> None:
-    """Raise TypeError for a setting that is not known, with the nearest one that is."""
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
-            raise TypeError(f"{whose} has no setting {name!r}; {hint}")

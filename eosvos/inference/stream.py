@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import queue
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from contextlib import closing, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -145,71 +146,58 @@ def decoded(sequence: VideoSequence, order: Iterable[int] | None = None) -> Gene
         The frame, float32 (3, H, W); the first masks of the objects that appear in it, and its further given masks,
         both bool (H, W) by object id.
     """
-    items: queue.Queue = queue.Queue(AHEAD - 1)  # one more is in the thread's hand
-    stop = threading.Event()
 
-    def put(item: object) -> None:
-        while not stop.is_set():
-            with suppress(queue.Full):
-                return items.put(item, timeout=0.1)
+    def decode(index: int) -> Decoded:
+        return sequence.frame(index), sequence.new_objects(index), sequence.prompt_masks(index)
 
-    def decode() -> None:
-        try:
-            for index in range(len(sequence)) if order is None else order:
-                if stop.is_set():
-                    return
-                put((sequence.frame(index), sequence.new_objects(index), sequence.prompt_masks(index)))
-            put(None)
-        except BaseException as error:  # raised where the frame is asked for
-            put(error)
-
-    thread = threading.Thread(target=decode, name="decode", daemon=True)
-    thread.start()
+    indices = iter(range(len(sequence)) if order is None else order)
+    thread = ThreadPoolExecutor(1, "decode")
     try:
-        while (item := items.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        ahead = deque(thread.submit(decode, index) for index in islice(indices, AHEAD))
+        while ahead:
+            frame = ahead.popleft().result()
+            ahead.extend(thread.submit(decode, index) for index in islice(indices, 1))
+            yield frame
     finally:
-        stop.set()
-        thread.join()
+        thread.shutdown(cancel_futures=True)
 
 
 class MaskWriter:
-    """Writes masks in a thread; its first error is raised by the next `put` or at the end."""
+    """Writes masks in a thread; its first error ends the writing and is raised by the next `put` or at the end."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.items: queue.Queue = queue.Queue(AHEAD)
         self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._write, name="write", daemon=True)
+        self.thread = ThreadPoolExecutor(1, "write")
+        self.unwritten: deque[Future[None]] = deque()
 
     def put(self, name: str, mask: np.ndarray) -> None:
-        if self.error is not None:
-            raise self.error
-        self.items.put((name, mask))
+        self._raise()
+        if len(self.unwritten) > AHEAD:
+            self.unwritten.popleft().result()
+        self.unwritten.append(self.thread.submit(self._write, name, mask))
 
     def flush(self) -> None:
         """Wait until all masks are written."""
-        self.items.join()
+        while self.unwritten:
+            self.unwritten.popleft().result()
+        self._raise()
+
+    def _write(self, name: str, mask: np.ndarray) -> None:
+        if self.error is None:
+            try:
+                write_mask(self.folder / f"{name}.png", mask)
+            except BaseException as error:
+                self.error = error
+
+    def _raise(self) -> None:
         if self.error is not None:
             raise self.error
 
-    def _write(self) -> None:
-        while (item := self.items.get()) is not None:
-            if self.error is None:  # after a failure the queue is only emptied, so that nobody waits for it
-                try:
-                    write_mask(self.folder / f"{item[0]}.png", item[1])
-                except BaseException as error:
-                    self.error = error
-            self.items.task_done()
-
     def __enter__(self) -> MaskWriter:
-        self.thread.start()
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self.items.put(None)
-        self.thread.join()
-        if kind is None and self.error is not None:
-            raise self.error
+        self.thread.shutdown()
+        if kind is None:
+            self._raise()

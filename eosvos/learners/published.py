@@ -30,12 +30,19 @@ TAKEN = "a learner.safetensors, an e-OSVOS checkpoint of its authors, torchvisio
 
 _OF_CLASSES = ("cls_score", "bbox_pred", "mask_fcn_logits")  # layers with an output for each class
 
-# The rules that the authors' checkpoints were trained by, as their code (github.com/dvl-tum/e-osvos, f29531d) has them.
+# What the authors' checkpoints were trained by, as their code (github.com/dvl-tum/e-osvos, f29531d) has it.
 REFERENCE_RULES: dict[str, Any] = {
     "clip": None,  # meta_optim.py, step(): plain SGD, inner gradients are not clipped
     "window": 0.0,  # whole frames
-    "size": [800, 1333],  # torchvision's defaults, in training and test alike: shorter side, at most the longer one
-    "mask_loss": "lovasz",  # loss_lovasz.py: the hinge on each region's logits (the paper, 3.1, names Lovász-Softmax)
+}
+REFERENCE_NETWORK: dict[str, Any] = {
+    "rpn_pre": 2000,  # torchvision's defaults in training, and at test time; so is the size of images, 800 x 1333
+    "rpn_post": 2000,
+    "rpn_pre_test": 1000,
+    "rpn_post_test": 1000,
+    "mask_loss": "lovasz",  # loss_lovasz.py: the hinge on each region's logits (the paper, 3.3, names Lovász-Softmax)
+    "mask_targets": "interpolated",  # mask_rcnn.py: crops are not made binary
+    "score": 0.5,  # mask_rcnn.py: box_score_thresh, by a misleading name
 }
 
 
@@ -91,8 +98,9 @@ def _published(source: str | Path) -> Learner:
         raise _other(source, found.kind, "whose heads have batch norms, to be fitted to pictures of a training")
     norm = "frozen_batch" if found.affines else "group"
     place = torch.device("meta" if found.rates else "cpu")  # where all is in the file, nothing need be drawn
+    settings = found.settings | (REFERENCE_NETWORK if found.rates else {})
     with place, seeds.InitialWeights(0, seeds.INITIAL_WEIGHTS):
-        model = build(**found.settings, norm=norm).float()  # whatever the caller's default dtype is
+        model = build(**settings, norm=norm).float()  # whatever the caller's default dtype is
     model = model if place.type == "cpu" else model.to_empty(device="cpu")
     report = load.load(model, found, norm="copy")
     theta = {name: p.detach() for name, p in model.named_parameters()}

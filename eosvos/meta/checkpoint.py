@@ -52,9 +52,9 @@ def load(path: str | Path) -> dict[str, Any]:
             raise ValueError("it is not what was saved: something has changed it")
         return state
     except (
-        pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile,
-        AttributeError, TypeError,  # no dict
-    ) as error:  # fmt: skip
+        *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile),
+        *(AttributeError, TypeError),  # no dict
+    ) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"checkpoint {path}: cannot be read, so it is damaged, cut short or another program's ({reason}); restore "

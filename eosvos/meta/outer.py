@@ -36,8 +36,7 @@ class OuterSettings:
 
     Attributes:
         iterations: number of updates.
-        seconds: if given, training ends after so many seconds, those before a resume included, whatever `iterations`
-            is.
+        seconds: if given, training ends after so many, those before a resume included, in place of `iterations`.
         clock: "wall", or "processor": computing time of process 0 without data workers, which other work on the machine
             changes little.
         tasks: number of gradients averaged for one update.
@@ -48,12 +47,10 @@ class OuterSettings:
         final: share of the rates that is left at the end.
         beta2: of RAdam and Adam; RAdam's rectification holds the steps back for about 2 / (1 - beta2) iterations.
         weight_decay: on theta; decoupled, but added to the gradient with "sgd".
-        clip: norm to which the gradient of a single task is scaled down, for theta and the rates separately; None:
-            never.
+        clip: norm to which a task's gradient is scaled down, of theta and of the rates separately; None: never.
         shares: name prefix -> share of theta_lr for parameters whose names begin so.
         max_rate: upper bound of the learning rates; the lower is 0.
-        validate_every: iterations between validations.
-        save_every: iterations between checkpoints.
+        validate_every, save_every: iterations between validations, and between checkpoints.
         keep: the learner of the training: "best" by validation, or "last", where there is nothing to validate on.
     """
 
@@ -216,9 +213,14 @@ def _restore(state: _State, stored: dict[str, Any]) -> None:
 
 
 def _reduce(
-    results: list[MetaGradient], learner: Learner, clip: float | None, world: World, stop: bool,
-    terms: Sequence[str] = (), clock: float = 0.0,
-) -> tuple[dict[str, Any], bool]:  # fmt: skip
+    results: list[MetaGradient],
+    learner: Learner,
+    clip: float | None,
+    world: World,
+    stop: bool,
+    terms: Sequence[str] = (),
+    clock: float = 0.0,
+) -> tuple[dict[str, Any], bool]:
     """Sum gradients over the tasks of all processes; on a CPU in float64: their order leaves no trace in float32."""
     names, rates = list(learner.theta), learner.distinct_rates()
     slots = {id(r): index for index, r in enumerate(rates)}  # at level "single" all names share one
@@ -242,7 +244,7 @@ def _reduce(
     flat[-2], flat[-1] = clock, float(stop)
     world.all_reduce(flat)
     count = float(flat[-5])
-    totals = {
+    return {
         "theta": [p / max(count, 1) for p in pieces[: len(names)]],
         "rates": [p / max(count, 1) for p in pieces[len(names) : parts]],
         "terms": {term: float(value) / max(count, 1) for term, value in zip(terms, pieces[parts], strict=True)},
@@ -250,8 +252,7 @@ def _reduce(
         "skipped": int(flat[-4]),
         "loss": float(flat[-3]) / count if count else math.nan,
         "clock": float(flat[-2]),
-    }
-    return totals, bool(flat[-1] > 0)
+    }, bool(flat[-1] > 0)
 
 
 def _scale(gradients: Params, clip: float | None) -> float:
@@ -319,11 +320,7 @@ class _Files:
                     "theta": {k: p.detach() for k, p in state.learner.theta.items()},
                     "rates": {k: r.detach().clone() for k, r in state.learner.rates.items()},
                     "optimizer": state.optimizer.state_dict(),
-                    "iteration": state.iteration,
-                    "best": state.best,
-                    "skipped": state.skipped,
-                    "seconds": state.seconds,
-                    "due": state.due,
+                    **{key: getattr(state, key) for key in ("iteration", "best", "skipped", "seconds", "due")},
                 }
                 checkpoint.save(self.folder / CHECKPOINT, json.loads(json.dumps(self.stamp)) | content)
         self._keep(state.learner, LAST)

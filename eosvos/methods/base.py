@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from eosvos import seeds
 from eosvos.data.masks import VOID, merge
+from eosvos.data.tasks import Sample
+from eosvos.data.transforms import augment, fit
+from eosvos.meta.adapt import Loss, Params, adapt
+from eosvos.meta.learner import Learner
 from eosvos.torch_state import own_state
 
 Watch = Callable[[int, int, float], object]  # called with: step, number of steps (0: unknown), loss
@@ -122,6 +128,43 @@ def next_index(objs: Iterable[Any]) -> int:
     return 1 + max((obj.index for obj in objs), default=-1)
 
 
+def annotated_sample(frame: Tensor, mask: np.ndarray, size: tuple[int, int]) -> Sample:
+    """Keep an annotated frame for fine-tuning, at up to twice the network's size, so that zoomed copies stay sharp.
+
+    Args:
+        frame: float32 (3, H, W).
+        mask: bool (H, W).
+        size: short and long side of the network's images in pixels.
+    """
+    scale = min(2.0, max(1.0, min(frame.shape[-2:]) / size[0]))
+    return Sample(*fit(frame, mask[None], size=(round(size[0] * scale), round(size[1] * scale))))
+
+
+def transformed_copies(
+    samples: Sequence[Sample], *, size: tuple[int, int], zoom: tuple[float, float], flip: bool, seed: Sequence[int]
+) -> Iterator[tuple[Sample, float | None, torch.Generator]]:
+    """Yield copies of an object's annotated frames in turn, mirrored and scaled at random, without end.
+
+    Args:
+        samples: the annotated frames; at least one shows the object.
+        size: short and long side of the network's images in pixels.
+        zoom: bounds of the random scale.
+        flip: whether a copy is mirrored half of the time.
+        seed: path of the random draws; the number of samples and that of the copy are added to it.
+
+    Yields:
+        The copy; beta of its balanced cross-entropy, None where its mask decides; and the generator of its draws.
+    """
+    # An empty frame ("the object is not here") is all negative, and weighs as much as in the other frames.
+    shares = [1 - float(s.masks.float().mean()) for s in samples if s.masks.any()]
+    for number in count():
+        source, draws = samples[number % len(samples)], seeds.generator(*seed, len(samples), number)
+        image, masks = augment(
+            source.image, source.masks, draws, size=size, scale=zoom, rotation=0, translation=0, flip=flip, colour=0
+        )
+        yield Sample(image, masks), None if masks.any() else sum(shares) / len(shares), draws
+
+
 class FineTunedMethod(ABC):
     """Base of the methods that fine-tune parameters per object on its annotated frames (`protocol.LearningMethod`).
 
@@ -133,6 +176,7 @@ class FineTunedMethod(ABC):
         _waiting: annotated frames of objects that do not exist yet, by object id.
     """
 
+    learner: Learner
     probabilities: Tensor
     watch: Watch | None = None
     _objects: dict[int, Any]
@@ -162,6 +206,20 @@ class FineTunedMethod(ABC):
     def _report_step(self, done: int, total: int, loss: float) -> None:
         if self.watch is not None:
             self.watch(done, total, loss)
+
+    def _adapted(
+        self, start: Params, losses: Iterable[Loss], total: int, *, momentum: float, clip: float | None
+    ) -> Params:
+        """Return parameters fine-tuned from `start`; `total` steps are expected, 0: unknown."""
+        result = adapt(
+            start,
+            self.learner.rates,
+            losses,
+            momentum=momentum,
+            clip=clip,
+            after=lambda done, adapted: self._report_step(done, total, adapted.losses[-1]),
+        )
+        return {name: p.detach() for name, p in result.phi.items()}
 
     @own_state()
     def remove(self, ids: Collection[int]) -> None:

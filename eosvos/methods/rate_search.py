@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -13,9 +13,11 @@ from torch.utils.data import DataLoader
 
 from eosvos.data.masks import jaccard
 from eosvos.data.task_stream import TaskStream
+from eosvos.data.tasks import Sample, Task
 from eosvos.meta.adapt import Params
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
+from eosvos.methods.protocol import Method
 
 Item = tuple[tuple[int, int], Any]  # (iteration, index in the batch), task
 _NO_END = 10**12  # iterations
@@ -48,9 +50,13 @@ def stream(
             taskset, kind=kind, seed=seed, batch=tasks, start=start, stop=stop, rank=world.rank, world=world.size
         )
         loader = DataLoader(
-            dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None,
-            worker_init_fn=_begin_worker, generator=torch.Generator(),  # or it draws a seed from the global one
-        )  # fmt: skip
+            dataset,
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_begin_worker,
+            generator=torch.Generator(),  # or it draws a seed from the global one
+        )
         return zip(numbers, loader, strict=True)
 
     return begin
@@ -82,6 +88,47 @@ def best_of(
             best, highest = candidate, -math.inf if math.isnan(score) else score
     assert best is not None, "nothing to search among"
     return best, scores
+
+
+def best_rate(
+    theta: Params,
+    rates: Sequence[float],
+    tasks: Sequence[Task],
+    make_method: Callable[[Learner], Method],
+    *,
+    spec: dict[str, Any],
+    world: World,
+    before_step: Callable[[Any, Sample], None] = lambda method, sample: None,
+) -> tuple[Learner, dict[str, float]]:
+    """Find the best fine-tuning rate for trained parameters.
+
+    Each rate is judged by the method itself: fine-tuned on one frame of each task, measured on its other frames.
+
+    Args:
+        theta: the parameters.
+        rates: learning rates to try.
+        tasks: held-out tasks; the same in all processes, which share them.
+        make_method: gives the method with a learner.
+        spec: spec of the learner.
+        world: the process group.
+        before_step: called with the method and a sample before the method segments the sample's image.
+
+    Returns:
+        The best learner, of level "single"; and the mean J by rate.
+    """
+
+    def judge(learner: Learner) -> float:
+        method, total = make_method(learner), torch.zeros(1, dtype=torch.float64)
+        for task in tasks[world.rank :: world.size]:
+            method.start(task.train[0].image, {1: task.train[0].masks[0].numpy()})
+            judges = [task.meta, *task.extra_meta]
+            for sample in judges:
+                before_step(method, sample)
+                predicted = torch.from_numpy(method.step(sample.image) == 1)
+                total += jaccard_of(predicted, sample.masks[0], sample.ignore) / len(judges)
+        return float(world.all_reduce(total)) / len(tasks)
+
+    return best_of(((f"{rate:g}", single_rate_learner(theta, rate, spec)) for rate in rates), judge)
 
 
 def single_rate_learner(theta: Params, rate: float, spec: dict[str, Any]) -> Learner:

@@ -134,10 +134,8 @@ class GrabCut:
         if min(np.count_nonzero(inside), np.count_nonzero(inside == 0)) < _COLOURS:
             return mask
         cv2.setRNGSeed(0)  # its clustering of colours draws from OpenCV's own generator, of which each thread has one
-        cv2.grabCut(
-            np.ascontiguousarray(part), labels, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), self.rounds,
-            cv2.GC_INIT_WITH_MASK,
-        )  # fmt: skip
+        models, pixels = (np.zeros((1, 65)), np.zeros((1, 65))), np.ascontiguousarray(part)
+        cv2.grabCut(pixels, labels, (0, 0, 1, 1), *models, self.rounds, cv2.GC_INIT_WITH_MASK)
         foreground = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
         result = np.zeros_like(mask)
         result[window] = cv2.resize(foreground, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5

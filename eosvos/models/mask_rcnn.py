@@ -8,7 +8,7 @@ losses with derivatives of any order. It has no buffers, so its parameters are i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from eosvos.models import sampling
 from eosvos.models.backbones import NORMS, Backbone, build_body
 from eosvos.models.lovasz import lovasz_hinge, lovasz_softmax
 from eosvos.models.roi_align import MultiScaleRoIAlign
+from eosvos.models.sizes import spec_of
 
 MASK_TARGETS = ("binary", "interpolated")
 LOSSES = ("loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg")
@@ -72,20 +73,23 @@ class Spec:
     detections: int = 1  # per image
 
 
-SIZES: dict[str, Spec] = {
-    "tiny": Spec(
-        size="tiny", short=128, long=224, widths=(32, 64, 128, 256), fpn=64, hidden=128, groups=8, head_norm=True,
-        anchors=(24, 48, 96, 160), canonical=112, sampling=1, mask_roi=14, mask_layers=2,
-        rpn_first=1, rpn_pre=100, rpn_post=50, rpn_batch=64, roi_batch=32, score=0.05,
-    ),
-    "mobilenet_v2": Spec(
-        size="mobilenet_v2", short=192, long=336, fpn=64, hidden=128, groups=8, norm="frozen_batch", frozen=2,
-        head_norm=True, anchors=(32, 64, 128, 224), canonical=128, mask_canonical=512, sampling=1, mask_roi=20,
-        mask_layers=2, rpn_first=1, rpn_pre=100, rpn_post=50, rpn_batch=64, roi_batch=32, score=0.1,
-    ),
-    "resnet18": Spec(size="resnet18", short=480, long=854),
-    "resnet50": Spec(size="resnet50", short=800, long=1333, rpn_pre=2000, rpn_post=1000),
-}  # fmt: skip
+_SMALL = {"fpn": 64, "hidden": 128, "groups": 8, "head_norm": True, "sampling": 1, "mask_layers": 2, "rpn_first": 1}
+_SMALL |= {"rpn_pre": 100, "rpn_post": 50, "rpn_batch": 64, "roi_batch": 32}
+_SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        **{"short": 128, "long": 224, "widths": (32, 64, 128, 256), "anchors": (24, 48, 96, 160)},
+        **{"canonical": 112, "mask_roi": 14, "score": 0.05},
+        **_SMALL,
+    },
+    "mobilenet_v2": {
+        **{"short": 192, "long": 336, "norm": "frozen_batch", "frozen": 2, "anchors": (32, 64, 128, 224)},
+        **{"canonical": 128, "mask_canonical": 512, "mask_roi": 20, "score": 0.1},
+        **_SMALL,
+    },
+    "resnet18": {"short": 480, "long": 854},
+    "resnet50": {"short": 800, "long": 1333, "rpn_pre": 2000, "rpn_post": 1000},
+}
+SIZES = {size: Spec(size=size, **settings) for size, settings in _SIZES.items()}
 
 
 def build(size: str = "tiny", **settings: Any) -> MaskRCNN:
@@ -98,16 +102,7 @@ def build(size: str = "tiny", **settings: Any) -> MaskRCNN:
     Raises:
         ValueError: for an unknown size or setting.
     """
-    if size not in SIZES:
-        raise ValueError(f"model size {size!r} is unknown; expected one of {', '.join(SIZES)}")
-    unknown = sorted(set(settings) - set(Spec.__dataclass_fields__))
-    if unknown:
-        raise ValueError(
-            f"model setting {unknown[0]!r} is unknown; expected one of {', '.join(Spec.__dataclass_fields__)}"
-        )
-    # JSON knows no tuples: lists of a stored spec become tuples again.
-    tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in settings.items()}
-    return MaskRCNN(replace(SIZES[size], **tuples))
+    return MaskRCNN(spec_of(SIZES, size, settings))
 
 
 class MaskRCNN(detection.MaskRCNN):
@@ -235,10 +230,9 @@ class MaskRCNN(detection.MaskRCNN):
             truth = (truth >= 0.5).to(truth.dtype)
         ignore = None
         if any(i is not None for i in ignores):
-            ignore = torch.cat([
-                _crop(torch.zeros_like(t["masks"]) if i is None else i, r, m, side)
-                for i, t, r, m in zip(ignores, targets, regions, matched, strict=True)
-            ]) >= 0.5  # fmt: skip
+            planes = [torch.zeros_like(t["masks"]) if i is None else i for i, t in zip(ignores, targets, strict=True)]
+            crops = [_crop(p, r, m, side) for p, r, m in zip(planes, regions, matched, strict=True)]
+            ignore = torch.cat(crops) >= 0.5
         loss = MASK_LOSSES[self.mask_loss](mask_logits, truth, ignore)
         return {"loss_classifier": classifier, "loss_box_reg": box, "loss_mask": loss}
 
@@ -337,15 +331,11 @@ def _norm(spec: Spec) -> Callable[[int], nn.Module]:
 def _box_head(spec: Spec) -> nn.Module:
     if spec.box_convs == 0:
         return TwoMLPHead(spec.fpn * spec.box_roi**2, spec.hidden)
-    return FastRCNNConvFCHead(
-        (spec.fpn, spec.box_roi, spec.box_roi), [spec.fpn] * spec.box_convs, [spec.hidden],
-        norm_layer=_norm(spec) if spec.head_norm else None,
-    )  # fmt: skip
+    size, norm = (spec.fpn, spec.box_roi, spec.box_roi), _norm(spec) if spec.head_norm else None
+    return FastRCNNConvFCHead(size, [spec.fpn] * spec.box_convs, [spec.hidden], norm_layer=norm)
 
 
 def _backbone(spec: Spec) -> Backbone:
-    body, channels = build_body(
-        spec.size, norm=spec.norm, groups=spec.groups, widths=spec.widths, stride_first=spec.stride_first,
-        frozen=spec.frozen,
-    )  # fmt: skip
+    options = {name: getattr(spec, name) for name in ("norm", "groups", "widths", "stride_first", "frozen")}
+    body, channels = build_body(spec.size, **options)
     return Backbone(body, channels, spec.fpn, _norm(spec) if spec.head_norm else None)

@@ -12,7 +12,7 @@ layer's modulation follows its ReLU, as in the authors' code.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from eosvos.models import osvos
 from eosvos.models.sampling import dropout
+from eosvos.models.sizes import spec_of
 from eosvos.models.vgg import DEPTHS, TRUNKS, VGG, After, Trunk
 
 PLAIN = 4
@@ -55,10 +56,17 @@ class Spec(osvos.Spec):
 SIZES: dict[str, Spec] = {
     "tiny": Spec(path=8),
     "vgg16": Spec(
-        size="vgg16", short=480, long=854, **vars(TRUNKS["vgg16"]), guide=224, guide_widths=TRUNKS["vgg16"].widths,
-        pooled=7, hidden=4096, dropout=0.5,
+        size="vgg16",
+        short=480,
+        long=854,
+        **vars(TRUNKS["vgg16"]),
+        guide=224,
+        guide_widths=TRUNKS["vgg16"].widths,
+        pooled=7,
+        hidden=4096,
+        dropout=0.5,
     ),
-}  # fmt: skip
+}
 
 
 def build(size: str = "tiny", **settings: Any) -> OSMN:
@@ -71,16 +79,7 @@ def build(size: str = "tiny", **settings: Any) -> OSMN:
     Raises:
         ValueError: for an unknown size or setting.
     """
-    if size not in SIZES:
-        raise ValueError(f"model size {size!r} is unknown; expected one of {', '.join(SIZES)}")
-    unknown = sorted(set(settings) - set(Spec.__dataclass_fields__))
-    if unknown:
-        raise ValueError(
-            f"model setting {unknown[0]!r} is unknown; expected one of {', '.join(Spec.__dataclass_fields__)}"
-        )
-    # JSON knows no tuples: lists of a stored spec become tuples again.
-    tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in settings.items()}
-    return OSMN(replace(SIZES[size], **tuples))
+    return OSMN(spec_of(SIZES, size, settings))
 
 
 class OSMN(nn.Module):
@@ -108,9 +107,14 @@ class OSMN(nn.Module):
         return asdict(self.network_spec)
 
     def forward(
-        self, images: Tensor, heat: Tensor | None = None, *, guides: Tensor | None = None, gammas: Tensor | None = None,
+        self,
+        images: Tensor,
+        heat: Tensor | None = None,
+        *,
+        guides: Tensor | None = None,
+        gammas: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Compute the logits of images.
 
         Args:

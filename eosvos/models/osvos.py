@@ -7,13 +7,14 @@ linearly to one number per pixel, the logit. The contour branch is the same netw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eosvos.models.sizes import spec_of
 from eosvos.models.vgg import DEPTHS, STRIDES, TRUNKS, VGG, After, Trunk
 
 PIXELS = 480 * 854
@@ -62,16 +63,7 @@ def build(size: str = "tiny", **settings: Any) -> FCN:
     Raises:
         ValueError: for an unknown size or setting.
     """
-    if size not in SIZES:
-        raise ValueError(f"model size {size!r} is unknown; expected one of {', '.join(SIZES)}")
-    unknown = sorted(set(settings) - set(Spec.__dataclass_fields__))
-    if unknown:
-        raise ValueError(
-            f"model setting {unknown[0]!r} is unknown; expected one of {', '.join(Spec.__dataclass_fields__)}"
-        )
-    # JSON knows no tuples: lists of a stored spec become tuples again.
-    tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in settings.items()}
-    return FCN(replace(SIZES[size], **tuples))
+    return FCN(spec_of(SIZES, size, settings))
 
 
 class FCN(nn.Module):

@@ -7,9 +7,11 @@ RoIAlign again, and torchvision has kernels of both. Values and first derivative
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import torchvision.ops
 from torch import Tensor
 from torch.autograd import Function
@@ -43,9 +45,7 @@ class MultiScaleRoIAlign(torchvision.ops.MultiScaleRoIAlign):
     scales: list[float] | None
     map_levels: poolers.LevelMapper | None
 
-    def forward(
-        self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]
-    ) -> Tensor:  # fmt: skip
+    def forward(self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]) -> Tensor:
         """Pool regions from the pyramid.
 
         Args:
@@ -58,11 +58,15 @@ class MultiScaleRoIAlign(torchvision.ops.MultiScaleRoIAlign):
         """
         levels = [x[name] for name in x if name in self.featmap_names]
         if self.scales is None or self.map_levels is None:
-            self.scales, self.map_levels = poolers._setup_scales(
-                levels, image_shapes, self.canonical_scale, self.canonical_level
+            # As in torchvision, whose function for it is private: each level has a size of 2 ** -k of the image's.
+            tallest = max(shape[0] for shape in image_shapes)
+            exponents = [round(math.log2(level.shape[-2] / tallest)) for level in levels]
+            self.scales = [2.0**k for k in exponents]
+            self.map_levels = poolers.LevelMapper(
+                -exponents[0], -exponents[-1], self.canonical_scale, self.canonical_level
             )
         height, width = self.output_size
-        regions = poolers._convert_to_roi_format(boxes)
+        regions = torch.cat([F.pad(b, (1, 0), value=k) for k, b in enumerate(boxes)])  # the image's number in front
         if len(levels) == 1:
             return roi_align(levels[0], regions, (height, width), self.scales[0], self.sampling_ratio)
         level_of = self.map_levels(boxes)

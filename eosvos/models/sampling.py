@@ -6,17 +6,23 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 
-class Sampler(BalancedPositiveNegativeSampler):
-    """torchvision's sampling of anchors or regions for a loss, drawn from `generator`, which lies on the CPU.
+class Sampler:
+    """torchvision's balanced sampling of anchors or regions for a loss, drawn from `generator`, which lies on the CPU.
 
     The same are drawn on every device. `generator` None is torch's global one.
+
+    Args:
+        batch_size_per_image: number of samples.
+        positive_fraction: largest share of them that is positive.
     """
 
     generator: torch.Generator | None = None
+
+    def __init__(self, batch_size_per_image: int, positive_fraction: float) -> None:
+        self.batch_size_per_image, self.positive_fraction = batch_size_per_image, positive_fraction
 
     def __call__(self, matched_idxs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Sample positives and negatives.

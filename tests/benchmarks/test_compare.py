@@ -67,8 +67,11 @@ def test_all_train_on_the_same_for_the_same_time(script, commands, tmp_path, mon
     tested = [composed(words) for words in commands[3:7]]
     assert all((t.dataset.name, t.split, t.data_root, t.seed) == ("davis16", "train", "/data", 3) for t in tested)
     assert [words[words.index("experiment=compare") + 1] for words in commands[3:7]] == [
-        "method=eosvos", "method=osvos", "method=osmn", "method=copy_first,flow"
-    ]  # fmt: skip
+        "method=eosvos",
+        "method=osvos",
+        "method=osmn",
+        "method=copy_first,flow",
+    ]
     assert all("iters=0,10,50" in words for words in commands[3:6]) and "iters=0" in commands[6]
 
 
@@ -99,8 +102,10 @@ def test_the_table_and_the_plot_hold_what_was_measured(script, commands, tmp_pat
     assert lines[4] == "| OSVOS | 50 | 0.450 | 0.600 | 0.300 | 2.0 | 4.0 | 0.500 |"
     with (tmp_path / "table.csv").open() as file:
         assert [(row["method"], row["T"]) for row in csv.DictReader(file)] == [
-            ("flow", "0"), ("osvos", "0"), ("osvos", "50")
-        ]  # fmt: skip
+            ("flow", "0"),
+            ("osvos", "0"),
+            ("osvos", "50"),
+        ]
     words = commands[-1][commands[-1].index("eosvos.plot") + 1 :]
     assert plot.main(words) == 0  # T=0 of OSVOS stands in the table alone
     assert json.loads((tmp_path / "plots/plots.json").read_text())["runs"] == [

@@ -57,9 +57,17 @@ def test_an_evaluation_takes_all_gpus_or_the_one_asked_for(gpus, monkeypatch):
 
 def test_a_method_computes_on_the_present_gpu_whose_memory_is_measured(gpus, monkeypatch):
     monkeypatch.setattr(build_method, "EOSVOS", lambda learner, seed, device, **more: device)
-    nothing = SimpleNamespace(method="eosvos", iters=0, ona=False, score=None, fine_tuning=SimpleNamespace(),
-                              propagation=SimpleNamespace(), online=SimpleNamespace(),
-                              snapping=SimpleNamespace(), window=SimpleNamespace())  # fmt: skip
+    nothing = SimpleNamespace(
+        method="eosvos",
+        iters=0,
+        ona=False,
+        score=None,
+        fine_tuning=SimpleNamespace(),
+        propagation=SimpleNamespace(),
+        online=SimpleNamespace(),
+        snapping=SimpleNamespace(),
+        window=SimpleNamespace(),
+    )
     make = build_method.MakeMethod(nothing, object(), torch.device("cuda"))
     assert make(0) == torch.device("cuda", 1) and gpus == []
     make = build_method.MakeMethod(nothing, object(), torch.device("cuda", 1))

@@ -16,10 +16,12 @@ from eosvos.meta.learner import Learner
 from eosvos.models.mask_rcnn import build
 from eosvos.models.pretrained.convert import Published
 
-SMALL = ["model=resnet18", "model.short=64", "model.long=96", "model.fpn=32", "model.hidden=32", "model.mask_roi=7",
-         "model.mask_layers=1", "model.rpn_pre=20", "model.rpn_post=10", "model.rpn_batch=16", "model.roi_batch=8",
-         "taskset.render=[64,112]", "taskset.length=6", "device=cpu", "meta.iterations=1", "meta.tasks=1",
-         "meta.steps=1", "meta.validation_tasks=1", "meta.validation_steps=[1]"]  # fmt: skip
+SMALL = [
+    *"model=resnet18 model.short=64 model.long=96 model.fpn=32 model.hidden=32 model.mask_roi=7".split(),
+    *"model.mask_layers=1 model.rpn_pre=20 model.rpn_post=10 model.rpn_batch=16 model.roi_batch=8".split(),
+    *"taskset.render=[64,112] taskset.length=6 device=cpu meta.iterations=1 meta.tasks=1".split(),
+    *"meta.steps=1 meta.validation_tasks=1 meta.validation_steps=[1]".split(),
+]
 
 
 @pytest.fixture

@@ -23,10 +23,16 @@ from eosvos.meta.learner import Learner
 from eosvos.models.mask_rcnn import build
 
 SMALL = ["model.short=64", "model.long=112", "device=cpu", "workers=0"]
-META = [*SMALL, "meta.iterations=2", "meta.tasks=2", "meta.steps=1", "meta.validation_tasks=1", "meta.batch=1",
-        "meta.validation_steps=[1]", "meta.mask_warm_up=1"]  # fmt: skip
-PARENT = [*SMALL, "parent.iterations=1", "parent.tasks=2", "parent.validation_pictures=1", "search.rates=[1e-2]",
-          "search.steps=1", "search.tasks=1", "search.mask_losses=[lovasz]"]  # fmt: skip
+META = [
+    *SMALL,
+    *"meta.iterations=2 meta.tasks=2 meta.steps=1 meta.validation_tasks=1 meta.batch=1".split(),
+    *"meta.validation_steps=[1] meta.mask_warm_up=1".split(),
+]
+PARENT = [
+    *SMALL,
+    *"parent.iterations=1 parent.tasks=2 parent.validation_pictures=1 search.rates=[1e-2]".split(),
+    *"search.steps=1 search.tasks=1 search.mask_losses=[lovasz]".split(),
+]
 
 
 def compose(name: str, *overrides: str):

@@ -24,9 +24,30 @@ from eosvos.data.video.open import open_video
 from eosvos.errors import UserError
 
 NASTY = (
-    None, True, -1, 0, 1, 3, 2**40, 2**70, 1e308, float("nan"), float("inf"), "", "0", "a" * 30, "..", "ä\0", [], {},
-    [[]], [0, 0], {"size": [9, 9], "counts": "0"}, [[0, 0, 5, 5, 0, 5]], [[1e9] * 6],
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1,
+    3,
+    2**40,
+    2**70,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "0",
+    "a" * 30,
+    "..",
+    "ä\0",
+    [],
+    {},
+    [[]],
+    [0, 0],
+    {"size": [9, 9], "counts": "0"},
+    [[0, 0, 5, 5, 0, 5]],
+    [[1e9] * 6],
+)
 
 
 def _mask() -> np.ndarray:
@@ -44,12 +65,19 @@ def images() -> list[tuple[str, bytes]]:
     exif = Image.Exif()
     exif[0x0112] = 1
     pictures = [
-        ("a.png", palette, {}), ("a.png", grey, {"exif": exif}), ("a.png", colours, {}),
-        ("a.png", colours.convert("RGBA"), {}), ("a.png", Image.fromarray(mask > 0), {}),
-        ("a.png", Image.fromarray(mask.astype(np.uint16)), {}), ("a.bmp", grey, {}), ("a.bmp", colours, {}),
-        ("a.gif", palette, {}), ("a.tif", grey, {}), ("a.tif", colours, {"compression": "tiff_lzw"}),
+        ("a.png", palette, {}),
+        ("a.png", grey, {"exif": exif}),
+        ("a.png", colours, {}),
+        ("a.png", colours.convert("RGBA"), {}),
+        ("a.png", Image.fromarray(mask > 0), {}),
+        ("a.png", Image.fromarray(mask.astype(np.uint16)), {}),
+        ("a.bmp", grey, {}),
+        ("a.bmp", colours, {}),
+        ("a.gif", palette, {}),
+        ("a.tif", grey, {}),
+        ("a.tif", colours, {"compression": "tiff_lzw"}),
         ("a.jpg", Image.fromarray(rng.integers(0, 256, (24, 30, 3), np.uint8)), {"exif": exif}),
-    ]  # fmt: skip
+    ]
     found = []
     for name, picture, settings in pictures:
         file = io.BytesIO()
@@ -74,12 +102,19 @@ def videos(folder: Path) -> list[tuple[str, bytes]]:
     from data.films import film
 
     kinds: list[tuple[str, dict[str, Any]]] = [
-        ("a.mp4", {"options": {"bf": "2", "g": "4"}}), ("b.mp4", {"movflags": "faststart"}),
-        ("c.mp4", {"movflags": "frag_keyframe+empty_moov"}), ("a.mkv", {"options": {"g": "4"}}), ("a.mov", {}),
-        ("a.avi", {"codec": "mpeg4"}), ("b.avi", {"codec": "mjpeg", "pixels": "yuvj420p"}), ("a.ts", {}),
-        ("b.mkv", {"codec": "ffv1", "pixels": "bgr0"}), ("a.gif", {"codec": "gif", "pixels": "rgb8"}),
-        ("a.webm", {"codec": "libvpx-vp9", "options": {"cpu-used": "8", "deadline": "realtime"}}), ("a.flv", {}),
-    ]  # fmt: skip
+        ("a.mp4", {"options": {"bf": "2", "g": "4"}}),
+        ("b.mp4", {"movflags": "faststart"}),
+        ("c.mp4", {"movflags": "frag_keyframe+empty_moov"}),
+        ("a.mkv", {"options": {"g": "4"}}),
+        ("a.mov", {}),
+        ("a.avi", {"codec": "mpeg4"}),
+        ("b.avi", {"codec": "mjpeg", "pixels": "yuvj420p"}),
+        ("a.ts", {}),
+        ("b.mkv", {"codec": "ffv1", "pixels": "bgr0"}),
+        ("a.gif", {"codec": "gif", "pixels": "rgb8"}),
+        ("a.webm", {"codec": "libvpx-vp9", "options": {"cpu-used": "8", "deadline": "realtime"}}),
+        ("a.flv", {}),
+    ]
     return [(name, film(folder / name, count=9, size=(24, 96), **settings).read_bytes()) for name, settings in kinds]
 
 
@@ -206,8 +241,11 @@ def read_as_video(path: Path) -> None:
 
 
 READERS: dict[str, Callable[[Path], None]] = {
-    "masks": read_as_masks, "json": read_as_json, "values": read_as_json, "videos": read_as_video,
-}  # fmt: skip
+    "masks": read_as_masks,
+    "json": read_as_json,
+    "values": read_as_json,
+    "videos": read_as_video,
+}
 
 
 def strategy(kind: str, folder: Path) -> st.SearchStrategy[tuple[str, bytes]]:

@@ -51,9 +51,19 @@ def coco(*annotations: tuple, names: str = "frame_{:06d}.PNG", count: int = 6, s
     return {
         "images": [{"id": k + 1, "file_name": names.format(k + start), **size, **image} for k in range(count)],
         "categories": [{"id": 1, "name": "bear"}, {"id": 2, "name": "part"}],
-        "annotations": [{"id": n, "image_id": k + 1, "category_id": 1, "segmentation": segment, "bbox": [1, 1, 5, 5],
-                         "iscrowd": 0, **more} for n, (k, segment, more) in enumerate(annotations, 1)],
-    }  # fmt: skip
+        "annotations": [
+            {
+                "id": n,
+                "image_id": k + 1,
+                "category_id": 1,
+                "segmentation": segment,
+                "bbox": [1, 1, 5, 5],
+                "iscrowd": 0,
+                **more,
+            }
+            for n, (k, segment, more) in enumerate(annotations, 1)
+        ],
+    }
 
 
 def track(number: object, **more: object) -> dict:
@@ -68,10 +78,30 @@ def opened(clip, content, **settings):
 TWO = [(0, [square(LEFT)], track(0)), (0, [square(RIGHT)], track(1)), (3, counted(RIGHT), track(1))]
 
 
-@pytest.mark.parametrize("kind", [
-    "CVAT", "brush", "strings", "list", "extra", "string ids", "roboflow", "windows", "address", "folder", "encoded",
-    "shuffled", "flat", "pairs", "floats", "compressed", "categories from 0", "from 1", "label studio",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "CVAT",
+        "brush",
+        "strings",
+        "list",
+        "extra",
+        "string ids",
+        "roboflow",
+        "windows",
+        "address",
+        "folder",
+        "encoded",
+        "shuffled",
+        "flat",
+        "pairs",
+        "floats",
+        "compressed",
+        "categories from 0",
+        "from 1",
+        "label studio",
+    ],
+)
 def test_coco_of_tools(clip, said, kind):
     """Tracks 0 and 1 of the first image are objects 1 and 2; the fourth image shows the second."""
     two = [(k, segment, dict(more)) for k, segment, more in TWO]
@@ -98,10 +128,13 @@ def test_coco_of_tools(clip, said, kind):
     elif kind == "categories from 0":  # no tracks
         two = [(k, s, {"category_id": m["attributes"]["track_id"]}) for k, s, m in two]
     names = {
-        "roboflow": "{:05d}_png.rf.8a7d99.jpg", "windows": "C:\\data\\clip\\{:05d}.png", "folder": "clip/{:05d}.png",
-        "address": "https://host/b/clip/{:05d}.png?X-Key=7", "encoded": "my%20clip/{:05d}.png",
+        "roboflow": "{:05d}_png.rf.8a7d99.jpg",
+        "windows": "C:\\data\\clip\\{:05d}.png",
+        "folder": "clip/{:05d}.png",
+        "address": "https://host/b/clip/{:05d}.png?X-Key=7",
+        "encoded": "my%20clip/{:05d}.png",
         "label studio": "/data/local-files/?d=clip/{:05d}.png",
-    }  # fmt: skip
+    }
     content = coco(*two, names=names.get(kind, "frame_{:06d}.PNG"), start=int(kind == "from 1"))
     if kind == "string ids":
         for image in content["images"]:
@@ -137,14 +170,17 @@ def test_crowds_beside_objects_are_void(clip, said):
         ([(0, [square(LEFT)], {"isbbox": True})], {}, "a box without a mask"),
         ([(0, [[0.1, 0.1, 0.5, 0.1, 0.5, 0.5]], {})], {}, "fractions of the image"),
         ([*TWO, (4, [square(LEFT)], {})], {}, "annotation 4 has no track_id, others have"),
-        ([(0, [square(LEFT)], {}), (0, [square(RIGHT)], {}), (3, [square(LEFT)], {})], {},
-         "nothing tells which masks are of one object, as frame 1 has several of one category; give annotations a"),
+        (
+            [(0, [square(LEFT)], {}), (0, [square(RIGHT)], {}), (3, [square(LEFT)], {})],
+            {},
+            "nothing tells which masks are of one object, as frame 1 has several of one category; give annotations a",
+        ),
         ([(9, [square(LEFT)], {})], {}, "annotation 1 is of the image 10, which is not under images"),
         ([(0, [square(LEFT)], {})], {"names": "a.png"}, "two images are named a"),
         ([(0, [square(LEFT)], {})], {"start": 3}, "has no frame, so how its 5 images are numbered is not told"),
         ([(0, [square(LEFT)], {})], {"height": 30}, "is 40x30 pixels, but its sequence is 40x24"),
     ],
-)  # fmt: skip
+)
 def test_what_coco_does_not_tell_is_refused(clip, annotations, more, message):
     if "start" in more:
         more["count"] = 5
@@ -177,8 +213,15 @@ def test_xml_and_archives_are_refused_with_what_to_export(clip, tmp_path):
 
 
 def labelme(folder, stem, *shapes: dict) -> None:
-    content = {"version": "5.4.1", "flags": {}, "shapes": list(shapes), "imagePath": f"..\\clip\\{stem}.png",
-               "imageData": None, "imageHeight": 24, "imageWidth": 40}  # fmt: skip
+    content = {
+        "version": "5.4.1",
+        "flags": {},
+        "shapes": list(shapes),
+        "imagePath": f"..\\clip\\{stem}.png",
+        "imageData": None,
+        "imageHeight": 24,
+        "imageWidth": 40,
+    }
     folder.mkdir(exist_ok=True)
     (folder / f"{stem}.json").write_text(json.dumps(content))
 
@@ -192,8 +235,12 @@ def test_labelme(clip, tmp_path, said):
     file = io.BytesIO()
     Image.fromarray(np.ones((15, 13), bool)).save(file, format="PNG")
     mask = {"mask": base64.b64encode(file.getvalue()).decode()}
-    labelme(clip, "00000", shape("bear", "polygon", [[2, 3], [10, 3], [10, 12], [2, 12]], 5),
-            shape("bear", "mask", [[20, 5], [32, 19]], 6, **mask))  # fmt: skip
+    labelme(
+        clip,
+        "00000",
+        shape("bear", "polygon", [[2, 3], [10, 3], [10, 12], [2, 12]], 5),
+        shape("bear", "mask", [[20, 5], [32, 19]], 6, **mask),
+    )
     labelme(clip, "00003", shape("bear", "rectangle", [[33, 20], [20, 5]], 6))
     labelme(clip, "00004")
     video, _ = open_own(clip, masks=clip)
@@ -224,10 +271,16 @@ def test_via(clip, said, project):
     rect = {"name": "rect", "x": 20, "y": 5, "width": 13, "height": 15}
     regions = [[(polygon, "cub"), (rect, "bear")], [], [], [(rect, "bear")], [], []]
     entries = {
-        f"{k:05d}.png{k}": {"filename": f"{k:05d}.png", "size": k, "file_attributes": {}, "regions": [
-            {"shape_attributes": one, "region_attributes": {"animal": name, "note": ""}} for one, name in those]}
+        f"{k:05d}.png{k}": {
+            "filename": f"{k:05d}.png",
+            "size": k,
+            "file_attributes": {},
+            "regions": [
+                {"shape_attributes": one, "region_attributes": {"animal": name, "note": ""}} for one, name in those
+            ],
+        }
         for k, those in enumerate(regions)
-    }  # fmt: skip
+    }
     if not project:
         for entry in entries.values():
             entry["regions"] = {str(n): region for n, region in enumerate(entry["regions"])}

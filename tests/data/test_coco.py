@@ -77,8 +77,13 @@ def test_ids_by_falling_area_the_smaller_in_front_crowds_void(root):
     assert (one.name, edge.name) == ("one", "edge") and one.size == SIZE and len(one) == 1
     assert one.frame(0).shape == (3, *SIZE)
     expected = np.zeros(SIZE, np.uint8)
-    for number, (x, y, w, h) in ((VOID, (5, 45, 30, 10)), (1, (10, 10, 40, 30)), (2, (40, 30, 20, 20)),
-                                 (3, (80, 20, 20, 20)), (4, (70, 5, 3, 3))):  # fmt: skip
+    for number, (x, y, w, h) in (
+        (VOID, (5, 45, 30, 10)),
+        (1, (10, 10, 40, 30)),
+        (2, (40, 30, 20, 20)),
+        (3, (80, 20, 20, 20)),
+        (4, (70, 5, 3, 3)),
+    ):
         expected[y : y + h, x : x + w] = number
     assert (one.mask(0) == expected).all()
 
@@ -123,13 +128,16 @@ def test_the_layout_of_the_distribution(tmp_path):
     [
         (lambda root: (root / "instances.json").unlink(), {}, ["instances.json: no such file", "split=SPLIT"]),
         (lambda root: (root / "instances.json").write_text("{"), {}, ["instances.json: not COCO"]),
-        (lambda root: (root / "instances.json").write_text('{"images": [{"id": 1}], "annotations": []}'), {},
-         ["instances.json: not COCO", "file_name"]),
+        (
+            lambda root: (root / "instances.json").write_text('{"images": [{"id": 1}], "annotations": []}'),
+            {},
+            ["instances.json: not COCO", "file_name"],
+        ),
         (lambda root: (root / "images" / "edge.jpg").unlink(), {}, ["1 of the 3 images", "edge.jpg"]),
         (lambda root: None, {"sequences": ["two"]}, ["sequences=two"]),
         (lambda root: None, {"min_area": 0.9}, ["no object is left", "min_area=0.9"]),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_named(root, harm, settings, said, capsys):
     harm(root)
     with pytest.raises(UserError) as caught:

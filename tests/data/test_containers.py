@@ -119,9 +119,10 @@ def test_palettes_and_one_bit_pixels_are_read(tmp_path):
 
 def test_encrypted_files_are_told(tmp_path):
     options = {
-        "encryption_scheme": "cenc-aes-ctr", "encryption_key": "76a6c65c5ea762046bd749a2e632ccbb",
+        "encryption_scheme": "cenc-aes-ctr",
+        "encryption_key": "76a6c65c5ea762046bd749a2e632ccbb",
         "encryption_kid": "a7e61c373e219033c21091fa607bf3b8",
-    }  # fmt: skip
+    }
     path = written(tmp_path / "a.mp4", frames_of(), codec="libx264", pixels="yuv420p", container=options)
     with pytest.raises(UserError, match=r"a.mp4: is encrypted .*without protection"):
         open_video(path)

@@ -19,8 +19,13 @@ def test_damaged_files_are_read_or_refused(kind, tmp_path):
         pytest.importorskip("av")
     count = {True: 0, False: 0}
 
-    @settings(max_examples=EXAMPLES[kind], deadline=None, derandomize=True, database=None,
-              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @settings(
+        max_examples=EXAMPLES[kind],
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(strategy(kind, tmp_path))
     def check(file):
         count[survives(kind, tmp_path, *file)] += 1

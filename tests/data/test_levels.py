@@ -65,9 +65,9 @@ def stored(path: Path, kind: str, count: int = 3) -> tuple[Path, list[np.ndarray
 
 
 KINDS = [
-    "gray16le.mkv", "gray12le.mkv", "gray10le.mkv", "gray16be.mkv", "gbrp12le.mkv", "rgb48le.mkv", "grey.png",
-    "grey.tif", "rgb48.png", "rgb48.tif", "float.tif", "signed.tif", "stack16.tif", "stack48.tif",
-]  # fmt: skip
+    *"gray16le.mkv gray12le.mkv gray10le.mkv gray16be.mkv gbrp12le.mkv rgb48le.mkv grey.png grey.tif".split(),
+    *"rgb48.png rgb48.tif float.tif signed.tif stack16.tif stack48.tif".split(),
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

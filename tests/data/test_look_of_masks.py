@@ -62,9 +62,12 @@ def test_palettes_whose_background_is_not_index_0(clip, binary):
 def test_palettes_whose_background_is_index_0(clip, caplog):
     caplog.set_level("INFO")
     for image in (
-        palette(OBJECT, BLACK, RED), palette(OBJECT, WHITE, RED), palette(OBJECT, (9, 9, 9), (9, 9, 9)),
-        palette(OBJECT, WHITE, BLACK, transparency=0), palette(OBJECT, *[(k, k, k) for k in range(256)]),
-    ):  # fmt: skip
+        palette(OBJECT, BLACK, RED),
+        palette(OBJECT, WHITE, RED),
+        palette(OBJECT, (9, 9, 9), (9, 9, 9)),
+        palette(OBJECT, WHITE, BLACK, transparency=0),
+        palette(OBJECT, *[(k, k, k) for k in range(256)]),
+    ):
         assert (first(clip, image) == OBJECT).all()
     assert sum("0, around the rest, is background, though not black" in message for message in caplog.messages) == 1
 

@@ -88,13 +88,15 @@ def _edit(root, change):
         (lambda tree: (tree.root / "val/val_meta.json").unlink(), "val_meta.json: this file is missing"),
         (lambda tree: (tree.root / "val/val_meta.json").write_text('{"videos": 3}'), "not the meta data of LVOS"),
         (lambda tree: _edit(tree.root, lambda o: o.clear()), "not the meta data of LVOS"),
-        (lambda tree: _edit(tree.root, lambda o: o["2"]["frame_range"].update(end=60)),
-         "frames are missing between which val_meta.json has object 2: 00000036, 00000041"),
+        (
+            lambda tree: _edit(tree.root, lambda o: o["2"]["frame_range"].update(end=60)),
+            "frames are missing between which val_meta.json has object 2: 00000036, 00000041",
+        ),
         (lambda tree: (tree.masks / "00000016.png").unlink(), "no 00000016.png, where object 2 appears"),
         (lambda tree: (tree.masks / "00000021.png").unlink(), "no masks of 00000021, where val_meta.json has objects"),
         (lambda tree: (tree.images / "00000031.jpg").rename(tree.images / "last.jpg"), "a mask without its frame"),
     ],
-)  # fmt: skip
+)
 def test_what_contradicts_is_named(tmp_path, harm, said):
     tree = lvos(tmp_path)
     harm(tree)

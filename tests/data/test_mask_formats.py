@@ -96,8 +96,9 @@ def picture(form: str, mask: np.ndarray) -> Image.Image:
 def write_as_json(form: str, path: Path, masks: dict[str, np.ndarray]) -> None:
     if form == "json":
         return write_json(path, masks.items(), video="bear")
-    images = [{"id": 70 + k, "file_name": f"{stem}.jpg", "height": SIZE[0], "width": SIZE[1]}
-              for k, stem in enumerate(masks)]  # fmt: skip
+    images = [
+        {"id": 70 + k, "file_name": f"{stem}.jpg", "height": SIZE[0], "width": SIZE[1]} for k, stem in enumerate(masks)
+    ]
     annotations = []
     for k, mask in enumerate(masks.values()):
         for number in sorted(set(mask.flat) - {0}):
@@ -110,14 +111,32 @@ def write_as_json(form: str, path: Path, masks: dict[str, np.ndarray]) -> None:
                 ys, xs = np.nonzero(mask == number)
                 x0, y0, x1, y1 = (int(v) for v in (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))
                 code = [[x0, y0, x1, y0, x1, y1, x0, y1]]
-            annotations.append({"id": 9000 + len(annotations), "image_id": 70 + k, "segmentation": code,
-                                "category_id" if form == "json, categories" else "track_id": int(number)})  # fmt: skip
+            annotations.append(
+                {
+                    "id": 9000 + len(annotations),
+                    "image_id": 70 + k,
+                    "segmentation": code,
+                    "category_id" if form == "json, categories" else "track_id": int(number),
+                }
+            )
     path.write_text(json.dumps({"images": images, "annotations": annotations}))
 
 
-FORMS = ["palette", "palette of its own", "short palette", "grey", "16 bits", "RGB of greys", "DAVIS colours",
-         "DAVIS colours on nothing", "folders", "files", "json", "json, uncompressed", "json, polygons",
-         "json, categories", "json, tracks"]  # fmt: skip
+FORMS = [
+    *"palette".split(),
+    "palette of its own",
+    "short palette",
+    *"grey".split(),
+    "16 bits",
+    "RGB of greys",
+    "DAVIS colours",
+    "DAVIS colours on nothing",
+    *"folders files json".split(),
+    "json, uncompressed",
+    "json, polygons",
+    "json, categories",
+    "json, tracks",
+]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -237,10 +256,14 @@ def test_of_objects_that_overlap_the_smaller_has_the_pixel(tmp_path):
         write_grey(tmp_path / "masks" / name / "0.png", mask)
     expected = np.repeat([2, 1, 3, 1, 4], [10, 7, 7, 6, 10])
     assert (open_masks(tmp_path / "masks").read("0") == expected).all()
-    codes = [{"image_id": 0, "track_id": int(name), "segmentation": rle_encode(np.tile(
-        np.isin(np.arange(40), np.arange(40)[columns]), (24, 1)))}
+    codes = [
+        {
+            "image_id": 0,
+            "track_id": int(name),
+            "segmentation": rle_encode(np.tile(np.isin(np.arange(40), np.arange(40)[columns]), (24, 1))),
+        }
         for name, columns in (("2", slice(0, 20)), ("1", slice(10, 30)), ("3", slice(17, 24)), ("4", slice(5, 40)))
-    ]  # fmt: skip
+    ]
     (tmp_path / "m.json").write_text(json.dumps(codes))
     assert (open_json(tmp_path / "m.json")[""].read("00000") == expected).all()
 
@@ -404,10 +427,14 @@ def test_several_videos_in_one_file(tmp_path):
     for video in ("a", "b"):
         (tmp_path / "frames" / video).mkdir(parents=True)
         Image.new("RGB", SIZE[::-1]).save(tmp_path / "frames" / video / "00000.png")
-    videos = [{"id": k, "height": SIZE[0], "width": SIZE[1], "file_names": [f"{name}/00000.jpg"]}
-              for k, name in enumerate("ab")]  # fmt: skip
-    annotations = [{"id": number, "video_id": k, "segmentations": [rle_encode(mask_of(1, 2) == part)]}
-                   for number, k, part in ((3, 0, 1), (9, 0, 2), (900, 1, 2), (800, 1, 1))]  # fmt: skip
+    videos = [
+        {"id": k, "height": SIZE[0], "width": SIZE[1], "file_names": [f"{name}/00000.jpg"]}
+        for k, name in enumerate("ab")
+    ]
+    annotations = [
+        {"id": number, "video_id": k, "segmentations": [rle_encode(mask_of(1, 2) == part)]}
+        for number, k, part in ((3, 0, 1), (9, 0, 2), (900, 1, 2), (800, 1, 1))
+    ]
     (tmp_path / "masks.json").write_text(json.dumps({"videos": videos, "annotations": annotations}))
     a, b = open_folder(tmp_path)
     assert (a.mask(0) == mask_of(3, 9)).all() and (b.mask(0) == mask_of(1, 2)).all()
@@ -435,10 +462,15 @@ CODE = rle_encode(mask_of(1) > 0)
         ([{"image_id": 0, "id": 1, "segmentation": {"size": [24, 40], "counts": "~~~"}}], "none of it"),
         ([{"image_id": 0, "id": 1, "segmentation": [[1, 2, 3, 4, 5, 6]]}], "nothing tells the size"),
         ({"images": [{"id": 0, "file_name": "0.jpg", "height": 24, "width": float("nan")}], "annotations": []}, "size"),
-        ({"videos": [{"id": 0, "height": 24, "width": 40, "file_names": ["0.jpg", "1.jpg"]}],
-          "annotations": [{"id": 1, "video_id": 0, "segmentations": [CODE]}]}, "1 masks for 2 frames"),
+        (
+            {
+                "videos": [{"id": 0, "height": 24, "width": 40, "file_names": ["0.jpg", "1.jpg"]}],
+                "annotations": [{"id": 1, "video_id": 0, "segmentations": [CODE]}],
+            },
+            "1 masks for 2 frames",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_in_a_json_file_is_told(tmp_path, content, message):
     path = tmp_path / "m.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))

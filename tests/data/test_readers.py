@@ -14,7 +14,7 @@ from PIL import Image
 from trees import SIZE, TREES, VIDEOS, Tree, mose, youtube_vos
 
 from eosvos.cli import build_data
-from eosvos.cli.schema import DatasetSection
+from eosvos.cli.data_sections import DatasetSection
 from eosvos.data import image_files, masks
 from eosvos.data.readers import image_sequence, per_object_masks
 from eosvos.errors import UserError
@@ -215,8 +215,13 @@ PROTOCOLS = {"sa-v": "from-first-appearance", "davis16": "davis", "davis17": "da
 PROTOCOLS |= {"lvos": "lvos", "lvos-v2": "lvos"}
 
 
-@pytest.mark.parametrize("name", sorted({path.stem for path in (shipped("conf") / "dataset").glob("*.yaml")}
-                                        - {"folder", "synthetic", "real-small-test", "video"}))  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        {path.stem for path in (shipped("conf") / "dataset").glob("*.yaml")}
+        - {"folder", "synthetic", "real-small-test", "video"}
+    ),
+)
 def test_every_configuration_opens_its_data_set(name, tmp_path):
     content = yaml.safe_load((shipped("conf") / "dataset" / f"{name}.yaml").read_text())
     section = DatasetSection(**content.get("dataset", content))

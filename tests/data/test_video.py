@@ -136,11 +136,18 @@ def test_what_is_wrong_with_a_large_file_is_told_when_its_count_is_asked_for(tmp
 @pytest.mark.parametrize(
     ("name", "single"),
     [
-        ("first.png", True), ("00000.png", True), ("3.png", True), ("20240105.png", True), ("cam1_00000.png", True),
-        ("0.png", False), ("cam1_00000.png", False), ("00000_00001.png", False), ("00000_1.png", False),
+        ("first.png", True),
+        ("00000.png", True),
+        ("3.png", True),
+        ("20240105.png", True),
+        ("cam1_00000.png", True),
+        ("0.png", False),
+        ("cam1_00000.png", False),
+        ("00000_00001.png", False),
+        ("00000_1.png", False),
         ("1/00000.png", False),
     ],
-)  # fmt: skip
+)
 def test_masks_of_the_first_frame_do_not_wait_however_they_are_named(tmp_path, counting, name, single):
     path, mask = film(tmp_path / "a.mkv"), tmp_path / "masks" / name
     write_mask(mask, mask_of(1))

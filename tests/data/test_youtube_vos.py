@@ -132,14 +132,20 @@ FIRST, SECOND = VIDEOS
         (lambda root: (root / "train/meta.json").unlink(), ["meta.json: this file is missing"]),
         (lambda root: (root / "train/meta.json").write_text("[]"), ["meta.json: not the meta.json"]),
         (lambda root: edit(root, lambda m: m[FIRST]["objects"].update({"300": {"frames": ["00000"]}})), ["object 300"]),
-        (lambda root: edit(root, lambda m: m[SECOND]["objects"]["1"].update(frames=["00002"])),
-         [f"{SECOND}: frames that meta.json names are missing: 00002"]),
+        (
+            lambda root: edit(root, lambda m: m[SECOND]["objects"]["1"].update(frames=["00002"])),
+            [f"{SECOND}: frames that meta.json names are missing: 00002"],
+        ),
         (lambda root: edit(root, lambda m: m.update(extra={"objects": {}})), ["extra: this folder is missing"]),
         (lambda root: (root / f"train/Annotations/{FIRST}/00010.png").unlink(), [f"{FIRST}: no masks of 00010"]),
-        (lambda root: (root / f"train/JPEGImages/{FIRST}/00010.jpg").rename(root / f"train/JPEGImages/{FIRST}/11.jpg"),
-         ["00010.png: a mask without its frame"]),
+        (
+            lambda root: (root / f"train/JPEGImages/{FIRST}/00010.jpg").rename(
+                root / f"train/JPEGImages/{FIRST}/11.jpg"
+            ),
+            ["00010.png: a mask without its frame"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_named(tmp_path, harm, said):
     tree = youtube_vos(tmp_path)
     harm(tree.root)

@@ -68,9 +68,11 @@ def davis(root: Path, year: int) -> Tree:
             mask = mask_of((1, 3), k)
             write_mask(base / f"Annotations/480p/{name}/{k:05d}.png", np.where(mask, 255, 0) if year == 2016 else mask)
     return Tree(
-        base, partial(open_davis, year=year, sequences=VIDEOS),
-        *_places(base, "JPEGImages/480p", "Annotations/480p"), reads=2,
-    )  # fmt: skip
+        base,
+        partial(open_davis, year=year, sequences=VIDEOS),
+        *_places(base, "JPEGImages/480p", "Annotations/480p"),
+        reads=2,
+    )
 
 
 def youtube_vos(
@@ -174,6 +176,12 @@ def _places(base: Path, images: str, masks: str) -> tuple[Path, Path]:
 
 
 TREES: dict[str, Callable[[Path], Tree]] = {
-    "davis16": lambda root: davis(root, 2016), "davis17": lambda root: davis(root, 2017), "youtube-vos": youtube_vos,
-    "mose": mose, "lvos": lvos, "sa-v": sav, "segtrack-v2": segtrack, "youtube-objects": youtube_objects,
-}  # fmt: skip
+    "davis16": lambda root: davis(root, 2016),
+    "davis17": lambda root: davis(root, 2017),
+    "youtube-vos": youtube_vos,
+    "mose": mose,
+    "lvos": lvos,
+    "sa-v": sav,
+    "segtrack-v2": segtrack,
+    "youtube-objects": youtube_objects,
+}

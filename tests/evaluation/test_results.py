@@ -29,11 +29,18 @@ def result(name, region, contour=None, **more):
 
 
 RESULTS = [
-    result("a", {1: [0.2, 0.4], 2: [NAN, 0.8]}, attributes=("AC", "OC"), categories={1: "dog", 2: "cat"},
-           unseen=frozenset({2}), unknown_ids={7: 2}, protocol="youtube-vos"),
+    result(
+        "a",
+        {1: [0.2, 0.4], 2: [NAN, 0.8]},
+        attributes=("AC", "OC"),
+        categories={1: "dog", 2: "cat"},
+        unseen=frozenset({2}),
+        unknown_ids={7: 2},
+        protocol="youtube-vos",
+    ),
     result("b", {1: [1.0, 0.5, 0.3, NAN]}, attributes=("OC",), categories={1: "dog"}, unseen=frozenset()),
     result("c", {4: [NAN, NAN]}, unseen=frozenset({4})),
-]  # fmt: skip
+]
 
 
 def run(out, sequences=None, make=makers.copy_first, **settings):
@@ -153,8 +160,10 @@ def test_further_measures_are_told_as_osvos_does(tmp_path):
     assert [(row["Overlap-above"], float(row["boxes"])) for row in rows[:2]] == [("0.5", 1), ("0.6", 0.5)]
     rows = list(csv.DictReader((tmp_path / "errors.csv").read_text().splitlines()))
     assert [(row["Error"], float(row["share-of-wrong-pixels"])) for row in rows] == [
-        ("near", 0.4), ("far", 0.2), ("missed", 0.4)
-    ]  # fmt: skip
+        ("near", 0.4),
+        ("far", 0.2),
+        ("missed", 0.4),
+    ]
     text = io.StringIO()
     report.show(results, file=text)
     said = text.getvalue()

@@ -1,7 +1,9 @@
 """Sequences over several processes are measured as by one, and by processes that start quickly."""
 
+import multiprocessing
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -83,6 +85,15 @@ def fail(number):
     if number == 7:
         os._exit(3)
     return number
+
+
+def test_a_pool_still_tells_its_processes():
+    """By a private attribute; Python 3.14 has `terminate_workers` for what it is needed for."""
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    pid = pool.submit(os.getpid).result()
+    told = [process.pid for process in (getattr(pool, "_processes", None) or {}).values()]
+    pool.shutdown()
+    assert told == [pid], f"Python {sys.version} has changed it: adapt `_terminate` of evaluation/processes.py"
 
 
 def test_a_failing_and_a_lost_process_are_told():

@@ -159,9 +159,12 @@ def test_states_that_are_none_are_refused(tmp_path, learner):
     learner.save(tmp_path / "learner")
     (tmp_path / "other").write_bytes(content.replace(b"Flow", b"Slow"))
     for name, told in [
-        ("none", "no such file"), ("cut", "truncated"), ("text", "not a readable file"),
-        ("learner", "format 'eosvos-learner-1' found"), ("other", "not of this version"),
-    ]:  # fmt: skip
+        ("none", "no such file"),
+        ("cut", "truncated"),
+        ("text", "not a readable file"),
+        ("learner", "format 'eosvos-learner-1' found"),
+        ("other", "not of this version"),
+    ]:
         with pytest.raises(UserError, match=told):
             Segmenter.load(tmp_path / name)
     with pytest.raises(ValueError, match="Own cannot be saved"):

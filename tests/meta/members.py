@@ -56,9 +56,16 @@ def train(rank: int, folder: str, bad: str, resume: bool = False) -> None:
 
     with distributed_errors():
         best = outer.train(
-            fresh(), lambda start: stream(start, world), sometimes, validate, Path(folder),
-            replace(SETTINGS, iterations=12), fingerprint={"toy": 1}, world=world, resume=resume,
-        )  # fmt: skip
+            fresh(),
+            lambda start: stream(start, world),
+            sometimes,
+            validate,
+            Path(folder),
+            replace(SETTINGS, iterations=12),
+            fingerprint={"toy": 1},
+            world=world,
+            resume=resume,
+        )
         best.save(f"best-{rank}.safetensors")
     distributed.finish()
 

@@ -24,9 +24,15 @@ def test_neurons_are_output_channels():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.ConvTranspose2d(4, 5, 2, 2), nn.Linear(6, 7))
     shapes = rate_shapes(net, "neuron")
     assert shapes == {
-        "0.weight": (4, 1, 1, 1), "0.bias": (4,), "1.weight": (4,), "1.bias": (4,),
-        "2.weight": (1, 5, 1, 1), "2.bias": (5,), "3.weight": (7, 1), "3.bias": (7,),
-    }  # fmt: skip
+        "0.weight": (4, 1, 1, 1),
+        "0.bias": (4,),
+        "1.weight": (4,),
+        "1.bias": (4,),
+        "2.weight": (1, 5, 1, 1),
+        "2.bias": (5,),
+        "3.weight": (7, 1),
+        "3.bias": (7,),
+    }
 
 
 def test_paper_network_has_90998_neuron_rates():

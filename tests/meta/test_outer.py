@@ -148,9 +148,17 @@ def test_sgd_is_the_papers_rule(tmp_path):
     """v <- 0.9 v + (g + decay theta), theta <- theta - lr v; without a clip not even a huge gradient is scaled."""
     huge = 1e4
     settings = OuterSettings(
-        iterations=3, tasks=1, optimizer="sgd", theta_lr=1e-6, rates_lr=0, warmup=0, final=1.0, weight_decay=0.3,
-        clip=None, validate_every=3,
-    )  # fmt: skip
+        iterations=3,
+        tasks=1,
+        optimizer="sgd",
+        theta_lr=1e-6,
+        rates_lr=0,
+        warmup=0,
+        final=1.0,
+        weight_decay=0.3,
+        clip=None,
+        validate_every=3,
+    )
 
     def steep(learner, number):
         grown = {name: p.detach() * huge for name, p in learner.theta.items()}
@@ -279,9 +287,7 @@ def test_without_a_rate_of_their_own_the_learning_rates_stay_bit_for_bit(tmp_pat
 def test_the_best_by_validation_is_kept(tmp_path):
     scores = iter([0.1, 0.9, 0.3, 0.2])
     settings = OuterSettings(iterations=30, tasks=1, validate_every=10)
-    kept = train(
-        fresh(), stream, gradient, lambda learner: {"score": next(scores)}, tmp_path, settings, fingerprint={}
-    )  # fmt: skip
+    kept = train(fresh(), stream, gradient, lambda learner: {"score": next(scores)}, tmp_path, settings, fingerprint={})
     assert kept.spec["training"] == {"iteration": 10, "score": 0.9}
     assert not same(kept, Learner.load(tmp_path / outer.LAST))
 

@@ -17,9 +17,16 @@ from eosvos.models import osmn
 
 HEIGHT, WIDTH = 60, 100
 SMALL = {
-    "short": 32, "long": 54, "widths": (4, 4, 6, 8, 10), "guide_widths": (4, 4, 4, 4, 6), "guide": 32, "pooled": 1,
-    "hidden": 8, "path": 4, "groups": 0,
-}  # fmt: skip
+    "short": 32,
+    "long": 54,
+    "widths": (4, 4, 6, 8, 10),
+    "guide_widths": (4, 4, 4, 4, 6),
+    "guide": 32,
+    "pooled": 1,
+    "hidden": 8,
+    "path": 4,
+    "groups": 0,
+}
 
 
 def made(**settings):
@@ -303,7 +310,13 @@ def test_validation_and_the_search_of_a_rate(learner):
     assert "gamma_spread" not in figures and 0 <= figures["J"] <= 1
     tasks = [SyntheticTaskset(length=4, render=(40, 68), size=(32, 54)).task(0, 0, 0)]
     best, judged = training.search_rate(
-        learner.theta, [1e-4, 0.1], tasks, steps=2, modulation=Modulation(), spec=learner.spec, device="cpu",
+        learner.theta,
+        [1e-4, 0.1],
+        tasks,
+        steps=2,
+        modulation=Modulation(),
+        spec=learner.spec,
+        device="cpu",
         world=World(),
-    )  # fmt: skip
+    )
     assert f"{float(best.distinct_rates()[0]):g}" == max(judged, key=judged.get) and len(judged) == 2

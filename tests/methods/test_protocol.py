@@ -37,9 +37,23 @@ HEIGHT, WIDTH = 32, 48
 def mask_rcnn_learner() -> Learner:
     torch.manual_seed(0)
     model = mask_rcnn.build(
-        "tiny", short=32, long=48, widths=(8, 8, 8, 8), fpn=8, hidden=8, groups=4, mask_layers=1, mask_roi=7,
-        box_roi=3, anchors=(8, 16, 24, 32), rpn_pre=10, rpn_post=5, rpn_batch=16, roi_batch=8, score=0.0,
-    )  # fmt: skip
+        "tiny",
+        short=32,
+        long=48,
+        widths=(8, 8, 8, 8),
+        fpn=8,
+        hidden=8,
+        groups=4,
+        mask_layers=1,
+        mask_roi=7,
+        box_roi=3,
+        anchors=(8, 16, 24, 32),
+        rpn_pre=10,
+        rpn_post=5,
+        rpn_batch=16,
+        roi_batch=8,
+        score=0.0,
+    )
     return Learner.create(model, 0.02, "neuron", {"model": model.spec})
 
 
@@ -54,9 +68,17 @@ def osvos_learner() -> Learner:
 def osmn_learner() -> Learner:
     torch.manual_seed(0)
     model = osmn.build(
-        "tiny", short=32, long=48, widths=(2, 2, 2, 2, 2), groups=1, path=2, guide=32, guide_widths=(4, 4, 4, 4, 4),
-        pooled=1, hidden=8,
-    )  # fmt: skip
+        "tiny",
+        short=32,
+        long=48,
+        widths=(2, 2, 2, 2, 2),
+        groups=1,
+        path=2,
+        guide=32,
+        guide_widths=(4, 4, 4, 4, 4),
+        pooled=1,
+        hidden=8,
+    )
     assert model.visual is not None
     torch.nn.init.normal_(model.visual.last.weight)  # as after training: another gamma for another guide
     return Learner.create(model, 0.02, "single", {"network": "osmn", "model": model.spec})

@@ -92,8 +92,13 @@ def dense(image, plane, solver):
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):
             luma, u, v = colours[y, x]
-            key = (int(y // spatial), int(x // spatial), int(luma // solver.luma), int(u // solver.chroma),
-                   int(v // solver.chroma))  # fmt: skip
+            key = (
+                int(y // spatial),
+                int(x // spatial),
+                int(luma // solver.luma),
+                int(u // solver.chroma),
+                int(v // solver.chroma),
+            )
             where[y, x] = cells.setdefault(key, len(cells))
     count = len(cells)
     blur = np.zeros((count, count))
@@ -181,8 +186,9 @@ def test_grabcut_changes_nothing_beyond_its_band_and_what_agrees_keeps_its_proba
     same = (snapped >= 0.5) == (rough >= 0.5)
     assert torch.equal(snapped[same], rough[same]) and not same.all()
     for plane, changed in zip(rough.numpy() >= 0.5, ~same.numpy(), strict=True):
-        edge = np.argwhere(plane & ~(np.roll(plane, 1, 0) & np.roll(plane, -1, 0) & np.roll(plane, 1, 1)
-                                     & np.roll(plane, -1, 1)))  # fmt: skip
+        edge = np.argwhere(
+            plane & ~(np.roll(plane, 1, 0) & np.roll(plane, -1, 0) & np.roll(plane, 1, 1) & np.roll(plane, -1, 1))
+        )
         reach = 0.05 * np.sqrt(plane.sum()) + 2
         assert all(np.hypot(*(edge - pixel).T).min() <= reach for pixel in np.argwhere(changed))
 

@@ -10,9 +10,14 @@ from eosvos.models.pretrained import convert, load
 from eosvos.models.vgg import LEVELS_MEAN, UNIT_MEAN, UNIT_STD
 
 SMALL = {
-    "widths": (4, 4, 6, 8, 10), "groups": 0, "path": 4, "guide": 32, "guide_widths": (4, 4, 4, 4, 6), "pooled": 1,
+    "widths": (4, 4, 6, 8, 10),
+    "groups": 0,
+    "path": 4,
+    "guide": 32,
+    "guide_widths": (4, 4, 4, 4, 6),
+    "pooled": 1,
     "hidden": 8,
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -29,8 +34,16 @@ def test_the_papers_network_has_nine_modulation_layers():
     with torch.device("meta"):
         model, theirs = osmn.build("vgg16"), vgg16(weights=None)
     assert osmn.LAYERS == (
-        "conv3_1", "conv3_2", "conv3_3", "conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3"
-    )  # fmt: skip
+        "conv3_1",
+        "conv3_2",
+        "conv3_3",
+        "conv4_1",
+        "conv4_2",
+        "conv4_3",
+        "conv5_1",
+        "conv5_2",
+        "conv5_3",
+    )
     assert model.channels == [256] * 3 + [512] * 6
     count = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     whole = sum(p.numel() for p in theirs.parameters())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from eosvos import Segmenter, convert, eval
 from eosvos.app import Make
 from eosvos.cli import build_method, build_training, hydra_app, schema, validate
 from eosvos.errors import UserError
-from eosvos.learners.published import REFERENCE_RULES, open_learner
+from eosvos.learners.published import REFERENCE_NETWORK, REFERENCE_RULES, open_learner
 from eosvos.meta.adapt import adapt
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
@@ -41,6 +41,8 @@ def small():
     few = replace(RESNET50, short=48, long=64, rpn_pre=40, rpn_post=20, rpn_batch=16, roi_batch=8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(mask_rcnn.SIZES, "resnet50", few)
+        for name, count in {"rpn_pre": 40, "rpn_post": 20, "rpn_pre_test": 30, "rpn_post_test": 15}.items():
+            patch.setitem(REFERENCE_NETWORK, name, count)
         yield few
 
 
@@ -83,11 +85,11 @@ def probabilities(segmenter: Segmenter) -> list[torch.Tensor]:
     return segmenter.probabilities
 
 
-def by_init(path: Path, **more) -> tuple[mask_rcnn.MaskRCNN, object]:
+def by_init(path: Path, rate: float | None = None, **more) -> tuple[mask_rcnn.MaskRCNN, object]:
     """What a training with init=path begins with."""
     settings = schema.MetaTrainConfig(init=str(path), init_norm="copy", seed=0, out=str(path.parent / "run"))
     settings.model = schema.ModelSection(size="resnet50", **more)
-    settings.meta.rate = None if not more else 0.1
+    settings.meta.rate = rate
     model, init = build_training.network(settings, torch.device("cpu"), World())
 
     class Pictures:
@@ -111,8 +113,8 @@ def test_the_authors_checkpoint_gives_the_same_masks_every_way(checkpoint, tmp_p
     assert "43,975,515 parameters, 90,998 learning rates, 5e-05 in the mean" in capsys.readouterr().out
     direct, converted = open_learner(checkpoint), Learner.load(out)
     meta = schema.MetaSection(rate=None, level="neuron")
-    model, init = by_init(checkpoint)
-    trained = build_training.first_learner(model, init, meta, {"model": model.spec})
+    model, init = by_init(checkpoint, **REFERENCE_NETWORK)
+    trained = build_training.first_learner(model, init, meta, {"model": model.spec, "rules": REFERENCE_RULES})
     assert same(direct, converted) and same(direct, trained)
     settings = schema.AppConfig(method="eosvos", learner=str(checkpoint), iters=1, ona=False, seed=0, device="cpu")
     assert same(direct, build_method.evaluation_learner(settings)[1])
@@ -145,9 +147,8 @@ def test_the_authors_rates_and_rules_arrive(checkpoint, small):
     step = -adapt(weight, {CONV5: learner.rates[CONV5]}, [lambda phi: phi[CONV5].sum()]).phi[CONV5].detach()
     rates = stored["log_init_lr_roi_heads-mask_predictor-conv5_mask-weight"]
     assert rates.shape == (256, 1, 1, 1) and torch.equal(step, rates.expand(256, 256, 2, 2))
-    assert learner.spec["rules"] == REFERENCE_RULES and learner.spec["model"] == mask_rcnn.build("resnet50").spec
-    assert REFERENCE_RULES["size"] == [RESNET50.short, RESNET50.long]
-    assert REFERENCE_RULES["mask_loss"] == RESNET50.mask_loss
+    assert learner.spec["rules"] == REFERENCE_RULES == {"clip": None, "window": 0.0}
+    assert learner.spec["model"] == asdict(replace(small, **REFERENCE_NETWORK))
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +178,7 @@ def test_torchvisions_network_is_kept_and_its_classes_are_as_init_draws_them(coc
     image = torch.rand(1, 3, 64, 96)
     found, expected = learner.network(mask_rcnn.build).backbone(image), network.backbone(image)
     assert all(torch.allclose(found[level], expected[level], rtol=1e-4, atol=1e-4) for level in expected)
-    model, _ = by_init(path, norm="frozen_batch")
+    model, _ = by_init(path, 0.1, norm="frozen_batch")
     assert same(learner, replace(learner, theta=dict(model.named_parameters())))
 
 

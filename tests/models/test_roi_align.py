@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 import torchvision.ops
 from torch.autograd import gradcheck, gradgradcheck
 
@@ -44,6 +45,15 @@ def test_it_has_derivatives_of_any_order(sampling):
     (first,) = torch.autograd.grad((pooled(features) ** 4).sum(), features, create_graph=True)
     assert gradgradcheck(lambda x: torch.autograd.grad((pooled(x) ** 4).sum(), x, create_graph=True)[0], (features,))
     assert first.requires_grad
+
+
+def test_the_only_private_operator_of_torchvision_takes_what_it_is_given():
+    """The transpose of RoIAlign, for which torchvision has no public function."""
+    operator = getattr(torch.ops.torchvision, "_roi_align_backward", None)
+    taken = operator and [argument.name for argument in operator.default._schema.arguments]
+    settings = ["spatial_scale", "pooled_height", "pooled_width", "batch_size", "channels", "height", "width"]
+    expected = ["grad", "rois", *settings, "sampling_ratio", "aligned"]
+    assert taken == expected, f"torchvision {torchvision.__version__} has changed it: adapt models/roi_align.py"
 
 
 def test_pyramid_pooling_is_torchvisions_bit_for_bit_and_can_be_differentiated_twice():

@@ -20,8 +20,14 @@ from eosvos.models.mask_rcnn import build
 from eosvos.models.pretrained import convert, files, group_norm, load
 
 SMALL = {"short": 64, "long": 96}
-CLASSES = ("cls_score.weight", "cls_score.bias", "bbox_pred.weight", "bbox_pred.bias", "mask_fcn_logits.weight",
-           "mask_fcn_logits.bias")  # fmt: skip
+CLASSES = (
+    "cls_score.weight",
+    "cls_score.bias",
+    "bbox_pred.weight",
+    "bbox_pred.bias",
+    "mask_fcn_logits.weight",
+    "mask_fcn_logits.bias",
+)
 
 
 def saved(tmp_path, state, **options):
@@ -98,15 +104,18 @@ def test_detectron2s_group_norm_model(tmp_path):
     path.write_bytes(pickle.dumps({"model": state, "__author__": "Detectron2 Model Zoo"}))
     model, report = loaded(str(path))
     assert keys_named(report) == set(state)
-    assert set(report.skipped) == {k for k in state if k.endswith(CLASSES) or "mask_head.predictor" in k
-                                   or "cell_anchors" in k} - {"roi_heads.mask_head.predictor"}  # fmt: skip
+    assert set(report.skipped) == {
+        k for k in state if k.endswith(CLASSES) or "mask_head.predictor" in k or "cell_anchors" in k
+    } - {"roi_heads.mask_head.predictor"}
     assert ends(report.new, CLASSES) and not model.spec["stride_first"] and model.spec["box_convs"] == 4
-    taken = {"backbone.body.layer3.5.bn2.bias": "backbone.bottom_up.res4.5.conv2.norm.bias",
-             "backbone.body.layer1.0.downsample.0.weight": "backbone.bottom_up.res2.0.shortcut.weight",
-             "backbone.fpn.layer_blocks.3.1.weight": "backbone.fpn_output5.norm.weight",
-             "roi_heads.box_head.3.0.weight": "roi_heads.box_head.conv4.weight",
-             "roi_heads.box_head.5.bias": "roi_heads.box_head.fc1.bias",
-             "roi_heads.mask_head.0.1.bias": "roi_heads.mask_head.mask_fcn1.norm.bias"}  # fmt: skip
+    taken = {
+        "backbone.body.layer3.5.bn2.bias": "backbone.bottom_up.res4.5.conv2.norm.bias",
+        "backbone.body.layer1.0.downsample.0.weight": "backbone.bottom_up.res2.0.shortcut.weight",
+        "backbone.fpn.layer_blocks.3.1.weight": "backbone.fpn_output5.norm.weight",
+        "roi_heads.box_head.3.0.weight": "roi_heads.box_head.conv4.weight",
+        "roi_heads.box_head.5.bias": "roi_heads.box_head.fc1.bias",
+        "roi_heads.mask_head.0.1.bias": "roi_heads.mask_head.mask_fcn1.norm.bias",
+    }
     for name, key in taken.items():
         assert torch.equal(model.get_parameter(name), torch.from_numpy(state[key])), name
 
@@ -136,8 +145,11 @@ class Evil:
 @pytest.mark.parametrize("wrap", [lambda e: {"model": e}, lambda e: e, lambda e: {"model": {"a": np.array([e])}}])
 def test_a_pickle_that_wants_to_execute_is_refused(tmp_path, wrap):
     path = tmp_path / "evil.pkl"
-    for write in (lambda v: path.write_bytes(pickle.dumps(v)), lambda v: torch.save(v, path),
-                  lambda v: torch.save(v, path, _use_new_zipfile_serialization=False)):  # fmt: skip
+    for write in (
+        lambda v: path.write_bytes(pickle.dumps(v)),
+        lambda v: torch.save(v, path),
+        lambda v: torch.save(v, path, _use_new_zipfile_serialization=False),
+    ):
         write(wrap(Evil(tmp_path / "executed")))
         with pytest.raises(UserError, match=r"mkdir.*refused|ObjectDType.*refused"):
             convert.read(str(path))
@@ -288,9 +300,15 @@ def test_files_that_are_no_weights(tmp_path):
         with pytest.raises(UserError, match=r"x\.pth: "):
             convert.read(broken(path, data))
     with pytest.raises(UserError, match="23 bottlenecks"):
-        torch.save({"conv1.weight": torch.ones(1), "layer1.0.conv1.weight": torch.ones(1),
-                    "layer1.0.conv3.weight": torch.ones(1),
-                    **{f"layer3.{i}.conv1.weight": torch.ones(1) for i in range(23)}}, path)  # fmt: skip
+        torch.save(
+            {
+                "conv1.weight": torch.ones(1),
+                "layer1.0.conv1.weight": torch.ones(1),
+                "layer1.0.conv3.weight": torch.ones(1),
+                **{f"layer3.{i}.conv1.weight": torch.ones(1) for i in range(23)},
+            },
+            path,
+        )
         convert.read(str(path))
 
 
@@ -302,8 +320,10 @@ def test_the_digest_is_of_the_tensors(tmp_path):
     assert convert.read(saved(tmp_path, state)).digest() != first
 
 
-@pytest.mark.parametrize(("file", "size", "norms"), [("resnet18_imagenet_bnfolded", "resnet18", 16),
-                                                     ("resnet50_imagenet_conv1-layer3", "resnet50", 44)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("file", "size", "norms"),
+    [("resnet18_imagenet_bnfolded", "resnet18", 16), ("resnet50_imagenet_conv1-layer3", "resnet50", 44)],
+)
 def test_the_real_files_on_real_images(shared_data, file, size, norms):
     from eosvos.data.images import read_image
 

@@ -72,8 +72,9 @@ def appearances(
     if absent == "told" and empty:
         log.warning(
             "masks that show nothing, taken to tell that %s there: of %s; leave a mask out that is not to tell it",
-            "their object is not" if masks.form in ("objects", "json") else "no object is", several(empty),
-        )  # fmt: skip
+            "their object is not" if masks.form in ("objects", "json") else "no object is",
+            several(empty),
+        )
     start = min(first_frame.values(), default=0)
     prompt_frames = tuple(index for index, _ in order if index != start)
     return Appearances(first_frame, prompt_frames, annotated_ids if absent == "told" else {})

@@ -72,8 +72,11 @@ def open_json(
                     log.warning(
                         "%s: %d of %d images are listed without annotation, which tells nothing of them: %s; with"
                         " absent=all no object is there",
-                        where, len(unannotated), len(shapes.frames), several(unannotated, 4),
-                    )  # fmt: skip
+                        where,
+                        len(unannotated),
+                        len(shapes.frames),
+                        several(unannotated, 4),
+                    )
                 shapes.frames = {name: entries for name, entries in shapes.frames.items() if entries}
             else:
                 unannotated = ()

@@ -70,8 +70,11 @@ def match_to_frames(
             if own is not None and own != names[0]:
                 log.warning(
                     "%s: taken for the mask of the first frame, %s, as a single image is, though its name is that of"
-                    " %s; for this frame give the folder with masks=", path, names[0], own,
-                )  # fmt: skip
+                    " %s; for this frame give the folder with masks=",
+                    path,
+                    names[0],
+                    own,
+                )
             _refuse_doubts(masks, binary)
             return replace(masks, files={names[0]: (path,)}, read=partial(_renamed, masks, {names[0]: path.stem}, {}))
     elif files := [path] if kind == ".json" else _annotations(path) if path.is_dir() else []:
@@ -124,10 +127,13 @@ def _frames_of(path: Path, masks: MaskSet, names: Sequence[str]) -> dict[str, st
         where = f"{path}: {stem}" if masks.form == "json" else masks.files[stem][0]
         log.warning(
             "%s: taken for the mask of frame %s, by the number at its end%s; name masks as the frames are, %s, if it is"
-            " not its frame's%s", where, name,
-            f", and {len(guessed) - 1} others likewise" if len(guessed) > 1 else "", names[0],
+            " not its frame's%s",
+            where,
+            name,
+            f", and {len(guessed) - 1} others likewise" if len(guessed) > 1 else "",
+            names[0],
             "" if masks.form in ("objects", "json") else ", and FRAME_OBJECT, all of them, if it is that of an object",
-        )  # fmt: skip
+        )
     return old
 
 
@@ -155,8 +161,12 @@ def _shifted(
     if start is not None and numbers == list(range(start, start + len(order))) and len(order) == len(names):
         log.warning(
             "%s: lists as many images as there are frames, from %s on: taken in this order, %s being frame %s; name"
-            " images as the frames if that is wrong", path, order[0], order[0], names[0],
-        )  # fmt: skip
+            " images as the frames if that is wrong",
+            path,
+            order[0],
+            order[0],
+            names[0],
+        )
         return dict(zip(order, names, strict=True))
     if _frame_of(order[0], known, at) == names[0] and set(lost) == set(order[-len(lost) :]):
         log.warning("%s: lists images beyond the last frame, %s: %s", path, names[-1], several(lost, 4))

@@ -12,20 +12,18 @@ are described in mask_files/formats.py and mask_files/json_files.py.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from eosvos.data.image_files import check_file, several
-from eosvos.data.images import choose_span_of_files, describe_conversions, read_image
+from eosvos.data.images import choose_span_of_files, describe_conversions
 from eosvos.data.levels import Levels, Span
 from eosvos.data.mask_files.appearances import appearances
 from eosvos.data.mask_files.checks import doubts
 from eosvos.data.mask_files.formats import MaskSet, log_forms, open_masks, read_named
 from eosvos.data.mask_files.json_files import open_json
-from eosvos.data.readers.image_sequence import no_frames_message
+from eosvos.data.readers.image_sequence import frame_reader, no_frames_message
 from eosvos.data.readers.locate import suggest_root
 from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import list_files, list_folders
@@ -196,15 +194,6 @@ def frames_and_masks(
         prompt_frames=appearing.prompt_frames,
         annotated_ids=appearing.annotated_ids,
     )
-
-
-def frame_reader(frames: Sequence[Path], size: tuple[int, int], span: Span | None) -> Callable[[int], np.ndarray]:
-    """Return a function that reads the frames of `open_frames` by index, and can be pickled."""
-    return partial(_read_frame, tuple(frames), size, span)
-
-
-def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], span: Span | None, index: int) -> np.ndarray:
-    return read_image(paths[index], size, span)
 
 
 def _one_object(folder: Path) -> Path:

@@ -7,15 +7,17 @@ data set is reported before the work on it begins.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from eosvos.data.image_files import check_file, several
 from eosvos.data.images import read_image
+from eosvos.data.levels import Span
 from eosvos.data.masks import ids_of, no_object_message, read_mask
 from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import list_files
@@ -73,10 +75,24 @@ def stored_sequence(
         frame_names=tuple(path.stem for path in frames),
         size=size,
         first_frame=appeared,
-        read_frame=partial(_read_frame, tuple(frames), size),  # partial, not a lambda: data workers may pickle it
+        read_frame=frame_reader(frames, size),
         read_mask=partial(_read_mask, dict(masks), binary, size),
         files=(*frames, *masks.values()),
     )
+
+
+def frame_reader(
+    paths: Sequence[Path], size: tuple[int, int], span: Span | None = None, stored: tuple[int, int] | None = None
+) -> Callable[[int], np.ndarray]:
+    """Return a function that reads image files by index, and can be pickled, as data workers need it.
+
+    Args:
+        paths: the frames, in order.
+        size: height and width in pixels that frames get.
+        span: as for `read_image`.
+        stored: height and width in pixels of the files; None: `size`.
+    """
+    return partial(_read_frame, tuple(paths), size, span, stored or size)
 
 
 def choose_names(names: Sequence[str], available: Sequence[str], place: object) -> list[str]:
@@ -162,8 +178,11 @@ def match_masks(frames: Sequence[Path], masks: Sequence[Path]) -> dict[int, Path
     return matches
 
 
-def _read_frame(paths: tuple[Path, ...], size: tuple[int, int], index: int) -> np.ndarray:
-    return read_image(paths[index], size)
+def _read_frame(
+    paths: tuple[Path, ...], size: tuple[int, int], span: Span | None, stored: tuple[int, int], index: int
+) -> np.ndarray:
+    frame = read_image(paths[index], stored, span)
+    return frame if stored == size else cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def _read_mask(paths: dict[int, Path], binary: bool, size: tuple[int, int], index: int) -> np.ndarray | None:

@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from eosvos.data.image_files import check_file, several
-from eosvos.data.images import read_image
 from eosvos.data.masks import FORMATS, ids_of, record_overlap, stack_masks, unreadable_error, wrong_size_error
+from eosvos.data.readers.image_sequence import frame_reader
 from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
 
@@ -85,7 +84,7 @@ def per_object_sequence(
         frame_names=names,
         size=size,
         first_frame=first_frame,
-        read_frame=partial(_read_frame, tuple(frames), shown, size),
+        read_frame=frame_reader(frames, size, stored=shown),
         read_mask=read,
         files=(*frames, *(path for files in layers.values() for path in files.values())),
         overlap_pixels=overlap_pixels,
@@ -129,11 +128,6 @@ def _check_gaps(frames: Sequence[Path], layers: Mapping[int, Mapping[int, Path]]
                 f"{files[min(files)].parent}: no masks of {several(lost)}, which other objects of the video have; fetch"
                 " the sequence again"
             )
-
-
-def _read_frame(paths: tuple[Path, ...], stored: tuple[int, int], size: tuple[int, int], index: int) -> np.ndarray:
-    frame = read_image(paths[index], stored)
-    return frame if stored == size else cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def _read_mask(

@@ -29,9 +29,13 @@ _SPLITS = ("train", "valid", "test")
 _VIDEOS = {2018: {"valid": 474, "test": 508}, 2019: {"valid": 507, "test": 541}}  # train: 3471 in both
 # Objects whose masks begin later than meta.json of train says; the correction is pytracking's.
 _STARTS = {
-    ("0e27472bea", 2): "00065", ("5937b08d69", 4): "00005", ("5e1ce354fd", 5): "00020", ("7053e4f41e", 2): "00020",
-    ("720e3fa04c", 2): "00055", ("c73c8e747f", 2): "00040",
-}  # fmt: skip
+    ("0e27472bea", 2): "00065",
+    ("5937b08d69", 4): "00005",
+    ("5e1ce354fd", 5): "00020",
+    ("7053e4f41e", 2): "00020",
+    ("720e3fa04c", 2): "00055",
+    ("c73c8e747f", 2): "00040",
+}
 
 
 def open_youtube_vos(
@@ -84,9 +88,12 @@ def open_youtube_vos(
     if seen is not None and untold:
         log.warning(
             "%s: does not tell the classes of %d of %d videos, %s: no figures over seen and unseen classes %s",
-            base / "meta.json", len(untold), len(chosen), several(untold, 3),
+            base / "meta.json",
+            len(untold),
+            len(chosen),
+            several(untold, 3),
             "are reported" if len(untold) == len(chosen) else "have these videos in them",
-        )  # fmt: skip
+        )
     return [_open(images / name, masks / name, videos[name]["objects"], seen, whole=whole) for name in chosen]
 
 

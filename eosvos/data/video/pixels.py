@@ -86,8 +86,8 @@ def span_of_video(path: Path, frames: list[Any], levels: Levels) -> Span | None:
         log.warning(
             "%s: a video of %d bits, which is read as players show it; but the first frames have values of %g to %g"
             " alone, of 0 to %g: if these are a sensor's, say levels=[%g,%g]",
-            path, bits, *measured, full[1], *measured,
-        )  # fmt: skip
+            *(path, bits, *measured, full[1], *measured),
+        )
     return None
 
 
@@ -113,26 +113,30 @@ def log_conversions(
         straight = (a == d == 0) or (b == c == 0)
         log.warning(
             "%s: frames are turned or mirrored as the file says%s; masks are expected, and written, for turned ones",
-            path, "" if straight else ", by the nearest quarter",
-        )  # fmt: skip
+            path,
+            "" if straight else ", by the nearest quarter",
+        )
     ratio = frame_ratio(stream)
     if ratio != 1:
         log.warning(
             "%s: pixels are not square (%g:1), players show %dx%d as %dx%d; frames and masks are taken, and masks"
             " written, in the file's own %dx%d pixels. For square ones: ffmpeg -i OLD -vf scale=iw*sar:ih,setsar=1 NEW",
-            path, ratio, width, height, round(width * ratio), height, width, height,
-        )  # fmt: skip
+            *(path, ratio, width, height, round(width * ratio), height, width, height),
+        )
     if any(f.interlaced_frame for f in frames):
         log.warning(
             "%s: is interlaced: a frame holds two moments, and what moves has combed edges, in frames and masks; better"
-            " before: ffmpeg -i OLD -vf bwdif NEW", path,
-        )  # fmt: skip
+            " before: ffmpeg -i OLD -vf bwdif NEW",
+            path,
+        )
     curve = _HDR.get(int(context.color_trc)) or _HDR.get(int(frame.color_trc))
     if curve is not None:
         log.warning(
             "%s: a video of high dynamic range (%s), whose colours are not converted: frames look pale, as perhaps they"
-            " did not where masks were made; better convert it to BT.709 before", path, curve,
-        )  # fmt: skip
+            " did not where masks were made; better convert it to BT.709 before",
+            path,
+            curve,
+        )
     if has_alpha(frame) and _converted(frame, "rgba")[..., 3].min() < 255:
         log.warning("%s: transparent parts are read as shown on black", path)
     if str(stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE", ""))) == "1" and not has_alpha(frame):
@@ -141,8 +145,9 @@ def log_conversions(
     if steps and max(steps) > 1.5 * max(min(steps), 1e-6):
         log.warning(
             "%s: frames come at varying intervals (%.3g to %.3g s); each gets its mask, and an overlay shows them at"
-            " the mean rate", path, min(steps), max(steps),
-        )  # fmt: skip
+            " the mean rate",
+            *(path, min(steps), max(steps)),
+        )
 
 
 def frame_ratio(stream: Any) -> float:

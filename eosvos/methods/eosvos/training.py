@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from eosvos.data.masks import jaccard
 from eosvos.data.tasks import Sample, Task
 from eosvos.meta.adapt import MetaGradient, Params, adapt, annealed_weights, meta_gradient
 from eosvos.meta.distributed import World
@@ -22,7 +21,7 @@ from eosvos.meta.learner import Learner
 from eosvos.meta.second_order import second_order_meta_gradient
 from eosvos.meta.unrolled import unrolled_meta_gradient
 from eosvos.methods.eosvos.loss import inner_losses, loss_of
-from eosvos.methods.rate_search import Item, best_of, single_rate_learner
+from eosvos.methods.rate_search import Item, best_of, jaccard_of, single_rate_learner
 from eosvos.models.mask_rcnn import MaskRCNN
 from eosvos.torch_state import own_state
 
@@ -81,9 +80,7 @@ def meta_gradients(
         if iteration < multi_step_iterations:
             weights = annealed_weights(steps, iteration / multi_step_iterations)
         # Algorithm 1, lines 4 to 6, of one task: the steps of eq. 5, and the gradient of eq. 4.
-        result = compute(
-            learner.theta, learner.rates, inner, outer, clip=clip, weights=weights, window=window
-        )  # fmt: skip
+        result = compute(learner.theta, learner.rates, inner, outer, clip=clip, weights=weights, window=window)
         result.terms = terms
         return result
 
@@ -190,7 +187,7 @@ def image_jaccard(model: MaskRCNN, phi: Params, sample: Sample) -> float:
     detections = functional_call(model, phi, ([image],))[0]
     truth = sample.masks[0].cpu()
     predicted = detections["masks"][0, 0].cpu() >= 0.5 if len(detections["scores"]) else torch.zeros_like(truth)
-    return jaccard(predicted.numpy(), truth.numpy())
+    return jaccard_of(predicted, truth)
 
 
 @own_state()

@@ -184,11 +184,8 @@ class GuidedTasks:
 
     def _varied(self, annotated: ObjectFrame, object_id: int, draws: torch.Generator) -> Tensor:
         turn, zoom = (2 * torch.rand(2, generator=draws, dtype=torch.float64) - 1).tolist()
-        guidance = self.guidance
-        return visual_guide(
-            annotated.image, annotated.mask == object_id, self.side,
-            turn=guidance.guide_rotation * turn, zoom=(1 + guidance.guide_scale) ** zoom,
-        )  # fmt: skip
+        turn, zoom = self.guidance.guide_rotation * turn, (1 + self.guidance.guide_scale) ** zoom
+        return visual_guide(annotated.image, annotated.mask == object_id, self.side, turn=turn, zoom=zoom)
 
     def _sample(
         self, taskset: Taskset, sequence: VideoSequence, annotated: ObjectFrame, object_id: int, draws: torch.Generator

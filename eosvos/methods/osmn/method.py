@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,10 @@ from torch.func import functional_call
 from eosvos import seeds
 from eosvos.data.masks import merge
 from eosvos.data.tasks import Sample
-from eosvos.data.transforms import augment, fit
-from eosvos.meta.adapt import Loss, Params, adapt
+from eosvos.data.transforms import fit
+from eosvos.meta.adapt import Loss, Params
 from eosvos.meta.learner import FROM_LEARNER, Learner
-from eosvos.methods.base import FineTunedMethod, check_frame
+from eosvos.methods.base import FineTunedMethod, annotated_sample, check_frame, transformed_copies
 from eosvos.methods.osmn.guides import Guidance, heat_map, moved_prior, prior_of, visual_guide
 from eosvos.methods.snapping import GrabCut
 from eosvos.models.osmn import OSMN as Network
@@ -196,13 +197,11 @@ class OSMN(FineTunedMethod):
         objs = list(self._objects.values())
         x, heat, gammas = image[None].to(self.device), self._heat(image), self._gammas(objs)
         if any(obj.phi for obj in objs):
-            each = [
-                functional_call(
-                    self.model, obj.phi, (x, None if heat is None else heat[k : k + 1]),
-                    {"gammas": None if gammas is None else gammas[k : k + 1]}, strict=False,
-                )
-                for k, obj in enumerate(objs)
-            ]  # fmt: skip
+            each = []
+            for k, obj in enumerate(objs):
+                inputs = (x, None if heat is None else heat[k : k + 1])
+                options = {"gammas": None if gammas is None else gammas[k : k + 1]}
+                each.append(functional_call(self.model, obj.phi, inputs, options, strict=False))
             logits = torch.cat(each)
         else:
             logits = self.model(x, heat, gammas=gammas)
@@ -233,9 +232,7 @@ class OSMN(FineTunedMethod):
             with torch.no_grad():
                 gamma = self.model.visual(guide[None].to(self.device))[0]
         if self.iters:
-            short, long = self.size
-            scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
-            source = Sample(*fit(frame, mask[None], size=(round(short * scale), round(long * scale))))
+            source = annotated_sample(frame, mask, self.size)
         self.adapt_seconds += time.perf_counter() - began
         share = mask.mean()
         odds = math.log(max(1 - share, 1 / mask.size) / share) if share else None
@@ -256,36 +253,23 @@ class OSMN(FineTunedMethod):
         obj.odds = sum(odds) / len(odds)  # the first mask of an object is never empty
         if self.iters:
             start = {name: p for name, p in self.learner.theta.items() if not name.startswith("visual.")}
-            clip = self.learner.rule("clip", self.modulation.clip, 0.25)
-            result = adapt(
-                start, self.learner.rates, self._losses(obj), momentum=self.modulation.momentum, clip=clip,
-                after=lambda done, adapted: self._report_step(done, self.iters, adapted.losses[-1]),
-            )  # fmt: skip
-            obj.phi = {name: p.detach() for name, p in result.phi.items()}
+            momentum, clip = self.modulation.momentum, self.learner.rule("clip", self.modulation.clip, 0.25)
+            obj.phi = self._adapted(start, self._losses(obj), self.iters, momentum=momentum, clip=clip)
         self.adapt_seconds += time.perf_counter() - began
 
     def _losses(self, obj: _Object) -> Iterator[Loss]:
         """Yield the loss of each step, on transformed copies of the annotated frames in turn."""
-        sources = [g.source for g in obj.given if g.source is not None]
-        # An empty frame ("the object is not here") is all negative, and weighs as much as in the other frames.
-        shares = [1 - float(s.masks.float().mean()) for s in sources if s.masks.any()]
+        sources, modulation = [g.source for g in obj.given if g.source is not None], self.modulation
         places = [prior for s in sources if (prior := prior_of(s.masks[0])) is not None]
-        for number in range(self.iters):
-            source = sources[number % len(sources)]
-            draws = seeds.generator(self.seed, obj.index, len(sources), number)
-            image, masks = augment(
-                source.image, source.masks, draws, size=self.size, scale=self.modulation.zoom, rotation=0.0,
-                translation=0.0, flip=self.modulation.flip, colour=0.0,
-            )  # fmt: skip
-            prior = prior_of(masks[0])
+        copies = transformed_copies(
+            sources, size=self.size, zoom=modulation.zoom, flip=modulation.flip, seed=(self.seed, obj.index)
+        )
+        for copy, beta, draws in islice(copies, self.iters):
+            prior = prior_of(copy.masks[0])
             if prior is None:
                 prior = places[0]
-            beta = None if masks.any() else sum(shares) / len(shares)
-            yield loss_of(
-                self.model, Sample(image, masks),
-                moved_prior(prior, Guidance(), draws) if self.modulation.spatial else None,
-                gamma=obj.gamma, beta=beta,
-            )  # fmt: skip
+            moved = moved_prior(prior, Guidance(), draws) if modulation.spatial else None
+            yield loss_of(self.model, copy, moved, gamma=obj.gamma, beta=beta)
 
 
 def loss_of(

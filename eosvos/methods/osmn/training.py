@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch.func import functional_call
 
-from eosvos.data.tasks import Task
+from eosvos.data.tasks import Sample, Task
 from eosvos.meta.adapt import MetaGradient, Params, meta_gradient
 from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
 from eosvos.methods.osmn.guides import Guided, heat_map, prior_of
 from eosvos.methods.osmn.method import OSMN, Modulation, loss_of
-from eosvos.methods.rate_search import Item, best_of, jaccard_of, single_rate_learner
+from eosvos.methods.rate_search import Item, best_rate, jaccard_of
 from eosvos.models.osmn import OSMN as Network
 from eosvos.torch_state import own_state
 
@@ -94,37 +94,20 @@ def search_rate(
     device: torch.device | str,
     world: World,
 ) -> tuple[Learner, dict[str, float]]:
-    """Find the best fine-tuning rate.
-
-    Each rate is judged by OSMN itself: fine-tuned on one frame of each task, measured on its other frames with the
-    prior of the true mask.
+    """Find the best fine-tuning rate, by `rate_search.best_rate`, with the prior of the true mask on every frame.
 
     Args:
-        theta: parameters of the networks.
-        rates: learning rates to try.
-        tasks: held-out tasks.
         steps: number of fine-tuning steps.
         modulation: settings of OSMN.
-        spec: spec of the learner.
         device: where the network runs.
-        world: the process group.
-
-    Returns:
-        The best learner, of level "single"; and the mean J by rate.
     """
 
-    def judge(learner: Learner) -> float:
-        method = OSMN(learner, iters=steps, device=device, modulation=modulation)
-        total = torch.zeros(1, dtype=torch.float64)
-        for task in tasks[world.rank :: world.size]:
-            method.start(task.train[0].image, {1: task.train[0].masks[0].numpy()})
-            judges = [task.meta, *task.extra_meta]
-            for sample in judges:
-                prior = prior_of(sample.masks[0])
-                assert prior is not None, "a task's object is in sight"
-                method.priors[1] = prior
-                predicted = torch.from_numpy(method.step(sample.image) == 1)
-                total += jaccard_of(predicted, sample.masks[0], sample.ignore) / len(judges)
-        return float(world.all_reduce(total)) / len(tasks)
+    def make(learner: Learner) -> OSMN:
+        return OSMN(learner, iters=steps, device=device, modulation=modulation)
 
-    return best_of(((f"{rate:g}", single_rate_learner(theta, rate, spec)) for rate in rates), judge)
+    def look_at_truth(method: OSMN, sample: Sample) -> None:
+        prior = prior_of(sample.masks[0])
+        assert prior is not None, "a task's object is in sight"
+        method.priors[1] = prior
+
+    return best_rate(theta, rates, tasks, make, spec=spec, world=world, before_step=look_at_truth)

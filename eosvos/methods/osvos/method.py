@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eosvos import seeds
 from eosvos.data.masks import merge
 from eosvos.data.tasks import Sample
-from eosvos.data.transforms import augment, fit
-from eosvos.meta.adapt import Loss, Params, adapt
+from eosvos.data.transforms import fit
+from eosvos.meta.adapt import Loss, Params
 from eosvos.meta.learner import FROM_LEARNER, Learner
-from eosvos.methods.base import FineTunedMethod, check_frame
+from eosvos.methods.base import FineTunedMethod, annotated_sample, check_frame, transformed_copies
 from eosvos.methods.osvos.contours import Contours
 from eosvos.methods.osvos.loss import loss_of, probability
 from eosvos.methods.snapping import Bilateral, GrabCut
@@ -136,10 +135,7 @@ class OSVOS(FineTunedMethod):
         self._frame_size, self.probabilities = size, torch.zeros(len(self._objects), *size, dtype=torch.float32)
 
     def _annotated(self, frame: Tensor, mask: np.ndarray, obj: _Object | None = None) -> Sample:
-        short, long = self.size
-        scale = min(2.0, max(1.0, min(frame.shape[-2:]) / short))
-        size = (round(short * scale), round(long * scale))
-        return Sample(*fit(frame, np.asarray(mask, bool)[None], size=size))
+        return annotated_sample(frame, np.asarray(mask, bool), self.size)
 
     def _new_object(self, index: int, given: list[Sample]) -> _Object:
         return _Object(index, given, {})
@@ -153,25 +149,16 @@ class OSVOS(FineTunedMethod):
         losses = self._losses(obj, began) if self.iters else ()
         clip = self.learner.rule("clip", tuning.clip, 1e5)
         total = self.iters * len(obj.given) if tuning.seconds is None else 0
-        result = adapt(
-            self.learner.theta, self.learner.rates, losses, momentum=tuning.momentum, clip=clip,
-            after=lambda done, adapted: self._report_step(done, total, adapted.losses[-1]),
-        )  # fmt: skip
-        obj.phi = {name: p.detach() for name, p in result.phi.items()}
+        obj.phi = self._adapted(self.learner.theta, losses, total, momentum=tuning.momentum, clip=clip)
         self.adapt_seconds += time.perf_counter() - began
 
     def _losses(self, obj: _Object, began: float) -> Iterator[Loss]:
         """Yield the loss of each step, on transformed copies of the annotated frames in turn."""
-        seconds, number, steps = self.tuning.seconds, 0, self.iters * len(obj.given)
-        # An empty frame ("the object is not here") is all negative, and weighs as much as in the other frames.
-        shares = [1 - float(s.masks.float().mean()) for s in obj.given if s.masks.any()]
-        while number < steps if seconds is None else time.perf_counter() - began < seconds:
-            source = obj.given[number % len(obj.given)]
-            draw = seeds.generator(self.seed, obj.index, len(obj.given), number)
-            image, masks = augment(
-                source.image, source.masks, draw, size=self.size, scale=self.tuning.zoom, rotation=0.0,
-                translation=0.0, flip=self.tuning.flip, colour=0.0,
-            )  # fmt: skip
-            beta = None if masks.any() else sum(shares) / len(shares)
-            yield loss_of(self.model, Sample(image, masks), beta=beta)
+        tuning, number, steps = self.tuning, 0, self.iters * len(obj.given)
+        copies = transformed_copies(
+            obj.given, size=self.size, zoom=tuning.zoom, flip=tuning.flip, seed=(self.seed, obj.index)
+        )
+        while number < steps if tuning.seconds is None else time.perf_counter() - began < tuning.seconds:
+            copy, beta, _ = next(copies)
+            yield loss_of(self.model, copy, beta=beta)
             number += 1

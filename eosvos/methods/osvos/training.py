@@ -16,7 +16,7 @@ from eosvos.meta.distributed import World
 from eosvos.meta.learner import Learner
 from eosvos.methods.osvos.loss import loss_of, probability, target_mask
 from eosvos.methods.osvos.method import OSVOS, Tuning
-from eosvos.methods.rate_search import Item, best_of, jaccard_of, single_rate_learner
+from eosvos.methods.rate_search import Item, best_rate, jaccard_of
 from eosvos.models.osvos import FCN
 from eosvos.torch_state import own_state
 
@@ -82,32 +82,15 @@ def search_rate(
     device: torch.device | str,
     world: World,
 ) -> tuple[Learner, dict[str, float]]:
-    """Find the best fine-tuning rate for a parent network.
-
-    Each rate is judged by OSVOS itself: fine-tuned on one frame of each task, measured on its other frames.
+    """Find the best fine-tuning rate for a parent network, by `rate_search.best_rate`.
 
     Args:
-        theta: parameters of the parent network.
-        rates: learning rates to try.
-        tasks: held-out tasks.
         steps: number of fine-tuning steps.
         tuning: settings of fine-tuning.
-        spec: spec of the learner.
         device: where the network runs.
-        world: the process group.
-
-    Returns:
-        The best learner, of level "single"; and the mean J by rate.
     """
 
-    def judge(learner: Learner) -> float:
-        method, total = OSVOS(learner, iters=steps, device=device, tuning=tuning), torch.zeros(1, dtype=torch.float64)
-        for task in tasks[world.rank :: world.size]:
-            method.start(task.train[0].image, {1: task.train[0].masks[0].numpy()})
-            judges = [task.meta, *task.extra_meta]
-            for sample in judges:
-                predicted = torch.from_numpy(method.step(sample.image) == 1)
-                total += jaccard_of(predicted, sample.masks[0], sample.ignore) / len(judges)
-        return float(world.all_reduce(total)) / len(tasks)
+    def make(learner: Learner) -> OSVOS:
+        return OSVOS(learner, iters=steps, device=device, tuning=tuning)
 
-    return best_of(((f"{rate:g}", single_rate_learner(theta, rate, spec)) for rate in rates), judge)
+    return best_rate(theta, rates, tasks, make, spec=spec, world=world)
