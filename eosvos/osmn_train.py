@@ -14,6 +14,7 @@ from functools import partial
 
 from eosvos.cli import build_training, hydra_app, schema
 from eosvos.cli.run_training import run_training
+from eosvos.cli.sections import library_settings
 from eosvos.meta import distributed
 from eosvos.meta.learner import Learner
 from eosvos.methods.osmn import training
@@ -33,7 +34,7 @@ def osmn_train(settings: schema.OSMNTrainConfig) -> float:
     setup = build_training.begin_trunked(settings, world, "osmn", osmn.build, TRUNKS, PARTS)
     model = setup.model
     with world.barrier():
-        side, guidance = model.network_spec.guide, Guidance(**vars(settings.guidance))
+        side, guidance = model.network_spec.guide, library_settings(Guidance, settings.guidance)
         guided, held_out = (GuidedTasks(tasks, side, guidance) for tasks in (setup.tasks, setup.held_out))
         validation = [held_out.guided(0, 0, index) for index in range(section.validation_objects)]
         spec = {"network": "osmn", "model": model.spec, "made_by": "osmn_train"}
@@ -43,7 +44,7 @@ def osmn_train(settings: schema.OSMNTrainConfig) -> float:
         training.search_rate,
         rates=search.rates,
         steps=search.steps,
-        modulation=Modulation(**vars(method)),
+        modulation=library_settings(Modulation, method),
         spec=spec,
         device=setup.device,
         world=world,

@@ -14,6 +14,7 @@ from functools import partial
 
 from eosvos.cli import build_training, hydra_app, schema
 from eosvos.cli.run_training import run_training
+from eosvos.cli.sections import library_settings
 from eosvos.meta import distributed
 from eosvos.meta.learner import Learner
 from eosvos.methods.osvos import training
@@ -35,7 +36,7 @@ def osvos_train(settings: schema.OSVOSTrainConfig) -> float:
         training.search_rate,
         rates=search.rates,
         steps=search.steps,
-        tuning=Tuning(**vars(settings.osvos)),
+        tuning=library_settings(Tuning, settings.osvos),
         spec=spec,
         device=setup.device,
         world=world,

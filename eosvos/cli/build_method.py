@@ -11,6 +11,7 @@ import torch
 from eosvos.cli.find_learner import FLOORS, KINDS, check_learner, learner_path
 from eosvos.cli.fingerprint import code_digest, data_fingerprint, digest
 from eosvos.cli.schema import EvalConfig, MethodConfig
+from eosvos.cli.sections import library_settings
 from eosvos.errors import UserError
 from eosvos.learners import path_of
 from eosvos.learners.published import open_learner
@@ -79,31 +80,33 @@ class MakeMethod:
     def __init__(self, config: MethodConfig, learner: Learner | None, device: torch.device) -> None:
         self.method, self.learner, self.device = config.method, learner, device
         self.settings: dict[str, Any] = {}
-        grabcut = snapping.GrabCut(**vars(config.snapping))
+        grabcut = library_settings(snapping.GrabCut, config.snapping)
         if self.method == "eosvos":
             self.settings = {
                 "iters": config.iters,
                 "ona": config.ona,
-                "fine_tuning": FineTuning(**vars(config.fine_tuning)),
-                "propagation": Propagation(**vars(config.propagation)),
-                "online": Online(**vars(config.online)),
+                "fine_tuning": library_settings(FineTuning, config.fine_tuning),
+                "propagation": library_settings(Propagation, config.propagation),
+                "online": library_settings(Online, config.online),
                 "snapping": grabcut,
-                "windowing": Windowing(**vars(config.window)),
-                "detection": Detection(**vars(config.detection)),
+                "windowing": library_settings(Windowing, config.window),
+                "detection": library_settings(Detection, config.detection),
                 "score": config.score,
             }
         if self.method == "osvos":
             section = config.osvos
-            tuning = {key: getattr(section, key) for key in Tuning.__dataclass_fields__}
-            self.settings = {"iters": config.iters, "tuning": Tuning(**tuning)}
-            bilateral = snapping.Bilateral(**vars(section.bilateral))
+            self.settings = {"iters": config.iters, "tuning": library_settings(Tuning, section)}
+            bilateral = library_settings(snapping.Bilateral, section.bilateral)
             snaps: dict[str, Snap] = {"grabcut": grabcut, "bilateral": bilateral}
             self.snap, self.threshold = snaps.get(section.snapping), section.threshold
             self.contours = _contours(config)[1]
         if self.method == "osmn":
-            modulation = {key: getattr(config.osmn, key) for key in Modulation.__dataclass_fields__}
             snap = grabcut if config.osmn.snapping == "grabcut" else None
-            self.settings = {"iters": config.iters, "modulation": Modulation(**modulation), "snap": snap}
+            self.settings = {
+                "iters": config.iters,
+                "modulation": library_settings(Modulation, config.osmn),
+                "snap": snap,
+            }
 
     def __call__(self, seed: int, watch: Watch | None = None) -> Method:
         """watch: told of the fine-tuning, where there is any (see `methods.base.FineTunedMethod`)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field, fields, make_dataclass
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from eosvos.cli.ranges import BELOW_ONE, NUMBER, POSITIVE, SHARE, SOME, Allowed, Choice, OrLearner, Range
 from eosvos.meta.outer import CLOCKS, KEEP, OPTIMIZERS, OuterSettings
@@ -16,6 +16,7 @@ from eosvos.models import osmn, osvos
 from eosvos.models.backbones import NORMS
 from eosvos.models.mask_rcnn import MASK_LOSSES, MASK_TARGETS, SIZES, Spec
 
+T = TypeVar("T")
 CLIP = OrLearner(POSITIVE)
 # Of the networks; each has some of these.
 _NETWORK: dict[str, Allowed] = {
@@ -65,6 +66,13 @@ def _made(name: str, source: type, allowed: dict[str, Allowed], defaults: dict[s
     made = make_dataclass(name, rows)
     made.__module__ = __name__  # where other processes find it: those of a sweep
     return made
+
+
+def library_settings(kind: type[T], section: Any) -> T:
+    """The library's settings of a section, which may have more; OmegaConf has made lists of its tuples."""
+    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in vars(section).items() if key in names}
+    return kind(**values)
 
 
 if TYPE_CHECKING:

@@ -67,6 +67,7 @@ def test_a_method_computes_on_the_present_gpu_whose_memory_is_measured(gpus, mon
         online=SimpleNamespace(),
         snapping=SimpleNamespace(),
         window=SimpleNamespace(),
+        detection=SimpleNamespace(),
     )
     make = build_method.MakeMethod(nothing, object(), torch.device("cuda"))
     assert make(0) == torch.device("cuda", 1) and gpus == []
