@@ -185,7 +185,7 @@ def test_runs_are_opened_and_what_is_wrong_with_them_is_named(tmp_path):
 def test_published_points_are_whole_and_tell_their_source():
     path = Path(quality_speed.__file__).with_name("published.csv")
     rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-    points = quality_speed.published()
+    points = published.published()
     assert len(points) == len(rows) == len({(p.method, p.dataset, p.source) for p in points}) > 80
     for row, point in zip(rows, points, strict=True):
         assert row["source"] and row["fine_tuning"] in ("yes", "no") and 0 < point.fps < 200
@@ -199,7 +199,7 @@ def test_published_points_are_whole_and_tell_their_source():
 def test_only_points_of_the_same_data_stand_behind_a_run():
     def of(name="davis16", split=None, sequences=(), published=None):
         settings = {"dataset": {"name": name}, "split": split, "sequences": list(sequences)}
-        return quality_speed.published_behind(published, [random_run("r", ["a"], settings=settings)])
+        return published.published_behind(published, [random_run("r", ["a"], settings=settings)])
 
     assert {p.dataset for p in of()[0]} == {p.dataset for p in of(split="val")[0]} == {"davis16"} and not of()[1]
     for other in ({"split": "train"}, {"sequences": ["a"]}, {"name": "folder"}):
@@ -215,7 +215,7 @@ def test_only_points_of_the_same_data_stand_behind_a_run():
 @pytest.mark.parametrize(("data", "measure"), [("davis16", "J"), ("davis17", "JF")])
 def test_quality_is_drawn_against_speed_without_one_label_on_another(tmp_path, drawn, data, measure):
     runs = [random_run("a rather long name of a run", ["a"]), random_run("b", ["b"], 1)]
-    behind, note = quality_speed.published_behind(data, runs)
+    behind, note = published.published_behind(data, runs)
     quality_speed.draw(runs, behind, tmp_path / "speed.png", measure=measure, note=note)
     opened(tmp_path / "speed.png")
     axis = drawn[-1].axes[0]

@@ -88,14 +88,9 @@ class EOSVOS(FineTunedMethod):
     Source: Meinhardt & Leal-Taixé, NeurIPS 2020, sections 3.2, 3.3 and 4.2.
     """
 
-    STATE = (
-        "_objects",
-        "_waiting",
-        "_frames",
-        "_frame_size",
-        "probabilities",
-        "adapt_seconds",
-    )  # see inference/state_file.py
+    STATE = (  # see inference/state_file.py
+        "_objects", "_waiting", "_frames", "_frame_size", "probabilities", "adapt_seconds",
+    )  # fmt: skip
     PARTS = (_Object, _Given, Sample, FineTuning, Propagation, Online, GrabCut, Windowing)
 
     @own_state()
@@ -131,6 +126,7 @@ class EOSVOS(FineTunedMethod):
         self._frame_size: tuple[int, ...] | None = None
         self.probabilities = torch.zeros(0, 0, 0, dtype=torch.float32)
         self.adapt_seconds = 0.0
+        self.boxes: dict[int, list[float]] = {}  # detected in the last frame, by object id: xyxy in its pixels
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that it was built with, except learner and device."""
@@ -144,7 +140,7 @@ class EOSVOS(FineTunedMethod):
 
     @own_state()
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        self._online_start = {}
+        self._online_start, self.boxes = {}, {}
         self._objects, self._frames, self._frame_size = {}, 0, tuple(frame.shape[-2:])
         self.probabilities = torch.zeros(0, *self._frame_size, dtype=torch.float32)
         return self.add(frame, masks)
@@ -157,8 +153,9 @@ class EOSVOS(FineTunedMethod):
             for obj in self._objects.values():
                 self._adapt_online(obj)
         probabilities = torch.zeros(len(self._objects), *frame.shape[-2:], dtype=torch.float32)
-        for plane, obj in zip(probabilities, self._objects.values(), strict=True):
-            plane.copy_(self._segment(obj, frame))
+        self.boxes = {}
+        for plane, (object_id, obj) in zip(probabilities, self._objects.items(), strict=True):
+            plane.copy_(self._segment(obj, frame, object_id))
         # The boxes for the next frame are those of the network's masks, so that a wrong cut does not spread.
         seen = merge(probabilities, self.object_ids)
         for object_id, obj in self._objects.items():
@@ -274,7 +271,7 @@ class EOSVOS(FineTunedMethod):
         return adapt(base, self.learner.rates, losses, clip=self.fine_tuning.clip, after=after).phi
 
     @torch.no_grad()
-    def _segment(self, obj: _Object, frame: Tensor) -> Tensor:
+    def _segment(self, obj: _Object, frame: Tensor, object_id: int) -> Tensor:
         """Segment one object in a frame (3, H, W) and return its probabilities, float32 (H, W) on the CPU."""
         if self.model.training:
             self.model.eval()
@@ -296,6 +293,7 @@ class EOSVOS(FineTunedMethod):
         least = self.windowing.return_score if self.window and obj.missed else 0.0
         if len(detections["scores"]) and float(detections["scores"][0]) >= least:
             plane[y0:y1, x0:x1] = detections["masks"][0, 0].cpu()
+            self.boxes[object_id] = (detections["boxes"][0].cpu() + torch.tensor([x0, y0, x0, y0])).tolist()
         return plane
 
     def _memory_length(self) -> int:
