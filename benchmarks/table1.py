@@ -46,21 +46,33 @@ TRAININGS = {  # command and configuration
 BARE = ("propagation.boxes=0", "ona=false")
 ROWS = {
     "parent": Row(
-        "Mask R-CNN + parent training + single LR search", "parent", BARE,
-        {10: 33.6, 50: 39.7, 100: 41.6, 1000: 42.7}, None, None,
+        "Mask R-CNN + parent training + single LR search",
+        "parent",
+        BARE,
+        {10: 33.6, 50: 39.7, 100: 41.6, 1000: 42.7},
+        None,
+        None,
     ),
     "single": Row("Mask R-CNN + learn model initialization and single LR", "single", BARE, {10: 64.4}, "parent", 30.8),
     "neuron": Row("+ learn neuron level learning rates", "neuron", BARE, {10: 67.2}, "single", 2.8),
     "lovasz": Row("+ group normalization + Lovász-softmax", "lovasz", BARE, {10: 69.4}, "neuron", 2.2),
     "propagation": Row(
-        "+ bounding box propagation (e-OSVOS)", "lovasz", ("ona=false",),
-        {10: 69.9, 50: 71.3, 100: 71.2}, "lovasz", 0.5,
+        "+ bounding box propagation (e-OSVOS)",
+        "lovasz",
+        ("ona=false",),
+        {10: 69.9, 50: 71.3, 100: 71.2},
+        "lovasz",
+        0.5,
     ),
     "online": Row(
-        "+ online adaptation (e-OSVOS-OnA)", "lovasz", ("ona=true",),
-        {10: 71.2, 50: 73.7, 100: 74.8}, "propagation", 1.3,
+        "+ online adaptation (e-OSVOS-OnA)",
+        "lovasz",
+        ("ona=true",),
+        {10: 71.2, 50: 73.7, 100: 74.8},
+        "propagation",
+        1.3,
     ),
-}  # fmt: skip
+}
 
 # Other networks than the paper's have their own sizes, and no published batch norms: one norm in all rows.
 _OWN = [f"model.{name}=null" for name in ("norm", "rpn_pre", "rpn_post", "rpn_pre_test", "rpn_post_test")]
@@ -70,12 +82,21 @@ SCALES: dict[str, dict[str, list[str]]] = {
     "small": {
         "train": ["model=tiny", "taskset=synthetic", "init=null", *_OWN],
         "parent": [
-            "parent.iterations=120", "parent.tasks=4", "parent.theta_lr=2e-3", "parent.validate_every=60",
-            "search.tasks=6", "search.rates=[0.03,0.1,0.3]",
+            "parent.iterations=120",
+            "parent.tasks=4",
+            "parent.theta_lr=2e-3",
+            "parent.validate_every=60",
+            "search.tasks=6",
+            "search.rates=[0.03,0.1,0.3]",
         ],
         "meta": [
-            *_META, "meta.rate=5e-2", "meta.iterations=60", "meta.beta2=0.97", "meta.mask_warm_up=30",
-            "meta.validate_every=30", "meta.validation_tasks=6",
+            *_META,
+            "meta.rate=5e-2",
+            "meta.iterations=60",
+            "meta.beta2=0.97",
+            "meta.mask_warm_up=30",
+            "meta.validate_every=30",
+            "meta.validation_tasks=6",
         ],
         "test": ["dataset=synthetic", "dataset.count=2", "dataset.length=8", "dataset.size=[120,216]"],
     },
@@ -85,7 +106,7 @@ SCALES: dict[str, dict[str, list[str]]] = {
         "meta": [*_META, "meta.theta_lr=3e-4", "meta.rate=3e-2", "meta.beta2=0.97", "meta.final=0.1"],
         "test": ["dataset=real-small-test", "window.size=learner"],
     },
-}  # fmt: skip
+}
 
 
 def main() -> int:

@@ -38,10 +38,11 @@ from eosvos.methods.osvos.loss import BRANCHES
 from eosvos.methods.snapping import KINDS as SNAPPING
 from eosvos.models.mask_rcnn import MASK_LOSSES
 from eosvos.models.pretrained.load import NORMS
-from eosvos.plots.quality_speed import QUALITIES
+from eosvos.plots.published import QUALITIES
+from eosvos.plots.style import FORMATS
 
 METHODS = ("eosvos", "osvos", "osmn", "copy_first", "flow")
-PICTURES = ("bars", "over_time", "speed", "contact_sheet", "video")
+PICTURES = ("bars", "over_time", "speed", "steps", "time", "errors", "contact_sheet", "boxes", "video")
 
 
 @dataclass
@@ -246,7 +247,10 @@ class OSVOSTrainConfig(TrainConfig):
 class PlotConfig:
     runs: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    learners: list[str] = field(default_factory=list)
     out: str | None = None
+    tables: bool = MISSING
+    format: str = one_of(FORMATS)
     pictures: list[str] = one_of(PICTURES)
     measure: str = one_of(QUALITIES)
     published: str | None = None

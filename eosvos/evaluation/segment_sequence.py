@@ -67,10 +67,18 @@ class EvaluateSequence:
             torch.cuda.reset_peak_memory_stats()
         _reset_peak()
         uncertain: dict[int, list[float]] = {i: [] for i in sequence.first_frame}
-        seconds, adapt_seconds = segment(method, sequence, folder, tick, uncertain)
+        boxes: dict[int, list[list[float] | None]] = {i: [] for i in sequence.first_frame}
+        seconds, adapt_seconds = segment(method, sequence, folder, tick, uncertain, boxes)
         peak_cuda = torch.cuda.max_memory_allocated() / 2**20 if cuda else None
         return SequenceResult(
-            sequence.name, len(sequence), seconds, adapt_seconds, _peak(), peak_cuda, uncertain=uncertain
+            sequence.name,
+            len(sequence),
+            seconds,
+            adapt_seconds,
+            _peak(),
+            peak_cuda,
+            uncertain=uncertain,
+            boxes={i: values for i, values in boxes.items() if values},
         )
 
 

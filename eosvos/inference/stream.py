@@ -72,6 +72,7 @@ def segment(
     folder: Path,
     tick: Callable[[int], object] | None = None,
     uncertain: dict[int, list[float]] | None = None,
+    boxes: dict[int, list[list[float] | None]] | None = None,
 ) -> tuple[float, float | None]:
     """Segment a sequence and write the id mask of every frame to `folder`/FRAME.png.
 
@@ -82,6 +83,7 @@ def segment(
         tick: called with 1 after each frame.
         uncertain: lists by object id to which the uncertainty of each frame is appended (see `suggestion`), nan before
             the object appears.
+        boxes: lists by object id to which the detected box of each frame is appended, see `note_boxes`.
 
     Returns:
         Seconds of decoding, fine-tuning and inference, without writing and uncertainty; and the seconds of fine-tuning,
@@ -99,6 +101,8 @@ def segment(
             writer.put(name, mask.copy())  # the method may go on in the same memory
             if uncertain is not None:
                 note_uncertainty(method, uncertain)
+            if boxes is not None:
+                note_boxes(method, boxes)
             wait = time.perf_counter() - end
             if tick is not None:
                 tick(1)
@@ -111,6 +115,17 @@ def note_uncertainty(method: Method, uncertain: dict[int, list[float]]) -> None:
     now = {} if planes is None else dict(zip(method.object_ids, uncertainty(planes), strict=True))
     for i, values in uncertain.items():
         values.append(round(now.get(i, math.nan), 4))
+
+
+def note_boxes(method: Method, boxes: dict[int, list[list[float] | None]]) -> None:
+    """Append the boxes detected in the last frame, xyxy in pixels, by object id; None where there is none.
+
+    Of a method that detects no boxes (no attribute `boxes`) nothing is appended.
+    """
+    now: dict[int, list[float]] | None = getattr(method, "boxes", None)
+    if now is not None:
+        for i, values in boxes.items():
+            values.append([round(side, 1) for side in now[i]] if i in now else None)
 
 
 def learning_method(method: Method) -> LearningMethod:

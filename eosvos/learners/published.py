@@ -112,8 +112,10 @@ def _published(source: str | Path) -> Learner:
     if report.new:
         log.warning(
             "learner %s: %s; its layers of classes are left out, and those of object and background begin with random "
-            "values, so that masks mean nothing before fine-tuning", source, found.kind,
-        )  # fmt: skip
+            "values, so that masks mean nothing before fine-tuning",
+            source,
+            found.kind,
+        )
     return single_rate_learner(theta, 0.0, spec)
 
 

@@ -58,7 +58,7 @@ def bars(runs: Sequence[Run], out: Path) -> None:
 
     Args:
         runs: the runs to compare.
-        out: the PNG file.
+        out: the file, .png, .pdf or .svg.
     """
     table = per_sequence(runs)
     rows: list[int | None] = list(range(len(table.names)))
@@ -97,7 +97,7 @@ def over_time(runs: Sequence[Run], out: Path) -> None:
 
     Args:
         runs: the runs to compare.
-        out: the PNG file.
+        out: the file, .png, .pdf or .svg.
     """
     panels = len(runs) + (len(runs) > 1)
     columns = min(panels, 3) if panels != 4 else 2

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from eosvos.errors import UserError
-from eosvos.evaluation.report import METRIC_COLUMNS, SPEED_COLUMNS, metric_cells, speed_cells, table
+from eosvos.evaluation.report import METRIC_COLUMNS, SPEED_COLUMNS, metric_cells, speed_cells
 from eosvos.evaluation.results import Results, load, to_csv
 from eosvos.evaluation.run_folder import differences
-from eosvos.files import atomic, write_text
-from eosvos.plots.style import plain_ticks, subplots
+from eosvos.files import write_text
+from eosvos.plots.style import plain_ticks, save, subplots
+from eosvos.plots.text import fitted
 
 
 def compare(
@@ -44,7 +45,7 @@ def compare(
     names = list(labels) if labels is not None else label(results_of_runs)
     rows = [{"run": name, **results.summary} for name, results in zip(names, results_of_runs, strict=True)]
     cells = [[row["run"], *metric_cells(row), *speed_cells(row)] for row in rows]
-    print(table(["run", *METRIC_COLUMNS, *SPEED_COLUMNS], cells), file=file or sys.stdout)
+    print(fitted(["run", *METRIC_COLUMNS, *SPEED_COLUMNS], cells), file=file or sys.stdout)
     measured = [
         {(result.name, i) for result in results.sequences for i in result.objects} for results in results_of_runs
     ]
@@ -125,5 +126,4 @@ def _plot(rows: list[dict[str, Any]], out: Path) -> None:
     plain_ticks(axis.xaxis)
     axis.margins(x=0.18, y=0.16)
     axis.grid(alpha=0.25, which="both")
-    with atomic(out) as path:
-        figure.savefig(path, dpi=120, format="png")
+    save(figure, out, dpi=120)

@@ -59,7 +59,7 @@ def contact_sheets(runs: Sequence[Run], reopen: Reopen) -> Iterator[tuple[str, D
     """Yield file name and drawing function of a contact sheet for each run whose frames are available."""
     for k, run in enumerate(runs):
         names = sorted({frame.sequence for row in pick_frames(run).values() for frame in row})
-        videos_found = _reopened([run], reopen, names)
+        videos_found = reopened([run], reopen, names)
         if names and videos_found:
             number = f"-{k + 1}" if len(runs) > 1 else ""
             yield (
@@ -76,7 +76,7 @@ def videos(runs: Sequence[Run], reopen: Reopen, names: Sequence[str]) -> Iterato
         reopen: opens the sequences.
         names: of the sequences; empty: `pick_sequences`. Without PyAV the videos are animated WebP files.
     """
-    videos_found = _reopened(runs, reopen, names or pick_sequences(runs))
+    videos_found = reopened(runs, reopen, names or pick_sequences(runs))
     ending = "mp4" if importlib.util.find_spec("av") else "webp"
     if videos_found and ending == "webp":
         _say("video: animated .webp instead of .mp4, for want of PyAV: pip install 'eosvos[video]'")
@@ -117,7 +117,7 @@ def pick_sequences(runs: Sequence[Run]) -> list[str]:
 def frames_with_masks(runs: Sequence[Run], video: VideoSequence) -> list[int]:
     """Return the indices of the frames for which every run has a mask."""
     with ExitStack() as stack:
-        return _common([stack.enter_context(_masks(run, [video]))[video.name] for run in runs], video)
+        return _common([stack.enter_context(open_masks(run, [video]))[video.name] for run in runs], video)
 
 
 def contact_sheet(run: Run, videos: Mapping[str, VideoSequence], out: Path, *, count: int = 4) -> None:
@@ -130,21 +130,21 @@ def contact_sheet(run: Run, videos: Mapping[str, VideoSequence], out: Path, *, c
         count: frames per row.
     """
     rows = []
-    with _masks(run, list(videos.values())) as masks:
+    with open_masks(run, list(videos.values())) as masks:
         for word, frames in pick_frames(run, count).items():
             tiles: list[tuple[np.ndarray, str]] = []
             for frame in frames:
                 video = videos[frame.sequence]
                 index = video.frame_names.index(frame.name)
-                image = _panel(video.read_frame(index), masks[video.name].read(index), video.mask(index))
+                image = panel(video.read_frame(index), masks[video.name].read(index), video.mask(index))
                 tiles.append((image, f"J {frame.region:.2f}  {frame.sequence} {frame.name}"))
             size = (PANEL[0], max(image.shape[0] for image, _ in tiles))
-            rows.append((f"{word} frames by J", [_titled(image, text, size) for image, text in tiles]))
+            rows.append((f"{word} frames by J", [titled(image, text, size) for image, text in tiles]))
     width = max(len(tiles) for _, tiles in rows) * (PANEL[0] + GAP) - GAP
     title = f"{run.label}: tint: its masks; white line: the truth; frames of different sequences where there are"
-    parts = [_text(title, width, 15)]
+    parts = [text_line(title, width, 15)]
     for text, row in rows:
-        parts += [_text("", width, 7), _text(text, width, 17), tile_images(row, len(row), GAP)]
+        parts += [text_line("", width, 7), text_line(text, width, 17), tile_images(row, len(row), GAP)]
     widest = max(part.shape[1] for part in parts)
     sheet = np.concatenate([np.pad(p, ((0, 0), (0, widest - p.shape[1]), (0, 0)), constant_values=255) for p in parts])
     with atomic(out) as path:
@@ -172,16 +172,16 @@ def side_by_side(runs: Sequence[Run], video: VideoSequence, out: Path) -> None:
             if len(runs) == 1:
                 empty = np.zeros(video.size, np.uint8)
                 text = "truth" if truth is not None else "no truth for this frame"
-                tiles = [_titled(_panel(image, empty if truth is None else truth, truth), f"{name}  {text}")]
+                tiles = [titled(panel(image, empty if truth is None else truth, truth), f"{name}  {text}")]
             for run, values, of in zip(runs, region, masks, strict=True):
                 ids = of.read(index)
                 j = values.get(name, math.nan)
                 figure = else_told if math.isnan(j) else f"J {j:.2f}"
-                tiles.append(_titled(_panel(image, ids, truth), f"{figure}  {run.label}".strip()))
+                tiles.append(titled(panel(image, ids, truth), f"{figure}  {run.label}".strip()))
             yield tile_images(tiles, len(tiles) if len(tiles) < 4 else -(-len(tiles) // 2), GAP)
 
     with ExitStack() as stack:
-        masks = [stack.enter_context(_masks(run, [video]))[video.name] for run in runs]
+        masks = [stack.enter_context(open_masks(run, [video]))[video.name] for run in runs]
         every = _common(masks, video)
         if out.suffix == ".webp":
             chosen = np.linspace(0, len(every) - 1, min(len(every), LONGEST)).round().astype(int)
@@ -190,7 +190,7 @@ def side_by_side(runs: Sequence[Run], video: VideoSequence, out: Path) -> None:
             write_video(out, drawn(masks, every), FPS)
 
 
-def _reopened(runs: Sequence[Run], reopen: Reopen, names: Sequence[str]) -> list[VideoSequence]:
+def reopened(runs: Sequence[Run], reopen: Reopen, names: Sequence[str]) -> list[VideoSequence]:
     """Open sequences of the first run; returns none, with a message, if the data or all masks of one are gone."""
     try:
         videos_found = reopen(runs[0], names)
@@ -208,7 +208,7 @@ def _say(text: str) -> None:
 
 
 @contextmanager
-def _masks(run: Run, videos: Sequence[VideoSequence]) -> Iterator[dict[str, Masks]]:
+def open_masks(run: Run, videos: Sequence[VideoSequence]) -> Iterator[dict[str, Masks]]:
     """Open the masks of sequences, by name: those of the run, or the scored ones of another program.
 
     Raises UserError if the latter are gone.
@@ -251,7 +251,7 @@ def _of_many(frames: Sequence[Frame], count: int) -> list[Frame]:
     return sorted(ranked, key=frames.index)
 
 
-def _panel(image: np.ndarray, ids: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
+def panel(image: np.ndarray, ids: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
     """Draw a frame with masks to fit PANEL; small frames are enlarged by an integer factor first."""
     height, width = image.shape[:2]
     times = max(1, min(-(-PANEL[0] // width), -(-PANEL[1] // height)))
@@ -263,16 +263,16 @@ def _panel(image: np.ndarray, ids: np.ndarray, truth: np.ndarray | None) -> np.n
     return draw(large(image), large(ids), within, truth=None if truth is None else large(truth))
 
 
-def _titled(image: np.ndarray, text: str, size: tuple[int, int] | None = None) -> np.ndarray:
+def titled(image: np.ndarray, text: str, size: tuple[int, int] | None = None) -> np.ndarray:
     """Put a line of text above an image, which is centred on white in a tile of `size` (width, height)."""
     width, height = size or (image.shape[1], image.shape[0])
     tile = np.full((height, width, 3), 255, np.uint8)
     y, x = 0, (width - image.shape[1]) // 2
     tile[y : y + image.shape[0], x : x + image.shape[1]] = image
-    return np.concatenate([_text(text, width, 13), tile])
+    return np.concatenate([text_line(text, width, 13), tile])
 
 
-def _text(text: str, width: int, size: int) -> np.ndarray:
+def text_line(text: str, width: int, size: int) -> np.ndarray:
     """Draw black text on white, uint8 (h, width, 3), shortened in the middle if it is too long."""
     font = _font(size)
     strip = Image.new("RGB", (width, STRIP * size // 13), "white")

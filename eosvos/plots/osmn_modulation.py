@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eosvos.files import atomic
-from eosvos.plots.style import subplots
+from eosvos.plots.style import save, subplots
 
 GROUPS = 10  # colours of their own; further groups are grey
 
@@ -61,7 +60,7 @@ def draw_embedding(gammas: np.ndarray, guides: np.ndarray, groups: Sequence[str]
         gammas: (N, C).
         guides: uint8 (N, side, side, 3).
         groups: name of each object's group.
-        out: the PNG file, which is returned.
+        out: the file, .png, .pdf or .svg, which is returned.
     """
     from matplotlib import colormaps
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
@@ -74,9 +73,11 @@ def draw_embedding(gammas: np.ndarray, guides: np.ndarray, groups: Sequence[str]
     axis.scatter(*places.T, s=0)
     for place, guide, name in zip(places, guides, groups, strict=True):
         box = AnnotationBbox(
-            OffsetImage(guide, zoom=30 / guide.shape[0]), tuple(place), pad=0.12,
+            OffsetImage(guide, zoom=30 / guide.shape[0]),
+            tuple(place),
+            pad=0.12,
             bboxprops={"edgecolor": colours.get(name, "grey"), "linewidth": 2},
-        )  # fmt: skip
+        )
         axis.add_artist(box)
     if 1 < len(counts) <= GROUPS:
         for name in named:
@@ -85,7 +86,7 @@ def draw_embedding(gammas: np.ndarray, guides: np.ndarray, groups: Sequence[str]
     axis.set(title=f"visual modulator: gamma of {len(groups)} objects", xlabel="first principal component")
     axis.set_ylabel("second")
     axis.margins(0.1)
-    return _saved(figure, out)
+    return save(figure, out, dpi=120)
 
 
 def draw_spread(values: Sequence[np.ndarray], layers: Sequence[str], title: str, out: Path) -> Path:
@@ -95,7 +96,7 @@ def draw_spread(values: Sequence[np.ndarray], layers: Sequence[str], title: str,
         values: per layer, (C,) numbers >= 0.
         layers: name of each layer.
         title: of the plot.
-        out: the PNG file, which is returned.
+        out: the file, .png, .pdf or .svg, which is returned.
     """
     top = max(float(v.max()) for v in values) or 1.0
     figure, axes = subplots(len(values), figsize=(6, 0.8 * len(values) + 1), sharex=True)
@@ -107,10 +108,4 @@ def draw_spread(values: Sequence[np.ndarray], layers: Sequence[str], title: str,
         for side in ("top", "left", "right"):
             axis.spines[side].set_visible(False)
     figure.suptitle(title, fontsize=11)
-    return _saved(figure, out)
-
-
-def _saved(figure, out: Path) -> Path:
-    with atomic(out) as path:
-        figure.savefig(path, dpi=120, format="png")
-    return out
+    return save(figure, out, dpi=120)

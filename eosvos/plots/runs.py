@@ -36,20 +36,22 @@ class Run:
         return [result for result in self.results.sequences if not math.isnan(means(result)[0])]
 
 
-def open_runs(folders: Sequence[str | Path], labels: Sequence[str] = ()) -> list[Run]:
+def open_runs(folders: Sequence[str | Path], labels: Sequence[str] = (), *, most: int = MOST) -> list[Run]:
     """Open runs.
 
     Args:
-        folders: of the runs, 1 to `MOST`.
+        folders: of the runs, 1 to `most`.
         labels: a distinct name per run; empty: the settings in which the runs differ.
+        most: largest number of runs.
 
     Raises:
         UserError: if a folder holds no run (the message names one above or below that does), a folder or label is given
             twice, or the numbers of labels and runs differ.
     """
     paths = [Path(folder) for folder in folders]
-    if not paths or len(paths) > MOST:
-        raise UserError(f"runs={[str(p) for p in paths]}: expected 1 to {MOST} folders that evaluations wrote")
+    if not paths or len(paths) > most:
+        hint = "; pictures=[steps,time] and pictures=[] tables=true take more" if most == MOST < len(paths) else ""
+        raise UserError(f"runs={[str(p) for p in paths]}: expected 1 to {most} folders that evaluations wrote{hint}")
     for path in paths:
         if not (path / "run.json").is_file():
             raise _no_run(path)
@@ -100,12 +102,13 @@ def average(values: Sequence[float] | np.ndarray) -> float:
     return sum(kept) / len(kept) if kept else math.nan
 
 
-def claim(out: Path, runs: Sequence[Run], names: Sequence[str]) -> str | None:
+def claim(out: Path, runs: Sequence[Run], names: Sequence[str], learners: Sequence[Path] = ()) -> str | None:
     """Prepare a folder for plots; plots of other runs in it are removed, other plots of the same runs stay.
 
     Args:
         out: the folder.
         runs: the runs to plot.
+        learners: the learners to plot.
         names: file names of the plots.
 
     Returns:
@@ -116,7 +119,7 @@ def claim(out: Path, runs: Sequence[Run], names: Sequence[str]) -> str | None:
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, expected a folder; choose another one with out=")
-    mine = [str(run.results.out.resolve()) for run in runs]
+    mine = [str(path.resolve()) for path in (*(run.results.out for run in runs), *learners)]
     theirs, ours = _read(out / LIST)
     for name in names:
         if name not in ours and (out / name).exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +15,13 @@ import numpy as np
 from eosvos.files import atomic
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")  # runs.MOST
+FORMATS = ("png", "pdf", "svg")
 _STYLE: dict[Any, Any] = {  # parse_math: a name may hold a $
-    "text.parse_math": False, "font.family": "DejaVu Sans", "axes.axisbelow": True,
-}  # fmt: skip
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "axes.axisbelow": True,
+}
+_UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}  # the same plot is the same file
 
 
 def subplots(rows: int = 1, columns: int = 1, *, figsize=None, dpi=None, **more):
@@ -54,7 +59,7 @@ def plain_ticks(axis) -> None:
 
 @contextmanager
 def canvas(out: Path, notes: Sequence[str], **grid: Any) -> Iterator[tuple[Any, np.ndarray]]:
-    """Yield a figure and its axes, see `subplots`; afterwards it is written to `out`, with `notes` below."""
+    """Yield a figure and its axes, see `subplots`; afterwards it is saved as `out`, with `notes` below."""
     from matplotlib import rc_context
 
     with rc_context(_STYLE):
@@ -64,8 +69,31 @@ def canvas(out: Path, notes: Sequence[str], **grid: Any) -> Iterator[tuple[Any, 
         figure.set_figheight(figure.get_figheight() + 0.14 * len(lines))
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.5, color="0.25")
         yield figure, axes
-        with atomic(out) as path:
-            figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.12)
+        save(figure, out, bbox_inches="tight", pad_inches=0.12)
+
+
+def save(figure: Any, out: str | Path, **more: Any) -> Path:
+    """Write a figure.
+
+    Args:
+        figure: a matplotlib figure.
+        out: the file, which is returned; its suffix, one of `FORMATS`, is the format.
+        more: further arguments of `Figure.savefig`.
+    """
+    from matplotlib import rc_context
+
+    out = Path(out)
+    form = out.suffix[1:]
+    # Type 42 keeps text as text: publishers refuse matplotlib's default, type 3.
+    logger = logging.getLogger("fontTools.subset")  # tells of every glyph
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with rc_context({"svg.hashsalt": "eosvos", "pdf.fonttype": 42}), atomic(out) as path:
+            figure.savefig(path, format=form, metadata=_UNDATED.get(form), **more)
+    finally:
+        logger.setLevel(level)
+    return out
 
 
 def readable(text: str, most: int = 120, width: Callable[[str], float] = len) -> str:

@@ -63,8 +63,11 @@ def test_every_command_fits_the_configuration(scale, script, tmp_path, monkeypat
             )
             trained[Path(config.out).name] = (config, spec)
     assert {name: spec.mask_loss.split("_")[0] for name, (_, spec) in trained.items()} == {
-        "parent": "cross", "single": "cross", "neuron": "cross", "lovasz": "lovasz"
-    }  # fmt: skip
+        "parent": "cross",
+        "single": "cross",
+        "neuron": "cross",
+        "lovasz": "lovasz",
+    }
     levels = {name: config.meta.level for name, (config, _) in trained.items() if name != "parent"}
     assert levels == {"single": "single", "neuron": "neuron", "lovasz": "neuron"}
     norms = {name: spec.norm for name, (_, spec) in trained.items()}
@@ -78,9 +81,13 @@ def test_every_command_fits_the_configuration(scale, script, tmp_path, monkeypat
         assert not config.fine_tuning.spatial and config.fine_tuning.average == 0 and config.snapping.band == 0
         assert config.propagation.continuity == config.propagation.voting == 0
     assert [(c.propagation.boxes > 0, c.ona, steps) for c, steps in tested] == [
-        (False, False, "iters=10,50,100,1000"), (False, False, "iters=10"), (False, False, "iters=10"),
-        (False, False, "iters=10"), (True, False, "iters=10,50,100"), (True, True, "iters=10,50,100"),
-    ]  # fmt: skip
+        (False, False, "iters=10,50,100,1000"),
+        (False, False, "iters=10"),
+        (False, False, "iters=10"),
+        (False, False, "iters=10"),
+        (True, False, "iters=10,50,100"),
+        (True, True, "iters=10,50,100"),
+    ]
 
 
 def write_run(folder: Path, iters: int, j: list[float]) -> None:

@@ -149,7 +149,7 @@ def test_outer_settings_come_from_the_file():
         ("eval", ["online.low=0.8", "online.high=0.2"], ["online.low=0.8: expected at most online.high=0.2"]),
         ("eval", ["score=1.5"], ["score=1.5: expected 0 or more, at most 1"]),
         ("eval", ["score=nan"], ["score=nan"]),
-        ("eval", ["fine_tuning.clip=0"], ["fine_tuning.clip=0.0: expected above 0"]),
+        ("eval", ["fine_tuning.clip=0"], ["fine_tuning.clip=0: expected learner, or above 0"]),
         ("eval", ["seed=-1"], ["seed=-1"]),
         ("eval", ["processes=0"], ["processes=0"]),
         ("eval", ["submission=true"], ["no server takes masks of dataset=synthetic", "davis, mose, youtube_vos, lvos"]),

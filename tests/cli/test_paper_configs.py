@@ -200,7 +200,8 @@ OSVOS_TRAINING: Rows = {f"parent.{key}": row for key, row in IDLE.items()} | {
     "taskset.year": (2016, "4"),
     "taskset.hold_out": (False, "3.2: the training set"),
     "taskset.transform": (
-        {"scale": [1.0, 1.5], "rotation": 0, "translation": 0, "flip": True, "colour": 0}, "3.2: mirroring, zooming in",
+        {"scale": [1.0, 1.5], "rotation": 0, "translation": 0, "flip": True, "colour": 0},
+        "3.2: mirroring, zooming in",
     ),
     "parent.iterations": (50000, "3.2"),
     "parent.tasks": (10, "code: gradients averaged"),
@@ -214,7 +215,7 @@ OSVOS_TRAINING: Rows = {f"parent.{key}": row for key, row in IDLE.items()} | {
     "parent.deep_supervision": (50000, "code"),
     "osvos.clip": (None, "3.2"),
     "osvos.momentum": (0.9, "3.2"),
-}  # fmt: skip
+}
 
 OSMN_STILLS: Rows = {f"outer.{key}": row for key, row in IDLE.items()} | {
     "init": ("torchvision:vgg16_whole", "3.5"),
@@ -255,9 +256,10 @@ OSMN_VIDEO: Rows = OSMN_END | {
     "taskset.hold_out": (False, "3.5"),
     "taskset.min_area": (0, "3.5"),
     "taskset.transform": (
-        {"scale": [1.0, 1.1], "rotation": 0, "translation": 0.05, "flip": True, "colour": 0}, "3.5: as stage 1",
+        {"scale": [1.0, 1.1], "rotation": 0, "translation": 0.05, "flip": True, "colour": 0},
+        "3.5: as stage 1",
     ),
-}  # fmt: skip
+}
 
 CONFIGS = {
     ("eval", "experiment=paper_eosvos"): (EOSVOS, EVAL),

@@ -23,12 +23,27 @@ HEIGHT, WIDTH, STEPS = 32, 48, 3
 
 def mask_rcnn_learner(rules: dict | None, rate: float = 0.05, **settings) -> Learner:
     torch.manual_seed(0)
-    model = mask_rcnn.build("tiny", **{
-        "short": 32, "long": 48, "widths": (8, 8, 8, 8), "fpn": 8, "hidden": 8, "groups": 4, "mask_layers": 1,
-        "mask_roi": 7, "box_roi": 3, "anchors": (8, 16, 24, 32), "rpn_pre": 10, "rpn_post": 5, "score": 0.0,
-        "rpn_batch": 100_000, "roi_batch": 100_000,  # all of them, so that no draw decides
-        **settings,
-    })  # fmt: skip
+    model = mask_rcnn.build(
+        "tiny",
+        **{
+            "short": 32,
+            "long": 48,
+            "widths": (8, 8, 8, 8),
+            "fpn": 8,
+            "hidden": 8,
+            "groups": 4,
+            "mask_layers": 1,
+            "mask_roi": 7,
+            "box_roi": 3,
+            "anchors": (8, 16, 24, 32),
+            "rpn_pre": 10,
+            "rpn_post": 5,
+            "score": 0.0,
+            "rpn_batch": 100_000,
+            "roi_batch": 100_000,  # all of them, so that no draw decides
+            **settings,
+        },
+    )
     with torch.no_grad():
         for p in model.parameters():
             p *= 1.5  # gradients of norms between the limits that are tried
@@ -101,10 +116,14 @@ def test_osvos_and_osmn(picture):
     told = [
         OSVOS(Learner.create(net, 1e-6, "single", {"network": "osvos", "model": net.spec, **rules}), iters=3, tuning=t)
         for rules, t in (
-            ({"rules": {"clip": 1.0}}, None), ({"rules": {"clip": None}}, Tuning(clip=1.0)), ({}, Tuning(clip=1.0)),
-            ({"rules": {"clip": None}}, None), ({}, Tuning(clip=1e5)), ({}, None),
+            ({"rules": {"clip": 1.0}}, None),
+            ({"rules": {"clip": None}}, Tuning(clip=1.0)),
+            ({}, Tuning(clip=1.0)),
+            ({"rules": {"clip": None}}, None),
+            ({}, Tuning(clip=1e5)),
+            ({}, None),
         )
-    ]  # fmt: skip
+    ]
     phis = []
     for method in told:
         method.start(frame, masks)
@@ -112,9 +131,17 @@ def test_osvos_and_osmn(picture):
     assert phis[0].equal(phis[1]) and phis[0].equal(phis[2]) and phis[4].equal(phis[5])
     assert not phis[0].equal(phis[3])
     net = osmn.build(
-        "tiny", short=32, long=48, widths=(2, 2, 2, 2, 2), groups=1, path=2, guide=32, guide_widths=(4, 4, 4, 4, 4),
-        pooled=1, hidden=8,
-    )  # fmt: skip
+        "tiny",
+        short=32,
+        long=48,
+        widths=(2, 2, 2, 2, 2),
+        groups=1,
+        path=2,
+        guide=32,
+        guide_widths=(4, 4, 4, 4, 4),
+        pooled=1,
+        hidden=8,
+    )
     planes = {}
     for balance in (0.0, 0.3):
         for rules, modulation in (
@@ -155,8 +182,9 @@ def test_past_frames_that_are_passed_over(picture):
     past = [Sample(picture[0] * k, picture[1][None]) for k in range(6)]  # frames t-6 ... t-1
     found = usable_past(past, Online(past=2, stride=1, skip=2))
     assert [next(k for k in range(6) if past[k] is sample) - 6 for sample in found] == [-3, -4]
-    method = EOSVOS(mask_rcnn_learner(None), iters=1, ona=True, snapping=GrabCut(band=0),
-                    online=Online(past=2, stride=1, skip=2))  # fmt: skip
+    method = EOSVOS(
+        mask_rcnn_learner(None), iters=1, ona=True, snapping=GrabCut(band=0), online=Online(past=2, stride=1, skip=2)
+    )
     method.start(picture[0], {1: picture[1].numpy()})
     for _ in range(6):
         method.step(picture[0])

@@ -134,10 +134,13 @@ def test_the_authors_rates_and_rules_arrive(checkpoint, small):
     learner = open_learner(checkpoint)
     stored = torch.load(checkpoint, weights_only=True)["meta_optim_state_dict"]
     assert learner.level == "neuron" and len(learner.rates) == 201
-    taken = {"rpn.head.conv.0.0.weight": "rpn-head-conv-weight", CONV5: CONV5.replace(".", "-"),
-             "backbone.fpn.inner_blocks.2.0.bias": "backbone-fpn-inner_blocks-2-bias",
-             "roi_heads.mask_head.0.0.weight": "roi_heads-mask_head-mask_fcn1-weight",
-             "backbone.body.layer1.0.bn1.weight": "backbone-body-layer1-0-bn1-weight"}  # fmt: skip
+    taken = {
+        "rpn.head.conv.0.0.weight": "rpn-head-conv-weight",
+        CONV5: CONV5.replace(".", "-"),
+        "backbone.fpn.inner_blocks.2.0.bias": "backbone-fpn-inner_blocks-2-bias",
+        "roi_heads.mask_head.0.0.weight": "roi_heads-mask_head-mask_fcn1-weight",
+        "backbone.body.layer1.0.bn1.weight": "backbone-body-layer1-0-bn1-weight",
+    }
     for name, key in taken.items():
         assert torch.equal(learner.rates[name], stored[f"log_init_lr_{key}"])
         assert torch.equal(learner.theta[name], stored[f"model_init_{key}"])
@@ -241,17 +244,23 @@ def fewer(key: str | None = None, **changed) -> dict[str, object]:
     [
         (lambda: resnet18().state_dict(), "an ImageNet ResNet, which finds and masks no objects yet; trainings"),
         (coco_v2, "torchvision's COCO Mask R-CNN v2, whose heads have batch norms"),
-        (lambda: constants(shapes_of(detection.fasterrcnn_resnet50_fpn, weights=None, weights_backbone=None)),
-         "but for roi_heads.mask_head.0.0.weight: not in the file; expected all parts of a Mask R-CNN"),
+        (
+            lambda: constants(shapes_of(detection.fasterrcnn_resnet50_fpn, weights=None, weights_backbone=None)),
+            "but for roi_heads.mask_head.0.0.weight: not in the file; expected all parts of a Mask R-CNN",
+        ),
         (lambda: {"weight": torch.ones(3)}, "no known network; its keys begin with weight; expected one of: a learner"),
         (lambda: fewer("log_init_lr_rpn-head-conv-bias"), "model_init_rpn-head-conv-bias has no log_init_lr_ beside"),
-        (lambda: fewer(model_init_rpn__head__conv__bias=torch.ones(3), log_init_lr_rpn__head__conv__bias=torch.ones(3)),
-         r"but for rpn.head.conv.0.0.bias: shape \(3,\) in the file, \(256,\) in the network"),
+        (
+            lambda: fewer(
+                model_init_rpn__head__conv__bias=torch.ones(3), log_init_lr_rpn__head__conv__bias=torch.ones(3)
+            ),
+            r"but for rpn.head.conv.0.0.bias: shape \(3,\) in the file, \(256,\) in the network",
+        ),
         (lambda: fewer(log_init_lr_rpn__head__conv__bias=torch.full((256,), -7.0)), "and learning rates of 0 or more"),
         (lambda: fewer(log_init_lr_rpn__head__conv__bias=torch.ones(1)), r"has shape \(1,\) and .* expected \(256,\)"),
         (lambda: fewer(model_init_more=torch.ones(1)), "no such part; expected all parts"),
     ],
-)  # fmt: skip
+)
 def test_other_files_are_refused_by_what_they_are(tmp_path, make, said):
     path = saved(tmp_path, make())
     with pytest.raises(UserError, match=said) as caught:

@@ -38,6 +38,8 @@ class SequenceResult:
     extra_metrics: dict[str, dict[int, Any]] = field(default_factory=dict)  # values by metric and object id
     # Uncertainty of each frame, by object id: see inference/suggestion.py
     uncertain: dict[int, list[float]] = field(default_factory=dict)
+    # Detected box of each frame by object id, xyxy in pixels; None: none was detected. Empty: the method has no boxes
+    boxes: dict[int, list[list[float] | None]] = field(default_factory=dict)
     proof: dict[str, Any] = field(default_factory=dict)  # of what was scored, see `score_sequence.proof`
 
     @property
@@ -77,6 +79,7 @@ class SequenceResult:
             for name, of in content.pop("more", {}).items()
         }
         content["uncertain"] = {int(i): _with_nan(values) for i, values in content.get("uncertain", {}).items()}
+        content["boxes"] = {int(i): values for i, values in content.get("boxes", {}).items()}
         region, contour = ({i: _with_nan(values[k]) for i, values in objects.items()} for k in ("J", "F"))
         return cls(**content, region=region, contour=contour)
 

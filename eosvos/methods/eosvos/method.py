@@ -130,6 +130,7 @@ class EOSVOS(FineTunedMethod):
         self._frame_size: tuple[int, ...] | None = None
         self.probabilities = torch.zeros(0, 0, 0, dtype=torch.float32)
         self.adapt_seconds = 0.0
+        self.boxes: dict[int, list[float]] = {}  # detected in the last frame, by object id: xyxy in its pixels
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that it was built with, except learner and device."""
@@ -143,7 +144,7 @@ class EOSVOS(FineTunedMethod):
 
     @own_state()
     def start(self, frame: Tensor, masks: dict[int, np.ndarray]) -> np.ndarray:
-        self._online_start = {}
+        self._online_start, self.boxes = {}, {}
         self._objects, self._frames, self._frame_size = {}, 0, tuple(frame.shape[-2:])
         self.probabilities = torch.zeros(0, *self._frame_size, dtype=torch.float32)
         return self.add(frame, masks)
@@ -156,8 +157,9 @@ class EOSVOS(FineTunedMethod):
             for obj in self._objects.values():
                 self._adapt_online(obj)
         probabilities = torch.zeros(len(self._objects), *frame.shape[-2:], dtype=torch.float32)
-        for plane, obj in zip(probabilities, self._objects.values(), strict=True):
-            plane.copy_(self._segment(obj, frame))
+        self.boxes = {}
+        for plane, (object_id, obj) in zip(probabilities, self._objects.items(), strict=True):
+            plane.copy_(self._segment(obj, frame, object_id))
         # The boxes for the next frame are those of the network's masks, so that a wrong cut does not spread.
         seen = merge(probabilities, self.object_ids)
         for object_id, obj in self._objects.items():
@@ -226,12 +228,10 @@ class EOSVOS(FineTunedMethod):
         grown = scale * max((x1 - x0) / (window[2] - window[0]), (y1 - y0) / (window[3] - window[1]))
         source = self._sample(frame, mask, (round(short * grown), round(long * grown)), around)
         across, down = source.image.shape[-1] / (x1 - x0), source.image.shape[-2] / (y1 - y0)
-        inner = (
-            round((window[0] - x0) * across), round((window[1] - y0) * down),
-            round((window[2] - x0) * across), round((window[3] - y0) * down),
-        )  # fmt: skip
+        left, right = (round((x - x0) * across) for x in (window[0], window[2]))
+        top, bottom = (round((y - y0) * down) for y in (window[1], window[3]))
         gain = self.snapping.gain(frame, mask) if self.snapping.band and self.snapping.trial else math.nan
-        return _Given(self._sample(frame, mask, self.size, window), source, gain, inner)
+        return _Given(self._sample(frame, mask, self.size, window), source, gain, (left, top, right, bottom))
 
     def _sample(self, frame: Tensor, mask: np.ndarray, size: tuple[int, int], window: Rectangle) -> Sample:
         """Build a sample from a window of a frame; objects annotated on the same frame share its image."""
@@ -274,7 +274,7 @@ class EOSVOS(FineTunedMethod):
         return adapt(base, self.learner.rates, losses, clip=self.clip, after=after).phi
 
     @torch.no_grad()
-    def _segment(self, obj: _Object, frame: Tensor) -> Tensor:
+    def _segment(self, obj: _Object, frame: Tensor, object_id: int) -> Tensor:
         """Segment one object in a frame (3, H, W) and return its probabilities, float32 (H, W) on the CPU."""
         if self.model.training:
             self.model.eval()
@@ -296,6 +296,7 @@ class EOSVOS(FineTunedMethod):
         least = self.windowing.return_score if self.window and obj.missed else 0.0
         if len(detections["scores"]) and float(detections["scores"][0]) >= least:
             plane[y0:y1, x0:x1] = detections["masks"][0, 0].cpu()
+            self.boxes[object_id] = (detections["boxes"][0].cpu() + torch.tensor([x0, y0, x0, y0])).tolist()
         return plane
 
     def _memory_length(self) -> int:

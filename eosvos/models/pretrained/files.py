@@ -31,6 +31,10 @@ NAMES = {
     "vgg16_whole": ("vgg16", "IMAGENET1K_V1"),
 }
 PREFIX = "torchvision:"
+_OF_DAMAGED_PICKLES = (
+    *(pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError, AttributeError),
+    *(IndexError, ImportError),
+)
 KINDS = (
     "torchvision's Mask R-CNN (v1, v2), ResNets, MobileNetV2 and VGG16, detectron2's Mask R-CNN, an e-OSVOS checkpoint "
     "of its authors, a learner.safetensors"
@@ -80,8 +84,7 @@ def open_file(path: Path) -> tuple[Mapping[str, Any], str]:
                 content = _ArrayUnpickler(file, path).load()
     except UserError:
         raise
-    except (SafetensorError, pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError,
-            AttributeError, IndexError, ImportError) as error:  # fmt: skip  # what a damaged pickle may raise
+    except (SafetensorError, *_OF_DAMAGED_PICKLES) as error:
         # torch's own refusal comes with the advice to trust it
         if named := re.search(r"(?:GLOBAL|class|function|global) <?(?:class )?'?([\w.]+)", str(error)):
             raise _refused(path, named[1]) from None

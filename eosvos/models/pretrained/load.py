@@ -17,9 +17,12 @@ from eosvos.models.pretrained.group_norm import Affines, calibrate, fidelity
 NORMS = ("match", "copy")
 ASIDE = 4  # images on which the conversion of norms is measured
 _PARTS = {
-    "body": "backbone.body.", "fpn": "backbone.fpn.", "rpn": "rpn.", "box head": "roi_heads.box_",
+    "body": "backbone.body.",
+    "fpn": "backbone.fpn.",
+    "rpn": "rpn.",
+    "box head": "roi_heads.box_",
     "mask head": "roi_heads.mask_",
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -70,9 +73,12 @@ class Report:
         """Return the table and every name."""
         lines = [str(self)]
         for word, group in (
-            ("loaded", self.loaded), ("converted", self.converted), ("newly initialised", self.new),
-            ("used", self.used), ("skipped", self.skipped),
-        ):  # fmt: skip
+            ("loaded", self.loaded),
+            ("converted", self.converted),
+            ("newly initialised", self.new),
+            ("used", self.used),
+            ("skipped", self.skipped),
+        ):
             lines += ["", f"{word} ({len(group)}):"] + [f"  {name}: {how}" for name, how in group.items()]
         return "\n".join(lines) + "\n"
 
