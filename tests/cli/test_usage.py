@@ -65,7 +65,7 @@ def test_every_setting_of_a_command_is_explained(command):
     words = set(hydra_app._known_words(command))
     assert {setting.name for setting in settings} <= words
     top = {word for word in words if "." not in word} - {"training", "experiment"}
-    sections = {"fine_tuning", "propagation", "online", "window", "snapping", "osvos", "osmn", "score"}
+    sections = {"fine_tuning", "propagation", "online", "window", "detection", "snapping", "osvos", "osmn", "score"}
     sections |= {"meta", "parent", "outer", "guidance", "search"}
     sections |= {"submission", "export"} if command == "refine" else set()  # which refuses them
     assert top - sections <= {setting.name for setting in settings}

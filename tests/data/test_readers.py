@@ -58,7 +58,6 @@ def test_opening_decodes_no_frame_and_few_masks(tree, monkeypatch):
     for module, name in (
         (image_sequence, "read_image"),
         (image_sequence, "read_mask"),
-        (per_object_masks, "read_image"),
         (per_object_masks, "read_object_mask"),
     ):
         watch(module, name)
