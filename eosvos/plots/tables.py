@@ -66,6 +66,8 @@ def tables(runs: Sequence[Run]) -> list[Table]:
     for data, those in by_data.items():
         suffix = f"-{data.name}{'-' * bool(data.split)}{data.split}".replace("/", "-") if len(by_data) > 1 else ""
         found = (methods(those, data), sequences(those, data), categories(those, data), attributes(those, data))
+        if not found[3].rows and data.name.startswith("davis"):
+            found[1].notes.append("no table of attributes: the annotations have no db_info.yml beside them")
         made += [Table(one.name + suffix, *list(vars(one).values())[1:]) for one in found if one.rows]
     return made
 

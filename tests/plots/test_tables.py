@@ -148,6 +148,8 @@ def test_attributes_tell_what_sequences_without_them_gain(tmp_path):
         "methods-davis17",
         "sequences-davis17",
     ]
+    assert not any("db_info.yml" in note for note in made[1].notes)
+    assert made[4].notes[-1] == "no table of attributes: the annotations have no db_info.yml beside them"
     table.write(tmp_path / "t.csv")
     with (tmp_path / "t.csv").open() as file:
         assert list(csv.DictReader(file)) == table.rows
