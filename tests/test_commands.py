@@ -269,6 +269,7 @@ def test_the_methods_can_be_sent_to_other_processes(there):
         online=SimpleNamespace(),
         snapping=SimpleNamespace(),
         window=SimpleNamespace(),
+        detection=SimpleNamespace(),
     )
     make = pickle.loads(pickle.dumps(build_method.MakeMethod(settings, learner, torch.device("cpu"))))
     assert make(3).seed == 3

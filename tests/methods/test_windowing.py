@@ -150,9 +150,11 @@ def test_after_a_frame_without_the_object_only_a_sure_detection_is_taken(learner
 
     def detections(model, phi, images, arguments):
         score, (height, width) = next(scores), arguments["output_sizes"][0]
-        masks = torch.zeros(0 if score is None else 1, 1, height, width)
+        found = 0 if score is None else 1
+        masks = torch.zeros(found, 1, height, width)
         masks[:, :, height // 3 : -height // 3, width // 3 : -width // 3] = 1
-        return [{"scores": torch.tensor([] if score is None else [score]), "masks": masks}]
+        scored = torch.tensor([] if score is None else [score])
+        return [{"boxes": torch.zeros(found, 4), "scores": scored, "masks": masks}]
 
     monkeypatch.setattr(module, "functional_call", detections)
     assert [bool(method.step(frame).any()) for _ in range(5)] == [True, False, False, True, True]
