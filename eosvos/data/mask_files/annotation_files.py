@@ -108,7 +108,8 @@ def open_annotations(
             raise UserError(str(error) if told else f"{path}: {error}") from error
         raise UserError(f"{path}: {_EXPECTED[kind].format(f'{error!r:.200}')}") from error
     if not opened:
-        raise UserError(f"{where}: no masks in it; expected are annotations with segmentation or segmentations")
+        expected = "annotations with segmentation or segmentations" if kind == ".json" else "masks or polygons"
+        raise UserError(f"{where}: no masks in it; expected are {expected}")
     return opened
 
 
