@@ -172,10 +172,11 @@ def test_a_forgotten_data_set_is_told_by_the_names(data, capsys):
 
 
 def test_masks_are_written_in_other_forms_and_are_the_same(data, capsys):
-    assert eval.main([*HERE, "method=copy_first", "device=cpu", "export=[grey,colours,objects,json]", "out=run"]) == 0
+    forms = ("grey", "colours", "objects", "json", "cvat", "label_studio", "labelme", "yolo")
+    assert eval.main([*HERE, "method=copy_first", "device=cpu", f"export=[{','.join(forms)}]", "out=run"]) == 0
     assert score.main(["results=theirs", *HERE, "export=[binary]", "out=own"]) == 0
     wanted = load("run").sequences
-    for form in ("grey", "colours", "objects", "json"):
+    for form in forms:
         assert score.main([f"results=run/export/{form}", *HERE, f"out={form}"]) == 0
         assert [one.region for one in load(form).sequences] == [one.region for one in wanted], form
     assert sorted(path.name for path in Path("run/export/objects/dogs").iterdir()) == ["001", "002"]

@@ -31,7 +31,7 @@ class DatasetSection:
     every_frame: bool = False  # of YouTube-VOS: all frames, from SPLIT_all_frames, not every fifth
     truth: str | None = None  # of YouTube-VOS: a folder with the masks that valid and test keep back
     binary: bool | None = None  # of a folder or video: masks show one object, all that is not 0; null: look
-    masks: str | None = None  # of a video: the first frame's mask, or a folder or .json of masks
+    masks: str | None = None  # of a video: the first frame's mask, or a folder or annotation file of masks
     levels: Any = "auto"  # of a folder or video: as of segment
     # of a folder or video: "all": images without annotation in JSON show no object
     absent: str | None = one_of(ABSENT, None)

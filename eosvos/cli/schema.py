@@ -112,7 +112,7 @@ class EvalConfig(MethodConfig, FiguresConfig):
 class SegmentConfig(MethodConfig):
     video: str | None = None  # a video file, or a folder of frames
     mask: str | None = None  # of its first frame
-    masks: str | None = None  # a folder or .json file of masks of any frames
+    masks: str | None = None  # a folder or annotation file of masks of any frames
     binary: bool | None = None  # masks show one object, all that is not 0; null: look
     levels: Any = "auto"  # of frames of more than 8 bits: auto, full or [low, high], see data.levels
     absent: str = one_of(ABSENT)  # what masks tell of objects that they do not show

@@ -91,6 +91,7 @@ class VideoSequence:
         files: files that the sequence is read from, as far as they belong to it alone.
         attributes: attributes of the video in its data set, such as "AC" (appearance change).
         categories: object id -> class, as far as the data set names it.
+        object_names: object id -> its name, as far as the file of its masks names it.
         unseen: ids of objects whose class the training split lacks; None: the data set makes no such distinction.
         has_ground_truth: False if there are masks only where objects first appear and a server keeps the others.
         last_frame: object id -> last frame in which the object is scored; objects not in it: the video's last frame.
@@ -110,6 +111,7 @@ class VideoSequence:
     files: tuple[Path, ...] = field(default=(), repr=False)
     attributes: tuple[str, ...] = ()
     categories: Mapping[int, str] = field(default_factory=dict)
+    object_names: Mapping[int, str] = field(default_factory=dict)
     unseen: frozenset[int] | None = None
     has_ground_truth: bool = True
     last_frame: Mapping[int, int] = field(default_factory=dict)

@@ -1,9 +1,9 @@
 """Masks that another program made for the sequences of a data set: where they may lie, their checks, their reading.
 
-    RESULTS/SEQUENCE/...             in any form that data/mask_files/formats.py reads
+    RESULTS/SEQUENCE/...             in any form that data/mask_files/formats.py or annotation_files.py reads
     RESULTS/masks/SEQUENCE/...       as an evaluation writes; also RESULTS/Annotations/..., as servers take them
     RESULTS.zip                      with one of these in it
-    RESULTS.json                     run-length codes of all sequences, or RESULTS/SEQUENCE.json of each
+    RESULTS.json                     run-length codes of all sequences, or RESULTS/SEQUENCE.json of each; or CVAT's .xml
 
 Masks of a single sequence may lie in RESULTS itself.
 """
@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from eosvos.data.image_files import several
+from eosvos.data.mask_files.annotation_files import find_annotations, open_annotations, open_of_one_video
 from eosvos.data.mask_files.formats import KINDS, MaskSet, describe_forms, open_masks
-from eosvos.data.mask_files.json_files import open_json
+from eosvos.data.mask_files.match_frames import rename_as_frames
 from eosvos.data.sequence import VideoSequence
 from eosvos.data.user_files import list_entries, list_files, list_folders
 from eosvos.errors import UserError
@@ -147,7 +148,12 @@ def _open(
     for sequence in sequences:
         place = places.get(sequence.name)
         if isinstance(place, Path):
-            place = open_masks(place, sequence.frame_names, binary=binary, size=sequence.size)
+            if files := find_annotations(place):
+                place = open_of_one_video(files, absent="all", size=sequence.size)
+            else:
+                place = open_masks(place, sequence.frame_names, binary=binary, size=sequence.size)
+        if place is not None and place.by_frame_number:
+            place = rename_as_frames(next(iter(place.files.values()))[0], place, sequence.frame_names)
         if place is not None:
             mask_sets[sequence.name] = place
             one = next(iter(place.files.values()))[0]
@@ -156,7 +162,7 @@ def _open(
             absent[sequence.name], extra[sequence.name] = _check_frames(sequence, place, rules, missing)
         objects, empty = tuple(sequence.first_frame), missing == "empty"
         prediction = Predictions(sequence.name, sequence.frame_names, sequence.size, objects, place, empty)
-        if place is not None and place.form == "json":  # of others the headers have told the size
+        if place is not None and place.form == "annotations":  # of others the headers have told the size
             prediction(next(index for index, name in enumerate(sequence.frame_names) if name in place.files))
         predictions[sequence.name] = prediction
     messages = [describe_forms(mask_sets), *_told(absent, "missing masks are counted as empty")]
@@ -247,11 +253,11 @@ def find_masks(
     if not folder.exists():
         raise UserError(f"results={given}: does not exist; give a folder, zip or JSON file with the masks")
     if folder.is_file():
-        if folder.suffix.lower() != ".json":
+        if folder.suffix.lower() not in (".json", ".xml"):
             raise UserError(
                 f"results={given}: is a file; give a folder with a folder of masks for each sequence, or its zip"
             )
-        videos = open_json(folder, absent="all", size=next(iter(sequences)).size)
+        videos = open_annotations(folder, absent="all", size=next(iter(sequences)).size)
         if set(videos) == {""} and len(names) == 1:
             videos = {next(iter(names)): videos[""]}
         if not names & set(videos):
@@ -260,12 +266,14 @@ def find_masks(
     for base in (folder, *(folder / part for part in _WITHIN)):
         there = {name: base / name for name in list_folders(base)}
         codes = (
-            {path.stem: path for path in list_files(base, (".json",)) if path.stem in names} if base.is_dir() else {}
+            {path.stem: path for path in list_files(base, (".json", ".xml")) if path.stem in names}
+            if base.is_dir()
+            else {}
         )
         if names & {*there, *codes}:
             sizes = {sequence.name: sequence.size for sequence in sequences}
             coded = {
-                name: next(iter(open_json(path, absent="all", size=sizes[name]).values()))
+                name: next(iter(open_annotations(path, absent="all", size=sizes[name]).values()))
                 for name, path in codes.items()
                 if name not in there
             }

@@ -16,9 +16,14 @@ from PIL import Image
 
 from eosvos.data.image_files import check_file
 from eosvos.data.images import read_image
+from eosvos.data.mask_files.annotation_files import open_annotations
+from eosvos.data.mask_files.cvat_export import write_cvat
 from eosvos.data.mask_files.formats import open_masks
-from eosvos.data.mask_files.json_files import open_json, write_json
+from eosvos.data.mask_files.json_files import write_json
+from eosvos.data.mask_files.label_studio import write_label_studio
 from eosvos.data.mask_files.rle import rle_encode
+from eosvos.data.mask_files.tool_json import write_labelme
+from eosvos.data.mask_files.yolo import write_yolo
 from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.data.video.open import open_video
 from eosvos.errors import UserError
@@ -95,6 +100,23 @@ def jsons(folder: Path) -> list[tuple[str, bytes]]:
     annotations = [{"id": k, "image_id": k % 2, "track_id": 1 + k, "segmentation": s} for k, s in enumerate(segments)]
     coco = json.dumps({"images": images, "annotations": annotations}).encode()
     return [("a.json", (folder / "made.json").read_bytes()), ("a.json", coco)]
+
+
+def tool_files(folder: Path) -> list[tuple[str, bytes]]:
+    """The same masks in files of annotation tools, and a video of CVAT."""
+    masks, labels = [("00000", _mask())], {1: "bear"}
+    write_cvat(folder / "made.xml", masks, video="v", labels=labels)
+    write_label_studio(folder / "tasks.json", masks, video="v", labels=labels)
+    write_labelme(folder / "labelme", masks, labels=labels)
+    write_yolo(folder / "yolo", masks, labels=labels)
+    track = (
+        b"<annotations><meta><task><size>3</size><stop_frame>2</stop_frame><original_size><width>30</width><height>24"
+        b'</height></original_size></task></meta><track id="0" label="bear"><polygon frame="0" keyframe="1" outside="0"'
+        b' points="1.0,1.0;9.0,1.0;9.0,9.0" z_order="1"/><mask frame="2" keyframe="1" outside="0" rle="2, 4" left="3"'
+        b' top="4" width="2" height="3" z_order="0"/></track></annotations>'
+    )
+    made = [folder / "made.xml", folder / "tasks.json", folder / "labelme/00000.json", folder / "yolo/00000.txt"]
+    return [("b.xml", track), *(("b" + path.suffix, path.read_bytes()) for path in made)]
 
 
 def videos(folder: Path) -> list[tuple[str, bytes]]:
@@ -219,7 +241,7 @@ def _parts(path: Path) -> Any:
 
 
 def read_as_json(path: Path) -> None:
-    for masks in open_json(path).values():
+    for masks in open_annotations(path, size=(24, 30)).values():
         for name in masks.files:
             try:
                 mask = masks.read(name)
@@ -254,7 +276,7 @@ def strategy(kind: str, folder: Path) -> st.SearchStrategy[tuple[str, bytes]]:
         return changed(images())
     if kind == "videos":
         return changed(videos(folder))
-    return changed(jsons(folder)) if kind == "json" else rewritten(jsons(folder))
+    return changed([*jsons(folder), *tool_files(folder)]) if kind == "json" else rewritten(jsons(folder))
 
 
 def survives(kind: str, folder: Path, name: str, content: bytes) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eosvos.data.mask_files.json_files import open_json
+from eosvos.data.mask_files.annotation_files import open_annotations
 from eosvos.data.mask_files.rle import rle_encode
 from eosvos.data.readers.user_video import annotated_frames, open_own
 from eosvos.errors import UserError
@@ -191,7 +191,7 @@ def test_what_coco_does_not_tell_is_refused(clip, annotations, more, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([{"id": 1, "annotations": [], "data": {}}], "Label Studio's own JSON is not read; export 'COCO'"),
+        ([{"id": 1, "image": "a.png", "annotator": 1, "annotation_id": 2}], "JSON-MIN is not read; export 'JSON'"),
         ({"project": {}, "metadata": {}, "file": {}, "view": {}}, "a project of VIA 3 is not read"),
         ({"info": {}, "categories": {}, "items": []}, "datumaro's own JSON is not read; export 'COCO 1.0'"),
         ({"objects": [], "size": {}, "tags": []}, "Supervisely's own JSON is not read; export to COCO"),
@@ -202,11 +202,11 @@ def test_what_coco_does_not_tell_is_refused(clip, annotations, more, message):
 def test_what_is_not_read_is_told_with_what_to_export(tmp_path, content, message):
     (tmp_path / "m.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=message):
-        open_json(tmp_path / "m.json")
+        open_annotations(tmp_path / "m.json")
 
 
-def test_xml_and_archives_are_refused_with_what_to_export(clip, tmp_path):
-    for name, message in (("a.xml", "export 'COCO 1.0'"), ("a.zip", "unpack it")):
+def test_broken_xml_and_archives_are_refused_with_what_to_do(clip, tmp_path):
+    for name, message in (("a.xml", "no XML, or cut off .* export it again"), ("a.zip", "unpack it")):
         (tmp_path / name).write_text("")
         with pytest.raises(UserError, match=message):
             open_own(clip, masks=tmp_path / name)

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from eosvos.data.mask_files.annotation_files import open_annotations
 from eosvos.data.mask_files.formats import open_masks, write_binary, write_colours, write_grey, write_objects
-from eosvos.data.mask_files.json_files import open_json, write_json
+from eosvos.data.mask_files.json_files import write_json
 from eosvos.data.mask_files.rle import rle_decode, rle_encode, segment_mask
 from eosvos.data.masks import write_mask
 from eosvos.data.palette import DAVIS_PALETTE
@@ -265,7 +266,7 @@ def test_of_objects_that_overlap_the_smaller_has_the_pixel(tmp_path):
         for name, columns in (("2", slice(0, 20)), ("1", slice(10, 30)), ("3", slice(17, 24)), ("4", slice(5, 40)))
     ]
     (tmp_path / "m.json").write_text(json.dumps(codes))
-    assert (open_json(tmp_path / "m.json")[""].read("00000") == expected).all()
+    assert (open_annotations(tmp_path / "m.json")[""].read("00000") == expected).all()
 
 
 def soft(colour: tuple[int, ...]) -> np.ndarray:
@@ -399,7 +400,7 @@ def test_masks_that_were_written_are_read_back(tmp_path, form):
             write_objects(tmp_path, stem, mask, [1, 4, 254])
     if form == "json":
         write_json(tmp_path / "masks.json", masks.items(), video="ü v")
-        read = open_json(tmp_path / "masks.json")["ü v"].read
+        read = open_annotations(tmp_path / "masks.json")["ü v"].read
     else:
         read = open_masks(tmp_path).read
     assert all((read(stem) == mask).all() for stem, mask in masks.items())
@@ -419,7 +420,7 @@ def test_pycocotools_decodes_what_was_written(tmp_path):
             if code is not None:
                 painted[stem][coco_mask.decode(code).astype(bool)] = annotation["id"]
     assert all((painted[stem] == mask).all() for stem, mask in masks.items())
-    assert (open_json(tmp_path / "m.json")[""].read("00001") == void).all()
+    assert (open_annotations(tmp_path / "m.json")[""].read("00001") == void).all()
 
 
 def test_several_videos_in_one_file(tmp_path):
@@ -475,7 +476,7 @@ def test_what_is_wrong_in_a_json_file_is_told(tmp_path, content, message):
     path = tmp_path / "m.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(UserError, match=message) as caught:
-        for masks in open_json(path).values():
+        for masks in open_annotations(path).values():
             for name in masks.files:
                 masks.read(name)
     assert str(path) in str(caught.value)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from eosvos import segment
 from eosvos.data.masks import read_mask, write_mask
+from eosvos.inference.export import OUTPUTS
 from eosvos.inference.segmenter import Segmenter
 from eosvos.meta.learner import LEARNERS, Learner
 from eosvos.methods.baselines import CopyFirst, Flow
@@ -60,6 +61,6 @@ def test_all_outputs_of_the_command(tmp_path, monkeypatch, size):
     for k in range(2):
         Image.fromarray(np.full((*size, 3), 90, np.uint8)).save(tmp_path / "clip" / f"{k}.png")
     write_mask(tmp_path / "first.png", np.ones(size, np.uint8))
-    given = ["video=clip", "mask=first.png", "out=o", "method=flow", "outputs=[overlay,objects,cutout,json]"]
+    given = ["video=clip", "mask=first.png", "out=o", "method=flow", f"outputs=[{','.join(OUTPUTS)}]"]
     assert segment.main(given) == 0
     assert (read_mask(tmp_path / "o" / "masks" / "1.png") == 1).all()

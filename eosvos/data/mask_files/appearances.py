@@ -60,7 +60,7 @@ def appearances(
         if every and mask.any() and not shown:
             raise UserError(f"{masks.files[name][0]}: {no_object_message(mask).replace('the first', 'this')}")
         first = first or masks.files[name][0]
-        own = masks.form in ("objects", "json")  # a mask for each object
+        own = masks.form in ("objects", "annotations")  # a mask for each object
         if shown or own:
             annotated_ids[index] = frozenset(shown) | frozenset(masks.absent_ids.get(name, ()))
         if masks.absent_ids.get(name, ()) if own else not shown:
@@ -72,7 +72,7 @@ def appearances(
     if absent == "told" and empty:
         log.warning(
             "masks that show nothing, taken to tell that %s there: of %s; leave a mask out that is not to tell it",
-            "their object is not" if masks.form in ("objects", "json") else "no object is",
+            "their object is not" if masks.form in ("objects", "annotations") else "no object is",
             several(empty),
         )
     start = min(first_frame.values(), default=0)

@@ -21,11 +21,11 @@ _SURE = "save masks whose values are the object ids, 0 being the background"
 def doubts(masks: MaskSet, binary: bool | None = None) -> Iterator[str]:
     """Yield a message for each problem found in the first, middle or last mask.
 
-    Nothing is checked if `binary` says how values are to be read, or for JSON.
+    Nothing is checked if `binary` says how values are to be read, or for annotation files.
     """
     names = list(masks.files)
     for name in dict.fromkeys([names[0], names[len(names) // 2], names[-1]]) if names else ():
-        if binary is not None or masks.form == "json":
+        if binary is not None or masks.form == "annotations":
             return
         mask, path = masks.read(name), masks.files[name][0]
         if _dithered(mask):

@@ -40,15 +40,22 @@ class Shapes:
 
     Attributes:
         frames: frame -> (object, segmentation) pairs; object None: void. A segmentation is polygons or a run-length
-            code in COCO's form, or [] for an object that is annotated as absent.
+            code in COCO's form, a function of the image's height and width that makes the mask, bool (H, W), or []
+            for an object that is annotated as absent.
         sizes: frame -> height and width in pixels, where the file has them.
         names: names of the objects, for messages.
+        labels: labels of the objects, as the tool shows them.
+        z_order: frame and object -> what lies in front of others, the larger number; without one 0.
+        by_frame_number: whether the frames are indices, from 0 on, and no names of images.
         description: the form, and what identifies the objects.
     """
 
     frames: dict[str, list[tuple[Key | None, Any]]] = field(default_factory=dict)
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     names: dict[Key, str] = field(default_factory=dict)
+    labels: dict[Key, str] = field(default_factory=dict)
+    z_order: dict[tuple[str, Key], int] = field(default_factory=dict)
+    by_frame_number: bool = False
     description: str = "COCO's annotations"
 
 
@@ -118,6 +125,8 @@ def of_images(content: Mapping[str, Any]) -> dict[str, Shapes]:
         keys, shapes.names, how = _objects([annotation for annotation, _ in drawn], kinds)
         shapes.description += how
         for key, (annotation, segment) in zip(keys, drawn, strict=True):
+            if key is not None and annotation.get("category_id") in kinds:
+                shapes.labels[key] = kinds[annotation["category_id"]]
             shapes.frames.setdefault(places[annotation["image_id"]][1], []).append((key, segment))
     return shapes_by_video
 

@@ -3,9 +3,8 @@
     00000.png, ...         palette or grey images: the pixel value is the object id (of palettes, see colours.py)
                            0 and 255 only, or 1 bit: one object
                            RGB: every colour but black is an object; black on nothing: the opaque part is the object
-    00000_1.png, ...       one image for each frame and object
-    1/00000.png, ...       one folder for each object
-    masks.json             COCO's annotations and others, see json_files.py
+    00000_1.png, 1/00000.png, ...   one image for each frame and object, in one folder or one for each object
+    masks.json, ...        files of annotation tools, see annotation_files.py
 
 colours.py says how colours are numbered. Objects with a folder or file of their own have the number in its name as
 their id, or one more if numbers begin with 0, or are numbered in natural order if the names have no numbers. Of
@@ -55,25 +54,26 @@ class MaskSet:
     """The masks of one video.
 
     Attributes:
-        form: "palette", "grey", "binary", "colours", "objects" or "json".
+        form: "palette", "grey", "binary", "colours", "objects" or "annotations".
         description: the form in words, for messages.
         files: frame name -> files that its mask is read from.
         read: frame name, one of `files` -> id mask uint8 (H, W); may raise UserError, can be pickled.
         overlap_pixels: frame name -> pixels where objects overlap, for the masks read so far (see `masks.stack_masks`).
-        absent_ids: frame name -> objects whose own mask is empty, so annotated as absent, for the masks read so far.
-            Empty where objects have no masks of their own.
-        unannotated: frames that a JSON file lists without an annotation.
+        absent_ids: frame name -> objects annotated as absent by an empty mask of their own, for the masks read so far.
+        unannotated: frames that an annotation file lists without an annotation.
+        by_frame_number: whether frame names are indices, from 00000 on.
+        names: object id -> its name, where the form has names.
     """
 
     form: str
     description: str
     files: Mapping[str, tuple[Path, ...]] = field(repr=False)
     read: Callable[[str], np.ndarray] = field(repr=False)
-    overlap_pixels: dict[str, int] = field(
-        default_factory=dict, repr=False, compare=False
-    )  # of the masks read, see `stack_masks`
+    overlap_pixels: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
     absent_ids: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
     unannotated: tuple[str, ...] = field(default=(), repr=False)
+    by_frame_number: bool = False
+    names: Mapping[int, str] = field(default_factory=dict, repr=False, compare=False)
 
 
 def open_masks(
@@ -85,8 +85,8 @@ def open_masks(
 ) -> MaskSet:
     """Recognise the form of a video's masks, in a folder or a list of files.
 
-    The first and last bytes of all files are checked. As many palette or grey images as settle the form are decoded,
-    three if `binary`; of other forms all are decoded.
+    The first and last bytes of all files are checked. Palette or grey images are decoded until the form is settled,
+    three if `binary`; of other forms all are.
 
     Args:
         source: the folder or the files.

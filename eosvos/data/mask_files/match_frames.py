@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from eosvos.data.image_files import frames_by_number, name_set, non_numeric_names, several, trailing_number
+from eosvos.data.mask_files.annotation_files import ANNOTATION_FILES, find_annotations, open_of_one_video
 from eosvos.data.mask_files.checks import doubts
 from eosvos.data.mask_files.coco_json import strip_export_suffix
 from eosvos.data.mask_files.formats import KINDS, MaskSet, open_masks
-from eosvos.data.mask_files.json_files import open_json
-from eosvos.data.mask_files.tool_json import is_labelme_file
 from eosvos.data.sequence import Numbered
-from eosvos.data.user_files import list_files, natural_key
+from eosvos.data.user_files import natural_key
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -26,8 +25,6 @@ log = logging.getLogger(__name__)
 _LABEL_STUDIO = r"task-[0-9]+-annotation-[0-9]+-.*-[0-9]+"
 _OBJECT = r"(?:.*[^a-z])?(?:obj|object|inst|instance|track|label|class)[^a-z0-9]*[0-9]+"
 _EXPORT = {  # forms of annotation tools that are not read, and what to export in their place
-    ".xml": "CVAT's XML is not read; export 'COCO 1.0' or 'Segmentation mask 1.1'",
-    ".txt": "a text file (YOLO's?) is not read; export COCO",
     ".npy": "NumPy's files are not read; save a PNG whose values are the object ids",
     ".npz": "NumPy's files are not read; save a PNG whose values are the object ids",
     ".zip": "an archive; unpack it, and give the folder of masks or the .json file in it",
@@ -45,22 +42,22 @@ def match_to_frames(
 ) -> MaskSet:
     """Open the masks of a video and rename them as its frames.
 
-    An image is the mask of the first frame. A folder or JSON file has a mask for each of some frames, with the frame's
-    name, or else with its number at the end: the number in the frame names if all of them have one, otherwise counted
-    from 0. A number behind other words than in the frame names is accepted and logged. A folder may also hold labelme's
-    files.
+    An image is the mask of the first frame. A folder or annotation file has a mask for each of some frames, with the
+    frame's name, or else with its number at the end: the number in the frame names if all of them have one, otherwise
+    counted from 0. A number behind other words than in the frame names is accepted and logged. A folder may also hold
+    annotation files (annotation_files.py).
 
     Args:
-        path: image, folder or JSON file.
+        path: image, folder or annotation file.
         names: frame names, in order.
         size: height and width of the frames in pixels.
         binary: see `open_masks`.
         first: whether a single image is the mask of the first frame; otherwise of the frame of its name.
-        absent: see `open_json`.
+        absent: see `open_annotations`.
 
     Raises:
-        UserError: as `open_masks` and `open_json` do; if a mask has no frame or two masks have the same; if names
-            identify objects but no frames; or if pixels show that they are no masks of objects (checks.py).
+        UserError: as `open_masks` and `open_annotations` do; if a mask has no frame or two masks have the same; if
+            names identify objects but no frames; or if pixels show that they are no masks of objects (checks.py).
     """
     kind = path.suffix.lower()
     if kind in KINDS and not path.is_dir():
@@ -77,19 +74,22 @@ def match_to_frames(
                 )
             _refuse_doubts(masks, binary)
             return replace(masks, files={names[0]: (path,)}, read=partial(_renamed, masks, {names[0]: path.stem}, {}))
-    elif files := [path] if kind == ".json" else _annotations(path) if path.is_dir() else []:
-        videos = open_json(files, absent=absent, size=size)
-        if len(videos) > 1:
-            raise UserError(f"{path}: holds masks of several videos, {several(list(videos))}; give a file of one")
-        masks = next(iter(videos.values()))
+    elif files := [path] if kind in ANNOTATION_FILES else find_annotations(path) if path.is_dir() else []:
+        masks = open_of_one_video(files, absent=absent, size=size)
     elif path.is_dir():
         masks = open_masks(path, names, binary=binary, size=size)
     elif kind in _EXPORT and path.exists():
         raise UserError(f"{path}: {_EXPORT[kind]}")
     else:
-        raise UserError(f"{path}: no mask there; give an image, a folder of images, or a .json file, with masks=")
-    old = _frames_of(path, masks, names)
+        raise UserError(f"{path}: no mask there; give an image, a folder, or a file of annotations, with masks=")
+    masks = rename_as_frames(path, masks, names)
     _refuse_doubts(masks, binary)
+    return masks
+
+
+def rename_as_frames(path: Path, masks: MaskSet, names: Sequence[str]) -> MaskSet:
+    """Name masks as their frames, see `match_to_frames`; `path`: where they lie, for messages."""
+    old = _frames_of(path, masks, names)
     files_of = {name: masks.files[stem] for name, stem in old.items()}
     absent_ids: dict[str, tuple[int, ...]] = {}
     return replace(masks, files=files_of, read=partial(_renamed, masks, old, absent_ids), absent_ids=absent_ids)
@@ -98,13 +98,15 @@ def match_to_frames(
 def _frames_of(path: Path, masks: MaskSet, names: Sequence[str]) -> dict[str, str]:
     """Return frame name -> name of its mask."""
     known, at = name_set(names), frames_by_number(names)
-    if masks.form == "json" and (shifted := _shifted(path, [*masks.files, *masks.unannotated], names, known, at)):
+    if masks.form == "annotations" and (
+        shifted := _shifted(path, [*masks.files, *masks.unannotated], names, known, at)
+    ):
         return {shifted[stem]: stem for stem in masks.files}
     old: dict[str, str] = {}
     guessed: list[tuple[str, str]] = []
     for stem, files in masks.files.items():
         name = _frame_of(stem, known, at)
-        if masks.form != "json" and stem not in known and re.fullmatch(_LABEL_STUDIO, stem):
+        if masks.form != "annotations" and stem not in known and re.fullmatch(_LABEL_STUDIO, stem):
             raise UserError(
                 f"{files[0]}: Label Studio names masks by task, and the last number is that of an object, not a frame;"
                 f" name them FRAME_OBJECT, say {names[0]}_1, where the task is that of frame {names[0]}"
@@ -120,11 +122,11 @@ def _frames_of(path: Path, masks: MaskSet, names: Sequence[str]) -> dict[str, st
         old[name] = stem
         if stem not in known and _is_foreign(stem, names):
             guessed.append((stem, name))
-            if masks.form not in ("objects", "json"):  # the name may be that of an object, too
+            if masks.form not in ("objects", "annotations"):  # the name may be that of an object, too
                 _refuse_object(files[0], names)
     if guessed:
         stem, name = guessed[0]
-        where = f"{path}: {stem}" if masks.form == "json" else masks.files[stem][0]
+        where = f"{path}: {stem}" if masks.form == "annotations" else masks.files[stem][0]
         log.warning(
             "%s: taken for the mask of frame %s, by the number at its end%s; name masks as the frames are, %s, if it is"
             " not its frame's%s",
@@ -132,7 +134,9 @@ def _frames_of(path: Path, masks: MaskSet, names: Sequence[str]) -> dict[str, st
             name,
             f", and {len(guessed) - 1} others likewise" if len(guessed) > 1 else "",
             names[0],
-            "" if masks.form in ("objects", "json") else ", and FRAME_OBJECT, all of them, if it is that of an object",
+            ""
+            if masks.form in ("objects", "annotations")
+            else ", and FRAME_OBJECT, all of them, if it is that of an object",
         )
     return old
 
@@ -147,7 +151,7 @@ def _frame_of(stem: str, known: object, at: Callable[[int | None], str | None]) 
 def _shifted(
     path: Path, stems: Sequence[str], names: Sequence[str], known: object, at: Callable[[int | None], str | None]
 ) -> dict[str, str]:
-    """Match the images of a JSON file to the frames by order, if there are as many, numbered without gaps.
+    """Match the images of an annotation file to the frames by order, if there are as many, numbered without gaps.
 
     Returns image -> frame, or {} if this does not apply. Raises UserError if other images than the last ones have no
     frame.
@@ -173,7 +177,7 @@ def _shifted(
         return {}
     raise UserError(
         f"{path}: the image {lost[0]} has no frame, so how its {len(order)} images are numbered is not told: the"
-        f" {len(names)} frames are {names[0]} to {names[-1]}; give images the frames' names (file_name)"
+        f" {len(names)} frames are {names[0]} to {names[-1]}; give images the frames' names"
     )
 
 
@@ -199,19 +203,6 @@ def _refuse_object(path: Path, names: Sequence[str]) -> None:
 def _refuse_doubts(masks: MaskSet, binary: bool | None) -> None:
     if (doubt := next(doubts(masks, binary), None)) is not None:
         raise UserError(doubt)
-
-
-def _annotations(folder: Path) -> list[Path]:
-    """Return the JSON files of a folder, if they are its masks.
-
-    Beside images they are, if they are labelme's, which lie beside the frames, or if the images are JPEGs, which are no
-    masks.
-    """
-    files, images = list_files(folder, (".json",)), list_files(folder, KINDS)
-    if files and images and is_labelme_file(files[0]):
-        log.warning("%s: labelme's files are read, and none of the images beside them", folder)
-        return files
-    return files if all(path.suffix.lower() in (".jpg", ".jpeg") for path in images) else []
 
 
 def _namesake(stem: str, names: Sequence[str]) -> str | None:

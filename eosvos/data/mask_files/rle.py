@@ -71,8 +71,12 @@ def segment_mask(segment: Any, size: tuple[int, int]) -> np.ndarray:
         polygons = [np.asarray(polygon, np.float64).ravel() for polygon in segment]
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"neither polygons nor a run-length code: {str(segment)[:80]}") from error
-    far = 4.0 * max(size)
+    far, most = 4.0 * max(size), 4 * (size[0] + 1) * (size[1] + 1)
     for polygon in polygons:
+        if len(polygon) > 2 * most:
+            raise ValueError(
+                f"a polygon of {len(polygon) // 2} corners in an image of {size[1]}x{size[0]}; at most {most} can be"
+            )
         if len(polygon) < 6 or len(polygon) % 2 or not (np.abs(polygon) <= far).all():
             raise ValueError(
                 f"no polygon x0, y0, x1, y1, x2, y2, ... in an image of {size[1]}x{size[0]}: {polygon[:8]}"

@@ -11,7 +11,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from PIL import Image
 
 from eosvos.data.mask_files.coco_json import Key, Shapes, image_name, keys_by_label, size_of, track_of
 from eosvos.data.mask_files.rle import rle_encode
+from eosvos.data.masks import VOID, ids_of
 from eosvos.errors import UserError
+from eosvos.files import write_text
 
 _VOID, _NOTHING = "__ignore__", "_background_"  # labels with a meaning in labelme
 _CORNERS = 180  # of the polygon that a circle is taken as: it lies within a tenth of a pixel of one of 600 pixels
@@ -52,9 +54,8 @@ def refuse_others(content: Any) -> None:
     first = content[0] if isinstance(content, list) and content else {}
     keys = set(content) if isinstance(content, Mapping) else set()
     problem = ""
-    if isinstance(first, Mapping) and "image_id" not in first:
-        if set(first) & {"annotations", "completions", "predictions", "data"}:
-            problem = "Label Studio's own JSON is not read; export 'COCO' (polygons, or brush labels as polygons)"
+    if isinstance(first, Mapping) and {"annotation_id", "annotator"} <= set(first):
+        problem = "Label Studio's JSON-MIN is not read; export 'JSON'"
     if {"metadata", "file", "view"} <= keys:
         problem = "a project of VIA 3 is not read; export its annotations as COCO"
     elif "items" in keys and "categories" in keys:
@@ -100,6 +101,7 @@ def of_labelme(files: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Sha
     rest = iter(keys)
     for stem, key, segment in drawn:
         object_key = key if key[1] != "" else next(rest)
+        shapes.labels[object_key] = key[0]
         shapes.names[object_key] = key[0] + (f" (group {key[1]})" if key[1] != "" else "")
         shapes.frames[stem].append((object_key, segment))
     return {"": shapes}
@@ -141,6 +143,59 @@ def of_via(content: Mapping[str, Any]) -> dict[str, Shapes]:
     return {"": shapes}
 
 
+def write_labelme(
+    folder: str | Path, masks: Iterable[tuple[str, np.ndarray]], *, labels: Mapping[int, str], kind: str = ".jpg"
+) -> None:
+    """Write the id masks of a video as labelme's files: `folder`/FRAME.json, with a shape "mask" for each object.
+
+    Args:
+        folder: the folder.
+        masks: (frame name, id mask uint8 (H, W)) pairs. Void gets the label that labelme ignores.
+        labels: object id -> label, of all objects.
+        kind: extension of the images.
+    """
+    for name, mask in masks:
+        void = [VOID] if (mask == VOID).any() else []
+        content = {
+            "version": "5.4.1",
+            "flags": {},
+            "shapes": [
+                _mask_shape(_VOID if n == VOID else labels.get(n, f"object {n}"), mask == n)
+                for n in [*ids_of(mask), *void]
+            ],
+            "imagePath": name + kind,
+            "imageData": None,
+            "imageHeight": mask.shape[0],
+            "imageWidth": mask.shape[1],
+        }
+        write_text(Path(folder) / f"{name}.json", json.dumps(content))
+
+
+def _mask_shape(label: str, mask: np.ndarray) -> dict[str, Any]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    y0, y1, x0, x1 = (int(n) for n in (rows[0], rows[-1], columns[0], columns[-1]))
+    file = io.BytesIO()
+    Image.fromarray(mask[y0 : y1 + 1, x0 : x1 + 1]).save(file, format="PNG")
+    return {
+        "label": label,
+        "points": [[x0, y0], [x1, y1]],
+        "group_id": None,
+        "description": "",
+        "shape_type": "mask",
+        "flags": {},
+        "mask": base64.b64encode(file.getvalue()).decode("ascii"),
+    }
+
+
+def ellipse(x: float, y: float, a: float, b: float, turn: float = 0.0) -> list[list[float]]:
+    """Return an ellipse as a polygon: centre and half axes in pixels, turned clockwise by radians."""
+    angles = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
+    along, across = a * np.cos(angles), b * np.sin(angles)
+    xs = x + along * math.cos(turn) - across * math.sin(turn)
+    ys = y + along * math.sin(turn) + across * math.cos(turn)
+    return [np.stack([xs, ys], -1).ravel().tolist()]
+
+
 def _labelme_shape(shape: Mapping[str, Any], size: tuple[int, int] | None, where: str) -> Any:
     points = [(float(x), float(y)) for x, y in shape["points"]]
     kind = shape.get("shape_type") or "polygon"
@@ -148,7 +203,7 @@ def _labelme_shape(shape: Mapping[str, Any], size: tuple[int, int] | None, where
         return _pasted(shape["mask"], points, size, where)
     if kind == "circle" and len(points) == 2:
         (x, y), edge = points
-        return _ellipse(x, y, math.dist((x, y), edge), math.dist((x, y), edge))
+        return ellipse(x, y, math.dist((x, y), edge), math.dist((x, y), edge))
     if kind == "rectangle" and len(points) == 2:
         (x0, y0), (x1, y1) = points
         return [[x0, y0, x1, y0, x1, y1, x0, y1]]
@@ -180,8 +235,8 @@ def _via_shape(shape: Mapping[str, Any], where: str) -> Any:
             [float(n) for xy in zip(shape["all_points_x"], shape["all_points_y"], strict=True) for n in xy]
         ],
         "rect": lambda: _rectangle(*(float(shape[k]) for k in ("x", "y", "width", "height"))),
-        "circle": lambda: _ellipse(float(shape["cx"]), float(shape["cy"]), float(shape["r"]), float(shape["r"])),
-        "ellipse": lambda: _ellipse(*(float(shape.get(k, 0)) for k in ("cx", "cy", "rx", "ry", "theta"))),
+        "circle": lambda: ellipse(float(shape["cx"]), float(shape["cy"]), float(shape["r"]), float(shape["r"])),
+        "ellipse": lambda: ellipse(*(float(shape.get(k, 0)) for k in ("cx", "cy", "rx", "ry", "theta"))),
     }
     if kind not in made:
         raise UserError(f"{where}: a region that is a {kind}, which has no area; make it a polygon, or remove it")
@@ -190,11 +245,3 @@ def _via_shape(shape: Mapping[str, Any], where: str) -> Any:
 
 def _rectangle(x: float, y: float, width: float, height: float) -> list[list[float]]:
     return [[x, y, x + width, y, x + width, y + height, x, y + height]]
-
-
-def _ellipse(x: float, y: float, a: float, b: float, turn: float = 0.0) -> list[list[float]]:
-    angles = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
-    along, across = a * np.cos(angles), b * np.sin(angles)
-    xs = x + along * math.cos(turn) - across * math.sin(turn)
-    ys = y + along * math.sin(turn) + across * math.cos(turn)
-    return [np.stack([xs, ys], -1).ravel().tolist()]

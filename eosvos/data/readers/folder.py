@@ -3,10 +3,10 @@
     ROOT/JPEGImages/SEQ/*.jpg       ROOT/Annotations/SEQ/*.png       (as DAVIS, also with 480p/ and the like between)
     ROOT/frames/SEQ/*.jpg           ROOT/masks/SEQ/*.png
     ROOT/frames/*.jpg               ROOT/masks/*.png                 (a single video)
-    any of these frames             ROOT/masks.json, or SEQ.json in the folder of the masks
+    any of these frames             ROOT/masks.json or .xml, or SEQ.json or .xml in the folder of the masks
 
 A mask has the name of its frame. Frames may lack masks, and objects may first appear in any of them. The forms of masks
-are described in mask_files/formats.py and mask_files/json_files.py.
+are described in mask_files/formats.py and mask_files/annotation_files.py.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from pathlib import Path
 from eosvos.data.image_files import check_file, several
 from eosvos.data.images import choose_span_of_files, describe_conversions
 from eosvos.data.levels import Levels, Span
+from eosvos.data.mask_files.annotation_files import find_annotations, open_annotations, open_of_one_video
 from eosvos.data.mask_files.appearances import appearances
 from eosvos.data.mask_files.checks import doubts
 from eosvos.data.mask_files.formats import MaskSet, log_forms, open_masks, read_named
-from eosvos.data.mask_files.json_files import open_json
+from eosvos.data.mask_files.match_frames import rename_as_frames
 from eosvos.data.readers.image_sequence import frame_reader, no_frames_message
 from eosvos.data.readers.locate import suggest_root
 from eosvos.data.sequence import VideoSequence
@@ -58,7 +59,7 @@ def open_folder(
             then be empty, which says that it is not there yet.
         levels: which values of frames of more than 8 bits become 0 and 255, see levels.py.
         absent: what masks say about objects that they do not show, see `appearances`, and about images without
-            annotation in JSON, see `open_json`. None: as in a data set, masks are complete.
+            annotation in files of tools, see `open_annotations`. None: as in a data set, masks are complete.
         need_frames: whether the folder of frames must exist.
 
     Raises:
@@ -75,7 +76,7 @@ def open_folder(
     unknown = [name for name in chosen if name not in names]
     if unknown:
         raise UserError(f"sequences={several(unknown)}: not in {images}, which holds {several(names, 20)}")
-    listed = open_json(annotations, absent=absent) if annotations.is_file() else None
+    listed = open_annotations(annotations, absent=absent) if annotations.is_file() else None
     opened: list[VideoSequence] = []
     taken: dict[str, MaskSet] = {}
     for name in chosen:
@@ -84,16 +85,21 @@ def open_folder(
             folder if list_files(folder) or images != annotations else _one_object(folder), levels=levels
         )
         stems = tuple(path.stem for path in frames)
-        file = annotations / f"{name}.json"
+        own, file = annotations if single else annotations / name, _annotation_file(annotations, name)
         if listed is not None or file.is_file():
-            videos, where = (listed, annotations) if listed is not None else (open_json(file, absent=absent), file)
+            videos, where = (
+                (listed, annotations) if listed is not None else (open_annotations(file, absent=absent), file)
+            )
             alone = len(videos) == 1 and (single or where == file)
             own_masks = videos.get(name) or (next(iter(videos.values())) if alone or set(videos) == {""} else None)
             if own_masks is None:
                 raise UserError(f"{where}: no masks for {name}; there are those of {several(list(videos))}")
-            masks = own_masks
+            masks = rename_as_frames(where, own_masks, stems) if own_masks.by_frame_number else own_masks
+        elif files := find_annotations(own) if own.is_dir() and own != folder else []:
+            masks = open_of_one_video(files, absent=absent, size=size)
+            masks = rename_as_frames(own, masks, stems) if masks.by_frame_number else masks
         else:
-            masks = open_masks(annotations if single else annotations / name, stems, binary=binary, size=size)
+            masks = open_masks(own, stems, binary=binary, size=size)
         taken[name] = masks
         for doubt in doubts(masks, binary):
             log.warning("%s", doubt)
@@ -193,6 +199,14 @@ def frames_and_masks(
         files=(*frames, *dict.fromkeys(path for files in masks.files.values() for path in files)),
         prompt_frames=appearing.prompt_frames,
         annotated_ids=appearing.annotated_ids,
+        object_names=masks.names,
+    )
+
+
+def _annotation_file(folder: Path, name: str) -> Path:
+    """Return the annotation file of that name, or where it would be."""
+    return next(
+        (path for kind in (".json", ".xml") if (path := folder / f"{name}{kind}").is_file()), folder / f"{name}.json"
     )
 
 
@@ -215,7 +229,7 @@ def _find(root: Path, need_frames: bool = True) -> tuple[Path, Path]:
             return there or root / second, there or root / second
         if not (root / first).is_dir():
             continue
-        file = root / f"{second}.json"
+        file = _annotation_file(root, second)
         if not (root / second).is_dir() and not file.is_file():
             raise UserError(f"{root / second}: this folder is missing; the masks of {root / first} are expected there")
         for level in _RESOLUTIONS:

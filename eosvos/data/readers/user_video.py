@@ -39,8 +39,8 @@ def open_own(
         video: a video file; a folder of frames; or a folder with frames/ and masks/ in it, or JPEGImages/ and
             Annotations/, which needs no other masks.
         mask: image file, the mask of the first frame.
-        masks: folder or JSON file with masks of any frames, by name or number (see `match_frames.match_to_frames`), in
-            any form of mask_files/formats.py.
+        masks: folder or file with masks of any frames, by name or number (see `match_frames.match_to_frames`), in any
+            form of mask_files/formats.py or mask_files/annotation_files.py.
         binary: whether masks show one object, as every value but 0. None: they do if they hold nothing but 0 and 255.
         levels: which values of frames of more than 8 bits become 0 and 255, see levels.py.
         absent: "told": a mask annotates only the objects that it shows. A file that shows none says, and this is

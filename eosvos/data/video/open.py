@@ -35,8 +35,8 @@ def open_video(
 
     Args:
         path: the file.
-        masks: an image, the mask of the first frame; or a folder or JSON file of masks, each named by its frame number,
-            in any form of mask_files/formats.py or mask_files/json_files.py. None: the sequence has no objects.
+        masks: an image, the mask of the first frame; or a folder or file of masks, each named by its frame number, in
+            any form of mask_files/formats.py or mask_files/annotation_files.py. None: the sequence has no objects.
         name: name of the sequence; None: the file's stem.
         binary: whether masks show one object, as every value but 0. None: they do if they hold nothing but 0 and 255.
         every: whether a method receives all masks (`VideoSequence.prompt_frames`). Masks before the first object may
@@ -77,6 +77,7 @@ def open_video(
         has_ground_truth=len(mask_set.files) > 1,
         prompt_frames=appearing.prompt_frames,
         annotated_ids=appearing.annotated_ids,
+        object_names=mask_set.names,
     )
 
 
