@@ -75,12 +75,12 @@ ROWS = {
 }
 
 # Other networks than the paper's have their own sizes, and no published batch norms: one norm in all rows.
-_OWN = [f"model.{name}=null" for name in ("norm", "rpn_pre", "rpn_post", "rpn_pre_test", "rpn_post_test")]
+_OWN = [f"model.{name}=null" for name in ("rpn_pre", "rpn_post", "rpn_pre_test", "rpn_post_test")] + ["model.norm="]
 _META = ["meta.inner_clip=5", "meta.clip=10", "meta.theta_lr=1e-3", "meta.rates_lr=2e-3", "meta.warmup=10"]
 SCALES: dict[str, dict[str, list[str]]] = {
     "paper": {"train": [], "parent": [], "meta": [], "test": []},
     "small": {
-        "train": ["model=tiny", "taskset=synthetic", "init=null", *_OWN],
+        "train": ["model=tiny", "taskset=synthetic", "init=", *_OWN],
         "parent": [
             "parent.iterations=120",
             "parent.tasks=4",

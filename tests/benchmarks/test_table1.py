@@ -14,6 +14,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from eosvos.cli import find_learner, hydra_app, validate
+from eosvos.cli.overrides import literal, text_settings
 from eosvos.evaluation.metrics.sequence_scores import SequenceResult
 from eosvos.evaluation.results import load
 from eosvos.models.mask_rcnn import SIZES
@@ -36,6 +37,7 @@ def composed(words: list[str]):
     hydra_app.register()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(hydra_app.config_dir())):
         plain = [word for word in overrides if word != "-m" and not word.startswith(("iters=", "learner=", "init=/"))]
+        plain = literal(plain, text_settings(short))
         config = OmegaConf.to_object(hydra.compose(short, overrides=[*plain, "device=cpu"]))
     validate.check(config)
     return short, overrides, config
