@@ -66,7 +66,7 @@ def mask_from_hints(
     sx, sy = small[0] / part.shape[1], small[1] / part.shape[0]
     pixels = cv2.bilateralFilter(cv2.resize(part, small, interpolation=cv2.INTER_AREA), 5, 30, 5)
     place = ((area[0] - left) * sx, (area[1] - top) * sy, (area[2] - left) * sx, (area[3] - top) * sy)
-    hints = _grown(pixels, *(_shrink(plane[window], small) for plane in (inside, outside)), place)
+    hints = _grown(pixels, _shrink(inside[window], small), _shrink(outside[window], small), place)
     if start.any():
         labels = _near(_labels(small, place, _shrink(start[window], small)), hints[0] | hints[1])
     else:

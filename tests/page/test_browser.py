@@ -416,7 +416,7 @@ def test_painting_waits_for_a_server_that_is_away_and_the_page_stays_where_it_is
         assert client.ids(f"/api/sessions/{id}/annotations/0", SIZE).all()
 
 
-def test_a_box_and_points_become_a_mask_within_half_a_second(opened):
+def test_a_box_points_and_a_polygon_become_a_mask(opened):
     page, client, session = opened
     truth = CLIP.read_mask(0) == 1
     rows, columns = np.flatnonzero(truth.any(1)), np.flatnonzero(truth.any(0))
