@@ -6,12 +6,12 @@ An id mask is uint8 (H, W): 0 background, 255 void, any other value is an object
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.errors import UserError
@@ -26,6 +26,7 @@ FORMATS = ("PNG", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG", "WEBP")
 _LOSSLESS = ("PNG", "BMP", "DIB", "GIF", "TIFF", "PPM")
 MODES = ("P", "PA", "L", "LA", "1", "RGBA", "I", "I;16", "I;16B")
 MOST_PIXELS = 2**26  # of an image or mask: 8K twice; files may claim to hold any number
+_ABSENT = "Absent objects"  # the text of a PNG in which `write_mask` stores `absent`
 _HOW = "save it as a palette or grey PNG whose pixel values are the object ids (0 background, 255 void)"
 
 
@@ -179,11 +180,35 @@ def record_overlap(
         overlap_pixels[name] = int(lost)
 
 
-def write_mask(path: str | Path, ids: np.ndarray) -> None:
-    """Write an id mask, integers 0 to 255 of shape (H, W), as a palette PNG with the DAVIS colours, atomically."""
-    image = palette_image(ids)
+def write_mask(path: str | Path, ids: np.ndarray, absent: Collection[int] | None = None) -> None:
+    """Write an id mask as a palette PNG with the DAVIS colours, atomically.
+
+    Args:
+        path: the file.
+        ids: integers 0 to 255, (H, W).
+        absent: ids of the objects that the mask annotates as absent, beside those that it shows; stored as text of the
+            PNG (`read_absent`). None: the file does not say.
+    """
+    image, text = palette_image(ids), None
+    if absent is not None:
+        text = PngImagePlugin.PngInfo()
+        text.add_text(_ABSENT, " ".join(map(str, sorted(absent))))
     with atomic(path) as temporary:
-        image.save(temporary, format="PNG")
+        image.save(temporary, format="PNG", pnginfo=text)
+
+
+def read_absent(path: str | Path) -> tuple[int, ...] | None:
+    """Return the ids that a mask of `write_mask` annotates as absent; None if the file does not say."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            text = image.info.get(_ABSENT)
+    except Exception as error:  # as in `read_mask`
+        raise unreadable_error(Path(path), error, "mask") from error
+    if not isinstance(text, str):
+        return None
+    if not all(part.isdecimal() and 0 < int(part) < VOID for part in text.split()):
+        raise UserError(f"{path}: its text {_ABSENT!r} is {text[:40]!r}; expected object ids, 1 to {VOID - 1}")
+    return tuple(int(part) for part in text.split())
 
 
 def palette_image(ids: np.ndarray) -> Image.Image:

@@ -155,11 +155,17 @@ class VideoSequence:
         Returns:
             Object id -> bool (H, W), for every object that appeared before this frame and that its mask annotates; the
             mask is empty where the object is annotated as absent. On frames before the first object: empty masks of
-            the objects that appear first. {} on frames that are not in `prompt_frames`.
+            the objects that appear first; on others, of objects that appear later and are told to be absent
+            (`annotated_ids`). {} on frames that are not in `prompt_frames`.
         """
         start = min(self.first_frame.values(), default=0)
         annotated = self.annotated_ids.get(index, self.first_frame)
-        ids = [i for i, f in self.first_frame.items() if (f < index or index < start == f) and i in annotated]
+        told = index in self.annotated_ids
+        ids = [
+            i
+            for i, f in self.first_frame.items()
+            if (f < index or index < f and (told or f == start)) and i in annotated
+        ]
         if index not in self.prompt_frames or not ids:
             return {}
         mask = self.mask(index)

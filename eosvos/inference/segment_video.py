@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from eosvos.data.masks import read_mask
 from eosvos.data.sequence import VideoSequence
 from eosvos.files import append_line, listed, locked, remove_temporary
 from eosvos.inference.segmenter import Segmenter
@@ -39,9 +40,11 @@ def segment(
     """Write the id mask of every frame to `out`/masks/FRAME.png.
 
     From the first frame with an object the video is segmented forwards to its end, with objects of later masks added on
-    their frames, and backwards to its beginning, with the objects of that first frame. A method that learns is
-    fine-tuned on all masks of an object from the start; others take a mask on its frame. The frames of a large video
-    file are counted after the first one is segmented, unless masks on later frames need that before.
+    their frames, and backwards to its beginning, with the objects of that first frame. Then, unless masks are complete
+    (`VideoSequence.annotated_ids` is empty), the objects of later masks are followed backwards from these, too: a mask
+    that does not show them does not tell that they are absent. They get the pixels that no other object has. A method
+    that learns is fine-tuned on all masks of an object from the start; others take a mask on its frame. The frames of a
+    large video file are counted after the first one is segmented, unless masks on later frames need that before.
 
     An interrupted run continues at its last saved state, on a CPU with the same masks as if it had not been
     interrupted.
@@ -77,7 +80,14 @@ def _segment(
         tick(sum(part.length(sequence) for part in passes[:number]) + at)
     while number < len(passes):
         part = passes[number]
-        if segmenter is None and number and (path := _state(out, 0, 1)).exists():  # fine-tuned for the way back
+        if segmenter is None and part.late and (path := _late_state(out, part.first)).exists():
+            segmenter, at = Segmenter.load(path, device=device), 1
+            segmenter.remove([i for i in segmenter.object_ids if i not in part.late])
+            if tick is not None:
+                tick(1)
+        elif (
+            segmenter is None and number and not part.late and (path := _state(out, 0, 1)).exists()
+        ):  # fine-tuned for the way back
             segmenter, at = Segmenter.load(path, device=device), 1
             _learn(segmenter, sequence, [i for i, first in sequence.first_frame.items() if first > part.first])
             if tick is not None:
@@ -87,11 +97,15 @@ def _segment(
             _learn(
                 segmenter, sequence, [i for i, f in sequence.first_frame.items() if f == part.first or part.step > 0]
             )
+        late_frames = {other.first for other in passes if other.late}
         with MaskWriter(out / "masks") as writer, closing(_segment_pass(segmenter, sequence, part, at)) as masks:
             saved = time.monotonic()
             for done, ids in enumerate(masks, at + 1):
-                name = sequence.frame_names[part.frame(done - 1)]
-                writer.put(name, ids.copy())
+                index = part.frame(done - 1)
+                name = sequence.frame_names[index]
+                writer.put(name, _behind(out / "masks" / f"{name}.png", ids, part.late) if part.late else ids.copy())
+                if part.step > 0 and index in late_frames:
+                    segmenter.save(_late_state(out, index))
                 uncertainty = {str(i): round(value, 4) for i, value in segmenter.uncertainty.items()}
                 append_line(out / "uncertainty.jsonl", json.dumps({"frame": name, **uncertainty}))
                 first = done == 1 and not (sequence.counted and part.length(sequence) == 1)
@@ -116,6 +130,20 @@ def suggested(sequence: VideoSequence, out: str | Path, annotated: Collection[in
     Returns:
         The index of the frame, see inference/suggestion.py; None if there is none.
     """
+    uncertain, seen = uncertainties(sequence, out)
+    return suggest(uncertain, annotated, seen)
+
+
+def uncertainties(sequence: VideoSequence, out: str | Path) -> tuple[dict[int, list[float]], set[int]]:
+    """Read the uncertainties that `segment` has written so far.
+
+    Args:
+        sequence: the video.
+        out: the run's folder.
+
+    Returns:
+        The uncertainty of every frame by object id, nan where it is unknown; and the indices of the frames with a mask.
+    """
     path, place = Path(out) / "uncertainty.jsonl", {name: k for k, name in enumerate(sequence.frame_names)}
     uncertain = {i: [math.nan] * len(sequence) for i in sequence.first_frame}
     seen = set()
@@ -127,7 +155,7 @@ def suggested(sequence: VideoSequence, out: str | Path, annotated: Collection[in
         seen.add(place[line_content["frame"]])
         for i in uncertain.keys() & {int(key) for key in line_content if key != "frame"}:
             uncertain[i][place[line_content["frame"]]] = line_content[str(i)]
-    return suggest(uncertain, annotated, seen)
+    return uncertain, seen
 
 
 def total(sequence: VideoSequence) -> int:
@@ -136,10 +164,11 @@ def total(sequence: VideoSequence) -> int:
 
 
 class _Pass(NamedTuple):
-    """A pass from a frame to the end of the video (step 1) or to its beginning (step -1)."""
+    """A pass from a frame to the end of the video (step 1) or to its beginning (step -1); of `late` alone, if any."""
 
     first: int
     step: int
+    late: tuple[int, ...] = ()
 
     def frame(self, number: int) -> int:
         return self.first + self.step * number
@@ -154,7 +183,19 @@ class _Pass(NamedTuple):
 
 def _passes(sequence: VideoSequence) -> list[_Pass]:
     first = min(sequence.first_frame.values())
-    return [_Pass(first, -1)] * (first > 0) + [_Pass(first, 1)]
+    late: dict[int, list[int]] = {}
+    for i, frame in sequence.first_frame.items() if sequence.annotated_ids else ():
+        if frame > first:
+            late.setdefault(frame, []).append(i)
+    back = [_Pass(frame, -1, tuple(late[frame])) for frame in sorted(late)]
+    return [_Pass(first, -1)] * (first > 0) + [_Pass(first, 1)] + back
+
+
+def _behind(path: Path, ids: np.ndarray, late: Collection[int]) -> np.ndarray:
+    """Put the objects `late` of an id mask behind those of a written one; they may be in it from a run that was cut
+    off."""
+    others = read_mask(path, size=ids.shape)
+    return np.where((others > 0) & ~np.isin(others, list(late)), others, ids).astype(np.uint8)
 
 
 def _learn(segmenter: Segmenter, sequence: VideoSequence, wanted: Collection[int]) -> None:
@@ -180,6 +221,7 @@ def _segment_pass(
             ids = segmenter.step(frame)
             if new and part.step > 0:
                 ids = segmenter.add(frame, new)
+            given = {i: mask for i, mask in given.items() if i in segmenter.object_ids}
             if given:
                 ids = segmenter.show(frame, given)
             yield ids
@@ -196,6 +238,11 @@ def _save(segmenter: Segmenter, out: Path, number: int, done: int) -> None:
 
 def _state(out: Path, number: int, done: int) -> Path:
     return out / "state" / f"{number}-{done}.safetensors"
+
+
+def _late_state(out: Path, first: int) -> Path:
+    """Return the path of the state after frame `first`, on which objects were added that are then followed back."""
+    return out / "state" / f"late-{first}.safetensors"
 
 
 def _states(out: Path) -> list[Path]:

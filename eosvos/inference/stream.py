@@ -53,6 +53,7 @@ def walk(method: Method, sequence: VideoSequence) -> Generator[np.ndarray, None,
                 mask = method.step(frame)
                 if new:
                     mask = method.add(frame, new)
+                given = {i: m for i, m in given.items() if i in method.object_ids}
                 if given:
                     mask = learning_method(method).show(frame, given)
             elif new:

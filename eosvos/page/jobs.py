@@ -1,4 +1,4 @@
-"""Jobs of the page, in threads: segment a session's video from its painted masks, and export the result.
+"""Jobs of the page, in threads: segment a session's video from its painted masks; archive.py exports the result.
 
 A session has one job at most. Jobs take turns in computing.
 """
@@ -9,23 +9,20 @@ import json
 import logging
 import threading
 import time
-import zipfile
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
-from eosvos.files import append_line, atomic
+from eosvos.files import append_line
 from eosvos.inference import segment_video
-from eosvos.inference.export import OUTPUTS
 from eosvos.methods.base import Watch
 from eosvos.methods.protocol import Method
-from eosvos.page.sessions import Run, Session
+from eosvos.page.session import Run, Session
 from eosvos.page.uploads import count_frames
 
 log = logging.getLogger(__name__)
@@ -71,18 +68,23 @@ class Job:
         done: frames done of this part.
         total: frames of this part; 0: unknown.
         message: why it failed.
+        objects: number of objects that are fine-tuned.
     """
 
     def __init__(self, kind: str, turns: FairLock) -> None:
         self.kind, self.done, self.total, self.step, self.message = kind, 0, 0, "", ""
         self.cancelled, self.ended = threading.Event(), threading.Event()
+        self.objects = 0
         self._turns, self._began, self._skipped = turns, 0.0, 0
+        self._tuned: list[tuple[int, int]] = []  # for each object: steps done, and in all
+        self._tuning_began, self._tuning = 0.0, False
 
     def tick(self, count: int = 1) -> None:
         """Count frames as done. Raises Cancelled if the job was cancelled."""
         if not self._began:
             self._began, self._skipped = time.monotonic(), count
         self.done += count
+        self._tuning = False
         self.pause()
 
     def pause(self) -> None:
@@ -95,15 +97,42 @@ class Job:
         """Begin a new part of `total` frames."""
         self.step, self.total, self.done, self._began = step, total, 0, 0.0
 
+    def tune(self, done: int, total: int) -> None:
+        """Note step `done` of `total` (0: unknown) of fine-tuning an object; step 1 begins the next object."""
+        if not self._tuned:
+            self._tuning_began = time.monotonic()
+        if done == 1 or not self._tuned:
+            self._tuned.append((done, total))
+        self._tuned[-1], self._tuning = (done, total), True
+
     @property
-    def seconds_left(self) -> float | None:
-        """Estimated seconds until this part is done; None: unknown."""
+    def rate(self) -> float | None:
+        """Frames per second of this part; None: unknown. Fine-tuning before the first frame does not count."""
         done, spent = self.done - self._skipped, time.monotonic() - self._began
-        return spent * (self.total - self.done) / done if self._began and done > 0 else None
+        return done / spent if self._began and done > 0 and spent > 0 else None
+
+    @property
+    def tuning(self) -> dict[str, Any] | None:
+        """How far fine-tuning is: object, number of objects, step, number of steps, seconds left; None: it is not
+        what is done now."""
+        if not self._tuning:
+            return None
+        step, steps = self._tuned[-1]
+        number, objects = len(self._tuned), max(self.objects, len(self._tuned))
+        done = sum(done for done, _ in self._tuned)
+        left = None
+        if steps and done > 1:  # what comes is as long as what is known
+            remaining = steps - step + steps * (objects - number)
+            left = (time.monotonic() - self._tuning_began) / done * remaining
+        return {"object": number, "objects": objects, "step": step, "steps": steps, "left": left}
 
     def describe(self) -> dict[str, Any]:
-        words = {"kind": self.kind, "step": self.step, "done": self.done, "total": self.total}
-        return words | {"left": self.seconds_left, "cancelled": self.cancelled.is_set()}
+        rate = self.rate
+        return {
+            "kind": self.kind, "step": self.step, "done": self.done, "total": self.total, "rate": rate,
+            "left": None if rate is None else (self.total - self.done) / rate,
+            "tuning": self.tuning, "cancelled": self.cancelled.is_set(),
+        }  # fmt: skip
 
 
 class Work:
@@ -200,6 +229,7 @@ def segment(session: Session, run: Run, make: MethodFactory, job: Job) -> None:
 
     def watch(done: int, total: int, loss: float) -> None:
         append_line(folder / "loss.jsonl", json.dumps([done, total, round(loss, 5)]))
+        job.tune(done, total)
         job.pause()
 
     run.state, run.message = "running", ""
@@ -207,10 +237,11 @@ def segment(session: Session, run: Run, make: MethodFactory, job: Job) -> None:
     try:
         sequence, _ = session.annotated_video(folder / "annotations")
         method = partial(make, run.steps, watch)
+        job.objects = len(sequence.first_frame)
         job.begin("masks", segment_video.total(sequence) if sequence.counted else 0)
 
         def tick(frames: int) -> None:
-            _count(sequence, job)  # only now: of a large file they are counted after the first one
+            wait_until_counted(sequence, job)  # only now: of a large file they are counted after the first one
             job.total = segment_video.total(sequence)
             job.tick(frames)
 
@@ -227,41 +258,10 @@ def segment(session: Session, run: Run, make: MethodFactory, job: Job) -> None:
             session.keep(run)
 
 
-def export(session: Session, number: int, outputs: Collection[str], job: Job) -> None:
-    """Write the zip file of a finished run: masks, painted masks, and the `outputs`, keys of `export.OUTPUTS`."""
-    folder = session.run_folder(number)
-    sequence, rate = session.annotated_video(folder / "annotations")
-    _count(sequence, job)
-    parts = [folder / "masks", folder / "annotations", folder / "run.json"]
-    for kind in outputs:
-        job.begin(kind, len(sequence))
-        parts.append(OUTPUTS[kind](sequence, folder / "masks", folder, rate, job.tick))
-    files = [path for part in parts for path in ([part] if part.is_file() else sorted(part.rglob("*")))]
-    files = [path for path in files if path.is_file() and not path.name.startswith(".")]
-    job.begin("zip", len(files))
-    with atomic(archive(session, number)) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
-        for source in files:  # all compressed already, but for the codes
-            how = zipfile.ZIP_DEFLATED if source.suffix == ".json" else zipfile.ZIP_STORED
-            file.write(source, source.relative_to(folder), how)
-            job.tick()
-
-
-def _count(sequence: VideoSequence, job: Job) -> None:
+def wait_until_counted(sequence: VideoSequence, job: Job) -> None:
     """Wait until the frames are counted. Raises Cancelled if the job was cancelled."""
     if not sequence.counted:
         count_frames(sequence)
     while not sequence.counted:
         job.pause()
         time.sleep(0.05)
-
-
-def archive(session: Session, number: int) -> Path:
-    """Return the path of a run's zip file."""
-    return session.run_folder(number) / "export.zip"
-
-
-def check_outputs(outputs: Any) -> list[str]:
-    """Check a list of output kinds and drop repeated ones. Raises UserError for an unknown one."""
-    if not isinstance(outputs, list) or any(not isinstance(kind, str) or kind not in OUTPUTS for kind in outputs):
-        raise UserError(f"outputs={outputs!r}: expected a list of some of {', '.join(OUTPUTS)}")
-    return list(dict.fromkeys(outputs))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from collections import Counter
@@ -29,10 +28,15 @@ from eosvos.errors import UserError
 from eosvos.files import atomic
 from eosvos.inference import segment_video
 from eosvos.inference.export import OUTPUTS
-from eosvos.page import jobs
+from eosvos.page import archive, jobs
+from eosvos.page.annotations import read_objects, write_objects
+from eosvos.page.answers import failure, ids_response, parse_ids, ranges, read_body, read_json, refusal
+from eosvos.page.curves import Areas, uncertainty
+from eosvos.page.hints import LARGEST_HINTS, mask_of_request
 from eosvos.page.jobs import Job, MethodFactory, Work
 from eosvos.page.middleware import Guard
-from eosvos.page.sessions import NotFound, Run, Session, Sessions
+from eosvos.page.session import NotFound, Run, Session
+from eosvos.page.sessions import Sessions
 
 STATIC = Path(__file__).resolve().parent / "static"
 WIDTH = 1280  # pixels, of a frame in the page at most
@@ -53,6 +57,7 @@ class Server:
     def __init__(self, sessions: Sessions, make: MethodFactory, sample: VideoSequence, *, limit: int) -> None:
         self.sessions, self.make, self.sample_clip, self.limit, self.work = sessions, make, sample, limit, Work()
         self._suggestion: tuple[tuple[Any, ...], int | None] = ((), None)
+        self._areas = Areas()
         self._received: Counter[str] = Counter()  # bytes of the uploads that are not over
 
     def app(self, hosts: Collection[str]) -> Starlette:
@@ -68,18 +73,22 @@ class Server:
             Route(one + "/file", self.upload, methods=["PUT"]),
             Route(one + "/open", self.open, methods=["POST"]),
             Route(one + "/frames/{index:int}", self.frame),
+            Route(one + "/frames/{index:int}/mask", self.first_mask, methods=["POST"]),
             Route(one + "/annotations/{index:int}", self.annotation),
             Route(one + "/annotations/{index:int}", self.annotate, methods=["PUT"]),
             Route(one + "/annotations/{index:int}", self.delete_annotation, methods=["DELETE"]),
+            Route(one + "/objects", self.store_objects, methods=["PUT"]),
             Route(one + "/run", self.run, methods=["POST"]),
             Route(one + "/continue", self.continue_run, methods=["POST"]),
             Route(one + "/cancel", self.cancel, methods=["POST"]),
             Route(one + "/runs/{number:int}/masks/{index:int}", self.mask),
+            Route(one + "/runs/{number:int}/curves", self.curves),
+            Route(one + "/runs/{number:int}/uncertainty", self.uncertainty),
             Route(one + "/runs/{number:int}/export", self.export, methods=["POST"]),
             Route(one + "/runs/{number:int}/export", self.exported),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
-        errors: dict[Any, Any] = {UserError: self._user_error, HTTPException: _refusal, Exception: _failure}
+        errors: dict[Any, Any] = {UserError: self._user_error, HTTPException: refusal, Exception: failure}
         guard = Middleware(Guard, hosts=hosts)
         return Starlette(routes=routes, middleware=[guard], exception_handlers=errors, lifespan=self._lifespan)
 
@@ -133,7 +142,7 @@ class Server:
 
     async def open(self, request: Request) -> Response:
         """Open the session of a complete upload."""
-        id, name = request.path_params["id"], str((await self._json(request)).get("name", ""))[:200]
+        id, name = request.path_params["id"], str((await read_json(request)).get("name", ""))[:200]
         self.sessions.uploading(id)
         self._received.pop(id, None)
         await run_in_threadpool(self.sessions.open, id, name or "video")
@@ -151,13 +160,14 @@ class Server:
         job = self.work.job(session.id)
         runs = session.runs()
         finished = next((run.number for run in reversed(runs) if run.state == "finished"), None)
-        exported = finished is not None and jobs.archive(session, finished).is_file()
+        exported = finished is not None and archive.is_current(session, finished)
         versions = session.versions()
         return JSONResponse(
             {
                 "name": session.name, "size": session.size, "rate": session.rate,
                 "frames": len(session.names), "counted": session.length is not None or bool(session.failure),
                 "annotated": list(versions), "versions": versions, "steps": self.make.steps, "outputs": list(OUTPUTS),
+                "objects": read_objects(session.objects_file),
                 "run": self._describe(session, runs[-1], job is not None) if runs else None,
                 "previous": runs[-2].number if len(runs) > 1 else None,
                 "finished": finished, "exported": exported,  # the run that can be exported, maybe not the newest
@@ -177,7 +187,7 @@ class Server:
         return {
             "number": run.number, "state": state, "steps": run.steps, "frames": run.frames, "objects": run.objects,
             "seconds": run.seconds, "message": self._without_folders(run.message), "losses": session.losses(run.number),
-            "suggested": suggested, "done": _ranges([name in done for name in names]), "latest": latest,
+            "suggested": suggested, "done": ranges([name in done for name in names]), "latest": latest,
         }  # fmt: skip
 
     def _suggested(self, session: Session, run: Run) -> int | None:
@@ -194,42 +204,71 @@ class Server:
         return known[1]
 
     def frame(self, request: Request) -> Response:
-        """Return a frame as JPEG, at most `WIDTH` pixels wide."""
+        """Return a frame as JPEG, at most `WIDTH` pixels wide unless ?whole= is given."""
         session, index = self._session(request), request.path_params["index"]
         session.frame_name(index)
         pixels = session.frames.read_frame(index)
-        if pixels.shape[1] > WIDTH:
+        if pixels.shape[1] > WIDTH and "whole" not in request.query_params:
             size = (WIDTH, max(1, round(pixels.shape[0] * WIDTH / pixels.shape[1])))
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         _, coded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
         return Response(coded.tobytes(), media_type="image/jpeg", headers=_FOREVER)
 
+    async def first_mask(self, request: Request) -> Response:
+        """Make a mask from hints, see `hints.mask_of_request`; it is not stored."""
+        session, index = self._session(request), request.path_params["index"]
+        session.frame_name(index)
+        body = await read_body(request, LARGEST_HINTS + session.size[0] * session.size[1])
+        found = await run_in_threadpool(lambda: mask_of_request(session.frames.read_frame(index), body))
+        return ids_response(found, {"Cache-Control": "no-store"})
+
     def annotation(self, request: Request) -> Response:
-        return _ids(self._session(request).annotation(request.path_params["index"]), {"Cache-Control": "no-store"})
+        """Return a painted id mask; the header Absent has the objects told to be absent, if that was said."""
+        ids, absent = self._session(request).annotation(request.path_params["index"])
+        said = {} if absent is None else {"Absent": " ".join(map(str, absent))}
+        return ids_response(ids, {"Cache-Control": "no-store"} | said)
 
     def mask(self, request: Request) -> Response:
         session, where = self._session(request), request.path_params
-        session.run(where["number"])
-        return _ids(session.mask(where["number"], where["index"]), _FOREVER)
+        finished = session.run(where["number"]).state == "finished"  # else a later pass may change the mask
+        return ids_response(
+            session.mask(where["number"], where["index"]), _FOREVER if finished else {"Cache-Control": "no-store"}
+        )
+
+    def curves(self, request: Request) -> Response:
+        session = self._session(request)
+        return JSONResponse({"areas": self._areas.of(session, session.run(request.path_params["number"]))})
+
+    def uncertainty(self, request: Request) -> Response:
+        session = self._session(request)
+        return JSONResponse({"frames": uncertainty(session, session.run(request.path_params["number"]))})
 
     async def annotate(self, request: Request) -> Response:
-        """Store a painted id mask; the body has a byte per pixel, row by row."""
+        """Store a painted id mask; the body has a byte per pixel, row by row, ?absent= the ids of absent objects."""
         session, index = self._session(request), request.path_params["index"]
         height, width = session.size
-        body = await _body(request, height * width)
+        body = await read_body(request, height * width)
         if len(body) != height * width:
             raise UserError(f"a mask of {len(body)} bytes; expected {width}x{height}")
         ids = np.frombuffer(body, np.uint8).reshape(height, width)
-        await run_in_threadpool(session.annotate, index, ids)
+        absent = parse_ids(request.query_params.get("absent"))
+        await run_in_threadpool(session.annotations.write, session.frame_name(index), ids, absent)
         return JSONResponse({"version": session.versions().get(index)})
 
     def delete_annotation(self, request: Request) -> Response:
-        self._session(request).delete_annotation(request.path_params["index"])
+        session = self._session(request)
+        session.annotations.delete(session.frame_name(request.path_params["index"]))
+        return JSONResponse({})
+
+    async def store_objects(self, request: Request) -> Response:
+        """Store the names, colours and flags of the objects, a list in their order."""
+        session, objects = self._session(request), (await read_json(request)).get("objects")
+        await run_in_threadpool(write_objects, session.objects_file, objects)
         return JSONResponse({})
 
     async def run(self, request: Request) -> Response:
         """Start a new run from all painted masks."""
-        session, steps = self._session(request), (await self._json(request)).get("steps", self.make.steps)
+        session, steps = self._session(request), (await read_json(request)).get("steps", self.make.steps)
         if type(steps) is not int or not 0 <= steps <= MOST_STEPS:
             raise UserError(f"steps={steps!r}: expected a number from 0 to {MOST_STEPS}")
         await run_in_threadpool(self._start, session, steps)
@@ -261,16 +300,16 @@ class Server:
 
     async def export(self, request: Request) -> Response:
         session, number = self._session(request), request.path_params["number"]
-        outputs = jobs.check_outputs((await self._json(request)).get("outputs", []))
+        outputs = archive.check_outputs((await read_json(request)).get("outputs", []))
         if session.run(number).state != "finished":
             raise UserError("this run is not finished; continue it, then export")
-        self.work.start(session.id, "export", lambda: partial(jobs.export, session, number, outputs))
+        self.work.start(session.id, "export", lambda: partial(archive.export, session, number, outputs))
         return JSONResponse({})
 
     def exported(self, request: Request) -> Response:
         session, number = self._session(request), request.path_params["number"]
         session.run(number)
-        path = jobs.archive(session, number)
+        path = archive.archive(session, number)
         if not path.is_file():
             raise NotFound("nothing is exported yet")
         name = f"{Path(session.name).stem or 'video'}-masks.zip"
@@ -285,43 +324,3 @@ class Server:
 
     def _user_error(self, request: Request, error: Exception) -> Response:
         return JSONResponse({"error": self._without_folders(str(error))}, 404 if isinstance(error, NotFound) else 400)
-
-    async def _json(self, request: Request) -> dict[str, Any]:
-        try:
-            content = json.loads(await _body(request, 1 << 16) or b"{}")
-        except ValueError as error:
-            raise UserError(f"the request is not JSON ({error})") from error
-        if not isinstance(content, dict):
-            raise UserError("the request is not a JSON object")
-        return content
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """Read a request's body; raises HTTPException 413 if it has more than `limit` bytes."""
-    parts, length = [], 0
-    async for chunk in request.stream():
-        length += len(chunk)
-        if length > limit:
-            raise HTTPException(413, f"a request of more than {limit} bytes")
-        parts.append(chunk)
-    return b"".join(parts)
-
-
-def _ids(ids: np.ndarray, headers: dict[str, str]) -> Response:
-    """Answer with an id mask as compressed bytes, row by row: lossless, unlike an image in a browser."""
-    content = gzip.compress(np.ascontiguousarray(ids).tobytes(), 1)
-    return Response(content, media_type="application/octet-stream", headers=headers | {"Content-Encoding": "gzip"})
-
-
-def _ranges(flags: Collection[bool]) -> list[tuple[int, int]]:
-    """Return first and last index of each run of true flags."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], np.array(flags, bool), [False]]).astype(np.int8)))
-    return [(int(a), int(b) - 1) for a, b in edges.reshape(-1, 2)]
-
-
-def _refusal(request: Request, error: HTTPException) -> Response:
-    return JSONResponse({"error": error.detail}, error.status_code)
-
-
-def _failure(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": f"{type(error).__name__}: {error}; this is an error of the program"}, 500)

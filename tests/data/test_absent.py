@@ -7,11 +7,11 @@ import logging
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from eosvos.data.mask_files.formats import write_objects
 from eosvos.data.mask_files.rle import rle_encode
-from eosvos.data.masks import write_mask
+from eosvos.data.masks import read_absent, write_mask
 from eosvos.data.readers.user_video import annotated_frames, open_own
 from eosvos.errors import UserError
 
@@ -55,6 +55,21 @@ def test_a_mask_tells_of_the_objects_that_it_shows(clip, tmp_path, said):
     assert [told(video, k) for k in (1, 3)] == [{1: True, 2: False}, {1: False, 2: True}] and not said.messages
     write_mask(tmp_path / "masks" / "00003.png", shapes(3) // 3 * 255)
     with pytest.raises(UserError, match="00003.png: this mask holds only 0 and 255.*binary=true"):
+        open_own(clip, masks=tmp_path / "masks")
+
+
+def test_a_file_may_say_which_objects_are_absent(clip, tmp_path, said):
+    """Then these and no others are, also where it shows nothing; of a later object before its first mask, too."""
+    for k, (ids, absent) in enumerate([((1,), ()), ((), (2,)), ((2,), (1,)), ((), ())]):
+        write_mask(tmp_path / "masks" / f"{k:05d}.png", shapes(*ids), absent)
+        assert read_absent(tmp_path / "masks" / f"{k:05d}.png") == absent
+    video, _ = open_own(clip, masks=tmp_path / "masks")
+    assert [told(video, k) for k in range(4)] == [{}, {2: False}, {1: False}, {}] and not said.messages
+    assert video.first_frame == {1: 0, 2: 2}
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Absent objects", "1 300")
+    Image.fromarray(shapes(1)).save(tmp_path / "masks" / "00000.png", pnginfo=text)
+    with pytest.raises(UserError, match="00000.png: its text 'Absent objects' is '1 300'; expected object ids"):
         open_own(clip, masks=tmp_path / "masks")
 
 

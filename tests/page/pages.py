@@ -96,14 +96,15 @@ class Client:
 
 
 @contextmanager
-def served(folder, make, *, sample=None, limit=1 << 20):
+def served(folder, make, *, sample=None, limit=1 << 20, port=0):
     uvicorn = pytest.importorskip("uvicorn")
     from eosvos.page.routes import Server
     from eosvos.page.serve import LOOPBACK
     from eosvos.page.sessions import Sessions
 
     with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind(("127.0.0.1", port))
         page = Server(Sessions(folder), make, sample or held_out(count=1, size=(48, 80), length=5)[0], limit=limit)
         server = uvicorn.Server(uvicorn.Config(page.app(LOOPBACK), log_level="warning", lifespan="on"))
         thread = threading.Thread(target=server.run, args=([place],), daemon=True)

@@ -17,7 +17,6 @@ from pages import served, settings
 from PIL import Image
 
 from eosvos.app import Make
-from eosvos.data.palette import DAVIS_PALETTE
 from eosvos.data.synthetic.videos import held_out
 
 SIZE, LENGTH = (240, 432), 8
@@ -28,6 +27,19 @@ FLAGS = (
     "headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update",
     "disable-sync", "no-first-run", "window-size=1280,800",
 )  # fmt: skip
+
+
+MODULES = ("store", "frames", "mask", "server", "objects", "zoom", "tools", "timeline", "run")
+JAVASCRIPT = f"""
+const done = arguments[arguments.length - 1];
+Promise.all({[f"/static/{name}.js" for name in MODULES]}.map((path) => import(path))).then(async (modules) => {{
+  const names = new Proxy({{}}, {{
+    has: (_, name) => name !== "done" && (modules.some((one) => name in one) || name in modules[0].page),
+    get: (_, name) => (modules.find((one) => name in one) || modules[0].page)[name],
+  }});
+  with (names) {{ done({{ value: await (CODE) }}); }}
+}}).catch((error) => done({{ error: String(error) }}));
+"""
 
 
 def overlap(ids, truth):
@@ -63,7 +75,10 @@ class Page:
         self.at(id).click()
 
     def js(self, code):
-        return self.browser.execute_script(f"return {code}")
+        """Evaluate an expression with all that the page's modules export, and the fields of its state."""
+        found = self.browser.execute_async_script(JAVASCRIPT.replace("CODE", code))
+        assert "error" not in found, (code, found)
+        return found.get("value")
 
     def until(self, held, seconds=60):
         from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
@@ -81,11 +96,20 @@ class Page:
         self.until(lambda: self.js("!state.job && !!state.run && state.run.state") == "finished")
 
     def opened(self):
-        self.until(lambda: self.js("typeof image !== 'undefined' && !!mask && !!image"))  # the script may not have run
+        self.until(lambda: self.js("!!mask && !!image"))  # the script may not have run
 
     def ids(self):
         """What the page shows, uint8 (H, W)."""
         return np.array(self.js("Array.from(mask.ids)"), np.uint8).reshape(SIZE)
+
+    def press(self, point):
+        """A click at a point (x, y) of the frame."""
+        from selenium.webdriver import ActionChains
+
+        box = self.at("mask").rect
+        scale = box["width"] / SIZE[1]
+        place = (round(point[0] * scale - box["width"] / 2), round(point[1] * scale - box["height"] / 2))
+        ActionChains(self.browser, duration=5).move_to_element_with_offset(self.at("mask"), *place).click().perform()
 
     def draw(self, points):
         """Move the pressed mouse along points (x, y) of the frame."""
@@ -99,8 +123,9 @@ class Page:
             actions.move_to_element_with_offset(self.at("mask"), *place)
             if number == 0:
                 actions.click_and_hold()
+        edits = self.js("edits")
         actions.release().perform()
-        self.until(lambda: self.at("saved").text == "saved")
+        self.until(lambda: self.js("edits") > edits and self.at("saved").text == "saved")
 
 
 def around(mask):
@@ -118,7 +143,8 @@ def test_painting_running_correcting_and_exporting_with_the_mouse(browser, tmp_p
         page.until(lambda: "#" in browser.current_url)
         page.until(lambda: page.at("work").is_displayed())
         page.opened()
-        assert np.array_equal(page.js("PALETTE"), DAVIS_PALETTE)
+        colours = page.js("Array.from({length: 20}, (_, k) => colourOf(k + 1))")
+        assert len(set(colours)) == 20
         assert not page.at("go").is_enabled()
 
         truth = [CLIP.read_mask(index) == 1 for index in range(LENGTH)]
@@ -135,7 +161,7 @@ def test_painting_running_correcting_and_exporting_with_the_mouse(browser, tmp_p
         page.click("redo")
         page.until(lambda: np.array_equal(page.ids(), brushed))
         browser.find_element("css selector", "[data-tool=eraser]").click()
-        page.js("document.getElementById('size').value = 20")
+        page.js("($('size').value = 20)")
         page.draw([(20, 30), (70, 30)])
         assert np.array_equal(page.ids(), drawn)
 
@@ -165,7 +191,7 @@ def test_painting_running_correcting_and_exporting_with_the_mouse(browser, tmp_p
         page.idle()
         assert page.js("state.run.frames") == sorted([0, index])
         page.until(lambda: page.js("index") is not None and page.at("before").is_enabled())
-        page.js(f"go_to({index})")
+        page.js(f"goTo({index})")
         page.click("before")
         page.until(lambda: np.array_equal(page.ids(), found[index]))
         page.click("after")
@@ -181,7 +207,7 @@ def test_painting_running_correcting_and_exporting_with_the_mouse(browser, tmp_p
             shown = np.array(Image.open(io.BytesIO(archive.read(f"masks/{CLIP.frame_names[index]}.png"))))
         assert np.array_equal(shown, corrected)
 
-        page.js("go_to(0)")
+        page.js("goTo(0)")
         page.click("absent")  # object 1 is told not to be on the first frame
         page.until(lambda: not page.ids().any())
         page.click("clear")
@@ -216,7 +242,7 @@ def test_videos_are_uploaded_and_two_tabs_do_not_disturb_each_other(browser, tmp
         page.click("sample")
         page.until(lambda: page.at("name").text.startswith("Sample"))
         page.opened()
-        page.js("document.querySelectorAll('#objects button')[1].click()")
+        page.js("$('add').click()")
         page.draw([(200, 100), (250, 100)])
         assert page.js("id") != session and set(np.unique(page.ids())) == {0, 2}
         browser.switch_to.window(browser.window_handles[0])
@@ -247,12 +273,12 @@ def test_what_comes_in_quick_succession_or_from_another_tab_is_not_mixed_up(brow
         paint(0, first)
         browser.get(f"http://127.0.0.1:{client.port}/#{id}/0")
         page.opened()
-        page.js("(go_to(1), $('absent').click())")  # not of frame 0, which is still shown
+        page.js("(goTo(1), $('absent').click())")  # not of frame 0, which is still shown
         saved()
         assert not client.ids(f"{session}/annotations/1", SIZE).any()
         page.until(lambda: page.js("seen.k") == 1)
         page.js("$('mask').setPointerCapture = () => 0")
-        page.js("(go_to(2), press(new PointerEvent('pointerdown', {clientX: 300, clientY: 300})), release())")
+        page.js("(goTo(2), press(new PointerEvent('pointerdown', {clientX: 300, clientY: 300})), release())")
         saved()
         assert client.get(session)["annotated"] == [0, 1]  # the one that is seen
         assert np.unique(client.ids(f"{session}/annotations/1", SIZE)).tolist() == [0, 1]
@@ -262,12 +288,14 @@ def test_what_comes_in_quick_succession_or_from_another_tab_is_not_mixed_up(brow
         client.ask("DELETE", f"{session}/annotations/1")
         page.js(focus)
         page.until(lambda: page.js("state.annotated.join()") == "0,3" and not page.ids().any())
-        page.js("(go_to(3), 0)")
+        page.js("(goTo(3), 0)")
         page.until(lambda: np.array_equal(page.ids(), other))
         paint(3, first)
         page.js(focus)
         page.until(lambda: np.array_equal(page.ids(), first))
-        page.js("(refresh(), change(3, new Mask(432, 240)), refresh(), show(3), 0)")  # what is painted here stays
+        page.js(
+            "(refresh(), change(3, new Painting(new Mask(432, 240), [1, 2])), refresh(), show(3), 0)"
+        )  # what is painted here stays
         saved()
         assert not page.ids().any() and not client.ids(f"{session}/annotations/3", SIZE).any()
         page.js("take({}, edits - 1)")  # said before it was painted
@@ -292,3 +320,240 @@ def test_what_comes_in_quick_succession_or_from_another_tab_is_not_mixed_up(brow
         page.click("export")
         page.until(lambda: any((tmp_path / "downloads").glob("*.zip")))
         assert (runs / "1" / "export.zip").is_file()
+
+
+@pytest.fixture
+def opened(browser, make, tmp_path):
+    """The page with the sample open: (page, client, address of the session)."""
+    page = Page(browser)
+    with served(tmp_path / "app", make, sample=CLIP) as client:
+        id = client.ask("POST", "/api/sample")["id"]
+        browser.get(f"http://127.0.0.1:{client.port}/#{id}/0")
+        page.opened()
+        yield page, client, f"/api/sessions/{id}"
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def absent(client, session, index):
+    """The objects that a painted frame tells to be absent."""
+    return client.send("GET", f"{session}/annotations/{index}")[1]["Absent"]
+
+
+def saved(page):
+    page.until(lambda: page.js("!pending.size && !saving"))
+
+
+def test_a_painted_frame_tells_of_its_objects_alone_and_goes_out_as_painted(opened, tmp_path):
+    page, client, session = opened
+    page.js("pick('brush')")
+    page.draw([(50, 50), (90, 50)])
+    page.js("goTo(3)")
+    page.until(lambda: page.js("seen.k") == 3)
+    page.js("$('add').click()")
+    page.draw([(200, 100), (250, 100)])
+    assert [absent(client, session, k) for k in (0, 3)] == ["", ""]
+    assert "tells where object 2 is, and nothing of other objects" in page.at("hint").text
+    page.js("goTo(5)")
+    page.until(lambda: page.js("seen.k") == 5)
+    page.click("absent")
+    saved(page)
+    assert absent(client, session, 5) == "2" and not client.ids(f"{session}/annotations/5", SIZE).any()
+    assert "that object 2 is not here, and nothing of other objects" in page.at("hint").text
+    page.click("absent")  # taken back: the frame tells nothing any more
+    saved(page)
+    assert client.get(session)["annotated"] == [0, 3]
+    page.click("undo")
+    page.click("go")
+    page.idle()
+
+    found = [client.ids(f"{session}/runs/1/masks/{k}", SIZE) for k in range(LENGTH)]
+    page.js("goTo(6)")
+    page.until(lambda: page.js("seen.k") == 6)
+    page.draw([(300, 200), (330, 200)])  # corrected, and not refined
+    shown = page.ids()
+    own = client.ids(f"{session}/annotations/6", SIZE)
+    assert set(np.unique(own)) == {0, 2}, "the result of object 1 is no annotation"
+    expected = np.where(own > 0, own, np.where(found[6] == 2, 0, found[6]))
+    assert np.array_equal(shown, expected) and not np.array_equal(shown, found[6])
+    page.click("export")
+    page.until(lambda: any((tmp_path / "downloads").glob("*.zip")))
+    (place,) = (tmp_path / "downloads").glob("*.zip")
+    with zipfile.ZipFile(place) as archive:
+        for k, ids in ((6, shown), (5, np.where(found[5] == 2, 0, found[5])), (1, found[1])):
+            exported = np.array(Image.open(io.BytesIO(archive.read(f"masks/{CLIP.frame_names[k]}.png"))))
+            assert np.array_equal(exported, ids), k
+        assert f"annotations/{CLIP.frame_names[6]}.png" in archive.namelist()
+    assert page.at("download").is_displayed()
+    page.click("undo")  # what is shown is no longer what was packed
+    saved(page)
+    page.until(lambda: not page.at("download").is_displayed())
+
+    page.js("goTo(1)")
+    page.until(lambda: page.js("seen.k") == 1)
+    if (found[1] == 1).any():
+        page.js("(choose(1), pick('eraser'), $('size').value = 40)")
+        for y in range(20, SIZE[0], 40):
+            page.draw([(5, y), (SIZE[1] - 5, y)])
+        assert "1" in absent(client, session, 1).split() and "told not to be on this frame" in page.at("message").text
+
+
+def test_painting_waits_for_a_server_that_is_away_and_the_page_stays_where_it_is(browser, make, tmp_path):
+    page = Page(browser)
+    with served(tmp_path / "app", make, sample=CLIP) as client:
+        port, id = client.port, client.ask("POST", "/api/sample")["id"]
+        browser.get(f"http://127.0.0.1:{port}/#{id}/0")
+        page.opened()
+        place = page.at("mask").rect
+    page.js("pick('brush')")
+    page.js("(refresh(), 0)")
+    page.until(lambda: page.at("offline").is_displayed())
+    page.js("change(0, new Painting(new Mask(432, 240, new Uint8Array(432 * 240).fill(1))))")
+    page.until(lambda: page.at("saved").text == "not saved yet")
+    assert page.at("mask").rect == place
+    with served(tmp_path / "app", make, sample=CLIP, port=port) as client:
+        page.until(lambda: not page.at("offline").is_displayed() and page.at("saved").text == "saved")
+        assert page.at("message").text == "" and page.at("mask").rect == place
+        assert client.ids(f"/api/sessions/{id}/annotations/0", SIZE).all()
+
+
+def test_a_box_points_and_a_polygon_become_a_mask(opened):
+    page, client, session = opened
+    truth = CLIP.read_mask(0) == 1
+    rows, columns = np.flatnonzero(truth.any(1)), np.flatnonzero(truth.any(0))
+    page.js("pick('box')")
+    page.draw([(columns[0], rows[0]), (columns[-1], rows[-1])])
+    boxed = page.ids()
+    assert overlap(boxed == 1, truth) > 0.6
+    page.js("pick('minus')")
+    y, x = (int(v) for v in np.argwhere(boxed == 1)[len(np.argwhere(boxed == 1)) // 2])
+    page.draw([(x, y), (x, y)])
+    pointed = page.ids()
+    assert pointed[y, x] == 0 and not np.array_equal(pointed, boxed)
+    page.click("undo")
+    page.until(lambda: np.array_equal(page.ids(), boxed))
+    page.js("pick('polygon')")
+    for corner in [(300, 30), (340, 30), (320, 70)]:
+        page.press(corner)
+    browser_key(page, "Enter")
+    saved(page)
+    page.until(lambda: page.ids()[40, 320] == 1)
+    assert np.array_equal(page.ids() == 1, client.ids(f"{session}/annotations/0", SIZE) == 1)
+
+
+def browser_key(page, key):
+    """A key, as the keyboard gives it to the page."""
+    page.js(f"document.body.dispatchEvent(new KeyboardEvent('keydown', {{key: '{key}', bubbles: true}}))")
+    page.js(f"document.body.dispatchEvent(new KeyboardEvent('keyup', {{key: '{key}', bubbles: true}}))")
+
+
+def test_zoomed_and_moved_the_brush_paints_where_its_ring_is(opened):
+    page, _, _ = opened
+    stage = page.at("stage").rect
+    x, y = stage["x"] + stage["width"] * 0.75, stage["y"] + stage["height"] * 0.25
+    page.js(f"zoom(8, {x}, {y})")
+    wheel = "new WheelEvent('wheel', {deltaY: -100, clientX: 400, clientY: 300, cancelable: true})"
+    page.js(f"$('stage').dispatchEvent({wheel})")
+    page.js("(hold(true), $('mask').setPointerCapture = $('stage').setPointerCapture = () => 0)")
+    before = page.js("(({left, top}) => [left, top])($('mask').getBoundingClientRect())")
+    for kind, px in (("down", 500), ("move", 460), ("up", 460)):
+        target = "window" if kind != "down" else "$('mask')"
+        page.js(
+            f"{target}.dispatchEvent(new PointerEvent('pointer{kind}', {{clientX: {px}, clientY: 300, bubbles: true}}))"
+        )
+    page.js("hold(false)")
+    after = page.js("(({left, top}) => [left, top])($('mask').getBoundingClientRect())")
+    assert after[0] - before[0] == pytest.approx(-40, abs=0.5) and not page.js("painted.size")
+    page.js("(pick('brush'), $('size').value = 4, 0)")
+    for kind in ("move", "down", "up"):
+        page.js(
+            f"$('mask').dispatchEvent(new PointerEvent('pointer{kind}', {{clientX: 480, clientY: 300, bubbles: true}}))"
+        )
+    saved(page)
+    box = page.js("(({left, top, width}) => [left, top, width])($('mask').getBoundingClientRect())")
+    scale = box[2] / SIZE[1]
+    rows, columns = np.nonzero(page.ids())
+    assert columns.mean() + 0.5 == pytest.approx((480 - box[0]) / scale, abs=0.6)
+    assert rows.mean() + 0.5 == pytest.approx((300 - box[1]) / scale, abs=0.6)
+    ring = page.js("$('ring').offsetWidth")
+    assert ring == pytest.approx(8 * scale, abs=1.5) and columns.max() - columns.min() + 1 == pytest.approx(8, abs=1)
+    assert page.js("getComputedStyle($('frame')).imageRendering") == "pixelated"
+    browser_key(page, "f")
+    assert page.at("mask").rect["width"] == pytest.approx(stage["width"], abs=1)
+
+
+def test_objects_are_named_coloured_hidden_locked_ordered_and_deleted(opened):
+    page, client, session = opened
+    page.js("pick('brush')")
+    page.draw([(50, 50), (90, 50)])
+    page.js("$('add').click()")
+    page.draw([(50, 90), (90, 90)])
+    row = "#objects [data-object='{}'] "
+
+    def button(object, name):
+        return page.browser.find_element("css selector", f"{row.format(object)}[aria-label^='{name}']")
+
+    name = button(1, "Name")
+    name.send_keys("van\n")
+    page.until(lambda: client.get(session)["objects"][0]["name"] == "van")
+    button(1, "Lock").click()
+    page.draw([(70, 30), (70, 90)])  # object 2, across the locked object 1
+    ids = page.ids()
+    assert ids[50, 70] == 1 and ids[70, 70] == 2
+    button(1, "Move van down").click()
+    page.until(lambda: [one["id"] for one in client.get(session)["objects"]] == [2, 1])
+    button(2, "Hide").click()
+    alpha = "$('mask').getContext('2d').getImageData({}, {}, 1, 1).data[3]"
+    assert page.js(alpha.format(70, 70)) == 0 and page.js(alpha.format(50, 50)) > 0
+    button(2, "Delete").click()
+    page.until(lambda: not (page.ids() == 2).any())
+    assert (client.ids(f"{session}/annotations/0", SIZE) == 2).any()  # until it is sure
+    page.browser.refresh()
+    page.opened()
+    assert page.js("listed().map((one) => one.name)") == ["van"] and not (page.ids() == 2).any()
+    page.click("go")
+    page.idle()
+    assert page.js("state.run.objects") == [1]
+    page.until(
+        lambda: page.js("$('objects').querySelector('canvas').getContext('2d').getImageData(2, 15, 1, 1).data[3]")
+    )
+    page.js("goTo(0)")
+    page.click("undelete")
+    page.until(lambda: np.array_equal(page.ids(), ids))
+
+
+def test_the_keyboard_goes_through_the_video(opened):
+    page, client, session = opened
+    ids = np.zeros(SIZE, np.uint8)
+    ids[40:80, 40:80] = 1
+    client.ask("PUT", f"{session}/annotations/2", ids.tobytes())
+    page.js("refresh()")
+    for key, index in (
+        ("End", 7),
+        ("Home", 0),
+        ("ArrowDown", 2),
+        ("ArrowRight", 3),
+        ("ArrowUp", 2),
+        ("PageDown", 7),
+        ("PageUp", 0),
+    ):
+        browser_key(page, key)
+        page.until(lambda index=index: page.js("seen.k") == index, 10)
+    browser_key(page, "2")
+    assert page.js("object") == 2
+    browser_key(page, "?")
+    assert page.at("help").is_displayed()
+    page.js("$('help').close()")
+    page.js("$('speed').value = 4")
+    browser_key(page, " ")
+    page.until(lambda: page.js("seen.k") > 0, 20)
+    browser_key(page, " ")
+    page.until(lambda: not page.js("playing"))
+    page.js("($('steps').value = 1, $('steps').oninput())")
+    page.js("goTo(2)")
+    page.click("go")
+    page.idle()
+    assert page.js("state.run.steps") == 1 and page.at("steps").get_attribute("value") == "1"
+    page.until(lambda: "uncertain" in page.at("marks").get_attribute("aria-label"))
+    for element in page.browser.find_elements("css selector", "button, canvas, input, select"):
+        named = element.accessible_name
+        assert named or not element.is_displayed(), element.get_attribute("outerHTML")

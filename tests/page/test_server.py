@@ -23,6 +23,7 @@ from PIL import Image
 from eosvos import Segmenter, app, segment
 from eosvos.app import Make
 from eosvos.data.masks import read_mask
+from eosvos.data.readers.user_video import open_own
 from eosvos.data.synthetic.videos import held_out
 
 pytest.importorskip("starlette")
@@ -653,3 +654,118 @@ def test_what_fails_is_told_and_can_be_tried_again(serve, make, tmp_path):
         frame.write_bytes(whole)
         client.ask("POST", f"{session}/continue")
         assert client.idle(session)["run"]["state"] == "finished"
+
+
+def test_a_painted_mask_tells_of_its_objects_and_of_those_told_absent_and_of_no_others(serve, make, tmp_path):
+    with serve(make) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        one, two, none = np.zeros((3, *SIZE), np.uint8)
+        one[10:30, 20:40], two[10:30, 50:70] = 1, 2
+        paint(client, session, 1, one)
+        client.ask("PUT", f"{session}/annotations/3?absent=1", two.tobytes())
+        client.ask("PUT", f"{session}/annotations/4?absent=2", none.tobytes())
+        client.ask("PUT", f"{session}/annotations/0?absent=", none.tobytes())
+        headers = [client.send("GET", f"{session}/annotations/{k}")[1] for k in (0, 1, 3, 4)]
+        assert [found.get("Absent") for found in headers] == ["", None, "1", "2"]
+        for absent, told in (
+            ("2", "object 2 is in the mask and told to be absent"),
+            ("x", "absent='x': expected object ids"),
+        ):
+            assert told in client.refused("PUT", f"{session}/annotations/3?absent={absent}", two.tobytes())[1]
+        client.ask("POST", f"{session}/run", {"steps": 1})
+        run = client.idle(session)["run"]
+        assert run["state"] == "finished" and run["objects"] == [1, 2] and run["frames"] == [0, 1, 3, 4]
+        folder = tmp_path / "app" / session.rpartition("/")[2]
+        video, _ = open_own(folder / "video", masks=folder / "runs" / "1" / "annotations")
+        told = [{i: bool(mask.any()) for i, mask in video.prompt_masks(k).items()} for k in range(5)]
+        assert told == [{}, {}, {}, {1: False}, {2: False}]
+        found = result(client, session, 1)
+        assert not (found[3] == 1).any() and not (found[4] == 2).any()
+        areas = client.get(f"{session}/runs/1/curves")["areas"]
+        assert areas == {str(i): [int((ids == i).sum()) for ids in found] for i in (1, 2)}
+        curve = client.get(f"{session}/runs/1/uncertainty")["frames"]
+        assert len(curve) == len(CLIP) and all(0 <= value <= 1 for value in curve)
+
+
+def test_an_export_holds_what_is_painted_since_the_run_and_no_deleted_object(serve, make):
+    with serve(make) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        one, two = np.zeros((2, *SIZE), np.uint8)
+        one[10:30, 20:40], two[0:48, 30:80] = 1, 2
+        paint(client, session, 0, one + two * (one == 0))
+        client.ask("POST", f"{session}/run", {"steps": 0})
+        client.idle(session)
+        found = result(client, session, 1)
+        client.ask("PUT", f"{session}/annotations/2?absent=", two.tobytes())  # not refined
+        expected = np.where(two > 0, 2, np.where(found[2] == 2, 0, found[2]))
+
+        def exported(outputs):
+            client.ask("POST", f"{session}/runs/1/export", {"outputs": outputs})
+            state = client.idle(session)
+            assert state["exported"] and not state["failure"], state
+            with zipfile.ZipFile(io.BytesIO(client.send("GET", f"{session}/runs/1/export")[2])) as archive:
+                masks = [
+                    np.array(Image.open(io.BytesIO(archive.read(f"masks/{name}.png")))) for name in CLIP.frame_names
+                ]
+                return masks, archive.namelist(), json.loads(archive.read("masks.json")) if "json" in outputs else None
+
+        masks, names, coded = exported(["json"])
+        assert np.array_equal(masks[2], expected) and np.array_equal(masks[1], found[1])
+        assert len(coded["annotations"]) == 2 and "annotations/00002.png" in names
+        client.ask("PUT", f"{session}/objects", {"objects": [{"id": 2, "deleted": True}]})
+        assert not client.get(session)["exported"]  # what is there is old
+        masks, names, _ = exported(["objects"])
+        assert not any((ids == 2).any() for ids in masks) and np.array_equal(masks[0], one)
+        assert {name.split("/")[1] for name in names if name.startswith("objects/")} == {"001"}
+        client.ask("POST", f"{session}/run", {"steps": 0})
+        assert client.idle(session)["run"]["objects"] == [1]
+
+
+def test_objects_and_hints_that_are_none_are_refused(serve, make):
+    with serve(make) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        good = {"id": 1, "name": "van", "colour": "#00ff00", "hidden": True, "locked": False, "deleted": False}
+        client.ask("PUT", f"{session}/objects", {"objects": [good]})
+        for change in ({"id": 0}, {"id": "1"}, {"id": 255}, {"name": "x" * 81}, {"colour": "red"}, {"locked": 1}):
+            status, error = client.refused("PUT", f"{session}/objects", {"objects": [good | change]})
+            assert status == 400 and "expected a list of objects" in error
+        assert "listed twice" in client.refused("PUT", f"{session}/objects", {"objects": [good, good]})[1]
+        assert client.refused("PUT", f"{session}/objects", {"objects": {}})[0] == 400
+        assert client.get(session)["objects"] == [good]
+
+        def made(words, mask=b""):
+            body = json.dumps(words).encode() + (b"\n" + mask if mask else b"")
+            status, _, content = client.send("POST", f"{session}/frames/1/mask", body)
+            return status, content
+
+        status, content = made({"box": [20, 5, 60, 40], "inside": [[[40, 20]]], "radius": 2})
+        found = np.frombuffer(content, np.uint8).reshape(SIZE)
+        assert status == 200 and found[20, 40] == 1 and found.max() == 1 and not found[:, 62:].any()
+        status, content = made({"outside": [[[40, 20]]], "radius": 2}, found.tobytes())
+        assert np.frombuffer(content, np.uint8).reshape(SIZE)[20, 40] == 0
+        for words in (
+            {}, {"box": [1, 2, 3]},
+            {"box": [5, 5, 5, 9]}, {"box": [0, 0, 1e9, 1]}, {"box": [90, 1, 99, 9]}, {"box": "x"},
+            {"inside": [[40, 20]]}, {"inside": [[]]}, {"inside": [[[1, "2"]]]}, {"inside": 3}, {"outside": [[[1, 1]]]},
+            {"box": [1, 1, 9, 9], "radius": -1}, {"box": [1, 1, 9, 9], "radius": "3"},
+        ):  # fmt: skip
+            status, content = made(words)
+            assert status == 400 and json.loads(content)["error"], words
+        assert made({"box": [1, 1, 9, 9]}, b"xx")[0] == 400 and made([])[0] == 400
+        assert client.send("POST", f"{session}/frames/9/mask", b"{}")[0] == 404
+
+
+def test_the_progress_of_fine_tuning_is_told_by_object_and_step():
+    from eosvos.page.jobs import FairLock, Job
+
+    job = Job("run", FairLock())
+    job.objects = 3
+    assert job.describe()["tuning"] is None
+    for step in range(1, 51):
+        job.tune(step, 50)
+    for step in range(1, 18):
+        job.tune(step, 50)
+    told = job.tuning
+    assert [told[name] for name in ("object", "objects", "step", "steps")] == [2, 3, 17, 50] and told["left"] >= 0
+    job.tick()
+    assert job.tuning is None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eosvos.data.image_files import several
 from eosvos.data.mask_files.formats import MaskSet
-from eosvos.data.masks import ids_of, no_object_message
+from eosvos.data.masks import ids_of, no_object_message, read_absent
 from eosvos.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,8 @@ def appearances(
         every: all masks are input of a method, so the first ones may be empty (no object is there yet), and any other
             too, but not all of them.
         absent: "told": a mask annotates only the objects that it shows or, if it shows none, says that none is
-            there, which is logged. "all": objects that a mask does not show are absent.
+            there, which is logged; where a file says which objects are absent (`masks.read_absent`), these and no
+            others are. "all": objects that a mask does not show are absent.
 
     Returns:
         Appearances. Without `every`, `prompt_frames` is empty: a method receives the first masks alone.
@@ -61,9 +62,10 @@ def appearances(
             raise UserError(f"{masks.files[name][0]}: {no_object_message(mask).replace('the first', 'this')}")
         first = first or masks.files[name][0]
         own = masks.form in ("objects", "annotations")  # a mask for each object
-        if shown or own:
-            annotated_ids[index] = frozenset(shown) | frozenset(masks.absent_ids.get(name, ()))
-        if masks.absent_ids.get(name, ()) if own else not shown:
+        said = masks.absent_ids.get(name, ()) if own else read_absent(masks.files[name][0])
+        if shown or said is not None:
+            annotated_ids[index] = frozenset(shown) | frozenset(said or ())
+        if said if own else not shown and said is None:
             empty.append(name)
     if not first_frame and first is not None:
         raise UserError(f"{first}: {no_object_message()}")
