@@ -129,10 +129,15 @@ class Job:
     def describe(self) -> dict[str, Any]:
         rate = self.rate
         return {
-            "kind": self.kind, "step": self.step, "done": self.done, "total": self.total, "rate": rate,
+            "kind": self.kind,
+            "step": self.step,
+            "done": self.done,
+            "total": self.total,
+            "rate": rate,
             "left": None if rate is None else (self.total - self.done) / rate,
-            "tuning": self.tuning, "cancelled": self.cancelled.is_set(),
-        }  # fmt: skip
+            "tuning": self.tuning,
+            "cancelled": self.cancelled.is_set(),
+        }
 
 
 class Work:

@@ -164,17 +164,24 @@ class Server:
         versions = session.versions()
         return JSONResponse(
             {
-                "name": session.name, "size": session.size, "rate": session.rate,
-                "frames": len(session.names), "counted": session.length is not None or bool(session.failure),
-                "annotated": list(versions), "versions": versions, "steps": self.make.steps, "outputs": list(OUTPUTS),
+                "name": session.name,
+                "size": session.size,
+                "rate": session.rate,
+                "frames": len(session.names),
+                "counted": session.length is not None or bool(session.failure),
+                "annotated": list(versions),
+                "versions": versions,
+                "steps": self.make.steps,
+                "outputs": list(OUTPUTS),
                 "objects": read_objects(session.objects_file),
                 "run": self._describe(session, runs[-1], job is not None) if runs else None,
                 "previous": runs[-2].number if len(runs) > 1 else None,
-                "finished": finished, "exported": exported,  # the run that can be exported, maybe not the newest
+                "finished": finished,
+                "exported": exported,  # the run that can be exported, maybe not the newest
                 "job": None if job is None else job.describe(),
                 "failure": self._without_folders(self.work.failures.get(session.id, "") or session.failure),
             }
-        )  # fmt: skip
+        )
 
     def _describe(self, session: Session, run: Run, busy: bool) -> dict[str, Any]:
         done, names = session.done(run.number), session.names
@@ -185,10 +192,18 @@ class Server:
         if state == "finished" and session.length is not None:
             suggested = self._suggested(session, run)
         return {
-            "number": run.number, "state": state, "steps": run.steps, "frames": run.frames, "objects": run.objects,
-            "seconds": run.seconds, "message": self._without_folders(run.message), "losses": session.losses(run.number),
-            "suggested": suggested, "done": ranges([name in done for name in names]), "latest": latest,
-        }  # fmt: skip
+            "number": run.number,
+            "state": state,
+            "steps": run.steps,
+            "frames": run.frames,
+            "objects": run.objects,
+            "seconds": run.seconds,
+            "message": self._without_folders(run.message),
+            "losses": session.losses(run.number),
+            "suggested": suggested,
+            "done": ranges([name in done for name in names]),
+            "latest": latest,
+        }
 
     def _suggested(self, session: Session, run: Run) -> int | None:
         """Return the frame to annotate next; cached, as the page polls it."""

@@ -24,9 +24,15 @@ CLIP = replace(
     held_out("val", count=8, size=SIZE, length=LENGTH)[7], first_frame={1: 0}
 )  # of the built-in sample, smaller
 FLAGS = (
-    "headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update",
-    "disable-sync", "no-first-run", "window-size=1280,800",
-)  # fmt: skip
+    "headless=new",
+    "no-sandbox",
+    "disable-gpu",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+    "no-first-run",
+    "window-size=1280,800",
+)
 
 
 MODULES = ("store", "frames", "mask", "server", "objects", "zoom", "tools", "timeline", "run")

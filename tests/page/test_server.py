@@ -589,12 +589,22 @@ def test_no_path_leaves_its_folder(serve, make, tmp_path):
         assert {path.name for path in (tmp_path / "app").iterdir()} == {up}
         session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
         for path in (
-            "/static/../server.py", "/static/..%2Fserver.py", "/static/%2e%2e/server.py", "/../../etc/passwd",
-            "/api/sessions/..%2F..", "/api/sessions/../secret.png", f"{session}/frames/..%2F..%2Fsession.json",
-            f"{session}/frames/-1", f"{session}/frames/99", f"{session}/annotations/99", f"{session}/runs/1/masks/0",
-            f"/api/sessions/{'g' * 32}", f"/api/sessions/{'0' * 32}", f"/api/sessions/{'0' * 33}",
+            "/static/../server.py",
+            "/static/..%2Fserver.py",
+            "/static/%2e%2e/server.py",
+            "/../../etc/passwd",
+            "/api/sessions/..%2F..",
+            "/api/sessions/../secret.png",
+            f"{session}/frames/..%2F..%2Fsession.json",
+            f"{session}/frames/-1",
+            f"{session}/frames/99",
+            f"{session}/annotations/99",
+            f"{session}/runs/1/masks/0",
+            f"/api/sessions/{'g' * 32}",
+            f"/api/sessions/{'0' * 32}",
+            f"/api/sessions/{'0' * 33}",
             f"{session}/runs/7/export",
-        ):  # fmt: skip
+        ):
             assert client.send("GET", path)[0] == 404, path
 
 
@@ -744,11 +754,20 @@ def test_objects_and_hints_that_are_none_are_refused(serve, make):
         status, content = made({"outside": [[[40, 20]]], "radius": 2}, found.tobytes())
         assert np.frombuffer(content, np.uint8).reshape(SIZE)[20, 40] == 0
         for words in (
-            {}, {"box": [1, 2, 3]},
-            {"box": [5, 5, 5, 9]}, {"box": [0, 0, 1e9, 1]}, {"box": [90, 1, 99, 9]}, {"box": "x"},
-            {"inside": [[40, 20]]}, {"inside": [[]]}, {"inside": [[[1, "2"]]]}, {"inside": 3}, {"outside": [[[1, 1]]]},
-            {"box": [1, 1, 9, 9], "radius": -1}, {"box": [1, 1, 9, 9], "radius": "3"},
-        ):  # fmt: skip
+            {},
+            {"box": [1, 2, 3]},
+            {"box": [5, 5, 5, 9]},
+            {"box": [0, 0, 1e9, 1]},
+            {"box": [90, 1, 99, 9]},
+            {"box": "x"},
+            {"inside": [[40, 20]]},
+            {"inside": [[]]},
+            {"inside": [[[1, "2"]]]},
+            {"inside": 3},
+            {"outside": [[[1, 1]]]},
+            {"box": [1, 1, 9, 9], "radius": -1},
+            {"box": [1, 1, 9, 9], "radius": "3"},
+        ):
             status, content = made(words)
             assert status == 400 and json.loads(content)["error"], words
         assert made({"box": [1, 1, 9, 9]}, b"xx")[0] == 400 and made([])[0] == 400
