@@ -75,7 +75,7 @@ def test_a_server_tidies_runs_that_it_was_killed_in_making(tmp_path):
     session = Sessions(tmp_path).sample(clip)
     painted = np.zeros((48, 64), np.uint8)
     painted[5:20, 5:25] = 1
-    session.annotate(0, painted)
+    session.annotations.write(session.names[0], painted)
     (session.folder / "annotations" / f".{session.names[1]}.1a2b.tmp.png").write_bytes(b"half")
     assert session.annotated() == [0]
     (session.folder / "runs" / "1" / "annotations").mkdir(parents=True)  # killed before run.json
