@@ -2,13 +2,12 @@
 
 import { colourOf, draw, show } from "./frames.js";
 import { COLOURS } from "./mask.js";
-import { $, act, ask } from "./server.js";
-import { change, listed, mine, notify, objectOf, objects, onChange, page, painted, storeObjects } from "./store.js";
+import { following } from "./curves.js";
+import { $, act } from "./server.js";
+import { change, listed, notify, objectOf, objects, onChange, page, painted, storeObjects } from "./store.js";
 
 const MOST = 254;
-const OFTEN = 2000; // milliseconds between two requests for areas while they change
-let next = 0;
-let areas = {}, asked = ""; // by object and frame, of the run and number of frames that `asked` names
+let areas = {}; // by object and frame
 let drawn = "";
 
 const stored = act(storeObjects);
@@ -111,15 +110,10 @@ function chart(one, canvas) {
   if (values.length) context.fillRect((page.index / values.length) * width, 0, 1.5, height);
 }
 
-/** Asks for the areas when the result has changed. */
-async function measure() {
-  const { run } = page.state;
-  const key = run ? `${run.number}/${run.done.join()}` : "";
-  if (key === asked || performance.now() < next) return;
-  [asked, next] = [key, performance.now() + OFTEN];
-  areas = run ? (await ask("GET", mine(`/runs/${run.number}/curves`)).catch(() => ({ areas: {} }))).areas : {};
+const measure = following("curves", (found) => {
+  areas = found ? found.areas : {};
   charts();
-}
+});
 const charts = () => {
   for (const item of $("objects").children) chart(objectOf(Number(item.dataset.object)), item.querySelector("canvas"));
 };

@@ -1,12 +1,12 @@
 // The timeline: which frames are annotated, segmented, suggested and uncertain; and playing.
 
+import { following } from "./curves.js";
 import { frameAt, onShown, show } from "./frames.js";
-import { $, ask } from "./server.js";
-import { mine, notify, onChange, page } from "./store.js";
+import { $ } from "./server.js";
+import { notify, onChange, page } from "./store.js";
 
 const UNSURE = 0.25; // from this uncertainty on, 1 - J as the network expects it, a frame is marked
-const OFTEN = 2000; // milliseconds between two requests for the curve while it changes
-let curve = [], asked = "", due = 0;
+let curve = [];
 
 export const suggestion = () => {
   const { run, annotated } = page.state;
@@ -42,14 +42,10 @@ export async function play() {
   }
 }
 
-/** Asks for the uncertainty of the frames when the result has changed. */
-async function measure() {
-  const { run } = page.state, key = run ? `${run.number}/${run.done.join()}` : "";
-  if (key === asked || performance.now() < due) return;
-  [asked, due] = [key, performance.now() + OFTEN];
-  curve = run ? (await ask("GET", mine(`/runs/${run.number}/uncertainty`)).catch(() => ({ frames: [] }))).frames : [];
+const measure = following("uncertainty", (found) => {
+  curve = found ? found.frames : [];
   marks();
-}
+});
 
 const HEIGHT = 34, CURVE = 20; // of the canvas, and of the curve in it, in pixels
 function marks() {
