@@ -129,9 +129,11 @@ def main() -> int:
     if given.data_root is None and given.scale != "small":
         parser.error("--data-root: the folder with the data is wanted; --small needs none")
     for seed in given.seeds:
+        trained: dict[str, Path] = {}  # some rows share a learner
         for name, row in ROWS.items():
-            learner = train(row.learner, seed, given)
-            test(name, row, learner, seed, given)
+            if row.learner not in trained:
+                trained[row.learner] = train(row.learner, seed, given)
+            test(name, row, trained[row.learner], seed, given)
             tabulate(given.out, given.seeds)
     return 0
 
@@ -144,7 +146,6 @@ def train(name: str, seed: int, given: argparse.Namespace) -> Path:
     own = [f"training={training}", f"out={out}", f"seed={seed}", "resume=true", *settings["train"], *settings[part]]
     if given.scale != "paper":
         own += [f"model.mask_loss={'lovasz' if name == 'lovasz' else 'cross_entropy'}"]
-        own += [] if name != "single" else ["meta.level=single"]
     own += [] if given.data_root is None else [f"data_root={given.data_root}"]
     own += [] if given.init is None else [f"init={given.init}"]
     own += [] if given.seconds is None else [f"{part}.seconds={given.seconds}"]

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,3 +31,20 @@ def counting(monkeypatch) -> Iterator[threading.Event]:
     monkeypatch.setattr(frame_index, "find_layout", lambda *given: leave.wait() and inspect(*given))
     yield leave
     leave.set()
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[Any]:
+    """The figures that were drawn, the last one last."""
+    from eosvos.plots import style
+
+    kept: list[Any] = []
+    plain = style.subplots
+
+    def noted(*given, **more):
+        figure, axes = plain(*given, **more)
+        kept.append(figure)
+        return figure, axes
+
+    monkeypatch.setattr(style, "subplots", noted)
+    return kept

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -259,18 +258,7 @@ def test_an_evaluation_over_a_group_gives_the_same_masks(there):
 
 def test_the_methods_can_be_sent_to_other_processes(there):
     learner = Learner.load("runs/meta/tiny/learner.safetensors")
-    settings = SimpleNamespace(
-        method="eosvos",
-        iters=0,
-        ona=False,
-        score=None,
-        fine_tuning=SimpleNamespace(),
-        propagation=SimpleNamespace(),
-        online=SimpleNamespace(),
-        snapping=SimpleNamespace(),
-        window=SimpleNamespace(),
-        detection=SimpleNamespace(),
-    )
+    settings = schema.AppConfig(method="eosvos", iters=0, ona=False)
     make = pickle.loads(pickle.dumps(build_method.MakeMethod(settings, learner, torch.device("cpu"))))
     assert make(3).seed == 3
 

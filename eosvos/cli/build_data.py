@@ -147,7 +147,8 @@ def tasksets(section: TasksetSection, data_root: str | None, model: Network) -> 
     dataset = DatasetSection(**{key: getattr(section, key) for key in ("name", "kind", "year", "resolution", "binary")})
     videos = open_dataset(dataset, data_root, section.split, section.sequences)
     if not section.hold_out:
-        return VideoTaskset(videos, **settings), VideoTaskset(videos, **settings)
+        every = VideoTaskset(videos, **settings)
+        return every, every
     held = set(section.validation_sequences) or {video.name for video in videos[4::5]}
     unknown = sorted(held - {video.name for video in videos})
     if unknown:

@@ -12,8 +12,16 @@ from eosvos.data.mask_files.appearances import ABSENT
 from eosvos.evaluation.metrics.region_contour import PROTOCOLS
 
 DATASETS = (
-    *("synthetic", "davis", "folder", "video"),
-    *("youtube_vos", "mose", "lvos", "sav", "youtube_objects", "segtrack"),
+    "synthetic",
+    "davis",
+    "folder",
+    "video",
+    "youtube_vos",
+    "mose",
+    "lvos",
+    "sav",
+    "youtube_objects",
+    "segtrack",
 )
 RESOLUTIONS = ("480p", "full")
 

@@ -17,8 +17,19 @@ from pathlib import Path
 from eosvos.files import shipped
 
 COMMANDS = (
-    *("segment", "app", "learners", "convert", "eval", "score", "refine", "plot"),
-    *("meta_train", "parent_train", "osvos_train", "osmn_train", "osmn_show"),
+    "segment",
+    "app",
+    "learners",
+    "convert",
+    "eval",
+    "score",
+    "refine",
+    "plot",
+    "meta_train",
+    "parent_train",
+    "osvos_train",
+    "osmn_train",
+    "osmn_show",
 )
 HELP = ("--help", "-h")
 _AS_EVAL = "as in eval.yaml"

@@ -80,23 +80,10 @@ def _segment(
         tick(sum(part.length(sequence) for part in passes[:number]) + at)
     while number < len(passes):
         part = passes[number]
-        if segmenter is None and part.late and (path := _late_state(out, part.first)).exists():
-            segmenter, at = Segmenter.load(path, device=device), 1
-            segmenter.remove([i for i in segmenter.object_ids if i not in part.late])
-            if tick is not None:
-                tick(1)
-        elif (
-            segmenter is None and number and not part.late and (path := _state(out, 0, 1)).exists()
-        ):  # fine-tuned for the way back
-            segmenter, at = Segmenter.load(path, device=device), 1
-            _learn(segmenter, sequence, [i for i, first in sequence.first_frame.items() if first > part.first])
-            if tick is not None:
-                tick(1)
-        elif segmenter is None:
-            segmenter = Segmenter(make_method())
-            _learn(
-                segmenter, sequence, [i for i, f in sequence.first_frame.items() if f == part.first or part.step > 0]
-            )
+        if segmenter is None:
+            segmenter, at = _begin_pass(make_method, sequence, number, part, out, device)
+            if at and tick is not None:
+                tick(at)
         late_frames = {other.first for other in passes if other.late}
         with MaskWriter(out / "masks") as writer, closing(_segment_pass(segmenter, sequence, part, at)) as masks:
             saved = time.monotonic()
@@ -204,6 +191,30 @@ def _learn(segmenter: Segmenter, sequence: VideoSequence, wanted: Collection[int
         masks = {i: mask for i, mask in sequence.prompt_masks(index).items() if i in wanted}
         if masks:
             segmenter.learn(sequence.frame(index), masks)
+
+
+def _begin_pass(
+    make_method: Callable[[], Method],
+    sequence: VideoSequence,
+    number: int,
+    part: _Pass,
+    out: Path,
+    device: torch.device | str,
+) -> tuple[Segmenter, int]:
+    """Return the segmenter of a pass, and how many of its frames are done: 1 if an earlier pass has left its state."""
+    path = _late_state(out, part.first) if part.late else _state(out, 0, 1)
+    if number and path.exists():
+        segmenter = Segmenter.load(path, device=device)
+        if part.late:
+            segmenter.remove([i for i in segmenter.object_ids if i not in part.late])
+        else:  # fine-tuned for the way back
+            _learn(segmenter, sequence, [i for i, first in sequence.first_frame.items() if first > part.first])
+        return segmenter, 1
+    segmenter = Segmenter(make_method())
+    _learn(
+        segmenter, sequence, [i for i, first in sequence.first_frame.items() if first == part.first or part.step > 0]
+    )
+    return segmenter, 0
 
 
 def _segment_pass(

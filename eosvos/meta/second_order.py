@@ -93,8 +93,7 @@ def _undo(loss: Loss, phi: Params, rates: Params, adjoint: Params, by_rate: Para
     if not value.requires_grad:  # the step was none (see `adapt._check_idle`)
         return adjoint
     gradients = gradients_of(value, phi, create_graph=True)  # of eq. 5, kept differentiable
-    norm = None if clip is None else norm_of(gradients)
-    if clip is not None and norm is not None and float(norm.detach()) > clip:
+    if clip is not None and float((norm := norm_of(gradients)).detach()) > clip:
         gradients = {name: g * (clip / norm) for name, g in gradients.items()}
     moved = torch.stack([(g * (rates[name].detach() * adjoint[name])).sum() for name, g in gradients.items()]).sum()
     for name, g in gradients.items():

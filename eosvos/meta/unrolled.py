@@ -91,9 +91,9 @@ def unrolled_meta_gradient(
 
     def shape_gradients(gradients: list[Tensor | None]) -> list[Tensor | None]:
         present = [g for g in gradients if g is not None]
-        norm = torch.stack([g.norm() for g in present]).norm() if clip is not None else None
-        scale = clip / norm if clip is not None and norm is not None and float(norm.detach()) > clip else 1.0
-        shaped = [None if g is None else g * scale for g in gradients]
+        shaped = gradients
+        if clip is not None and float((norm := torch.stack([g.norm() for g in present]).norm()).detach()) > clip:
+            shaped = [None if g is None else g * (clip / norm) for g in gradients]
         return [None if g is None else g.detach() for g in shaped] if order == 1 else shaped
 
     holder = _Holder(theta)

@@ -21,6 +21,8 @@ from eosvos.page.annotations import Annotations
 from eosvos.page.jobs import Job, wait_until_counted
 from eosvos.page.session import Session
 
+_TEXTS = (".json", ".xml", ".txt")
+
 
 def archive(session: Session, number: int) -> Path:
     """Return the path of a run's zip file."""
@@ -70,8 +72,8 @@ def export(session: Session, number: int, outputs: Collection[str], job: Job) ->
         job.begin("zip", len(files))
         with atomic(archive(session, number)) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
             file.write(folder / "run.json", "run.json")
-            for source in files:  # all compressed already, but for the codes
-                how = zipfile.ZIP_DEFLATED if source.suffix == ".json" else zipfile.ZIP_STORED
+            for source in files:  # images and videos are compressed already
+                how = zipfile.ZIP_DEFLATED if source.suffix in _TEXTS else zipfile.ZIP_STORED
                 file.write(source, source.relative_to(shown), how)
                 job.tick()
         write_text(folder / "exported.json", content)

@@ -47,8 +47,7 @@ def curves(runs: Sequence[Run]) -> list[Curve]:
                 f"{run.results.out}: the run does not tell its number of fine-tuning steps, which pictures=[steps,time]"
                 " are drawn over; give runs that eosvos.eval wrote with a method that is fine-tuned"
             )
-        rest = {k: v for k, v in settings.items() if k not in (_STEPS, "code_hash")}
-        groups.setdefault(json.dumps([rest, run.results.seed], sort_keys=True), []).append(run)
+        groups.setdefault(json.dumps([_without_steps(run), run.results.seed], sort_keys=True), []).append(run)
     ordered = [tuple(sorted(group, key=lambda run: run.results.fingerprint[_STEPS])) for group in groups.values()]
     for group in ordered:
         steps = [run.results.fingerprint[_STEPS] for run in group]

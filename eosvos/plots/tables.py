@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def tables(runs: Sequence[Run]) -> list[Table]:
         found = (methods(those, data), sequences(those, data), categories(those, data), attributes(those, data))
         if not found[3].rows and data.name.startswith("davis"):
             found[1].notes.append("no table of attributes: the annotations have no db_info.yml beside them")
-        made += [Table(one.name + suffix, *list(vars(one).values())[1:]) for one in found if one.rows]
+        made += [replace(one, name=one.name + suffix) for one in found if one.rows]
     return made
 
 

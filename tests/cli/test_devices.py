@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import queue
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-from eosvos.cli import build_method, devices
+from eosvos.cli import build_method, devices, schema
 from eosvos.errors import UserError
 from eosvos.evaluation import processes
 
@@ -57,18 +56,7 @@ def test_an_evaluation_takes_all_gpus_or_the_one_asked_for(gpus, monkeypatch):
 
 def test_a_method_computes_on_the_present_gpu_whose_memory_is_measured(gpus, monkeypatch):
     monkeypatch.setattr(build_method, "EOSVOS", lambda learner, seed, device, **more: device)
-    nothing = SimpleNamespace(
-        method="eosvos",
-        iters=0,
-        ona=False,
-        score=None,
-        fine_tuning=SimpleNamespace(),
-        propagation=SimpleNamespace(),
-        online=SimpleNamespace(),
-        snapping=SimpleNamespace(),
-        window=SimpleNamespace(),
-        detection=SimpleNamespace(),
-    )
+    nothing = schema.AppConfig(method="eosvos", iters=0, ona=False)
     make = build_method.MakeMethod(nothing, object(), torch.device("cuda"))
     assert make(0) == torch.device("cuda", 1) and gpus == []
     make = build_method.MakeMethod(nothing, object(), torch.device("cuda", 1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -29,20 +28,6 @@ def square(mask: np.ndarray) -> list[float]:
 def counted(mask: np.ndarray) -> dict:
     flat = np.concatenate([[0], mask.T.ravel(), [0]]).astype(int)
     return {"size": list(SIZE), "counts": np.diff([0, *np.flatnonzero(np.diff(flat)), mask.size]).tolist()}
-
-
-@pytest.fixture
-def clip(tmp_path):
-    (tmp_path / "clip").mkdir()
-    for k in range(6):
-        Image.new("RGB", SIZE[::-1], (40 * k, 9, 200)).save(tmp_path / "clip" / f"{k:05d}.png")
-    return tmp_path / "clip"
-
-
-@pytest.fixture
-def said(caplog):
-    caplog.set_level(logging.INFO)
-    return caplog
 
 
 def coco(*annotations: tuple, names: str = "frame_{:06d}.PNG", count: int = 6, start: int = 0, **image: object) -> dict:

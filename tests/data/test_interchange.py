@@ -8,7 +8,6 @@ github.com/wkentaro/labelme (shape_type "mask"); docs.ultralytics.com/datasets/s
 from __future__ import annotations
 
 import json
-import logging
 import pickle
 import sys
 from functools import partial
@@ -56,20 +55,6 @@ WRITERS = {
 
 def source(path):
     return path if path.is_file() else sorted(path.glob("*.txt")) or sorted(path.glob("*.json"))
-
-
-@pytest.fixture
-def clip(tmp_path):
-    (tmp_path / "clip").mkdir()
-    for k in range(6):
-        Image.new("RGB", SIZE[::-1], (40 * k, 9, 200)).save(tmp_path / "clip" / f"{k:05d}.png")
-    return tmp_path / "clip"
-
-
-@pytest.fixture
-def said(caplog):
-    caplog.set_level(logging.INFO)
-    return caplog
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -55,20 +55,6 @@ def random_run(label, names, seed=0, length=30, **more):
     return run(label, [result(name, {1: generator.random(length).tolist()}) for name in names], **more)
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were drawn, the last one last."""
-    kept, plain = [], style.subplots
-
-    def noted(*given, **more):
-        figure, axes = plain(*given, **more)
-        kept.append(figure)
-        return figure, axes
-
-    monkeypatch.setattr(style, "subplots", noted)
-    return kept
-
-
 def opened(path, least=20):
     """The picture as grey values; nothing is cut off: its border is white, its inside not."""
     with Image.open(path) as image:

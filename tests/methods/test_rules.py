@@ -16,7 +16,8 @@ from eosvos.methods.eosvos.settings import Detection, FineTuning, Online, Window
 from eosvos.methods.osmn.method import OSMN, Modulation
 from eosvos.methods.osvos.method import OSVOS, Tuning
 from eosvos.methods.snapping import GrabCut
-from eosvos.models import mask_rcnn, osmn, osvos
+from eosvos.models import mask_rcnn
+from tests.methods.test_protocol import osmn_learner, osvos_learner
 
 HEIGHT, WIDTH, STEPS = 32, 48, 3
 
@@ -109,12 +110,14 @@ def test_the_window_is_that_of_the_training():
     assert EOSVOS(mask_rcnn_learner(None)).window == 0
 
 
+def with_rules(learner: Learner, rules: dict) -> Learner:
+    return replace(learner, spec=learner.spec | rules)
+
+
 def test_osvos_and_osmn(picture):
     frame, masks = picture[0], {1: picture[1].numpy()}
-    torch.manual_seed(0)
-    net = osvos.build("tiny", short=32, long=48, widths=(2, 2, 2, 2, 2), groups=1, path=2)
     told = [
-        OSVOS(Learner.create(net, 1e-6, "single", {"network": "osvos", "model": net.spec, **rules}), iters=3, tuning=t)
+        OSVOS(with_rules(osvos_learner(), rules), iters=3, tuning=t)
         for rules, t in (
             ({"rules": {"clip": 1.0}}, None),
             ({"rules": {"clip": None}}, Tuning(clip=1.0)),
@@ -130,28 +133,13 @@ def test_osvos_and_osmn(picture):
         phis.append(torch.cat([p.flatten() for p in method.parameters_in_use[1].values()]))
     assert phis[0].equal(phis[1]) and phis[0].equal(phis[2]) and phis[4].equal(phis[5])
     assert not phis[0].equal(phis[3])
-    net = osmn.build(
-        "tiny",
-        short=32,
-        long=48,
-        widths=(2, 2, 2, 2, 2),
-        groups=1,
-        path=2,
-        guide=32,
-        guide_widths=(4, 4, 4, 4, 4),
-        pooled=1,
-        hidden=8,
-    )
     planes = {}
     for balance in (0.0, 0.3):
         for rules, modulation in (
             ({"rules": {"balance": balance}}, Modulation()),
             ({"rules": {"balance": 0.7}}, Modulation(balance=balance)),
         ):
-            method = OSMN(
-                Learner.create(net, 1e-3, "single", {"network": "osmn", "model": net.spec, **rules}),
-                modulation=modulation,
-            )
+            method = OSMN(with_rules(osmn_learner(), rules), modulation=modulation)
             method.start(frame, masks)
             method.step(frame)
             planes.setdefault(balance, []).append(method.probabilities)

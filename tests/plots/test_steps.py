@@ -7,21 +7,7 @@ import pytest
 from made_runs import result, run
 
 from eosvos.errors import UserError
-from eosvos.plots import errors, published, steps, style
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were drawn, the last one last."""
-    kept, plain = [], style.subplots
-
-    def noted(*given, **more):
-        figure, axes = plain(*given, **more)
-        kept.append(figure)
-        return figure, axes
-
-    monkeypatch.setattr(style, "subplots", noted)
-    return kept
+from eosvos.plots import errors, published, steps
 
 
 def at(steps_done, j, method="eosvos", **more):

@@ -21,7 +21,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -214,9 +214,7 @@ def _of_images(
             raise UserError(f"{path}: two images are named {stem}; keep one of them")
         shapes.frames[stem] = []
         shapes.sizes[stem] = size_of((_whole(about, "height", "image"), _whole(about, "width", "image")))
-        drawn_by_video.setdefault(video, []).extend(
-            Drawn(stem, one.label, one.segment, one.track, one.group, one.z_order) for one in those
-        )
+        drawn_by_video.setdefault(video, []).extend(replace(one, frame=stem) for one in those)
     for video, drawn in drawn_by_video.items():
         add_drawn(shapes_by_video[video], drawn, "label", _TRACK_ID)
     return shapes_by_video

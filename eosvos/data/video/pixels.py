@@ -86,7 +86,11 @@ def span_of_video(path: Path, frames: list[Any], levels: Levels) -> Span | None:
         log.warning(
             "%s: a video of %d bits, which is read as players show it; but the first frames have values of %g to %g"
             " alone, of 0 to %g: if these are a sensor's, say levels=[%g,%g]",
-            *(path, bits, *measured, full[1], *measured),
+            path,
+            bits,
+            *measured,
+            full[1],
+            *measured,
         )
     return None
 
@@ -121,7 +125,14 @@ def log_conversions(
         log.warning(
             "%s: pixels are not square (%g:1), players show %dx%d as %dx%d; frames and masks are taken, and masks"
             " written, in the file's own %dx%d pixels. For square ones: ffmpeg -i OLD -vf scale=iw*sar:ih,setsar=1 NEW",
-            *(path, ratio, width, height, round(width * ratio), height, width, height),
+            path,
+            ratio,
+            width,
+            height,
+            round(width * ratio),
+            height,
+            width,
+            height,
         )
     if any(f.interlaced_frame for f in frames):
         log.warning(
@@ -146,7 +157,9 @@ def log_conversions(
         log.warning(
             "%s: frames come at varying intervals (%.3g to %.3g s); each gets its mask, and an overlay shows them at"
             " the mean rate",
-            *(path, min(steps), max(steps)),
+            path,
+            min(steps),
+            max(steps),
         )
 
 
