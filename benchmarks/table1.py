@@ -4,6 +4,8 @@
     make table1 ARGS='--small'                    a tiny network on synthetic videos: a check that every row runs
     make table1 ARGS='--real --data-root /data --init runs/real/first/learner.safetensors --seconds 600 --seeds 0 1 2'
                                                   the network that ships, all rungs for the same time
+    make table1 ARGS='... --videos two-objects --eval dataset=folder data_root=pasted'
+                                                  the same learners on other videos: OUT/table-two-objects.md
 
 Everything resumes: stopped at any moment, the same command goes on where it was. --train and --eval pass settings on.
 OUT/table.md and OUT/table.csv grow with every finished row. Gains are means over objects and seeds; their 95 %
@@ -88,6 +90,7 @@ SCALES: dict[str, dict[str, list[str]]] = {
             "parent.validate_every=60",
             "search.tasks=6",
             "search.rates=[0.03,0.1,0.3]",
+            "search.inner_clip=5",
         ],
         "meta": [
             *_META,
@@ -102,7 +105,14 @@ SCALES: dict[str, dict[str, list[str]]] = {
     },
     "real": {
         "train": ["model=mobilenet_v2", "taskset=real", *_OWN],
-        "parent": ["parent.tasks=4", "parent.theta_lr=3e-4", "parent.beta2=0.99", "search.tasks=24"],
+        "parent": [
+            "parent.tasks=4",
+            "parent.theta_lr=3e-4",
+            "parent.beta2=0.99",
+            "search.tasks=24",
+            "search.rates=[0.003,0.01,0.03,0.1]",
+            "search.inner_clip=5",
+        ],
         "meta": [*_META, "meta.theta_lr=3e-4", "meta.rate=3e-2", "meta.beta2=0.97", "meta.final=0.1"],
         "test": ["dataset=real-small-test", "window.size=learner"],
     },
@@ -121,6 +131,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="of each training, in place of iterations")
     parser.add_argument("--processes", type=int, default=1, help="of a training: 1, 2 or 4")
     parser.add_argument("--steps", type=int, nargs="+", help="T of every row, in place of the paper's")
+    parser.add_argument("--videos", default="", help="names the tests on other videos that --eval sets")
     parser.add_argument("--train", nargs="*", default=[], metavar="SETTING", help="of the trainings, say meta.tasks=2")
     parser.add_argument("--eval", nargs="*", default=[], metavar="SETTING", help="of every test, say dataset=davis16")
     given = parser.parse_args()
@@ -134,7 +145,7 @@ def main() -> int:
             if row.learner not in trained:
                 trained[row.learner] = train(row.learner, seed, given)
             test(name, row, trained[row.learner], seed, given)
-            tabulate(given.out, given.seeds)
+            tabulate(given.out, given.videos, given.seeds)
     return 0
 
 
@@ -160,7 +171,11 @@ def train(name: str, seed: int, given: argparse.Namespace) -> Path:
 def test(name: str, row: Row, learner: Path, seed: int, given: argparse.Namespace) -> None:
     """Run or continue the evaluations of a row, one folder for each T."""
     steps = given.steps or list(row.paper)
-    own = [f"learner={learner}", f"out={given.out / f'seed-{seed}' / 'eval' / name}", f"seed={seed}"]
+    own = [
+        f"learner={learner}",
+        f"out={given.out / f'seed-{seed}' / suffixed('eval', given.videos) / name}",
+        f"seed={seed}",
+    ]
     own += [f"iters={','.join(map(str, steps))}", "fine_tuning.clip=learner", *SCALES[given.scale]["test"], *row.test]
     own += [] if given.data_root is None or given.scale == "small" else [f"data_root={given.data_root}"]
     run([sys.executable, "-m", "eosvos.eval", "-m", "experiment=table1", *own, *given.eval])
@@ -176,21 +191,27 @@ def run(command: list[str]) -> None:
 Figures = dict[tuple[str, int], dict[str, float]]  # J&F by "seed sequence_object", of a row at T
 
 
-def tabulate(out: Path, seeds: list[int]) -> None:
+def suffixed(name: str, videos: str) -> str:
+    return f"{name}-{videos}" if videos else name
+
+
+def tabulate(out: Path, videos: str, seeds: list[int]) -> None:
     """OUT/table.csv, a line for each row, T and seed, and OUT/table.md."""
     figures: Figures = {}
     lines = []
     for name in ROWS:
         for seed in seeds:
-            for table in sorted((out / f"seed-{seed}" / "eval" / name).glob("**/global.csv")):  # of finished runs
+            for table in sorted(
+                (out / f"seed-{seed}" / suffixed("eval", videos) / name).glob("**/global.csv")
+            ):  # of finished runs
                 results = load(table.parent)
                 steps = int(results.fingerprint["iters"])
                 lines.append({"row": name, "T": steps, "seed": seed, **results.summary})
                 objects = {f"{seed} {r['Sequence']}": 50 * (r["J-Mean"] + r["F-Mean"]) for r in results.rows()}
                 figures.setdefault((name, steps), {}).update(objects)
     if lines:
-        write_text(out / "table.csv", to_csv(lines))
-        write_text(out / "table.md", markdown(figures))
+        write_text(out / f"{suffixed('table', videos)}.csv", to_csv(lines))
+        write_text(out / f"{suffixed('table', videos)}.md", markdown(figures))
         print(markdown(figures), flush=True)
 
 
