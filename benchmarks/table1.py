@@ -145,7 +145,7 @@ def main() -> int:
             if row.learner not in trained:
                 trained[row.learner] = train(row.learner, seed, given)
             test(name, row, trained[row.learner], seed, given)
-            tabulate(given.out, given.videos, given.seeds)
+            tabulate(given.out, given.seeds, given.videos)
     return 0
 
 
@@ -191,19 +191,21 @@ def run(command: list[str]) -> None:
 Figures = dict[tuple[str, int], dict[str, float]]  # J&F by "seed sequence_object", of a row at T
 
 
+def tests(out: Path, seed: int, videos: str) -> Path:
+    return out / f"seed-{seed}" / suffixed("eval", videos)
+
+
 def suffixed(name: str, videos: str) -> str:
     return f"{name}-{videos}" if videos else name
 
 
-def tabulate(out: Path, videos: str, seeds: list[int]) -> None:
+def tabulate(out: Path, seeds: list[int], videos: str = "") -> None:
     """OUT/table.csv, a line for each row, T and seed, and OUT/table.md."""
     figures: Figures = {}
     lines = []
     for name in ROWS:
         for seed in seeds:
-            for table in sorted(
-                (out / f"seed-{seed}" / suffixed("eval", videos) / name).glob("**/global.csv")
-            ):  # of finished runs
+            for table in sorted((tests(out, seed, videos) / name).glob("**/global.csv")):  # of finished runs
                 results = load(table.parent)
                 steps = int(results.fingerprint["iters"])
                 lines.append({"row": name, "T": steps, "seed": seed, **results.summary})
