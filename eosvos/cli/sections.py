@@ -118,7 +118,7 @@ else:
     WindowSection = _section(
         "WindowSection", Windowing, size=OrLearner(NUMBER), ease=SHARE, widen=Range(1), return_score=SHARE
     )
-    GrabCutSection = _section("GrabCutSection", GrabCut, side=Range(16), rounds=SOME)
+    GrabCutSection = _section("GrabCutSection", GrabCut, side=Range(16), colour_side=Range(16), rounds=SOME)
     TuningSection = _section("TuningSection", Tuning, seconds=POSITIVE, momentum=BELOW_ONE, clip=CLIP, zoom=POSITIVE)
     BilateralSection = _section("BilateralSection", Bilateral, spatial=POSITIVE, luma=POSITIVE, chroma=POSITIVE)
     GuidanceSection = _section("GuidanceSection", Guidance, squares=Range(32))

@@ -163,14 +163,17 @@ def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float | None, momen
     norm = float(norm_of(gradients))
     if not math.isfinite(norm):
         return False
+    steps, phi = list(gradients.values()), list(adapted.phi.values())
     with torch.no_grad():
-        for name, g in gradients.items():
-            if clip is not None and norm > clip:
-                g = g * (clip / norm)
-            adapted.sums[name] += g
-            if momentum:
-                g = adapted.velocity[name] = adapted.velocity[name] * momentum + g if name in adapted.velocity else g
-            adapted.phi[name] -= rates[name] * g  # eq. 5, g being vanilla SGD with learned rates (section 3.2.4)
+        if clip is not None and norm > clip:
+            steps = torch._foreach_mul(steps, clip / norm)
+        torch._foreach_add_(list(adapted.sums.values()), steps)
+        if momentum:
+            known = [adapted.velocity.get(name, torch.zeros_like(g)) for name, g in gradients.items()]
+            steps = torch._foreach_add(torch._foreach_mul(known, momentum), steps)
+            adapted.velocity = dict(zip(gradients, steps, strict=True))
+        # eq. 5, g being vanilla SGD with learned rates (section 3.2.4)
+        torch._foreach_addcmul_(phi, [rates[name] for name in gradients], steps, value=-1)
     return True
 
 
@@ -293,7 +296,7 @@ def sum_to(gradient: Tensor, shape: torch.Size) -> Tensor:
 
 def norm_of(gradients: Params) -> Tensor:
     """Return the norm over all tensors, a scalar."""
-    return torch.stack([g.norm() for g in gradients.values()]).norm()
+    return torch.stack(torch._foreach_norm(list(gradients.values()))).norm()
 
 
 def gradients_of(value: Tensor, phi: Params, *, create_graph: bool = False) -> Params:

@@ -44,8 +44,9 @@ class GrabCut:
     Attributes:
         band: half width of the band, as a share of the square root of the mask's area; 0: off.
         around: margin about the mask's box that is used, as a share of its longer side.
-        side: largest side in pixels at which the box is processed; bounds the time.
-        rounds: iterations of GrabCut.
+        side: largest side in pixels at which the mask is cut; bounds the time.
+        colour_side: the same of the surroundings when their colours are learned.
+        rounds: iterations of GrabCut in which the colours are learned.
         trial: whether methods snap the masks of an object only if `gain` is positive on its annotated frames; colours
             mislead where the object looks like its surroundings.
     """
@@ -53,20 +54,25 @@ class GrabCut:
     band: float = 0.1
     around: float = 0.4
     side: int = 240
+    colour_side: int = 120
     rounds: int = 1
     trial: bool = True
 
     def __call__(self, frame: Tensor, probabilities: Tensor) -> Tensor:
         """Snap masks; pixels added to a mask get a probability of at least 0.5, removed ones of less."""
-        if not self.band or not (probabilities >= 0.5).any():
+        masks = probabilities.numpy() >= 0.5
+        windows = [self._window(mask) for mask in masks if mask.any()] if self.band else []
+        if not windows:
             return probabilities
-        image, planes = _pixels(frame), []
-        masks = list(probabilities.numpy() >= 0.5)
-        cut = self._cuts(image, masks)
-        for plane, before, after in zip(probabilities.numpy(), masks, cut, strict=True):
-            plane = np.where(after & ~before, 0.5 + plane / 2, plane)
-            planes.append(np.where(before & ~after, 0.49 * plane, plane))
-        return torch.from_numpy(np.stack(planes)).to(probabilities)
+        # The rest of the frame, most of it with a small object, is neither converted nor changed.
+        rows, columns = (slice(min(w[k].start for w in windows), max(w[k].stop for w in windows)) for k in (0, 1))
+        image, masks, snapped = _pixels(frame[:, rows, columns]), masks[:, rows, columns], probabilities.clone()
+        planes = snapped.numpy()[:, rows, columns]
+        for plane, before, after in zip(planes, masks, self._cuts(image, list(masks)), strict=True):
+            added, removed = after & ~before, before & ~after
+            plane[added] = 0.5 + plane[added] / 2
+            plane[removed] *= 0.49
+        return snapped
 
     def gain(self, frame: Tensor, mask: np.ndarray) -> float:
         """Measure what snapping gains on inexact masks of an object.
@@ -98,8 +104,25 @@ class GrabCut:
         with ThreadPoolExecutor(max(1, min(len(masks), torch.get_num_threads()))) as pool:
             return list(pool.map(partial(self.cut, image), masks))
 
+    def _band(self, mask: np.ndarray) -> float:
+        return max(4.0, self.band * math.sqrt(np.count_nonzero(mask)))
+
+    def _window(self, mask: np.ndarray, around: float | None = None) -> tuple[slice, slice]:
+        """Return the rows and columns of a mask with any pixel, of its band, and of what is `around` it."""
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        longer = max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0])) + 1
+        margin = round(1.5 * self._band(mask) + (self.around if around is None else around) * longer)
+        (top, bottom), (left, right) = (
+            (max(int(places[0]) - margin, 0), min(int(places[-1]) + 1 + margin, size))
+            for places, size in zip((rows, columns), mask.shape, strict=True)
+        )
+        return slice(top, bottom), slice(left, right)
+
     def cut(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Snap one mask to the edges of an image.
+
+        The colours are learned on a small copy of the mask's surroundings, the mask is cut on a larger one of its band
+        and what that encloses: nearly all pixels count for the former, few for the latter.
 
         Args:
             image: uint8 (H, W, 3), RGB.
@@ -108,19 +131,31 @@ class GrabCut:
         Returns:
             bool (H, W); the mask itself if it has too few pixels or less than a third of them would be left.
         """
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        if not len(rows):
+        if not mask.any():
             return mask
-        band = max(4.0, self.band * math.sqrt(mask.sum()))
-        sides = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
-        margin = round(1.5 * band + self.around * max(sides))
-        window = (
-            slice(max(int(rows[0]) - margin, 0), int(rows[-1]) + 1 + margin),
-            slice(max(int(columns[0]) - margin, 0), int(columns[-1]) + 1 + margin),
-        )
-        part, inside = image[window], mask[window].astype(np.uint8)
+        pixels, labels = self._labelled(image, mask, self._window(mask), self.colour_side)
+        inside = np.count_nonzero((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
+        if min(inside, labels.size - inside) < _COLOURS:
+            return mask
+        cv2.setRNGSeed(0)  # its clustering of colours draws from OpenCV's own generator, of which each thread has one
+        models = np.zeros((1, 65)), np.zeros((1, 65))
+        cv2.grabCut(pixels, labels, (0, 0, 1, 1), *models, self.rounds, cv2.GC_INIT_WITH_MASK)
+        window = self._window(mask, around=0)
+        pixels, labels = self._labelled(image, mask, window, self.side)
+        cv2.grabCut(pixels, labels, (0, 0, 1, 1), *models, 1, cv2.GC_EVAL_FREEZE_MODEL)
+        foreground = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
+        result = np.zeros_like(mask)
+        height, width = result[window].shape
+        result[window] = cv2.resize(foreground, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
+        return result if 3 * np.count_nonzero(result) > np.count_nonzero(mask) else mask
+
+    def _labelled(
+        self, image: np.ndarray, mask: np.ndarray, window: tuple[slice, slice], side: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return a window of an image, at most `side` pixels long, and GrabCut's labels of it: sure beyond the band."""
+        part, inside, band = image[window], mask[window].astype(np.uint8), self._band(mask)
         height, width = inside.shape
-        scale = min(1.0, self.side / max(height, width))
+        scale = min(1.0, side / max(height, width))
         if scale < 1:
             size = max(1, round(width * scale)), max(1, round(height * scale))
             part = cv2.resize(part, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
@@ -131,15 +166,7 @@ class GrabCut:
             np.where(to_edge[0] > band * scale, cv2.GC_FGD, cv2.GC_PR_FGD),
             np.where(to_edge[1] > band * scale, cv2.GC_BGD, cv2.GC_PR_BGD),
         ).astype(np.uint8)
-        if min(np.count_nonzero(inside), np.count_nonzero(inside == 0)) < _COLOURS:
-            return mask
-        cv2.setRNGSeed(0)  # its clustering of colours draws from OpenCV's own generator, of which each thread has one
-        models, pixels = (np.zeros((1, 65)), np.zeros((1, 65))), np.ascontiguousarray(part)
-        cv2.grabCut(pixels, labels, (0, 0, 1, 1), *models, self.rounds, cv2.GC_INIT_WITH_MASK)
-        foreground = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
-        result = np.zeros_like(mask)
-        result[window] = cv2.resize(foreground, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
-        return result if 3 * np.count_nonzero(result) > np.count_nonzero(mask) else mask
+        return np.ascontiguousarray(part), labels
 
 
 def _pixels(frame: Tensor) -> np.ndarray:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import get_model
 from torchvision.models.resnet import BasicBlock, Bottleneck
@@ -35,6 +36,38 @@ class ChannelAffine(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Scale and shift features (N, C, H, W)."""
         return torch.addcmul(self.bias[:, None, None], x, self.weight[:, None, None])
+
+
+class FoldedSequential(nn.Sequential):
+    """Layers in sequence, where a convolution and the `ChannelAffine` after it are one convolution.
+
+    (w * x) scale + shift = (w scale) * x + shift: the affine layers, which touch every value of the features once, take
+    a fifth of MobileNetV2's time on a CPU, forward and backward.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output of the last layer for features (N, C, H, W)."""
+        layers = list(self)
+        for before, layer, after in zip([None, *layers], layers, [*layers[1:], None], strict=False):
+            if _are_one(layer, after):
+                weight = layer.weight * after.weight[:, None, None, None]
+                x = F.conv2d(x, weight, after.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+            elif not _are_one(before, layer):
+                x = layer(x)
+        return x
+
+
+def _are_one(layer: nn.Module | None, after: nn.Module | None) -> bool:
+    return isinstance(layer, nn.Conv2d) and layer.bias is None and isinstance(after, ChannelAffine)
+
+
+def fold(module: nn.Module) -> nn.Module:
+    """Return a module whose sequences of convolutions and `ChannelAffine` are `FoldedSequential`; names stay."""
+    for name, child in module.named_children():
+        setattr(module, name, fold(child))
+    if isinstance(module, nn.Sequential) and any(isinstance(layer, ChannelAffine) for layer in module):
+        return FoldedSequential(OrderedDict(module.named_children()))
+    return module
 
 
 class Stages(nn.Sequential):
@@ -106,7 +139,7 @@ def build_body(
             parts, channels = _mobilenet(layer)
         case _:
             parts, channels = _resnet(size, layer, stride_first)
-    return Stages(parts, frozen), channels
+    return Stages({name: fold(part) for name, part in parts.items()}, frozen), channels
 
 
 def _resnet(size: str, norm: Callable[[int], nn.Module], stride_first: bool) -> tuple[dict[str, nn.Module], list[int]]:

@@ -1,11 +1,13 @@
 """Bodies of the detector: published features kept exactly, and parts that no training changes."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 from torchvision.models import mobilenet_v2
 
-from eosvos.models.backbones import MOBILENET_STAGES, ChannelAffine, build_body
+from eosvos.models.backbones import MOBILENET_STAGES, ChannelAffine, FoldedSequential, build_body
 from eosvos.models.mask_rcnn import build
 from eosvos.models.pretrained import convert, load
 
@@ -95,6 +97,30 @@ def test_frozen_parts_have_no_gradient_and_change_nothing_else(size, frozen):
         elif gradient is not None:
             assert torch.allclose(gradient, gradients[0][name], rtol=1e-3, atol=1e-6), name
     assert sum(g is None for g in gradients[0].values()) < sum(g is None for g in gradients[1].values())
+
+
+@pytest.mark.parametrize("size", ["mobilenet_v2", "resnet18"])
+def test_folded_convolutions_give_the_features_and_gradients_of_their_layers(size):
+    """A folded sequence against the same layers one after the other, as torchvision has them."""
+    body, _ = build_body(size, norm="frozen_batch")
+    torch.manual_seed(0)
+    for parameter in body.parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, 1, 0.2)
+    plain = copy.deepcopy(body)
+    for module in plain.modules():
+        if isinstance(module, FoldedSequential):
+            module.__class__ = torch.nn.Sequential
+    assert any(isinstance(module, FoldedSequential) for module in body.modules())
+    x = torch.randn(2, 3, 64, 96)
+    features = [net(x)["3"] for net in (body, plain)]
+    torch.testing.assert_close(*features, rtol=1e-4, atol=1e-5)
+    gradients = [
+        torch.autograd.grad(f.square().mean(), list(n.parameters()))
+        for f, n in zip(features, (body, plain), strict=True)
+    ]
+    for folded, layered, (name, _) in zip(*gradients, body.named_parameters(), strict=True):
+        torch.testing.assert_close(folded, layered, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_an_unknown_norm_is_refused():

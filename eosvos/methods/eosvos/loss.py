@@ -53,7 +53,7 @@ def loss_of(
     def loss(phi: Params) -> Tensor:
         model.train()
         draws = {"generator": seeds.generator(*seed)}
-        parts = functional_call(model, phi, (images, targets), draws, strict=True)
+        parts = functional_call(model, phi, (images, targets), draws, tie_weights=False, strict=True)
         if note is not None:
             note(parts)
         return torch.stack(list(parts.values())).sum()
