@@ -51,10 +51,10 @@ class GrabCut:
             mislead where the object looks like its surroundings.
     """
 
-    band: float = 0.1
+    band: float = 0.06
     around: float = 0.4
-    side: int = 240
-    colour_side: int = 120
+    side: int = 200
+    colour_side: int = 100
     rounds: int = 1
     trial: bool = True
 

@@ -159,11 +159,11 @@ def pictured(shift=(5, -6)):
 
 def test_grabcut_draws_every_mask_to_its_edges():
     frame, truth, rough = pictured()
-    snapped = GrabCut()(frame, rough)
+    snapped = GrabCut(band=0.1)(frame, rough)
     assert snapped.shape == rough.shape and snapped.dtype == rough.dtype
     for before, after, true in zip(rough >= 0.5, snapped >= 0.5, truth, strict=True):
         assert int((before ^ true).sum()) > 1000 > 20 * int((after ^ true).sum())
-    one_by_one = torch.cat([GrabCut()(frame, plane[None]) for plane in rough])
+    one_by_one = torch.cat([GrabCut(band=0.1)(frame, plane[None]) for plane in rough])
     assert torch.equal(snapped, one_by_one)
 
 
@@ -175,9 +175,9 @@ def test_the_trial_on_a_given_mask_tells_whether_colours_show_the_object():
     stripes[:, :, ::2] = torch.rand(3, 160, 120, generator=draws) * 0.1 + 0.8
     stripes[:, :, 1::2] = torch.rand(3, 160, 120, generator=draws) * 0.1
     for mask in truth.numpy():
-        assert GrabCut().gain(frame, mask) > 0.05
-        assert GrabCut().gain(stripes, mask) < 0
-    assert math.isnan(GrabCut().gain(frame, np.zeros((160, 240), bool)))
+        assert GrabCut(band=0.1).gain(frame, mask) > 0.05
+        assert GrabCut(band=0.1).gain(stripes, mask) < 0
+    assert math.isnan(GrabCut(band=0.1).gain(frame, np.zeros((160, 240), bool)))
 
 
 def test_grabcut_changes_nothing_beyond_its_band_and_what_agrees_keeps_its_probability():
@@ -223,7 +223,7 @@ def test_grabcut_lives_with_masks_of_any_kind(shape):
     elif shape == "at the corner":
         plane[:12, 60:] = 0.9
     for frame in (torch.rand(3, 50, 70, generator=draws), torch.full((3, 50, 70), 0.5)):
-        snapped = GrabCut()(frame, plane[None])[0]
+        snapped = GrabCut(band=0.1)(frame, plane[None])[0]
         assert 0 <= snapped.min() and snapped.max() <= 1
         assert 3 * int((snapped >= 0.5).sum()) >= int((plane >= 0.5).sum())
         assert (snapped >= 0.5).any() == (plane >= 0.5).any()
