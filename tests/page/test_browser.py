@@ -563,3 +563,40 @@ def test_the_keyboard_goes_through_the_video(opened):
     for element in page.browser.find_elements("css selector", "button, canvas, input, select"):
         named = element.accessible_name
         assert named or not element.is_displayed(), element.get_attribute("outerHTML")
+
+
+def test_a_mask_file_is_loaded_onto_the_frame_shown_and_can_be_undone(opened, tmp_path):
+    from eosvos.data.mask_files.tool_json import write_labelme
+
+    page, client, session = opened
+    page.js("pick('brush')")
+    page.draw([(50, 50), (90, 50)])
+    painted = page.ids()
+    file = np.zeros(SIZE, np.uint8)
+    file[40:60, 60:120], file[100:140, 200:300] = 2, 5
+    write_labelme(tmp_path, [(CLIP.frame_names[0], file)], labels={2: "cat 2", 5: "dog 5"})
+    page.at("mask-file").send_keys(str(tmp_path / f"{CLIP.frame_names[0]}.json"))
+    page.until(lambda: "Undo takes it back" in page.at("message").text)
+    saved(page)
+    both = np.where(file, file, painted)
+    assert np.array_equal(page.ids(), both) and absent(client, session, 0) == ""
+    assert np.array_equal(client.ids(f"{session}/annotations/0", SIZE), both)
+    assert [one["name"] for one in client.get(session)["objects"] if one["id"] in (2, 5)] == ["cat 2", "dog 5"]
+    page.click("undo")
+    saved(page)
+    page.until(lambda: np.array_equal(page.ids(), painted))
+
+    page.js("(goTo(2), 0)")
+    page.until(lambda: page.js("seen.k") == 2)
+    Image.fromarray(np.uint8(file == 5) * 255).save(tmp_path / "white.png")
+    page.js("choose(5)")
+    page.at("mask-file").send_keys(str(tmp_path / "white.png"))
+    page.until(lambda: "taken for object 5, the chosen one" in page.at("message").text)
+    saved(page)
+    assert np.array_equal(client.ids(f"{session}/annotations/2", SIZE), np.where(file == 5, 5, 0))
+    assert "tells where dog 5 is, and nothing of other objects" in page.at("hint").text
+    Image.fromarray(file[:9]).save(tmp_path / "small.png")
+    page.at("mask-file").send_keys(str(tmp_path / "small.png"))
+    page.until(lambda: "small.png: is 432x9 pixels" in page.at("message").text)
+    assert client.get(session)["annotated"] == [0, 2]
+    assert all("400" in entry["message"] for entry in page.browser.get_log("browser"))  # the refusal alone

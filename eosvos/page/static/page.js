@@ -2,6 +2,7 @@
 
 import { draw, show } from "./frames.js";
 import "./keys.js";
+import "./load.js";
 import "./objects.js";
 import { refresh } from "./run.js";
 import { $, act, ask, tell } from "./server.js";
