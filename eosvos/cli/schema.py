@@ -125,6 +125,7 @@ class SegmentConfig(MethodConfig):
 @dataclass
 class AppConfig(MethodConfig):
     video: str | None = None  # as of segment
+    result: str | None = None  # a finished folder of segment
     levels: Any = "auto"  # as of segment
     host: str = MISSING
     port: int = setting(Range(0, 65535))
