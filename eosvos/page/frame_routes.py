@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from starlette.concurrency import run_in_threadpool
@@ -18,6 +20,7 @@ from eosvos.page.session import Session
 from eosvos.page.sessions import Sessions
 
 WIDTH = 1280  # pixels, of a frame in the page at most
+THUMBNAIL = (160, 72)  # width and height in pixels that a thumbnail fits in
 
 
 class FrameRoutes:
@@ -34,6 +37,7 @@ class FrameRoutes:
         one = "/api/sessions/{id}"
         return [
             Route(one + "/frames/{index:int}", self.frame),
+            Route(one + "/thumbnails/{index:int}", self.thumbnail),
             Route(one + "/frames/{index:int}/mask", self.first_mask, methods=["POST"]),
             Route(one + "/frames/{index:int}/import", self.import_mask, methods=["POST"]),
             Route(one + "/annotations/{index:int}", self.annotation),
@@ -47,13 +51,23 @@ class FrameRoutes:
 
     def frame(self, request: Request) -> Response:
         """Return a frame as JPEG, at most `WIDTH` pixels wide unless ?whole= is given."""
+        return self._jpeg(request, math.inf if "whole" in request.query_params else WIDTH, math.inf, 90)
+
+    def thumbnail(self, request: Request) -> Response:
+        """Return a frame as a small JPEG, see `THUMBNAIL`."""
+        return self._jpeg(request, *THUMBNAIL, 70)
+
+    def _jpeg(self, request: Request, most_width: float, most_height: float, quality: int) -> Response:
+        """Return a frame as JPEG, scaled down to at most this width and height in pixels."""
         session, index = self._session(request), request.path_params["index"]
         session.frame_name(index)
         pixels = session.frames.read_frame(index)
-        if pixels.shape[1] > WIDTH and "whole" not in request.query_params:
-            size = (WIDTH, max(1, round(pixels.shape[0] * WIDTH / pixels.shape[1])))
+        height, width = pixels.shape[:2]
+        scale = min(1.0, most_width / width, most_height / height)
+        if scale < 1:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        _, coded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+        _, coded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
         return Response(coded.tobytes(), media_type="image/jpeg", headers=FOREVER)
 
     async def first_mask(self, request: Request) -> Response:

@@ -600,3 +600,29 @@ def test_a_mask_file_is_loaded_onto_the_frame_shown_and_can_be_undone(opened, tm
     page.until(lambda: "small.png: is 432x9 pixels" in page.at("message").text)
     assert client.get(session)["annotated"] == [0, 2]
     assert all("400" in entry["message"] for entry in page.browser.get_log("browser"))  # the refusal alone
+
+
+def test_a_long_video_has_few_thumbnails_and_nothing_moves_when_they_come(browser, make, tmp_path):
+    from eosvos.page.sessions import Sessions
+
+    (tmp_path / "long").mkdir()
+    for k in range(500):
+        Image.new("RGB", (80, 48), (k // 2, 255 - k // 2, 60)).save(tmp_path / "long" / f"{k:03d}.png")
+    id, page = Sessions(tmp_path / "app").refer(tmp_path / "long").id, Page(browser)
+    asked = "performance.getEntriesByType('resource').map((one) => one.name).filter((name) => name.includes('/thumb'))"
+    with served(tmp_path / "app", make) as client:
+        browser.get(f"http://127.0.0.1:{client.port}/#{id}/0")
+        page.opened()
+        before = [page.at(name).rect for name in ("thumbs", "marks", "transport", "stage")]
+        page.until(lambda: page.js("$('thumbs').children.length === $('thumbs').querySelectorAll('img').length"))
+        assert [page.at(name).rect for name in ("thumbs", "marks", "transport", "stage")] == before
+        frames = [int(name.rsplit("/", 1)[1]) for name in page.js(asked) if "thumbnails" in name]
+        assert 8 <= len(frames) <= 24 and len(set(frames)) == len(frames)
+        gaps = np.diff([-frames[0], *frames, 999 - frames[-1]])
+        assert gaps.min() > 0.8 * gaps.max()  # over the whole timeline
+        page.js("(goTo(3), goTo(4), refresh(), 0)")
+        page.until(lambda: page.js("seen.k") == 4)
+        page.at("thumbs").click()  # in its middle
+        page.until(lambda: abs(page.js("seen.k") - 250) < 2)
+        assert len([name for name in page.js(asked) if "thumbnails" in name]) == len(frames)
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []

@@ -8,6 +8,7 @@ import { refresh } from "./run.js";
 import { $, act, ask, tell } from "./server.js";
 import { start } from "./start.js";
 import { annotated, mine, objectEdits, onChange, page, redo, redoable, take, takeObjects, undo, undoable } from "./store.js";
+import "./thumbs.js";
 import "./timeline.js";
 import "./tools.js";
 import { fit } from "./zoom.js";
