@@ -37,7 +37,9 @@ def serve(settings: schema.AppConfig) -> None:
         sessions = Sessions(folder, parse_levels(settings.levels))
         first = first_session(settings, sessions, make)
         begin = "" if first is None else f"#{first.id}"
-        server = Server(sessions, make, sample, limit=settings.upload << 20)
+        quota = None if settings.quota is None else settings.quota << 20
+        limit, token = settings.upload << 20, settings.token or ""
+        server = Server(sessions, make, sample, limit=limit, quota=quota, token=token)
 
         def say(address: str) -> None:
             logging.getLogger("eosvos.data.mask_files.formats").setLevel(

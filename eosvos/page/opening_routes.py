@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -14,7 +16,10 @@ from eosvos.data.sequence import VideoSequence
 from eosvos.files import atomic
 from eosvos.page.answers import read_json
 from eosvos.page.jobs import Work
+from eosvos.page.quota import Quota
 from eosvos.page.sessions import Sessions
+
+MOST_KNOWN = 200  # sessions that a browser may ask for
 
 
 class OpeningRoutes:
@@ -24,12 +29,25 @@ class OpeningRoutes:
         sessions: where sessions are stored.
         work: the jobs of the sessions.
         sample: the built-in video.
+        quota: the disk that all sessions may take.
         limit: largest size of an upload in bytes.
         steps: number of fine-tuning steps, unless the page's user says otherwise.
+        private: whether only sessions are listed whose ids the request has; an id is a secret that nobody guesses.
     """
 
-    def __init__(self, sessions: Sessions, work: Work, sample: VideoSequence, *, limit: int, steps: int) -> None:
-        self.sessions, self.work, self.sample_clip, self.limit, self.steps = sessions, work, sample, limit, steps
+    def __init__(
+        self,
+        sessions: Sessions,
+        work: Work,
+        sample: VideoSequence,
+        quota: Quota,
+        *,
+        limit: int,
+        steps: int,
+        private: Callable[[], bool],
+    ) -> None:
+        self.sessions, self.work, self.sample_clip, self.quota = sessions, work, sample, quota
+        self.limit, self.steps, self.private = limit, steps, private
         self._received: Counter[str] = Counter()  # bytes of the uploads that are not over
 
     def routes(self) -> list[Route]:
@@ -44,7 +62,9 @@ class OpeningRoutes:
         ]
 
     def listed(self, request: Request) -> Response:
-        existing, damaged = self.sessions.all()
+        """List the sessions; ?ids= are those that the browser knows, by comma."""
+        known = request.query_params.get("ids", "").split(",")[:MOST_KNOWN]
+        existing, damaged = self.sessions.some(known) if self.private() else self.sessions.all()
         sessions = [
             {"id": s.id, "name": s.name, "made": s.made, "frames": s.length, "busy": bool(self.work.job(s.id))}
             for s in existing
@@ -52,10 +72,12 @@ class OpeningRoutes:
         about = {"limit": self.limit, "steps": self.steps, "damaged": damaged}
         return JSONResponse({"sessions": sessions, **about})
 
-    async def begin(self, request: Request) -> Response:
-        return JSONResponse({"id": await run_in_threadpool(self.sessions.begin)})
+    def begin(self, request: Request) -> Response:
+        self.quota.check()
+        return JSONResponse({"id": self.sessions.begin()})
 
     def sample(self, request: Request) -> Response:
+        self.quota.check()
         return JSONResponse({"id": self.sessions.sample(self.sample_clip).id})
 
     async def upload(self, request: Request) -> Response:
@@ -65,21 +87,28 @@ class OpeningRoutes:
         too_large = HTTPException(
             413, f"more than {self.limit >> 20} MiB in all; start the server with a larger upload="
         )
+        length = int(request.headers.get("content-length", 0))
         try:
-            if self._received[id] + int(request.headers.get("content-length", 0)) > self.limit:
+            if self._received[id] + length > self.limit:
                 raise too_large
+            await run_in_threadpool(self.quota.check, length)
             with atomic(target) as path, path.open("wb") as file:
                 async for chunk in request.stream():
                     self.sessions.uploading(id)  # another file of it may have been refused meanwhile
                     self._received[id] += len(chunk)
                     if self._received[id] > self.limit:
                         raise too_large
-                    await run_in_threadpool(file.write, chunk)
+                    await run_in_threadpool(self._store, file, chunk)
         except BaseException:
             self._received.pop(id, None)
             self.sessions.remove(id)
             raise
         return JSONResponse({})
+
+    def _store(self, file: BinaryIO, chunk: bytes) -> None:
+        self.quota.check(len(chunk))
+        file.write(chunk)
+        self.quota.add(len(chunk))
 
     async def open(self, request: Request) -> Response:
         """Open the session of a complete upload."""

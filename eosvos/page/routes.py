@@ -32,6 +32,7 @@ from eosvos.page.frame_routes import FrameRoutes
 from eosvos.page.jobs import Job, MethodFactory, Work
 from eosvos.page.middleware import Guard
 from eosvos.page.opening_routes import OpeningRoutes
+from eosvos.page.quota import Quota, QuotaReached
 from eosvos.page.session import NotFound, Run, Session
 from eosvos.page.sessions import Sessions
 
@@ -47,11 +48,26 @@ class Server:
         make: builds the method.
         sample: the built-in video.
         limit: largest size of an upload in bytes.
+        quota: bytes of disk that all sessions may take; None: any.
+        token: a secret that browsers have to know, see `Guard`; "": none. With one, sessions are listed to those who
+            know their ids alone.
     """
 
-    def __init__(self, sessions: Sessions, make: MethodFactory, sample: VideoSequence, *, limit: int) -> None:
-        self.sessions, self.make, self.work = sessions, make, Work()
-        self._opening = OpeningRoutes(sessions, self.work, sample, limit=limit, steps=make.steps)
+    def __init__(
+        self,
+        sessions: Sessions,
+        make: MethodFactory,
+        sample: VideoSequence,
+        *,
+        limit: int,
+        quota: int | None = None,
+        token: str = "",
+    ) -> None:
+        disk = Quota(sessions.folder, quota)
+        self.sessions, self.make, self.token, self.work = sessions, make, token, Work(disk.check)
+        self._opening = OpeningRoutes(
+            sessions, self.work, sample, disk, limit=limit, steps=make.steps, private=lambda: bool(self.token)
+        )
         self._suggestion: tuple[tuple[Any, ...], int | None] = ((), None)
         self._areas = Areas()
 
@@ -74,7 +90,7 @@ class Server:
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         errors: dict[Any, Any] = {UserError: self._user_error, HTTPException: refusal, Exception: failure}
-        guard = Middleware(Guard, hosts=hosts)
+        guard = Middleware(Guard, hosts=hosts, token=self.token)
         return Starlette(routes=routes, middleware=[guard], exception_handlers=errors, lifespan=self._lifespan)
 
     @asynccontextmanager
@@ -203,7 +219,8 @@ class Server:
         outputs = archive.check_outputs((await read_json(request)).get("outputs", []))
         if session.run(number).state != "finished":
             raise UserError("this run is not finished; continue it, then export")
-        self.work.start(session.id, "export", lambda: partial(archive.export, session, number, outputs))
+        task = partial(archive.export, session, number, outputs)
+        await run_in_threadpool(self.work.start, session.id, "export", lambda: task)
         return JSONResponse({})
 
     def exported(self, request: Request) -> Response:
@@ -223,4 +240,5 @@ class Server:
         return re.sub(re.escape(f"{self.sessions.folder}/") + "(?:[0-9a-f]{32}/)?(?:video/)?", "", message)
 
     def _user_error(self, request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": self._without_folders(str(error))}, 404 if isinstance(error, NotFound) else 400)
+        status = 404 if isinstance(error, NotFound) else 507 if isinstance(error, QuotaReached) else 400
+        return JSONResponse({"error": self._without_folders(str(error))}, status)

@@ -21,6 +21,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,12 @@ class Sessions:
 
     def all(self) -> tuple[list[Session], list[str]]:
         """Return all sessions, the newest first, and the ids of damaged ones."""
+        return self.some(sorted(path.parent.name for path in self.folder.glob("*/session.json")))
+
+    def some(self, ids: Iterable[str]) -> tuple[list[Session], list[str]]:
+        """Return the sessions with these ids that exist, the newest first, and the ids of damaged ones."""
         sessions, damaged = [], []
-        for id in sorted(path.parent.name for path in self.folder.glob("*/session.json")):
+        for id in ids:
             if _ID.fullmatch(id):
                 try:
                     sessions.append(self.get(id))

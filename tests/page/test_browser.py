@@ -626,3 +626,25 @@ def test_a_long_video_has_few_thumbnails_and_nothing_moves_when_they_come(browse
         page.until(lambda: abs(page.js("seen.k") - 250) < 2)
         assert len([name for name in page.js(asked) if "thumbnails" in name]) == len(frames)
         assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_a_browser_comes_in_by_the_token_and_finds_its_own_sessions(browser, make, tmp_path):
+    page = Page(browser)
+    with served(tmp_path / "app", make, sample=CLIP, token="a-token-of-20-chars-") as client:
+        address = f"http://127.0.0.1:{client.port}/"
+        browser.get(address)
+        page.until(lambda: "wants its token" in page.at("message").text)
+        browser.get(f"{address}?token=a-token-of-20-chars-")
+        page.until(lambda: page.at("sample").is_displayed() and browser.current_url == address)
+        cookie = browser.get_cookies()[0]
+        assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
+        other = {"Cookie": f"{cookie['name']}={cookie['value']}"}
+        assert client.send("POST", "/api/sample", None, other)[0] == 200
+        page.click("sample")
+        page.until(lambda: "#" in browser.current_url and page.at("work").is_displayed())
+        page.opened()
+        id = page.js("id")
+        browser.get("about:blank")
+        browser.get(address)
+        page.until(lambda: len(browser.find_elements("css selector", "#sessions li")) == 1)
+        assert id in browser.find_element("css selector", "#sessions a").get_attribute("href")
