@@ -10,39 +10,19 @@ if __name__ == "__main__":  # before torch is loaded, which takes seconds
     usage.answer("app")
 
 import logging
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from eosvos.cli import build_method, devices, hydra_app, schema, validate
+from eosvos.cli import devices, hydra_app, schema, validate
+from eosvos.cli.build_page import Make, first_session
 from eosvos.data.levels import parse_levels
 from eosvos.data.synthetic.videos import held_out
 from eosvos.errors import UserError
 from eosvos.files import locked
-from eosvos.methods.base import Watch
-from eosvos.methods.protocol import Method
-
-
-class Make:
-    """The method as the settings have it, but for the number of fine-tuning steps (see page.jobs.MethodFactory)."""
-
-    def __init__(self, settings: schema.AppConfig) -> None:
-        self.device = devices.device_of(settings.device)
-        self.path, self.learner = build_method.evaluation_learner(settings)
-        self.settings = build_method.with_steps(settings, self.learner)
-        self.steps: int = self.settings.iters or 0
-
-    def __call__(self, steps: int, watch: Watch) -> Method:
-        settings = build_method.with_steps(replace(self.settings, iters=steps), self.learner)
-        return build_method.MakeMethod(settings, self.learner, self.device)(settings.seed, watch)
-
-    def fingerprint(self, steps: int) -> dict[str, Any]:
-        settings = replace(self.settings, iters=steps)
-        return build_method.method_fingerprint(settings, self.path, self.device) | {"seed": settings.seed}
 
 
 def serve(settings: schema.AppConfig) -> None:
+    """Serve the page until a signal ends it."""
     validate.check(settings)
     if any(find_spec(name) is None for name in ("starlette", "uvicorn")):
         raise UserError("the page needs Starlette and uvicorn, which are not installed: pip install 'eosvos[app]'")
@@ -55,8 +35,11 @@ def serve(settings: schema.AppConfig) -> None:
     sample = held_out("val", count=8, size=(360, 640), length=24)[7]
     with locked(folder):
         sessions = Sessions(folder, parse_levels(settings.levels))
-        begin = "" if settings.video is None else f"#{sessions.refer(Path(settings.video)).id}"
-        server = Server(sessions, make, sample, limit=settings.upload << 20)
+        first = first_session(settings, sessions, make)
+        begin = "" if first is None else f"#{first.id}"
+        quota = None if settings.quota is None else settings.quota << 20
+        limit, token = settings.upload << 20, settings.token or ""
+        server = Server(sessions, make, sample, limit=limit, quota=quota, token=token)
 
         def say(address: str) -> None:
             logging.getLogger("eosvos.data.mask_files.formats").setLevel(

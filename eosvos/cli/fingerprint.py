@@ -8,14 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torchvision
 
 from eosvos.cli import build_data
 from eosvos.cli.data_sections import DatasetSection, TasksetSection
 from eosvos.cli.schema import FiguresConfig, SegmentConfig, TrainConfig
-from eosvos.data.readers.user_video import annotated_frames
+from eosvos.data.readers.user_video import masks_hash
 from eosvos.data.sequence import VideoSequence, content_hash
 from eosvos.data.tasks import Tasks
 
@@ -49,11 +48,8 @@ def data_fingerprint(config: FiguresConfig) -> dict[str, Any]:
 def own_fingerprint(config: SegmentConfig, sequence: VideoSequence) -> dict[str, Any]:
     """What tells a video of one's own, with its masks, from any other."""
     given = [str(Path(path).expanduser().resolve()) for path in (config.video, config.mask or config.masks) if path]
-    masks = hashlib.sha256()  # these are edited and given again
-    for index in annotated_frames(sequence):
-        masks.update(str(index).encode() + np.ascontiguousarray(sequence.mask(index)).tobytes())
     levels = {} if config.levels == "auto" else {"levels": config.levels}
-    hashes = {"masks_hash": masks.hexdigest()[:16], "hash": content_hash([sequence])}
+    hashes = {"masks_hash": masks_hash(sequence), "hash": content_hash([sequence])}  # masks are edited and given again
     return {"video": given, "binary": config.binary, "absent": config.absent, **hashes, **levels}
 
 

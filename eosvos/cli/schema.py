@@ -125,10 +125,13 @@ class SegmentConfig(MethodConfig):
 @dataclass
 class AppConfig(MethodConfig):
     video: str | None = None  # as of segment
+    result: str | None = None  # a finished folder of segment
     levels: Any = "auto"  # as of segment
     host: str = MISSING
     port: int = setting(Range(0, 65535))
     hosts: list[str] = field(default_factory=list)  # further names that it is called by
+    token: str | None = None  # that browsers have to know; null: none at 127.0.0.1, elsewhere one is made
+    quota: int | None = setting(SOME)  # MiB of disk, of all sessions; null: any
     folder: str = MISSING
     upload: int = setting(SOME)  # MiB, of a video at most
     threads: int = setting(SOME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,8 @@ def _together(config: Any) -> list[str]:
         )
     if hasattr(config, "weights"):
         wrong += _conversion(config)
+    if (token := getattr(config, "token", None)) is not None and not re.fullmatch(r"[\w.~-]{16,}", token, re.ASCII):
+        wrong.append(f"token= has {len(token)} characters: expected at least 16 letters, digits, -, _, . or ~")
     if getattr(config, "results", "") is None:
         wrong.append(
             "results=null: give the folder, zip or JSON file with the masks that are to be measured, results=DIR"

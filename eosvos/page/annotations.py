@@ -16,7 +16,7 @@ from eosvos.errors import UserError
 from eosvos.files import listed, write_bytes
 
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
-_LONGEST_NAME = 80
+LONGEST_NAME = 80
 _FLAGS = ("hidden", "locked", "deleted")
 
 
@@ -109,7 +109,7 @@ def write_objects(path: Path, objects: Any) -> None:
 def check_objects(objects: Any) -> list[dict[str, Any]]:
     """Check a list of objects that came from outside. Raises UserError if it is none."""
     expected = (
-        f"expected a list of objects with id (1 to {VOID - 1}), name (at most {_LONGEST_NAME} characters), colour"
+        f"expected a list of objects with id (1 to {VOID - 1}), name (at most {LONGEST_NAME} characters), colour"
         f" (#rrggbb) and {', '.join(_FLAGS)} (true or false)"
     )
     if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
@@ -118,7 +118,7 @@ def check_objects(objects: Any) -> list[dict[str, Any]]:
     for one in objects:
         id, name, colour = one.get("id"), one.get("name", ""), one.get("colour", "")
         flags = {flag: one.get(flag, False) for flag in _FLAGS}
-        good = type(id) is int and 0 < id < VOID and isinstance(name, str) and len(name) <= _LONGEST_NAME
+        good = type(id) is int and 0 < id < VOID and isinstance(name, str) and len(name) <= LONGEST_NAME
         good = good and isinstance(colour, str) and (not colour or _COLOUR.fullmatch(colour) is not None)
         if not good or any(type(value) is not bool for value in flags.values()):
             raise UserError(f"object {str(one)[:120]!r}; {expected}")

@@ -15,16 +15,17 @@ from starlette.responses import JSONResponse, Response
 from eosvos.data.masks import VOID
 from eosvos.errors import UserError
 
+FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # what has a session's id never changes
 _LARGEST_JSON = 1 << 18  # bytes; 254 objects with long names
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int, what: str = "a request") -> bytes:
     """Read a request's body; raises HTTPException 413 if it has more than `limit` bytes."""
     parts, length = [], 0
     async for chunk in request.stream():
         length += len(chunk)
         if length > limit:
-            raise HTTPException(413, f"a request of more than {limit} bytes")
+            raise HTTPException(413, f"{what} of more than {limit} bytes")
         parts.append(chunk)
     return b"".join(parts)
 
@@ -45,19 +46,23 @@ def parse_object(text: bytes) -> dict[str, Any]:
     return content
 
 
-def parse_ids(text: str | None) -> list[int] | None:
-    """Read object ids parted by blanks or commas. Raises UserError for anything else."""
+def parse_ids(text: str | None, setting: str = "absent") -> list[int] | None:
+    """Read object ids parted by blanks or commas. Raises UserError, which names the `setting`, for anything else."""
     if text is None:
         return None
     parts = text.replace(",", " ").split()
     if not all(part.isascii() and part.isdecimal() and 0 < int(part) < VOID for part in parts):
-        raise UserError(f"absent={text[:60]!r}: expected object ids, 1 to {VOID - 1}")
+        raise UserError(f"{setting}={text[:60]!r}: expected object ids, 1 to {VOID - 1}")
     return [int(part) for part in parts]
 
 
-def ids_response(ids: np.ndarray, headers: dict[str, str]) -> Response:
-    """Answer with an id mask as compressed bytes, row by row: lossless, unlike an image in a browser."""
-    content = gzip.compress(np.ascontiguousarray(ids).tobytes(), 1)
+def ids_response(ids: np.ndarray, headers: dict[str, str], about: dict[str, Any] | None = None) -> Response:
+    """Answer with an id mask as compressed bytes, row by row: lossless, unlike an image in a browser.
+
+    about: what is said of the mask, a line of JSON before it.
+    """
+    line = b"" if about is None else json.dumps(about).encode() + b"\n"
+    content = gzip.compress(line + np.ascontiguousarray(ids).tobytes(), 1)
     return Response(content, media_type="application/octet-stream", headers=headers | {"Content-Encoding": "gzip"})
 
 

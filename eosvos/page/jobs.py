@@ -69,13 +69,18 @@ class Job:
         total: frames of this part; 0: unknown.
         message: why it failed.
         objects: number of objects that are fine-tuned.
+
+    Args:
+        kind: see above.
+        turns: in which jobs compute.
+        check: called between two frames; raises UserError if the job has to end.
     """
 
-    def __init__(self, kind: str, turns: FairLock) -> None:
+    def __init__(self, kind: str, turns: FairLock, check: Callable[[], object] = bool) -> None:
         self.kind, self.done, self.total, self.step, self.message = kind, 0, 0, "", ""
         self.cancelled, self.ended = threading.Event(), threading.Event()
         self.objects = 0
-        self._turns, self._began, self._skipped = turns, 0.0, 0
+        self._turns, self._check, self._began, self._skipped = turns, check, 0.0, 0
         self._tuned: list[tuple[int, int]] = []  # for each object: steps done, and in all
         self._tuning_began, self._tuning = 0.0, False
 
@@ -85,6 +90,7 @@ class Job:
             self._began, self._skipped = time.monotonic(), count
         self.done += count
         self._tuning = False
+        self._check()
         self.pause()
 
     def pause(self) -> None:
@@ -141,10 +147,10 @@ class Job:
 
 
 class Work:
-    """Starts and cancels the jobs of all sessions."""
+    """Starts and cancels the jobs of all sessions; `check`: see `Job`."""
 
-    def __init__(self) -> None:
-        self._turns, self._lock = FairLock(), threading.Lock()
+    def __init__(self, check: Callable[[], object] = bool) -> None:
+        self._turns, self._check, self._lock = FairLock(), check, threading.Lock()
         self._jobs: dict[str, Job] = {}
         self.failures: dict[str, str] = {}  # messages of the last jobs that failed
 
@@ -157,9 +163,10 @@ class Work:
             prepare: called at once; returns the function that does the job.
 
         Raises:
-            UserError: if the session has a job already; `prepare` is then not called.
+            UserError: if the session has a job already, or `check` refuses one; `prepare` is then not called.
         """
-        job = Job(kind, self._turns)
+        self._check()
+        job = Job(kind, self._turns, self._check)
         with self._lock:
             if id in self._jobs:
                 raise UserError("this session is at work; wait for its end, or cancel it")

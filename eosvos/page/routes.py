@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -25,23 +22,22 @@ from starlette.staticfiles import StaticFiles
 
 from eosvos.data.sequence import VideoSequence
 from eosvos.errors import UserError
-from eosvos.files import atomic
 from eosvos.inference import segment_video
 from eosvos.inference.export import OUTPUTS
 from eosvos.page import archive, jobs
-from eosvos.page.annotations import read_objects, write_objects
-from eosvos.page.answers import failure, ids_response, parse_ids, ranges, read_body, read_json, refusal
+from eosvos.page.annotations import read_objects
+from eosvos.page.answers import FOREVER, failure, ids_response, ranges, read_json, refusal
 from eosvos.page.curves import Areas, uncertainty
-from eosvos.page.hints import LARGEST_HINTS, mask_of_request
+from eosvos.page.frame_routes import FrameRoutes
 from eosvos.page.jobs import Job, MethodFactory, Work
 from eosvos.page.middleware import Guard
+from eosvos.page.opening_routes import OpeningRoutes
+from eosvos.page.quota import Quota, QuotaReached
 from eosvos.page.session import NotFound, Run, Session
 from eosvos.page.sessions import Sessions
 
 STATIC = Path(__file__).resolve().parent / "static"
-WIDTH = 1280  # pixels, of a frame in the page at most
 MOST_STEPS = 1000
-_FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # what has a session's id never changes
 
 
 class Server:
@@ -52,32 +48,37 @@ class Server:
         make: builds the method.
         sample: the built-in video.
         limit: largest size of an upload in bytes.
+        quota: bytes of disk that all sessions may take; None: any.
+        token: a secret that browsers have to know, see `Guard`; "": none. With one, sessions are listed to those who
+            know their ids alone.
     """
 
-    def __init__(self, sessions: Sessions, make: MethodFactory, sample: VideoSequence, *, limit: int) -> None:
-        self.sessions, self.make, self.sample_clip, self.limit, self.work = sessions, make, sample, limit, Work()
+    def __init__(
+        self,
+        sessions: Sessions,
+        make: MethodFactory,
+        sample: VideoSequence,
+        *,
+        limit: int,
+        quota: int | None = None,
+        token: str = "",
+    ) -> None:
+        disk = Quota(sessions.folder, quota)
+        self.sessions, self.make, self.token, self.work = sessions, make, token, Work(disk.check)
+        self._opening = OpeningRoutes(
+            sessions, self.work, sample, disk, limit=limit, steps=make.steps, private=lambda: bool(self.token)
+        )
         self._suggestion: tuple[tuple[Any, ...], int | None] = ((), None)
         self._areas = Areas()
-        self._received: Counter[str] = Counter()  # bytes of the uploads that are not over
 
     def app(self, hosts: Collection[str]) -> Starlette:
         """Build the application; `hosts` are the names that it may be called by."""
         one = "/api/sessions/{id}"
         routes = [
             Route("/", self.index),
-            Route("/api/sessions", self.listed),
-            Route("/api/sessions", self.begin, methods=["POST"]),
-            Route("/api/sample", self.sample, methods=["POST"]),
+            *self._opening.routes(),
+            *FrameRoutes(self.sessions).routes(),
             Route(one, self.state),
-            Route(one, self.remove, methods=["DELETE"]),
-            Route(one + "/file", self.upload, methods=["PUT"]),
-            Route(one + "/open", self.open, methods=["POST"]),
-            Route(one + "/frames/{index:int}", self.frame),
-            Route(one + "/frames/{index:int}/mask", self.first_mask, methods=["POST"]),
-            Route(one + "/annotations/{index:int}", self.annotation),
-            Route(one + "/annotations/{index:int}", self.annotate, methods=["PUT"]),
-            Route(one + "/annotations/{index:int}", self.delete_annotation, methods=["DELETE"]),
-            Route(one + "/objects", self.store_objects, methods=["PUT"]),
             Route(one + "/run", self.run, methods=["POST"]),
             Route(one + "/continue", self.continue_run, methods=["POST"]),
             Route(one + "/cancel", self.cancel, methods=["POST"]),
@@ -89,7 +90,7 @@ class Server:
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         errors: dict[Any, Any] = {UserError: self._user_error, HTTPException: refusal, Exception: failure}
-        guard = Middleware(Guard, hosts=hosts)
+        guard = Middleware(Guard, hosts=hosts, token=self.token)
         return Starlette(routes=routes, middleware=[guard], exception_handlers=errors, lifespan=self._lifespan)
 
     @asynccontextmanager
@@ -101,58 +102,6 @@ class Server:
 
     def index(self, request: Request) -> Response:
         return FileResponse(STATIC / "index.html")
-
-    def listed(self, request: Request) -> Response:
-        existing, damaged = self.sessions.all()
-        sessions = [
-            {"id": s.id, "name": s.name, "made": s.made, "frames": s.length, "busy": bool(self.work.job(s.id))}
-            for s in existing
-        ]
-        about = {"limit": self.limit, "steps": self.make.steps, "damaged": damaged}
-        return JSONResponse({"sessions": sessions, **about})
-
-    async def begin(self, request: Request) -> Response:
-        return JSONResponse({"id": await run_in_threadpool(self.sessions.begin)})
-
-    def sample(self, request: Request) -> Response:
-        return JSONResponse({"id": self.sessions.sample(self.sample_clip).id})
-
-    async def upload(self, request: Request) -> Response:
-        """Store a file of a video: its content is the body, its name ?name=."""
-        id = request.path_params["id"]
-        target = self.sessions.upload(id, request.query_params.get("name", ""))
-        too_large = HTTPException(
-            413, f"more than {self.limit >> 20} MiB in all; start the server with a larger upload="
-        )
-        try:
-            if self._received[id] + int(request.headers.get("content-length", 0)) > self.limit:
-                raise too_large
-            with atomic(target) as path, path.open("wb") as file:
-                async for chunk in request.stream():
-                    self.sessions.uploading(id)  # another file of it may have been refused meanwhile
-                    self._received[id] += len(chunk)
-                    if self._received[id] > self.limit:
-                        raise too_large
-                    await run_in_threadpool(file.write, chunk)
-        except BaseException:
-            self._received.pop(id, None)
-            self.sessions.remove(id)
-            raise
-        return JSONResponse({})
-
-    async def open(self, request: Request) -> Response:
-        """Open the session of a complete upload."""
-        id, name = request.path_params["id"], str((await read_json(request)).get("name", ""))[:200]
-        self.sessions.uploading(id)
-        self._received.pop(id, None)
-        await run_in_threadpool(self.sessions.open, id, name or "video")
-        return JSONResponse({"id": id})
-
-    def remove(self, request: Request) -> Response:
-        session = self._session(request)
-        self.work.cancel(session.id, wait=10.0)
-        self.sessions.remove(session.id)
-        return JSONResponse({})
 
     def state(self, request: Request) -> Response:
         """Return all that the page shows, except pixels."""
@@ -218,36 +167,11 @@ class Server:
             )
         return known[1]
 
-    def frame(self, request: Request) -> Response:
-        """Return a frame as JPEG, at most `WIDTH` pixels wide unless ?whole= is given."""
-        session, index = self._session(request), request.path_params["index"]
-        session.frame_name(index)
-        pixels = session.frames.read_frame(index)
-        if pixels.shape[1] > WIDTH and "whole" not in request.query_params:
-            size = (WIDTH, max(1, round(pixels.shape[0] * WIDTH / pixels.shape[1])))
-            pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        _, coded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-        return Response(coded.tobytes(), media_type="image/jpeg", headers=_FOREVER)
-
-    async def first_mask(self, request: Request) -> Response:
-        """Make a mask from hints, see `hints.mask_of_request`; it is not stored."""
-        session, index = self._session(request), request.path_params["index"]
-        session.frame_name(index)
-        body = await read_body(request, LARGEST_HINTS + session.size[0] * session.size[1])
-        found = await run_in_threadpool(lambda: mask_of_request(session.frames.read_frame(index), body))
-        return ids_response(found, {"Cache-Control": "no-store"})
-
-    def annotation(self, request: Request) -> Response:
-        """Return a painted id mask; the header Absent has the objects told to be absent, if that was said."""
-        ids, absent = self._session(request).annotation(request.path_params["index"])
-        said = {} if absent is None else {"Absent": " ".join(map(str, absent))}
-        return ids_response(ids, {"Cache-Control": "no-store"} | said)
-
     def mask(self, request: Request) -> Response:
         session, where = self._session(request), request.path_params
         finished = session.run(where["number"]).state == "finished"  # else a later pass may change the mask
         return ids_response(
-            session.mask(where["number"], where["index"]), _FOREVER if finished else {"Cache-Control": "no-store"}
+            session.mask(where["number"], where["index"]), FOREVER if finished else {"Cache-Control": "no-store"}
         )
 
     def curves(self, request: Request) -> Response:
@@ -257,29 +181,6 @@ class Server:
     def uncertainty(self, request: Request) -> Response:
         session = self._session(request)
         return JSONResponse({"frames": uncertainty(session, session.run(request.path_params["number"]))})
-
-    async def annotate(self, request: Request) -> Response:
-        """Store a painted id mask; the body has a byte per pixel, row by row, ?absent= the ids of absent objects."""
-        session, index = self._session(request), request.path_params["index"]
-        height, width = session.size
-        body = await read_body(request, height * width)
-        if len(body) != height * width:
-            raise UserError(f"a mask of {len(body)} bytes; expected {width}x{height}")
-        ids = np.frombuffer(body, np.uint8).reshape(height, width)
-        absent = parse_ids(request.query_params.get("absent"))
-        await run_in_threadpool(session.annotations.write, session.frame_name(index), ids, absent)
-        return JSONResponse({"version": session.versions().get(index)})
-
-    def delete_annotation(self, request: Request) -> Response:
-        session = self._session(request)
-        session.annotations.delete(session.frame_name(request.path_params["index"]))
-        return JSONResponse({})
-
-    async def store_objects(self, request: Request) -> Response:
-        """Store the names, colours and flags of the objects, a list in their order."""
-        session, objects = self._session(request), (await read_json(request)).get("objects")
-        await run_in_threadpool(write_objects, session.objects_file, objects)
-        return JSONResponse({})
 
     async def run(self, request: Request) -> Response:
         """Start a new run from all painted masks."""
@@ -318,7 +219,8 @@ class Server:
         outputs = archive.check_outputs((await read_json(request)).get("outputs", []))
         if session.run(number).state != "finished":
             raise UserError("this run is not finished; continue it, then export")
-        self.work.start(session.id, "export", lambda: partial(archive.export, session, number, outputs))
+        task = partial(archive.export, session, number, outputs)
+        await run_in_threadpool(self.work.start, session.id, "export", lambda: task)
         return JSONResponse({})
 
     def exported(self, request: Request) -> Response:
@@ -338,4 +240,5 @@ class Server:
         return re.sub(re.escape(f"{self.sessions.folder}/") + "(?:[0-9a-f]{32}/)?(?:video/)?", "", message)
 
     def _user_error(self, request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": self._without_folders(str(error))}, 404 if isinstance(error, NotFound) else 400)
+        status = 404 if isinstance(error, NotFound) else 507 if isinstance(error, QuotaReached) else 400
+        return JSONResponse({"error": self._without_folders(str(error))}, status)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 
 import uvicorn
 
@@ -15,15 +16,15 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ANY = ("0.0.0.0", "::", "")  # all addresses of the machine, none of which a browser calls it by
 
 
-def serve(server: Server, host: str, port: int, hosts: Collection[str] = (), *, say: Callable[[str], None]) -> None:
-    """Serve until a signal ends it.
+def serve(server: Server, host: str, port: int, hosts: Sequence[str] = (), *, say: Callable[[str], None]) -> None:
+    """Serve until a signal ends it. Other machines need a token, which is made if the server has none.
 
     Args:
         server: the page's server.
         host: address to listen at.
         port: 0 takes a free one.
         hosts: further names that the server may be called by.
-        say: called with the URL once the server listens.
+        say: called with the URL, token included, once the server listens.
 
     Raises:
         UserError: if the address cannot be used.
@@ -38,9 +39,17 @@ def serve(server: Server, host: str, port: int, hosts: Collection[str] = (), *, 
             raise UserError(
                 f"host={host} port={port}: cannot be served at ({error.strerror}); port=0 takes a free one"
             ) from error
-        say(f"http://{f'[{host}]' if family == socket.AF_INET6 else host}:{place.getsockname()[1]}/")
+        if host not in LOOPBACK and not server.token:
+            server.token = secrets.token_urlsafe(24)
+        name = hosts[0] if host in ANY and hosts else f"[{host}]" if family == socket.AF_INET6 else host
+        query = f"?token={server.token}" if server.token else ""
+        say(f"http://{name}:{place.getsockname()[1]}/{query}")
         if host not in LOOPBACK:
-            print("everyone who reaches this address can use it: see and change all sessions", file=sys.stderr)
+            print(
+                "everyone who has this address, with its token, can use it, and sees the sessions begun in their own"
+                " browser and those whose address they were given",
+                file=sys.stderr,
+            )
         if host in ANY and not hosts:
             print(
                 "only the browsers of this machine are answered as yet: start it with what others have in the browser's"

@@ -60,6 +60,7 @@ class Session:
             self.rate: float = content["rate"]
             self.made = float(content["made"])
             self.path: str | None = content.get("path")
+            self.result: list[str] | None = content.get("result")  # the folder of eosvos.segment that it is from
             self.levels = parse_levels(content.get("levels", "auto"))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{folder / 'session.json'}: is damaged ({error!r}); remove its folder") from error

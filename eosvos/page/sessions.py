@@ -1,7 +1,8 @@
 """Storage of the page: one folder per session, from which everything is restored.
 
     ID/session.json          name, frame names, size, rate; written last: without it an upload was not completed; again
-                             with the frame names of a large file when they are counted
+                             with the frame names of a large file when they are counted; of one from a folder of
+                             eosvos.segment also which
     ID/video/                the video file, or the frames; not where session.json has the path of those elsewhere
     ID/annotations/          FRAME.png: painted id masks
     ID/objects.json          names, colours and flags of the objects, in their order
@@ -20,8 +21,10 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -47,7 +50,7 @@ class Sessions:
         self.levels = levels
         self.folder = folder.expanduser().resolve()
         self._open: dict[str, Session] = {}
-        self._path_lock = threading.Lock()
+        self.path_lock = threading.Lock()  # of whoever looks for a session and makes it where there is none
         for path in self.folder.glob("*"):
             if _ID.fullmatch(path.name) and not (path / "session.json").is_file():
                 shutil.rmtree(path, ignore_errors=True)
@@ -57,8 +60,12 @@ class Sessions:
 
     def all(self) -> tuple[list[Session], list[str]]:
         """Return all sessions, the newest first, and the ids of damaged ones."""
+        return self.some(sorted(path.parent.name for path in self.folder.glob("*/session.json")))
+
+    def some(self, ids: Iterable[str]) -> tuple[list[Session], list[str]]:
+        """Return the sessions with these ids that exist, the newest first, and the ids of damaged ones."""
         sessions, damaged = [], []
-        for id in sorted(path.parent.name for path in self.folder.glob("*/session.json")):
+        for id in ids:
             if _ID.fullmatch(id):
                 try:
                     sessions.append(self.get(id))
@@ -105,18 +112,19 @@ class Sessions:
         except UserError:
             self.remove(id)
             raise
-        return self._create(id, name, *video_and_rate)
+        return self.create(id, name, *video_and_rate)
 
     def refer(self, video: Path) -> Session:
         """Open the session of a video that stays where it is, if possible an existing one."""
         path = str(video.expanduser().resolve())
-        with self._path_lock:
+        with self.path_lock:
             for session in self.all()[0]:
-                if session.path == path and session.levels == self.levels:
+                if session.path == path and session.levels == self.levels and session.result is None:
                     return session
-            return self._create(secrets.token_hex(16), video.name, *open_upload(Path(path), self.levels), path=path)
+            return self.create(secrets.token_hex(16), video.name, *open_upload(Path(path), self.levels), path=path)
 
-    def _create(self, id: str, name: str, sequence: VideoSequence, rate: float, **extra: str) -> Session:
+    def create(self, id: str, name: str, sequence: VideoSequence, rate: float, **extra: Any) -> Session:
+        """Write session.json, whose further fields are `extra`, which makes a folder a session."""
         names = list(sequence.frame_names) if sequence.counted else None
         content = {"name": name, "names": names, "size": sequence.size, "rate": rate, "levels": self.levels, **extra}
         write_bytes(self.folder / id / "session.json", json.dumps(content | {"made": time.time()}).encode())

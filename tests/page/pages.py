@@ -96,7 +96,7 @@ class Client:
 
 
 @contextmanager
-def served(folder, make, *, sample=None, limit=1 << 20, port=0):
+def served(folder, make, *, sample=None, limit=1 << 20, port=0, quota=None, token=""):
     uvicorn = pytest.importorskip("uvicorn")
     from eosvos.page.routes import Server
     from eosvos.page.serve import LOOPBACK
@@ -105,7 +105,8 @@ def served(folder, make, *, sample=None, limit=1 << 20, port=0):
     with socket.socket() as place:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind(("127.0.0.1", port))
-        page = Server(Sessions(folder), make, sample or held_out(count=1, size=(48, 80), length=5)[0], limit=limit)
+        sample = sample or held_out(count=1, size=(48, 80), length=5)[0]
+        page = Server(Sessions(folder), make, sample, limit=limit, quota=quota, token=token)
         server = uvicorn.Server(uvicorn.Config(page.app(LOOPBACK), log_level="warning", lifespan="on"))
         thread = threading.Thread(target=server.run, args=([place],), daemon=True)
         thread.start()

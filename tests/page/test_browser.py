@@ -563,3 +563,88 @@ def test_the_keyboard_goes_through_the_video(opened):
     for element in page.browser.find_elements("css selector", "button, canvas, input, select"):
         named = element.accessible_name
         assert named or not element.is_displayed(), element.get_attribute("outerHTML")
+
+
+def test_a_mask_file_is_loaded_onto_the_frame_shown_and_can_be_undone(opened, tmp_path):
+    from eosvos.data.mask_files.tool_json import write_labelme
+
+    page, client, session = opened
+    page.js("pick('brush')")
+    page.draw([(50, 50), (90, 50)])
+    painted = page.ids()
+    file = np.zeros(SIZE, np.uint8)
+    file[40:60, 60:120], file[100:140, 200:300] = 2, 5
+    write_labelme(tmp_path, [(CLIP.frame_names[0], file)], labels={2: "cat 2", 5: "dog 5"})
+    page.at("mask-file").send_keys(str(tmp_path / f"{CLIP.frame_names[0]}.json"))
+    page.until(lambda: "Undo takes it back" in page.at("message").text)
+    saved(page)
+    both = np.where(file, file, painted)
+    assert np.array_equal(page.ids(), both) and absent(client, session, 0) == ""
+    assert np.array_equal(client.ids(f"{session}/annotations/0", SIZE), both)
+    assert [one["name"] for one in client.get(session)["objects"] if one["id"] in (2, 5)] == ["cat 2", "dog 5"]
+    page.click("undo")
+    saved(page)
+    page.until(lambda: np.array_equal(page.ids(), painted))
+
+    page.js("(goTo(2), 0)")
+    page.until(lambda: page.js("seen.k") == 2)
+    Image.fromarray(np.uint8(file == 5) * 255).save(tmp_path / "white.png")
+    page.js("choose(5)")
+    page.at("mask-file").send_keys(str(tmp_path / "white.png"))
+    page.until(lambda: "taken for object 5, the chosen one" in page.at("message").text)
+    saved(page)
+    assert np.array_equal(client.ids(f"{session}/annotations/2", SIZE), np.where(file == 5, 5, 0))
+    assert "tells where dog 5 is, and nothing of other objects" in page.at("hint").text
+    Image.fromarray(file[:9]).save(tmp_path / "small.png")
+    page.at("mask-file").send_keys(str(tmp_path / "small.png"))
+    page.until(lambda: "small.png: is 432x9 pixels" in page.at("message").text)
+    assert client.get(session)["annotated"] == [0, 2]
+    assert all("400" in entry["message"] for entry in page.browser.get_log("browser"))  # the refusal alone
+
+
+def test_a_long_video_has_few_thumbnails_and_nothing_moves_when_they_come(browser, make, tmp_path):
+    from eosvos.page.sessions import Sessions
+
+    (tmp_path / "long").mkdir()
+    for k in range(500):
+        Image.new("RGB", (80, 48), (k // 2, 255 - k // 2, 60)).save(tmp_path / "long" / f"{k:03d}.png")
+    id, page = Sessions(tmp_path / "app").refer(tmp_path / "long").id, Page(browser)
+    asked = "performance.getEntriesByType('resource').map((one) => one.name).filter((name) => name.includes('/thumb'))"
+    with served(tmp_path / "app", make) as client:
+        browser.get(f"http://127.0.0.1:{client.port}/#{id}/0")
+        page.opened()
+        before = [page.at(name).rect for name in ("thumbs", "marks", "transport", "stage")]
+        page.until(lambda: page.js("$('thumbs').children.length === $('thumbs').querySelectorAll('img').length"))
+        assert [page.at(name).rect for name in ("thumbs", "marks", "transport", "stage")] == before
+        frames = [int(name.rsplit("/", 1)[1]) for name in page.js(asked) if "thumbnails" in name]
+        assert 8 <= len(frames) <= 24 and len(set(frames)) == len(frames)
+        gaps = np.diff([-frames[0], *frames, 999 - frames[-1]])
+        assert gaps.min() > 0.8 * gaps.max()  # over the whole timeline
+        page.js("(goTo(3), goTo(4), refresh(), 0)")
+        page.until(lambda: page.js("seen.k") == 4)
+        page.at("thumbs").click()  # in its middle
+        page.until(lambda: abs(page.js("seen.k") - 250) < 2)
+        assert len([name for name in page.js(asked) if "thumbnails" in name]) == len(frames)
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_a_browser_comes_in_by_the_token_and_finds_its_own_sessions(browser, make, tmp_path):
+    page = Page(browser)
+    with served(tmp_path / "app", make, sample=CLIP, token="a-token-of-20-chars-") as client:
+        address = f"http://127.0.0.1:{client.port}/"
+        browser.get(address)
+        page.until(lambda: "wants its token" in page.at("message").text)
+        browser.get(f"{address}?token=a-token-of-20-chars-")
+        page.until(lambda: page.at("sample").is_displayed() and browser.current_url == address)
+        cookie = browser.get_cookies()[0]
+        assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
+        other = {"Cookie": f"{cookie['name']}={cookie['value']}"}
+        assert client.send("POST", "/api/sample", None, other)[0] == 200
+        page.click("sample")
+        page.until(lambda: "#" in browser.current_url and page.at("work").is_displayed())
+        page.opened()
+        id = page.js("id")
+        browser.get("about:blank")
+        browser.get(address)
+        page.until(lambda: len(browser.find_elements("css selector", "#sessions li")) == 1)
+        assert id in browser.find_element("css selector", "#sessions a").get_attribute("href")

@@ -788,3 +788,16 @@ def test_the_progress_of_fine_tuning_is_told_by_object_and_step():
     assert [told[name] for name in ("object", "objects", "step", "steps")] == [2, 3, 17, 50] and told["left"] >= 0
     job.tick()
     assert job.tuning is None
+
+
+def test_a_thumbnail_is_small_and_of_its_frame(serve, make):
+    wide = held_out(count=1, size=(120, 400), length=3)[0]
+    with serve(make, sample=wide) as client:
+        session = f"/api/sessions/{client.ask('POST', '/api/sample')['id']}"
+        status, headers, content = client.send("GET", f"{session}/thumbnails/2")
+        shown = np.array(Image.open(io.BytesIO(content)))
+        assert status == 200 and headers["Content-Type"] == "image/jpeg" and "immutable" in headers["Cache-Control"]
+        assert shown.shape == (48, 160, 3) and len(content) < 8000
+        expected = np.array(Image.fromarray(wide.read_frame(2)).resize((160, 48), Image.Resampling.BOX))
+        assert np.abs(shown.astype(int) - expected).mean() < 8
+        assert client.send("GET", f"{session}/thumbnails/3")[0] == 404

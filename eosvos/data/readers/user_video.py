@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from eosvos.data.image_files import is_animated, several
 from eosvos.data.levels import Levels
@@ -75,6 +78,14 @@ def open_own(
 def annotated_frames(sequence: VideoSequence) -> list[int]:
     """Return the indices of all annotated frames of a sequence of `open_own`, also of those with an empty mask."""
     return sorted({min(sequence.first_frame.values()), *sequence.prompt_frames})
+
+
+def masks_hash(sequence: VideoSequence) -> str:
+    """Hash the annotated frames of a sequence of `open_own` and their masks: 16 hexadecimal digits of a SHA-256."""
+    total = hashlib.sha256()
+    for index in annotated_frames(sequence):
+        total.update(str(index).encode() + np.ascontiguousarray(sequence.mask(index)).tobytes())
+    return total.hexdigest()[:16]
 
 
 def _folder(

@@ -2,20 +2,24 @@
 
 import { draw, show } from "./frames.js";
 import "./keys.js";
+import "./load.js";
 import "./objects.js";
 import { refresh } from "./run.js";
 import { $, act, ask, tell } from "./server.js";
-import { start } from "./start.js";
+import { remember, start } from "./start.js";
 import { annotated, mine, objectEdits, onChange, page, redo, redoable, take, takeObjects, undo, undoable } from "./store.js";
+import "./thumbs.js";
 import "./timeline.js";
 import "./tools.js";
 import { fit } from "./zoom.js";
 
 async function open() {
+  if (location.search) history.replaceState(null, "", `/${location.hash}`); // the token, which is in a cookie now
   const [, found, at] = location.hash.match(/^#([0-9a-f]{32})(?:\/(\d+))?$/) || [];
   if (!found) return start();
   page.id = found;
   const state = (page.state = await ask("GET", mine(""))), [height, width] = state.size;
+  remember(found);
   await take(state.versions, page.edits);
   takeObjects(state.objects, objectEdits());
   state.annotated = annotated();

@@ -80,7 +80,8 @@ function progress() {
   const count = run.done.reduce((sum, [a, b]) => sum + b - a + 1, 0);
   if (run.state === "stopped") return `Stopped after ${count} of ${frames} frames.`;
   if (run.state === "failed") return `Failed: ${run.message}`;
-  return `${frames} frames in ${clock(run.seconds)}, T=${run.steps}.${news ? " Refine learns from the new painting, too." : ""}`;
+  const spent = run.seconds ? ` in ${clock(run.seconds)}` : ""; // not known of masks that came in from a folder
+  return `${frames} frames${spent}, T=${run.steps}.${news ? " Refine learns from the new painting, too." : ""}`;
 }
 
 const download = () => $("download").click();

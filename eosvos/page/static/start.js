@@ -2,9 +2,25 @@
 
 import { $, act, ask, tell } from "./server.js";
 
+// The sessions that were opened in this browser: a server for several people lists no others.
+const KNOWN = "eosvos-sessions", MOST = 200;
+const known = () => {
+  try {
+    return JSON.parse(localStorage.getItem(KNOWN)) || [];
+  } catch {
+    return []; // the browser keeps nothing
+  }
+};
+/** Keeps a session for the list of the first page. */
+export function remember(id) {
+  try {
+    localStorage.setItem(KNOWN, JSON.stringify([id, ...known().filter((one) => one !== id)].slice(0, MOST)));
+  } catch { /* its address leads to it */ }
+}
+
 export async function start() {
   $("start").hidden = false;
-  const { sessions, limit, damaged } = await ask("GET", "sessions");
+  const { sessions, limit, damaged } = await ask("GET", `sessions?ids=${known().join(",")}`);
   if (damaged.length) tell(`Left out, as session.json is damaged in the folder of each: ${damaged.join(", ")}`);
   $("file").dataset.limit = limit;
   $("earlier").hidden = !sessions.length;

@@ -97,7 +97,7 @@ onChange(() => {
   marks();
   measure();
 });
-$("marks").onpointerdown = (event) => {
+$("marks").onpointerdown = $("thumbs").onpointerdown = (event) => {
   const box = $("marks").getBoundingClientRect();
   goTo(Math.floor(((event.clientX - box.left) / box.width) * page.state.frames));
 };
