@@ -47,18 +47,15 @@ class FoldedSequential(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the last layer for features (N, C, H, W)."""
+        folded: ChannelAffine | None = None  # into the convolution before it
         layers = list(self)
-        for before, layer, after in zip([None, *layers], layers, [*layers[1:], None], strict=False):
-            if _are_one(layer, after):
-                weight = layer.weight * after.weight[:, None, None, None]
+        for layer, after in zip(layers, [*layers[1:], None], strict=True):
+            if isinstance(layer, nn.Conv2d) and layer.bias is None and isinstance(after, ChannelAffine):
+                weight, folded = layer.weight * after.weight[:, None, None, None], after
                 x = F.conv2d(x, weight, after.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
-            elif not _are_one(before, layer):
+            elif layer is not folded:
                 x = layer(x)
         return x
-
-
-def _are_one(layer: nn.Module | None, after: nn.Module | None) -> bool:
-    return isinstance(layer, nn.Conv2d) and layer.bias is None and isinstance(after, ChannelAffine)
 
 
 def fold(module: nn.Module) -> nn.Module:
