@@ -166,11 +166,11 @@ def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float | None, momen
     steps, phi = list(gradients.values()), list(adapted.phi.values())
     with torch.no_grad():
         if clip is not None and norm > clip:
-            steps = torch._foreach_mul(steps, clip / norm)
+            steps = list(torch._foreach_mul(steps, clip / norm))
         torch._foreach_add_(list(adapted.sums.values()), steps)
         if momentum:
             known = [adapted.velocity.get(name, torch.zeros_like(g)) for name, g in gradients.items()]
-            steps = torch._foreach_add(torch._foreach_mul(known, momentum), steps)
+            steps = list(torch._foreach_add(list(torch._foreach_mul(known, momentum)), steps))
             adapted.velocity = dict(zip(gradients, steps, strict=True))
         # eq. 5, g being vanilla SGD with learned rates (section 3.2.4)
         torch._foreach_addcmul_(phi, [rates[name] for name in gradients], steps, value=-1)

@@ -291,8 +291,7 @@ class EOSVOS(FineTunedMethod):
             jittered = jittered_boxes(last_box.cpu(), image.shape[-2:], settings, generator)
             options["proposals"] = [jittered.to(self.device)]
         options["output_sizes"] = [(y1 - y0, x1 - x0)]
-        inputs = ([image.to(self.device)],)
-        detections = functional_call(self.model, obj.phi, inputs, options, tie_weights=False)[0]
+        detections = functional_call(self.model, obj.phi, [image.to(self.device)], options, tie_weights=False)[0]
         plane = torch.zeros(frame.shape[-2:], dtype=torch.float32)
         least = self.windowing.return_score if self.window and obj.missed else 0.0
         if len(detections["scores"]) and float(detections["scores"][0]) >= least:
