@@ -178,6 +178,8 @@ def test(name: str, row: Row, learner: Path, seed: int, given: argparse.Namespac
     ]
     own += [f"iters={','.join(map(str, steps))}", "fine_tuning.clip=learner", *SCALES[given.scale]["test"], *row.test]
     own += [] if given.data_root is None or given.scale == "small" else [f"data_root={given.data_root}"]
+    replaced = tuple(setting.split("=")[0] + "=" for setting in given.eval)
+    own = [setting for setting in own if not setting.startswith(replaced)]
     run([sys.executable, "-m", "eosvos.eval", "-m", "experiment=table1", *own, *given.eval])
 
 
