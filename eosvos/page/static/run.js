@@ -109,7 +109,9 @@ onChange(() => {
 
 function curve() {
   const { run } = page.state, losses = run ? run.losses : [], canvas = $("loss"), context = canvas.getContext("2d");
-  $("curve").hidden = !losses.length;
+  const told = $("curve").querySelector("span");
+  told.textContent = "";
+  canvas.width = 0; // nothing of a run before
   if (!losses.length) return;
   const lines = [];
   for (const [done, total, loss] of losses) {
@@ -136,7 +138,7 @@ function curve() {
     context.stroke();
   });
   const [done, total, loss] = losses.at(-1), which = run.objects.length > 1 ? `${nameOf(run.objects[(lines.length - 1) % run.objects.length])}, ` : "";
-  $("curve").querySelector("span").textContent = `${which}step ${done}${total ? ` of ${total}` : ""}: ${loss.toPrecision(3)}`;
+  told.textContent = `, ${which}step ${done}${total ? ` of ${total}` : ""}: ${loss.toPrecision(3)}`;
 }
 
 $("steps").oninput = () => { typed = true; };
