@@ -16,12 +16,16 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+_LONGEST_PATH = 1000  # characters; Python refuses to read numbers of more than 4300 digits
+
 
 class Guard:
     """Refuses requests for an unknown host name, and changes from pages of other sites.
 
     An unknown name may be DNS rebinding: a foreign name that leads to this machine. Pages of other sites are recognised
     by the header Origin.
+
+    Paths that are longer than any are refused, too.
 
     Args:
         app: the application to protect.
@@ -36,6 +40,8 @@ class Guard:
             return await self.app(scope, receive, send)
         if message := self._refused(scope["method"], Headers(scope=scope)):
             return await JSONResponse({"error": message}, 403)(scope, receive, send)
+        if len(scope["path"]) > _LONGEST_PATH:
+            return await JSONResponse({"error": "no path here is as long"}, 414)(scope, receive, send)
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":

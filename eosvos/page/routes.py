@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -30,7 +30,7 @@ from eosvos.inference import segment_video
 from eosvos.inference.export import OUTPUTS
 from eosvos.page import archive, jobs
 from eosvos.page.annotations import read_objects, write_objects
-from eosvos.page.answers import failure, ids_response, parse_ids, ranges, read_body, read_json, refusal
+from eosvos.page.answers import cut_off, failure, ids_response, parse_ids, ranges, read_body, read_json, refusal
 from eosvos.page.curves import Areas, uncertainty
 from eosvos.page.hints import LARGEST_HINTS, mask_of_request
 from eosvos.page.jobs import Job, MethodFactory, Work
@@ -88,7 +88,8 @@ class Server:
             Route(one + "/runs/{number:int}/export", self.exported),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
-        errors: dict[Any, Any] = {UserError: self._user_error, HTTPException: refusal, Exception: failure}
+        errors: dict[Any, Any] = {UserError: self._user_error, HTTPException: refusal, ClientDisconnect: cut_off}
+        errors[Exception] = failure
         guard = Middleware(Guard, hosts=hosts)
         return Starlette(routes=routes, middleware=[guard], exception_handlers=errors, lifespan=self._lifespan)
 

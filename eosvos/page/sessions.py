@@ -47,7 +47,7 @@ class Sessions:
         self.levels = levels
         self.folder = folder.expanduser().resolve()
         self._open: dict[str, Session] = {}
-        self._path_lock = threading.Lock()
+        self._path_lock, self._sample_lock = threading.Lock(), threading.Lock()
         for path in self.folder.glob("*"):
             if _ID.fullmatch(path.name) and not (path / "session.json").is_file():
                 shutil.rmtree(path, ignore_errors=True)
@@ -125,10 +125,11 @@ class Sessions:
     def sample(self, clip: VideoSequence) -> Session:
         """Create a session of the built-in video, which is rendered the first time."""
         kept = self.folder / "sample" / clip.name
-        for index, name in enumerate(clip.frame_names):
-            if not (kept / f"{name}.png").is_file():
-                with atomic(kept / f"{name}.png") as path:
-                    Image.fromarray(clip.read_frame(index)).save(path, format="PNG")
+        with self._sample_lock:
+            for index, name in enumerate(clip.frame_names):
+                if not (kept / f"{name}.png").is_file():
+                    with atomic(kept / f"{name}.png") as path:
+                        Image.fromarray(clip.read_frame(index)).save(path, format="PNG")
         id = self.begin()
         shutil.copytree(kept, self.folder / id / "video", dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
         return self.open(id, "Sample: two vans")

@@ -1,0 +1,79 @@
+"""Sessions side by side, and requests at random: nothing is lost or mixed up, and nothing breaks the server."""
+
+from __future__ import annotations
+
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from crowd import SIZE, check, crowd
+from odd_requests import Fuzz, fuzz
+
+from eosvos.data.synthetic.videos import held_out
+from eosvos.page.routes import Server
+
+LIMIT = 1 << 20
+CLIP = held_out(count=1, size=SIZE, length=3)[0]
+
+
+def test_sessions_side_by_side_keep_what_is_theirs_under_odd_requests(serve, make, tmp_path, capfd):
+    with serve(make, limit=LIMIT) as client:
+        kept = crowd(client, 3)
+        one = Fuzz(client.port, str(tmp_path / "app"), [session.address for session in kept], LIMIT)
+        answered = fuzz(one, 0, count=150)
+        for session in kept:
+            check(client, session)
+    assert answered.faults == []
+    assert sum(answered.statuses[kind, 200] for kind in ("valid", "changed")) > 50, answered.statuses
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_what_python_cannot_read_or_send_is_a_fault_of_the_request(serve, make, capfd):
+    with serve(make) as client:
+        upload, one = (f"/api/sessions/{client.ask('POST', path)['id']}" for path in ("/api/sessions", "/api/sample"))
+        for method, path, body in [
+            ("GET", f"{one}/frames/" + "9" * 5000, b""),  # more digits than Python reads
+            ("PUT", f"{one}/annotations/0?absent=" + "9" * 5000, bytes(SIZE[0] * SIZE[1])),
+            ("POST", f"{upload}/open", b'{"name": "\\ud800"}'),  # half a character, which cannot be sent back
+            ("PUT", f"{one}/objects", b'{"objects": [{"id": 1, "name": "\\udc00"}]}'),
+            ("POST", f"{one}/frames/0/mask", b'{"box": "\\ud800"}'),
+        ]:
+            status, told = client.refused(method, path, body)
+            assert status in (400, 414) and len(told) < 300, (method, path[:80], status, told)
+        assert len(client.get("/api/sessions")["sessions"]) == 1 and client.get(one)["objects"] == []
+    assert capfd.readouterr().err == ""
+
+
+def test_a_request_that_is_cut_off_changes_nothing_and_is_no_error_of_the_program(serve, make, tmp_path, capfd):
+    with serve(make) as client:
+        upload, one = (f"/api/sessions/{client.ask('POST', path)['id']}" for path in ("/api/sessions", "/api/sample"))
+        place = f"127.0.0.1:{client.port}"
+        for path in (f"{one}/annotations/0", f"{upload}/file?name=a.png"):
+            with socket.create_connection(("127.0.0.1", client.port)) as connection:
+                head = (
+                    f"PUT {path} HTTP/1.1\r\nHost: {place}\r\nOrigin: http://{place}\r\nContent-Length: 900\r\n\r\nabc"
+                )
+                connection.sendall(head.encode())
+        client.until(one, lambda _: not (tmp_path / "app" / upload.rpartition("/")[2]).exists())
+        assert client.get(one)["annotated"] == []
+    assert capfd.readouterr().err == ""
+
+
+def test_a_sample_that_many_ask_for_is_rendered_once(serve, make):
+    asked = []
+
+    def read(index):
+        asked.append(index)
+        return CLIP.read_frame(index)
+
+    with serve(make, sample=replace(CLIP, read_frame=read)) as client, ThreadPoolExecutor(4) as pool:
+        ids = list(pool.map(lambda _: client.ask("POST", "/api/sample")["id"], range(4)))
+    assert len(set(ids)) == 4 and sorted(asked) == list(range(len(CLIP)))
+
+
+def test_a_fault_of_the_server_is_found(serve, make, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(Server, "listed", lambda self, request: 1 // 0)
+    with serve(make) as client:
+        answered = fuzz(Fuzz(client.port, str(tmp_path / "app"), [], LIMIT), 1, count=40, threads=1)
+    assert any("GET /api/sessions: 500" in told for told, _ in answered.faults)
+    assert "ZeroDivisionError" in capfd.readouterr().err
