@@ -1,6 +1,6 @@
 """How many presses and seconds it takes in the page to annotate, run, correct twice and export.
 
-    python benchmarks/page_task.py [--data-root /data/DAVIS-2016] [--sequence car-turn] [--frames 40]
+    python benchmarks/page_task.py [--data-root /data/DAVIS-2016] [--sequence car-turn] [--frames 40] [--iters 50]
                                    [--first box|brush] [--checkout FOLDER] [--screenshots FOLDER]
 
 Chromium is driven on the page that `python -m eosvos.app` serves, of this checkout or of another one, by the mouse
@@ -11,7 +11,8 @@ Without --data-root the clip is a synthetic one.
   until J of the mask is 0.9.
 - --first brush: strokes from left to right, row by row, with a brush that nowhere leaves the object; then smaller
   ones for the rest, until J is 0.9. The page before had this way alone (and the outline).
-- twice: jump to the suggested frame, correct it (by points, or by brush and eraser) until J is 0.9, refine.
+- twice: jump to the suggested frame, correct it (by points, or by brush and eraser) until J is 0.9, refine. Where a
+  point makes the mask worse it is undone, and the brush taken.
 - export: masks and overlay video, as the page proposes.
 
 Told for each step: presses (clicks, drags and strokes), the pointer's way while it is pressed, the seconds of the hand
@@ -116,6 +117,12 @@ class Hand:
         self.rows[-1][1] += 1
         self.rows[-1][2] += pressed
 
+    def undo(self) -> None:
+        before = self.version()
+        self.click("#undo")
+        with self.timed(3):
+            self.until(lambda: self.version() != before, 60)
+
     def state(self) -> dict[str, Any]:
         return self.client.get(self.session)
 
@@ -204,7 +211,7 @@ def covers(way: Way, wrong: np.ndarray, radius: int) -> bool:
 
 
 def by_points(hand: Hand, truth: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Click at what is most wrong until it is good."""
+    """Click at what is most wrong until it is good; what a click makes worse is undone, and the brush taken."""
     mask, last = start, None
     for _ in range(POINTS):
         if jaccard(mask, truth) >= GOOD:
@@ -214,7 +221,11 @@ def by_points(hand: Hand, truth: np.ndarray, start: np.ndarray) -> np.ndarray:
             hand.click(f"[data-tool={'plus' if inside else 'minus'}]")
             last = inside
         hand.stroke([(x, y)])
-        mask = hand.shown()
+        found = hand.shown()
+        if jaccard(found, truth) < jaccard(mask, truth):
+            hand.undo()
+            return by_brush(hand, truth, mask)
+        mask = found
     return mask
 
 
@@ -272,9 +283,9 @@ def task(
 
 
 @contextmanager
-def server(checkout: Path, folder: Path) -> Iterator[Client]:
+def server(checkout: Path, folder: Path, iters: int) -> Iterator[Client]:
     """The page of a checkout, in a process of its own."""
-    line = [sys.executable, "-m", "eosvos.app", f"folder={folder / 'app'}", "port=0", "device=cpu"]
+    line = [sys.executable, "-m", "eosvos.app", f"folder={folder / 'app'}", "port=0", "device=cpu", f"iters={iters}"]
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=checkout, env=environment) as process:
         assert process.stdout is not None
@@ -301,6 +312,7 @@ def main() -> int:
     parser.add_argument("--data-root")
     parser.add_argument("--sequence", default="car-turn")
     parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--iters", type=int, default=50, help="T, fine-tuning steps on each painted frame")
     parser.add_argument("--first", choices=["box", "brush"], default="box")
     parser.add_argument("--checkout", type=Path, default=ROOT)
     parser.add_argument("--speed", type=float, default=600, help="of the pointer, pixels of the screen a second")
@@ -311,7 +323,7 @@ def main() -> int:
         return 2
     frames, truths, name = clip(given)
     with tempfile.TemporaryDirectory() as folder:
-        with server(given.checkout.resolve(), Path(folder)) as client, chromium(Path(folder)) as browser:
+        with server(given.checkout.resolve(), Path(folder), given.iters) as client, chromium(Path(folder)) as browser:
             hand = Hand(browser, client, given.speed)
             hand.session = client.upload({f"{k:05d}.png": png(frame) for k, frame in enumerate(frames)}, name)
             hand.size = frames[0].shape[:2]
