@@ -16,7 +16,7 @@ from pages import Client
 from PIL import Image
 
 SIZE, LENGTH = (48, 80), 4
-PATIENCE = 600  # seconds, for the run of one session among all
+PATIENCE = 1800  # seconds, for the run of one session among all
 
 
 @dataclass
@@ -91,7 +91,7 @@ def run(client: Client, kept: Kept, number: int) -> None:
 def wait(client: Client, address: str) -> dict[str, Any]:
     end = time.monotonic() + PATIENCE
     while (state := client.get(address))["job"] and time.monotonic() < end:
-        time.sleep(0.2)
+        time.sleep(0.4)  # as the page asks
     assert not state["job"] and not state["failure"], state
     return state
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from crowd import SIZE, check, crowd
 from odd_requests import Fuzz, fuzz
 
 from eosvos.data.synthetic.videos import held_out
+from eosvos.page.jobs import FairLock
 from eosvos.page.routes import Server
 
 LIMIT = 1 << 20
@@ -69,6 +71,26 @@ def test_a_sample_that_many_ask_for_is_rendered_once(serve, make):
     with serve(make, sample=replace(CLIP, read_frame=read)) as client, ThreadPoolExecutor(4) as pool:
         ids = list(pool.map(lambda _: client.ask("POST", "/api/sample")["id"], range(4)))
     assert len(set(ids)) == 4 and sorted(asked) == list(range(len(CLIP)))
+
+
+def test_jobs_take_turns_in_the_order_in_which_they_asked():
+    lock, order = FairLock(), []
+
+    def work(number):
+        with lock:
+            for _ in range(3):
+                order.append(number)
+                lock.change()
+
+    with lock:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for place, thread in enumerate(threads, 2):
+            thread.start()
+            while len(lock._line) < place:
+                threading.Event().wait(0.001)
+    for thread in threads:
+        thread.join(20)
+    assert order == 3 * list(range(8))
 
 
 def test_a_fault_of_the_server_is_found(serve, make, tmp_path, monkeypatch, capfd):
