@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from crowd import SIZE, check, crowd
+import pytest
+from crowd import SIZE, check, crowd, png
 from odd_requests import Fuzz, fuzz
 
 from eosvos.data.synthetic.videos import held_out
+from eosvos.page import sessions
 from eosvos.page.jobs import FairLock
 from eosvos.page.routes import Server
+from eosvos.page.session import NotFound
+from eosvos.page.sessions import Sessions
 
 LIMIT = 1 << 20
 CLIP = held_out(count=1, size=SIZE, length=3)[0]
@@ -73,6 +78,38 @@ def test_a_sample_that_many_ask_for_is_rendered_once(serve, make):
     assert len(set(ids)) == 4 and sorted(asked) == list(range(len(CLIP)))
 
 
+def test_a_session_that_is_being_deleted_does_not_come_back(tmp_path, monkeypatch):
+    known, opened, remove = Sessions(tmp_path / "app"), sessions.open_upload, shutil.rmtree
+    session = known.sample(CLIP)
+    told = []
+
+    def slow(path, **more):  # another request comes while the files go
+        with pytest.raises(NotFound) as refused:
+            known.uploading(session.id)
+        told.append(str(refused.value))
+        remove(path, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions.shutil, "rmtree", slow)
+        known.remove(session.id)
+    assert told == ["this upload is not there; open the video anew"] and known.all() == ([], [])
+
+    def late(*given):
+        known.remove(id)  # by an upload to it that fails meanwhile
+        return found
+
+    id = known.begin()
+    (known.folder / id / "video" / "0.png").write_bytes(png(CLIP.read_frame(0)))
+    found = opened(known.folder / id / "video")
+    monkeypatch.setattr(sessions, "open_upload", late)
+    with pytest.raises(NotFound):
+        known.open(id, "clip")
+    assert [path.name for path in known.folder.iterdir()] == ["sample"]
+    (known.folder / f"{id}.0.deleted" / "video").mkdir(parents=True)  # as kill -9 leaves it
+    Sessions(tmp_path / "app")
+    assert [path.name for path in known.folder.iterdir()] == ["sample"]
+
+
 def test_jobs_take_turns_in_the_order_in_which_they_asked():
     lock, order = FairLock(), []
 
@@ -94,8 +131,8 @@ def test_jobs_take_turns_in_the_order_in_which_they_asked():
 
 
 def test_a_fault_of_the_server_is_found(serve, make, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(Server, "listed", lambda self, request: 1 // 0)
+    monkeypatch.setattr(Server, "begin", lambda self, request: 1 // 0)
     with serve(make) as client:
         answered = fuzz(Fuzz(client.port, str(tmp_path / "app"), [], LIMIT), 1, count=40, threads=1)
-    assert any("GET /api/sessions: 500" in told for told, _ in answered.faults)
+    assert any("POST /api/sessions: 500" in told for told, _ in answered.faults)
     assert "ZeroDivisionError" in capfd.readouterr().err

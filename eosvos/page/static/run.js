@@ -75,7 +75,7 @@ function progress() {
     const rate = job.kind === "run" && job.rate ? `, ${job.rate.toPrecision(2)} frames a second` : "";
     return `${job.done} of ${job.total} ${what}${rate}${left(job.left)}`;
   }
-  if (!run) return painted.size ? "" : "Mark an object first.";
+  if (!run) return painted.size ? "Learns what is marked, then finds it on all frames." : "Mark an object first.";
   const news = page.changed || run.frames.join() !== page.state.annotated.join();
   const count = run.done.reduce((sum, [a, b]) => sum + b - a + 1, 0);
   if (run.state === "stopped") return `Stopped after ${count} of ${frames} frames.`;
