@@ -1,7 +1,7 @@
 """How many presses and seconds it takes in the page to annotate, run, correct twice and export.
 
     python benchmarks/page_task.py [--data-root /data/DAVIS-2016] [--sequence car-turn] [--frames 40] [--iters 50]
-                                   [--first box|brush] [--checkout FOLDER] [--screenshots FOLDER]
+                                   [--first box|brush] [--checkout FOLDER]
 
 Chromium is driven on the page that `python -m eosvos.app` serves, of this checkout or of another one, by the mouse
 alone; a hand is played that knows the true mask and moves the pointer by `--speed` pixels of the screen a second.
@@ -229,10 +229,8 @@ def by_points(hand: Hand, truth: np.ndarray, start: np.ndarray) -> np.ndarray:
     return mask
 
 
-def task(
-    hand: Hand, frames: Sequence[np.ndarray], truths: Sequence[np.ndarray], first: str, look: Callable[[str], None]
-) -> None:
-    """The whole task; `look` is called with the names of the moments worth a picture."""
+def task(hand: Hand, frames: Sequence[np.ndarray], truths: Sequence[np.ndarray], first: str) -> None:
+    """The whole task."""
     correct = by_points if first == "box" else by_brush
     hand.begin("annotate")
     rows, columns = np.flatnonzero(truths[0].any(1)), np.flatnonzero(truths[0].any(0))
@@ -243,7 +241,6 @@ def task(
         mask = hand.shown()
     mask = correct(hand, truths[0], mask)
     hand.rows[-1].append(f"J of this frame {jaccard(mask, truths[0]):.3f}")
-    look("marked")
     for number in range(3):
         hand.begin("run" if number == 0 else f"refine {number}")
         hand.click("#go")
@@ -270,7 +267,6 @@ def task(
         hand.rows[-1].append(f"J of frame {place + 1} from {before:.3f} to {jaccard(mask, truths[place]):.3f}")
         if place not in hand.state()["annotated"]:  # good as it is; the result is no annotation
             hand.rows[-1][-1] += ", left as it is"
-    look("result")
     hand.begin("export")
     hand.click("#export")
     hand.wait()
@@ -316,7 +312,6 @@ def main() -> int:
     parser.add_argument("--first", choices=["box", "brush"], default="box")
     parser.add_argument("--checkout", type=Path, default=ROOT)
     parser.add_argument("--speed", type=float, default=600, help="of the pointer, pixels of the screen a second")
-    parser.add_argument("--screenshots", type=Path)
     given = parser.parse_args()
     if reason := missing():
         print(reason, file=sys.stderr)
@@ -330,33 +325,13 @@ def main() -> int:
             browser.get(f"http://127.0.0.1:{client.port}/#{hand.session.rpartition('/')[2]}/0")
             hand.until(lambda: browser.find_element("id", "place").text, 60)
             time.sleep(1)
-
-            def look(moment: str) -> None:
-                if given.screenshots is not None:
-                    time.sleep(1)
-                    picture(browser, given.screenshots, moment)
-
-            task(hand, frames, truths, given.first, look)
+            task(hand, frames, truths, given.first)
     print(f"{name}, {len(frames)} frames of {hand.size[1]}x{hand.size[0]}, by {given.first}")
     print("| step | presses | way pressed, px | s of the hand | s of waiting | |\n|---|---|---|---|---|---|")
     totals = ["all", *(sum(row[column] for row in hand.rows) for column in (1, 2, 3, 4)), ""]
     for step, presses, way, own, waiting, told in [*hand.rows, totals]:
         print(f"| {step} | {presses} | {way:.0f} | {own:.1f} | {waiting:.1f} | {told} |")
     return 0
-
-
-def picture(browser: Any, folder: Path, moment: str) -> None:
-    """The page as it is: light, dark, and 390 pixels wide."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for kind, width, height in (("light", 1280, 800), ("dark", 1280, 800), ("light", 390, 844)):
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        features = [{"name": "prefers-color-scheme", "value": kind}]
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        time.sleep(1)
-        browser.save_screenshot(str(folder / f"{moment}-{kind}-{width}.png"))
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 if __name__ == "__main__":
