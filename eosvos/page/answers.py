@@ -39,6 +39,7 @@ def parse_object(text: bytes) -> dict[str, Any]:
     """Parse a JSON object. Raises UserError for anything else."""
     try:
         content = json.loads(text)
+        json.dumps(content, ensure_ascii=False).encode()  # half a character could not be sent back
     except (ValueError, RecursionError) as error:
         raise UserError(f"the request is not JSON ({error})") from error
     if not isinstance(content, dict):
@@ -51,7 +52,7 @@ def parse_ids(text: str | None, setting: str = "absent") -> list[int] | None:
     if text is None:
         return None
     parts = text.replace(",", " ").split()
-    if not all(part.isascii() and part.isdecimal() and 0 < int(part) < VOID for part in parts):
+    if not all(part.isascii() and part.isdecimal() and len(part) < 4 and 0 < int(part) < VOID for part in parts):
         raise UserError(f"{setting}={text[:60]!r}: expected object ids, 1 to {VOID - 1}")
     return [int(part) for part in parts]
 
@@ -74,6 +75,11 @@ def ranges(flags: Collection[bool]) -> list[tuple[int, int]]:
 
 def refusal(request: Request, error: HTTPException) -> Response:
     return JSONResponse({"error": error.detail}, error.status_code)
+
+
+def cut_off(request: Request, error: Exception) -> Response:
+    """Answer a request that its sender has given up, so that it is no error of the program; nobody reads it."""
+    return JSONResponse({"error": "the request was cut off"}, 400)
 
 
 def failure(request: Request, error: Exception) -> Response:

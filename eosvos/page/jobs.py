@@ -36,21 +36,24 @@ class FairLock:
     """A lock that is given in the order of request.
 
     One job computes at a time, as two at once would each take twice as long; they alternate between steps or frames.
+    Each waits for an event of its own: a change wakes one of fifty, not all of them.
     """
 
     def __init__(self) -> None:
-        self._condition, self._line = threading.Condition(), deque[object]()
+        self._lock, self._line = threading.Lock(), deque[threading.Event]()
 
     def __enter__(self) -> None:
-        ticket = object()
-        with self._condition:
-            self._line.append(ticket)
-            self._condition.wait_for(lambda: self._line[0] is ticket)
+        turn = threading.Event()
+        with self._lock:
+            self._line.append(turn)
+            self._line[0].set()
+        turn.wait()
 
     def __exit__(self, *_: object) -> None:
-        with self._condition:
+        with self._lock:
             self._line.popleft()
-            self._condition.notify_all()
+            if self._line:
+                self._line[0].set()
 
     def change(self) -> None:
         """Let the others have the lock first; to be called by its holder."""

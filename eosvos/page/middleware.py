@@ -19,6 +19,8 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+_LONGEST_PATH = 1000  # characters; Python refuses to read numbers of more than 4300 digits
+
 
 class Guard:
     """Refuses requests for an unknown host name, without the token, and changes from pages of other sites.
@@ -27,7 +29,7 @@ class Guard:
     by the header Origin.
 
     The page itself, the same for everyone, is open; visited once with ?token=, it leaves the token in a cookie that
-    scripts and other sites cannot use. All else needs this cookie.
+    scripts and other sites cannot use. All else needs this cookie. Paths that are longer than any are refused, too.
 
     Args:
         app: the application to protect.
@@ -45,6 +47,8 @@ class Guard:
             return await self.app(scope, receive, send)
         if message := self._refused(scope["method"], Headers(scope=scope)):
             return await JSONResponse({"error": message}, 403)(scope, receive, send)
+        if len(scope["path"]) > _LONGEST_PATH:
+            return await JSONResponse({"error": "no path here is as long"}, 414)(scope, receive, send)
         visit = HTTPConnection(scope)
         first = bool(self.token) and scope["path"] == "/" and self._is_token(visit.query_params.get("token"))
         if self.token and not first and not _is_open(visit) and not self._is_token(visit.cookies.get(self.cookie)):

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -26,7 +26,7 @@ from eosvos.inference import segment_video
 from eosvos.inference.export import OUTPUTS
 from eosvos.page import archive, jobs
 from eosvos.page.annotations import read_objects
-from eosvos.page.answers import FOREVER, failure, ids_response, ranges, read_json, refusal
+from eosvos.page.answers import FOREVER, cut_off, failure, ids_response, ranges, read_json, refusal
 from eosvos.page.curves import Areas, uncertainty
 from eosvos.page.frame_routes import FrameRoutes
 from eosvos.page.jobs import Job, MethodFactory, Work
@@ -89,7 +89,8 @@ class Server:
             Route(one + "/runs/{number:int}/export", self.exported),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
-        errors: dict[Any, Any] = {UserError: self._user_error, HTTPException: refusal, Exception: failure}
+        errors: dict[Any, Any] = {UserError: self._user_error, HTTPException: refusal, ClientDisconnect: cut_off}
+        errors[Exception] = failure
         guard = Middleware(Guard, hosts=hosts, token=self.token)
         return Starlette(routes=routes, middleware=[guard], exception_handlers=errors, lifespan=self._lifespan)
 

@@ -22,7 +22,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from eosvos.page.uploads import free_path, open_upload, video_in
 
 log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{32}")
+_DELETED = ".deleted"  # suffix of a folder that is being deleted
 _OPEN = 8  # sessions whose decoder and last frames are kept in memory
 
 
@@ -51,8 +52,10 @@ class Sessions:
         self.folder = folder.expanduser().resolve()
         self._open: dict[str, Session] = {}
         self.path_lock = threading.Lock()  # of whoever looks for a session and makes it where there is none
+        self._sample_lock, self._removing = threading.Lock(), threading.Lock()
         for path in self.folder.glob("*"):
-            if _ID.fullmatch(path.name) and not (path / "session.json").is_file():
+            begun = _ID.fullmatch(path.name) and not (path / "session.json").is_file()
+            if begun or path.suffix == _DELETED:
                 shutil.rmtree(path, ignore_errors=True)
             for number in listed(path / "runs") if _ID.fullmatch(path.name) else ():
                 if not (path / "runs" / number / "run.json").is_file():
@@ -127,24 +130,29 @@ class Sessions:
         """Write session.json, whose further fields are `extra`, which makes a folder a session."""
         names = list(sequence.frame_names) if sequence.counted else None
         content = {"name": name, "names": names, "size": sequence.size, "rate": rate, "levels": self.levels, **extra}
-        write_bytes(self.folder / id / "session.json", json.dumps(content | {"made": time.time()}).encode())
+        with self._removing:
+            if "path" not in extra:
+                self.uploading(id)  # it may have been deleted, or opened, since it was looked at
+            write_bytes(self.folder / id / "session.json", json.dumps(content | {"made": time.time()}).encode())
         return self.get(id)
 
     def sample(self, clip: VideoSequence) -> Session:
         """Create a session of the built-in video, which is rendered the first time."""
         kept = self.folder / "sample" / clip.name
-        for index, name in enumerate(clip.frame_names):
-            if not (kept / f"{name}.png").is_file():
-                with atomic(kept / f"{name}.png") as path:
-                    Image.fromarray(clip.read_frame(index)).save(path, format="PNG")
+        with self._sample_lock:
+            for index, name in enumerate(clip.frame_names):
+                if not (kept / f"{name}.png").is_file():
+                    with atomic(kept / f"{name}.png") as path:
+                        Image.fromarray(clip.read_frame(index)).save(path, format="PNG")
         id = self.begin()
         shutil.copytree(kept, self.folder / id / "video", dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
         return self.open(id, "Sample: two vans")
 
     def remove(self, id: str) -> None:
         """Delete a session with all its files."""
-        folder = self.folder / id
+        gone = self.folder / f"{id}.{secrets.token_hex(4)}{_DELETED}"
         session = self._open.pop(id, None)
-        with nullcontext() if session is None else session.writing:
-            (folder / "session.json").unlink(missing_ok=True)  # first: half a session is none
-        shutil.rmtree(folder, ignore_errors=True)
+        with self._removing, nullcontext() if session is None else session.writing:
+            with suppress(FileNotFoundError):  # deleted by another request
+                (self.folder / id).rename(gone)  # at once: nobody finds half a session, and opens it anew
+        shutil.rmtree(gone, ignore_errors=True)

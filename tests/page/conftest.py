@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from browsers import CLIP, Page, chromium, missing
 from pages import served, settings
 
 from eosvos.app import Make
@@ -30,3 +31,23 @@ def make(page_learner):
 def serve(tmp_path):
     """Serves sessions in a folder of this test."""
     return lambda make, **more: served(tmp_path / "app", make, **more)
+
+
+@pytest.fixture
+def browser(tmp_path):
+    if reason := missing():
+        pytest.skip(reason)
+    with chromium(tmp_path) as driver:
+        yield driver
+
+
+@pytest.fixture
+def opened(browser, make, tmp_path):
+    """The page with the sample open: (page, client, address of the session)."""
+    page = Page(browser)
+    with served(tmp_path / "app", make, sample=CLIP) as client:
+        id = client.ask("POST", "/api/sample")["id"]
+        browser.get(f"http://127.0.0.1:{client.port}/#{id}/0")
+        page.opened()
+        yield page, client, f"/api/sessions/{id}"
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []

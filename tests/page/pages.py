@@ -95,6 +95,22 @@ class Client:
         return self.until(session, lambda state: state["job"] is None)
 
 
+class Held:
+    """Makes methods that wait for leave before each frame, the first excepted."""
+
+    def __init__(self, make):
+        self.make, self.device, self.steps, self.leave = make, make.device, make.steps, threading.Semaphore(0)
+
+    def __call__(self, steps, watch):
+        method, leave = self.make(steps, watch), self.leave
+        step = method.step
+        method.step = lambda frame: leave.acquire() and step(frame)
+        return method
+
+    def fingerprint(self, steps):
+        return self.make.fingerprint(steps)
+
+
 @contextmanager
 def served(folder, make, *, sample=None, limit=1 << 20, port=0, quota=None, token=""):
     uvicorn = pytest.importorskip("uvicorn")

@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from pages import served, settings
+from pages import Held, served, settings
 from PIL import Image
 
 from eosvos import Segmenter, app, segment
@@ -44,22 +43,6 @@ def paint(client, session, index, ids=None):
 
 def result(client, session, run):
     return [client.ids(f"{session}/runs/{run}/masks/{k}", SIZE) for k in range(len(CLIP))]
-
-
-class Held:
-    """Makes methods that wait for leave before each frame, the first excepted."""
-
-    def __init__(self, make):
-        self.make, self.device, self.steps, self.leave = make, make.device, make.steps, threading.Semaphore(0)
-
-    def __call__(self, steps, watch):
-        method, leave = self.make(steps, watch), self.leave
-        step = method.step
-        method.step = lambda frame: leave.acquire() and step(frame)
-        return method
-
-    def fingerprint(self, steps):
-        return self.make.fingerprint(steps)
 
 
 def test_a_session_from_painting_to_the_zip_gives_the_masks_of_command_and_api(serve, make, page_learner, tmp_path):

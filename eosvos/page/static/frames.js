@@ -59,11 +59,11 @@ export async function show(k) {
   const canvas = $("frame");
   if (canvas.width !== image.width || canvas.height !== image.height) [canvas.width, canvas.height] = [image.width, image.height];
   canvas.getContext("2d").drawImage(image, 0, 0);
+  for (const id of mask.objects()) objectOf(id); // what has no entry is not drawn
   draw();
   $("shown").textContent = what;
   $("frame").setAttribute("aria-label", `Frame ${index + 1} of ${state.frames}`);
   history.replaceState(null, "", `#${page.id}/${index}`);
-  for (const id of mask.objects()) objectOf(id);
   for (const work of looks) work();
   notify();
 }

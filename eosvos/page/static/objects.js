@@ -69,8 +69,7 @@ function row(one, place) {
   item.dataset.object = one.id;
   item.classList.toggle("chosen", one.id === page.object);
   pick.className = "pick";
-  pick.role = "radio";
-  pick.ariaChecked = String(one.id === page.object);
+  pick.ariaPressed = String(one.id === page.object);
   pick.ariaLabel = `Choose ${called}`;
   pick.title = place < 9 ? `Choose ${called} (${place + 1})` : `Choose ${called}`;
   pick.textContent = one.id;

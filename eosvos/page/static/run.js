@@ -75,7 +75,7 @@ function progress() {
     const rate = job.kind === "run" && job.rate ? `, ${job.rate.toPrecision(2)} frames a second` : "";
     return `${job.done} of ${job.total} ${what}${rate}${left(job.left)}`;
   }
-  if (!run) return painted.size ? "" : "Mark an object first.";
+  if (!run) return painted.size ? "Learns what is marked, then finds it on all frames." : "Mark an object first.";
   const news = page.changed || run.frames.join() !== page.state.annotated.join();
   const count = run.done.reduce((sum, [a, b]) => sum + b - a + 1, 0);
   if (run.state === "stopped") return `Stopped after ${count} of ${frames} frames.`;
@@ -110,7 +110,9 @@ onChange(() => {
 
 function curve() {
   const { run } = page.state, losses = run ? run.losses : [], canvas = $("loss"), context = canvas.getContext("2d");
-  $("curve").hidden = !losses.length;
+  const told = $("curve").querySelector("span");
+  told.textContent = "";
+  canvas.width = 0; // nothing of a run before
   if (!losses.length) return;
   const lines = [];
   for (const [done, total, loss] of losses) {
@@ -137,7 +139,7 @@ function curve() {
     context.stroke();
   });
   const [done, total, loss] = losses.at(-1), which = run.objects.length > 1 ? `${nameOf(run.objects[(lines.length - 1) % run.objects.length])}, ` : "";
-  $("curve").querySelector("span").textContent = `${which}step ${done}${total ? ` of ${total}` : ""}: ${loss.toPrecision(3)}`;
+  told.textContent = `, ${which}step ${done}${total ? ` of ${total}` : ""}: ${loss.toPrecision(3)}`;
 }
 
 $("steps").oninput = () => { typed = true; };

@@ -107,3 +107,4 @@ $("forth").onclick = () => goTo(page.index + 1);
 $("play").onclick = play;
 $("suggested").onclick = () => goTo(suggestion());
 window.addEventListener("resize", () => page.state && notify());
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => page.state && notify());
