@@ -15,7 +15,7 @@ from odd_requests import Fuzz, fuzz
 from eosvos.data.synthetic.videos import held_out
 from eosvos.page import sessions
 from eosvos.page.jobs import FairLock
-from eosvos.page.routes import Server
+from eosvos.page.opening_routes import OpeningRoutes
 from eosvos.page.session import NotFound
 from eosvos.page.sessions import Sessions
 
@@ -131,7 +131,7 @@ def test_jobs_take_turns_in_the_order_in_which_they_asked():
 
 
 def test_a_fault_of_the_server_is_found(serve, make, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(Server, "begin", lambda self, request: 1 // 0)
+    monkeypatch.setattr(OpeningRoutes, "begin", lambda self, request: 1 // 0)
     with serve(make) as client:
         answered = fuzz(Fuzz(client.port, str(tmp_path / "app"), [], LIMIT), 1, count=40, threads=1)
     assert any("POST /api/sessions: 500" in told for told, _ in answered.faults)
