@@ -39,7 +39,7 @@ def pairs(sequence: VideoSequence, masks: Path, every: int) -> list[tuple[np.nda
 
 def settings(text: str) -> GrabCut:
     values = dict(part.split("=") for part in text.split(","))
-    kinds = {name: type(getattr(GrabCut(), name)) for name in values}
+    kinds = {name: type(getattr(GrabCut(band=0.1), name)) for name in values}
     return GrabCut(**{name: kinds[name](value) for name, value in values.items()})
 
 
@@ -74,7 +74,7 @@ def main() -> None:
         for video in videos:
             found = pairs(video, given.masks, given.every)
             began = time.perf_counter()
-            results = [cut.cut(image, mask) if cut.band else mask for image, mask, _ in found]
+            results = [cut.cut(image, mask) if cut.share else mask for image, mask, _ in found]
             seconds, count = seconds + time.perf_counter() - began, count + len(found)
             truths = [truth for _, _, truth in found]
             both = zip(results, truths, strict=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 
@@ -21,6 +21,7 @@ from eosvos.data.masks import jaccard
 from eosvos.errors import UserError
 
 KINDS = ("none", "grabcut", "bilateral", "contours")
+_BAND_CELLS = 2.4  # half width of the band where masks are grids of cells
 _COLOURS = 5  # of the object and of what is around it, in OpenCV's GrabCut: as many pixels are needed
 _NEEDS = {"bilateral": "scipy", "contours": "higra"}
 
@@ -42,7 +43,8 @@ class GrabCut:
     Frames and objects are independent of one another. Source: Rother et al., SIGGRAPH 2004; OpenCV's code.
 
     Attributes:
-        band: half width of the band, as a share of the square root of the mask's area; 0: off.
+        band: half width of the band, as a share of the square root of the mask's area; 0: off; None: 0.1, or as
+            `for_cells` has it.
         around: margin about the mask's box that is used, as a share of its longer side.
         side: largest side in pixels at which the mask is cut; bounds the time.
         colour_side: the same of the surroundings when their colours are learned.
@@ -51,17 +53,26 @@ class GrabCut:
             mislead where the object looks like its surroundings.
     """
 
-    band: float = 0.06
+    band: float | None = None
     around: float = 0.4
     side: int = 200
     colour_side: int = 100
     rounds: int = 1
     trial: bool = True
 
+    def for_cells(self, side: int) -> GrabCut:
+        """Return the settings for masks of `side` x `side` cells over a box: finer ones are less wrong."""
+        return replace(self, band=_BAND_CELLS / side) if self.band is None else self
+
+    @property
+    def share(self) -> float:
+        """The band in use, as a share of the square root of the mask's area."""
+        return 0.1 if self.band is None else self.band
+
     def __call__(self, frame: Tensor, probabilities: Tensor) -> Tensor:
         """Snap masks; pixels added to a mask get a probability of at least 0.5, removed ones of less."""
         masks = probabilities.numpy() >= 0.5
-        windows = [self._window(mask) for mask in masks if mask.any()] if self.band else []
+        windows = [self._window(mask) for mask in masks if mask.any()] if self.share else []
         if not windows:
             return probabilities
         # The rest of the frame, most of it with a small object, is neither converted nor changed.
@@ -87,7 +98,7 @@ class GrabCut:
             The mean gain in J, in [-1, 1]; nan if the mask is empty.
         """
         image, true = _pixels(frame), np.asarray(mask, bool)
-        reach = max(2, round(self.band / 2 * math.sqrt(true.sum())))
+        reach = max(2, round(self.share / 2 * math.sqrt(true.sum())))
         disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
         plane, size = true.astype(np.uint8), true.shape[::-1]
         rough = [cv2.dilate(plane, disk), cv2.erode(plane, disk)]
@@ -105,7 +116,7 @@ class GrabCut:
             return list(pool.map(partial(self.cut, image), masks))
 
     def _band(self, mask: np.ndarray) -> float:
-        return max(4.0, self.band * math.sqrt(np.count_nonzero(mask)))
+        return max(4.0, self.share * math.sqrt(np.count_nonzero(mask)))
 
     def _window(self, mask: np.ndarray, around: float | None = None) -> tuple[slice, slice]:
         """Return the rows and columns of a mask with any pixel, of its band, and of what is `around` it."""

@@ -236,3 +236,11 @@ def test_what_is_missing_is_said_before_the_work(monkeypatch):
         with pytest.raises(UserError, match=rf"snapping={kind}: needs {library}.*eosvos\[snapping\]"):
             snapping.check_installed(kind)
     snapping.check_installed("none")
+
+
+def test_the_band_is_of_the_size_of_the_cells_of_masks():
+    assert GrabCut().for_cells(40).share == pytest.approx(0.06)
+    assert GrabCut().for_cells(28).share == pytest.approx(2.4 / 28)
+    assert GrabCut().share == 0.1
+    for band in (0, 0.03):
+        assert GrabCut(band=band).for_cells(40) == GrabCut(band=band)

@@ -80,8 +80,7 @@ class EOSVOS(FineTunedMethod):
         fine_tuning: settings of fine-tuning.
         propagation: settings of box propagation.
         online: settings of online adaptation.
-        snapping: snapping of masks to the edges of the frame, an addition to the paper that was measured much better
-            (docs/results/snapping.md); GrabCut(band=0) turns it off.
+        snapping: of masks to the edges of the frame (docs/results/snapping.md), which the paper has not; band=0: off.
         windowing: settings of the window about the object.
         detection: counts of proposals and the like, where they are to differ from the learner's training.
         score: lowest score of a detection; None: as the learner was trained.
@@ -117,9 +116,10 @@ class EOSVOS(FineTunedMethod):
         self.model: MaskRCNN = self.learner.network(build, **changes)
         self.iters, self.ona, self.seed, self.device = iters, ona, seed, torch.device(device)
         self.fine_tuning, self.online = fine_tuning or FineTuning(), online or Online()
-        self.snapping, self.windowing = snapping or GrabCut(), windowing or Windowing()
-        size = FROM_LEARNER if self.windowing.size is None else self.windowing.size
-        self.window = float(learner.rule("window", size, 0.0))
+        self.snapping = (snapping or GrabCut()).for_cells(2 * self.model.network_spec.mask_roi)
+        self.windowing = windowing or Windowing()
+        window = FROM_LEARNER if self.windowing.size is None else self.windowing.size
+        self.window = float(learner.rule("window", window, 0.0))
         self.clip: float | None = learner.rule("clip", self.fine_tuning.clip, 5.0)
         self.size = (self.model.network_spec.short, self.model.network_spec.long)
         self._objects: dict[int, _Object] = {}
@@ -230,7 +230,7 @@ class EOSVOS(FineTunedMethod):
         across, down = source.image.shape[-1] / (x1 - x0), source.image.shape[-2] / (y1 - y0)
         left, right = (round((x - x0) * across) for x in (window[0], window[2]))
         top, bottom = (round((y - y0) * down) for y in (window[1], window[3]))
-        gain = self.snapping.gain(frame, mask) if self.snapping.band and self.snapping.trial else math.nan
+        gain = self.snapping.gain(frame, mask) if self.snapping.share and self.snapping.trial else math.nan
         return _Given(self._sample(frame, mask, self.size, window), source, gain, (left, top, right, bottom))
 
     def _sample(self, frame: Tensor, mask: np.ndarray, size: tuple[int, int], window: Rectangle) -> Sample:
