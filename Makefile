@@ -9,7 +9,7 @@ CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
 PROCS ?= $(shell if [ $(GPUS) -gt 0 ]; then n=$(GPUS); else n=$(CORES); fi; \
 	if [ $$n -ge 4 ]; then echo 4; elif [ $$n -ge 2 ]; then echo 2; else echo 1; fi)
 WORKERS := $(shell if [ $(CORES) -gt 4 ]; then echo 4; else echo $(CORES); fi)
-TRAIN := OMP_NUM_THREADS=1 $(if $(filter 1,$(PROCS)),$(PY),.venv/bin/torchrun --standalone --nproc-per-node=$(PROCS))
+TRAIN := OMP_NUM_THREADS=1 $(if $(filter 1,$(PROCS)),$(PY),$(PY) -m eosvos.cli.launch --standalone --nproc-per-node=$(PROCS))
 
 .DEFAULT_GOAL := help
 .PHONY: help install meta-train parent-train eval shipped shipped-tiny table1 compare test lint bench clean

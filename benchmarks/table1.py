@@ -163,7 +163,7 @@ def train(name: str, seed: int, given: argparse.Namespace) -> Path:
     foreign = ("meta.",) if part == "parent" else ("parent.", "search.")
     start = [sys.executable]
     if given.processes > 1:
-        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={given.processes}"]
+        start += ["-m", "eosvos.cli.launch", "--standalone", f"--nproc-per-node={given.processes}"]
     run([*start, "-m", f"eosvos.{command}", *own, *(s for s in given.train if not s.startswith(foreign))])
     return out / "learner.safetensors"
 

@@ -72,7 +72,7 @@ class TrainingProgress:
         self.total, self.seconds, self.visible = None if seconds else total, seconds, visible
         self.losses: deque[float] = deque(maxlen=LINES_EVERY)
         self.begin: tuple[float, float] | None = None  # iteration and seconds of this process's first record
-        self.last = ""  # words of the last validation
+        self.last = self.score = ""  # words of the last validation, and its score alone: a bar has little room
         terminal = visible and sys.stderr.isatty()
         self.bar = tqdm(total=self.total, unit="it", dynamic_ncols=True, file=sys.stderr) if terminal else None
 
@@ -88,10 +88,10 @@ class TrainingProgress:
             self.losses.append(loss)
         validated = "score" in record
         if validated:
-            self.last = _validation(record)
+            self.last, self.score = _validation(record), f"score {record['score']:.3f}"
         if self.bar is not None:
             self.bar.n = iteration
-            self.bar.set_postfix_str(", ".join(part for part in (self._state(record), self.last) if part))
+            self.bar.set_postfix_str(", ".join(part for part in (self._state(record), self.score) if part))
             if validated:
                 self.bar.write(f"iteration {iteration}: {self.last}", file=sys.stderr)
             return
@@ -144,7 +144,7 @@ def _validation(record: dict[str, Any]) -> str:
     told = ("J", "validation_loss", "gamma_spread")
     figures = [f"{key} {value:.3f}" for key, value in record.items() if key.partition("@")[0] in told]
     if record["rate_zero"] < 1:  # else they are not what is trained
-        figures += [f"rates {record['rate_mean']:.2e}", f"zero {record['rate_zero']:.1%}"]
+        figures.append(f"mean rate {record['rate_mean']:.2e} ({record['rate_zero']:.1%} are 0)")
     return "  ".join(figures)
 
 

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 import torch
 from group import group
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from eosvos import eval, meta_train, parent_train, progress, refine
-from eosvos.cli import build_method, devices, find_learner, hydra_app, schema
+from eosvos.cli import build_method, devices, find_learner, hydra_app, launch, schema
 from eosvos.data.masks import read_mask
 from eosvos.data.synthetic.videos import held_out
 from eosvos.evaluation.run_folder import read_run
@@ -218,7 +220,7 @@ def test_two_processes_agree_with_one_though_one_dies(there):
     arguments = [*META, "init=runs/parent/tiny/learner.safetensors", "meta.save_every=2"]
     assert group(2, "group:command", "meta_train", [*arguments, "out=two"]) == [0, 0], Path("0.err").read_text()
     assert_same(Path("two/last.safetensors"), Path("runs/meta/tiny/last.safetensors"), 1e-6)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    torchrun = [sys.executable, "-m", "eosvos.cli.launch", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     run = [*torchrun, str(ROOT / "tests" / "crash_once.py"), *arguments, "out=crashed"]
     done = subprocess.run(run, env=environment, capture_output=True, text=True)
@@ -226,6 +228,27 @@ def test_two_processes_agree_with_one_though_one_dies(there):
     assert Path("crashed/last.safetensors").read_bytes() == Path("two/last.safetensors").read_bytes()
     assert Path("crashed/learner.safetensors").read_bytes() == Path("two/learner.safetensors").read_bytes()
     assert figures("crashed/log.jsonl") == figures("two/log.jsonl")
+
+
+@pytest.mark.parametrize("error", [SignalException("stop", signal.SIGINT), KeyboardInterrupt()])
+def test_an_interrupted_group_ends_without_a_traceback(monkeypatch, capsys, error):
+    def run(arguments):
+        assert arguments.nproc_per_node == "2" and arguments.training_script == "eosvos.meta_train"
+        raise error
+
+    monkeypatch.setattr(launch, "run", run)
+    assert launch.main(["--nproc-per-node=2", "-m", "eosvos.meta_train", "resume=true"]) == hydra_app.INTERRUPTED
+    assert capsys.readouterr().err == "stopped; the same command goes on where it was\n"
+
+
+def test_a_group_ends_with_the_status_of_its_first_failure(monkeypatch, capsys):
+    def run(arguments):
+        failed = ProcessFailure(local_rank=1, pid=1, exitcode=hydra_app.MISTAKE, error_file="")
+        raise ChildFailedError("eosvos.meta_train", {1: failed})
+
+    monkeypatch.setattr(launch, "run", run)
+    assert launch.main(["--nproc-per-node=2", "-m", "eosvos.meta_train"]) == hydra_app.MISTAKE
+    assert capsys.readouterr().err == ""
 
 
 def test_a_mistake_of_one_machine_is_told_once_by_the_first(there, tmp_path):
@@ -399,7 +422,7 @@ def test_plain_lines_tell_the_state(capsys):
         says({"iteration": iteration, "loss": 2.0, "seconds": iteration * 0.5, "skipped": 1})
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert "J@10 0.250" in lines[0] and "rates 1.00e-02" in lines[0] and "zero 50.0%" in lines[0]
+    assert "J@10 0.250" in lines[0] and "mean rate 1.00e-02 (50.0% are 0)" in lines[0]
     assert lines[2] == "[40/100]  loss 2.000  skipped 1  2.00 it/s  0:30 left"
 
 
