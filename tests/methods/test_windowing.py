@@ -148,7 +148,7 @@ def test_after_a_frame_without_the_object_only_a_sure_detection_is_taken(learner
     method.start(frame, {3: mask == 3})
     scores = iter([0.1, None, 0.4, 0.6, 0.1])
 
-    def detections(model, phi, images, arguments):
+    def detections(model, phi, images, arguments, tie_weights):
         score, (height, width) = next(scores), arguments["output_sizes"][0]
         found = 0 if score is None else 1
         masks = torch.zeros(found, 1, height, width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import socket
 import threading
@@ -23,7 +24,8 @@ LIMIT = 1 << 20
 CLIP = held_out(count=1, size=SIZE, length=3)[0]
 
 
-def test_sessions_side_by_side_keep_what_is_theirs_under_odd_requests(serve, make, tmp_path, capfd):
+def test_sessions_side_by_side_keep_what_is_theirs_under_odd_requests(serve, make, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # of commands of other tests, whose streams are gone
     with serve(make, limit=LIMIT) as client:
         kept = crowd(client, 3)
         one = Fuzz(client.port, str(tmp_path / "app"), [session.address for session in kept], LIMIT)
