@@ -81,9 +81,11 @@ class TrainingProgress:
             return
         iteration, seconds = int(record["iteration"]), float(record.get("seconds", 0.0))
         if self.begin is None:
-            self.begin = (iteration, seconds) if iteration == 0 else (iteration - 1, seconds)
+            self.begin, before = (iteration, seconds), max(iteration - 1, 0)
+            if before:
+                self.say(f"continued from iteration {before}")
             if self.bar is not None:
-                self.bar.initial = self.begin[0]  # what was done before this process does not count for its speed
+                self.bar.initial = before  # what was done before this process does not count for its speed
         if math.isfinite(loss := record.get("loss", math.nan)):
             self.losses.append(loss)
         validated = "score" in record

@@ -426,6 +426,16 @@ def test_plain_lines_tell_the_state(capsys):
     assert lines[2] == "[40/100]  loss 2.000  skipped 1  2.00 it/s  0:30 left"
 
 
+def test_a_training_that_goes_on_says_where_it_was(capsys):
+    says = progress.TrainingProgress(100)
+    for iteration in (18, 19, 20):
+        says({"iteration": iteration, "loss": 2.0, "seconds": iteration * 0.5})
+    assert capsys.readouterr().err.splitlines() == [
+        "continued from iteration 17",
+        "[20/100]  loss 2.000  2.00 it/s  0:40 left",
+    ]
+
+
 def test_a_budget_of_seconds_tells_what_is_left_of_it(capsys):
     says = progress.TrainingProgress(100, seconds=60)
     for iteration in range(21):
