@@ -64,7 +64,7 @@ shipped-tiny: install ## two hours on 2 cores: the learner of procedural videos 
 	$(TRAIN) -m eosvos.meta_train training=shipped init=runs/meta/tiny/learner.safetensors
 	$(TRAIN) -m eosvos.meta_train training=shipped_end init=runs/meta/shipped/last.safetensors
 
-table1: install ## every row of e-OSVOS's Table 1; ARGS='--data-root /data', or as a check within 20 minutes: ARGS=--small
+table1: install ## every row of e-OSVOS's Table 1; ARGS='--data-root /data', or as a check in 17 minutes: ARGS=--small
 	OMP_NUM_THREADS=1 $(PY) benchmarks/table1.py --processes $(PROCS) $(ARGS)
 
 compare: install ## hours: e-OSVOS, OSVOS, OSMN and the floors; ARGS='--seconds 1200 --data-root /data/DAVIS-2016'
