@@ -32,7 +32,7 @@ def script():
 
 
 def composed(words: list[str]):
-    place = next(k for k, word in enumerate(words) if word.startswith("eosvos."))
+    place = max(k for k, word in enumerate(words) if word.startswith("eosvos."))  # perhaps after eosvos.cli.launch
     short, overrides = words[place].removeprefix("eosvos."), words[place + 1 :]
     hydra_app.register()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(hydra_app.config_dir())):
