@@ -173,7 +173,7 @@ def test(name: str, row: Row, learner: Path, seed: int, given: argparse.Namespac
     steps = given.steps or list(row.paper)
     own = [
         f"learner={learner}",
-        f"out={given.out / f'seed-{seed}' / suffixed('eval', given.videos) / name}",
+        f"out={tests(given.out, seed, given.videos) / name}",
         f"seed={seed}",
     ]
     own += [f"iters={','.join(map(str, steps))}", "fine_tuning.clip=learner", *SCALES[given.scale]["test"], *row.test]

@@ -72,7 +72,7 @@ class TrainingProgress:
         self.total, self.seconds, self.visible = None if seconds else total, seconds, visible
         self.losses: deque[float] = deque(maxlen=LINES_EVERY)
         self.begin: tuple[float, float] | None = None  # iteration and seconds of this process's first record
-        self.last = self.score = ""  # words of the last validation, and its score alone: a bar has little room
+        self.score = ""  # of the last validation: a bar has no room for the rest
         terminal = visible and sys.stderr.isatty()
         self.bar = tqdm(total=self.total, unit="it", dynamic_ncols=True, file=sys.stderr) if terminal else None
 
@@ -88,20 +88,20 @@ class TrainingProgress:
                 self.bar.initial = before  # what was done before this process does not count for its speed
         if math.isfinite(loss := record.get("loss", math.nan)):
             self.losses.append(loss)
-        validated = "score" in record
-        if validated:
-            self.last, self.score = _validation(record), f"score {record['score']:.3f}"
+        validation: str | None = None
+        if "score" in record:
+            validation, self.score = _validation(record), f"score {record['score']:.3f}"
         if self.bar is not None:
             self.bar.n = iteration
             self.bar.set_postfix_str(", ".join(part for part in (self._state(record), self.score) if part))
-            if validated:
-                self.bar.write(f"iteration {iteration}: {self.last}", file=sys.stderr)
+            if validation is not None:
+                self.bar.write(f"iteration {iteration}: {validation}", file=sys.stderr)
             return
-        if validated or iteration % LINES_EVERY == 0:
+        if validation is not None or iteration % LINES_EVERY == 0:
             parts = [
                 f"[{iteration}{'' if self.total is None else f'/{self.total}'}]",
                 self._state(record),
-                self.last if validated else "",
+                validation or "",
             ]
             print(
                 "  ".join(part for part in [*parts, self._time(iteration, seconds)] if part),

@@ -12,7 +12,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
 
-INTERRUPTED = 130  # as a shell says it of SIGINT
+from eosvos.cli.hydra_app import INTERRUPTED
 
 
 def main(arguments: list[str] | None = None) -> int:

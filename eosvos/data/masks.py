@@ -286,7 +286,7 @@ def merge(probabilities: Tensor | np.ndarray, ids: Sequence[int]) -> np.ndarray:
         raise ValueError(f"{len(ids)} ids need probabilities ({len(ids)}, H, W), not {tuple(values.shape)}")
     if not len(ids):
         return np.zeros(values.shape[1:], np.uint8)
-    planes = values.cpu().numpy()
+    planes = values.detach().cpu().numpy()
     best, which = planes[0].copy(), np.full(planes.shape[1:], ids[0], np.uint8)
     for plane, object_id in zip(planes[1:], ids[1:], strict=True):  # faster than an argmax across the planes
         np.copyto(which, np.uint8(object_id), where=plane > best)

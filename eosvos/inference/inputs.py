@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eosvos.data.masks import VOID
+from eosvos.data.masks import VOID, ids_of
 from eosvos.data.sequence import to_tensor
 
 Image = np.ndarray | Tensor
@@ -64,13 +64,9 @@ def masks_of(masks: Masks, size: Iterable[int]) -> dict[int, np.ndarray]:
         raise ValueError(f"the id mask is {array.shape}, the frame {expected}")
     if array.dtype != bool and not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"an id mask is of integers, not {array.dtype}")
-    # np.unique sorts the pixels, and its first call imports a tenth of a second's worth of modules.
-    values = np.bincount(array.ravel()).nonzero()[0] if array.dtype == np.uint8 else np.unique(array)
-    ids = [int(i) for i in values if i]
-    if array.dtype == np.uint8 and VOID in ids:
-        ids.remove(VOID)
-        if not ids:  # a mask as most programs write it
-            return {1: array == VOID}
+    ids = ids_of(array) if array.dtype == np.uint8 else [int(i) for i in np.unique(array) if i]
+    if not ids and array.dtype == np.uint8 and array.any():  # a mask as most programs write it
+        return {1: array == VOID}
     if not ids:
         raise ValueError(
             "the id mask has no object, only background; an object that is not here is told by {id: empty mask}, and a "

@@ -169,8 +169,9 @@ def _step(adapted: Adapted, rates: Params, loss: Loss, clip: float | None, momen
             steps = list(torch._foreach_mul(steps, clip / norm))
         torch._foreach_add_(list(adapted.sums.values()), steps)
         if momentum:
-            known = [adapted.velocity.get(name, torch.zeros_like(g)) for name, g in gradients.items()]
-            steps = list(torch._foreach_add(list(torch._foreach_mul(known, momentum)), steps))
+            if adapted.velocity:
+                kept = list(torch._foreach_mul(list(adapted.velocity.values()), momentum))
+                steps = list(torch._foreach_add(kept, steps))
             adapted.velocity = dict(zip(gradients, steps, strict=True))
         # eq. 5, g being vanilla SGD with learned rates (section 3.2.4)
         torch._foreach_addcmul_(phi, [rates[name] for name in gradients], steps, value=-1)

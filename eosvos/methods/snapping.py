@@ -72,7 +72,7 @@ class GrabCut:
     def __call__(self, frame: Tensor, probabilities: Tensor) -> Tensor:
         """Snap masks; pixels added to a mask get a probability of at least 0.5, removed ones of less."""
         masks = probabilities.numpy() >= 0.5
-        windows = [self._window(mask) for mask in masks if mask.any()] if self.share else []
+        windows = [self._window(mask, self.around) for mask in masks if mask.any()] if self.share else []
         if not windows:
             return probabilities
         # The rest of the frame, most of it with a small object, is neither converted nor changed.
@@ -118,11 +118,11 @@ class GrabCut:
     def _band(self, mask: np.ndarray) -> float:
         return max(4.0, self.share * math.sqrt(np.count_nonzero(mask)))
 
-    def _window(self, mask: np.ndarray, around: float | None = None) -> tuple[slice, slice]:
+    def _window(self, mask: np.ndarray, around: float) -> tuple[slice, slice]:
         """Return the rows and columns of a mask with any pixel, of its band, and of what is `around` it."""
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         longer = max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0])) + 1
-        margin = round(1.5 * self._band(mask) + (self.around if around is None else around) * longer)
+        margin = round(1.5 * self._band(mask) + around * longer)
         (top, bottom), (left, right) = (
             (max(int(places[0]) - margin, 0), min(int(places[-1]) + 1 + margin, size))
             for places, size in zip((rows, columns), mask.shape, strict=True)
@@ -144,17 +144,17 @@ class GrabCut:
         """
         if not mask.any():
             return mask
-        pixels, labels = self._labelled(image, mask, self._window(mask), self.colour_side)
-        inside = np.count_nonzero((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
+        pixels, labels = self._labelled(image, mask, self._window(mask, self.around), self.colour_side)
+        inside = np.count_nonzero(_foreground(labels))
         if min(inside, labels.size - inside) < _COLOURS:
             return mask
         cv2.setRNGSeed(0)  # its clustering of colours draws from OpenCV's own generator, of which each thread has one
         models = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.grabCut(pixels, labels, (0, 0, 1, 1), *models, self.rounds, cv2.GC_INIT_WITH_MASK)
-        window = self._window(mask, around=0)
+        window = self._window(mask, 0)
         pixels, labels = self._labelled(image, mask, window, self.side)
         cv2.grabCut(pixels, labels, (0, 0, 1, 1), *models, 1, cv2.GC_EVAL_FREEZE_MODEL)
-        foreground = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
+        foreground = _foreground(labels).astype(np.float32)
         result = np.zeros_like(mask)
         height, width = result[window].shape
         result[window] = cv2.resize(foreground, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
@@ -178,6 +178,10 @@ class GrabCut:
             np.where(to_edge[1] > band * scale, cv2.GC_BGD, cv2.GC_PR_BGD),
         ).astype(np.uint8)
         return np.ascontiguousarray(part), labels
+
+
+def _foreground(labels: np.ndarray) -> np.ndarray:
+    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
 
 
 def _pixels(frame: Tensor) -> np.ndarray:

@@ -157,8 +157,8 @@ def _copy(
     if annotated is not None:
         indices, first = annotated_frames(annotated), min(annotated.first_frame.values())
         shown = set(annotated.first_frame)
-        for part in (target / "annotations", place / "annotations"):
-            _annotate(annotated, indices, Annotations(part, size))
+        _annotate(annotated, indices, Annotations(target / "annotations", size))
+        shutil.copytree(target / "annotations", place / "annotations")
     run = Run(1, made.steps, made.fingerprint, indices, first, sorted(shown), state="finished")
     write_bytes(place / "run.json", json.dumps(asdict(run)).encode())
     return run
@@ -178,5 +178,5 @@ def _annotate(sequence: VideoSequence, indices: list[int], annotations: Annotati
             void.append(sequence.frame_names[index])
         ids = np.where(mask == VOID, 0, mask).astype(np.uint8)
         annotations.write(sequence.frame_names[index], ids, None if silent else told)
-    if void and annotations.folder.parent.name == "1":  # once
+    if void:
         log.warning("void, %d, is taken for background on frame %s", VOID, several(void))
